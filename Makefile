@@ -1,0 +1,59 @@
+# make demo    brings up the trained demo on http://127.0.0.1:7860
+# make test    runs every test
+# make lint    checks style and formatting
+# Both install what they need into .venv, and again only when the requirements have changed.
+
+PYTHON ?= python3.11
+HOST ?= 127.0.0.1
+PORT ?= 7860
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint install browser clean
+
+demo: $(VENV)/installed
+	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
+
+test: $(VENV)/installed-dev browser
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# The environment with the ckf command, without starting anything.
+install: $(VENV)/installed
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) is not installed; install Python 3.11 or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 2; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing requirements.txt (a minute or two)"
+	$(PIP) install --progress-bar on --requirement requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo "Installing requirements-dev.txt"
+	$(PIP) install --progress-bar on --requirement requirements-dev.txt
+	@touch $@
+
+# The browser tests drive a Chromium of the system.
+browser:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "Installing chromium for the browser tests"; \
+		apt-get update && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; \
+	else \
+		echo "No chromium here and no way to install it: the browser tests will be skipped" >&2; \
+	fi
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
