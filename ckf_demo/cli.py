@@ -1,0 +1,215 @@
+"""The ``ckf`` command: prepare, train, evaluate, score, methods, serve.
+
+Every command ends with exit code 0, or with 2 and one line on stderr that says what to do. Heavy
+modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from ckf_demo.errors import UserError
+from ckf_demo.serve import CHECKPOINT, default_host
+
+app = typer.Typer(
+    name="ckf",
+    help="Collaborative knowledge fusion for multi-task recommendation with language models.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Split(StrEnum):
+    """The part of the data that is evaluated."""
+
+    valid = "valid"
+    test = "test"
+
+
+class Engine(StrEnum):
+    """Where `ckf score` computes."""
+
+    local = "local"
+    ray = "ray"
+
+
+Checkpoint = Annotated[
+    Path,
+    typer.Option(
+        "--checkpoint",
+        metavar="DIR",
+        help="Folder of a trained checkpoint.",
+        show_default="checkpoints/ml-100k",
+    ),
+]
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Option(help="Name of the data set.")] = "ml-100k",
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder with raw data to import instead of fetching it."),
+    ] = None,
+) -> None:
+    """Fetch or import raw data into the DuckDB store, and convert the backbone.
+
+    Running it again changes nothing.
+
+    **Example:** `ckf prepare --dataset ml-100k`
+    """
+    from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.data.prepare import prepare as prepare_data
+
+    prepare_data(dataset, data)
+    prepare_backbone()
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration of the run (TOML).")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the last run of this file stopped.")
+    ] = False,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Start from the weights of this checkpoint."),
+    ] = None,
+) -> None:
+    """Train fusion and adapters as a configuration says.
+
+    **Example:** `ckf train --config assets/configs/ml-100k.toml`
+    """
+    from ckf_demo.training.loop import train as run_training
+
+    run_training(config, resume=resume, warm_start=warm_start)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Checkpoint = CHECKPOINT,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder with raw data other than the checkpoint's own."),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Part of the data.")] = Split.test,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results here.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.parquet", help="Write one row per scored row here."),
+    ] = None,
+) -> None:
+    """Measure a checkpoint and its baselines, with bootstrap intervals over users.
+
+    **Example:** `ckf evaluate --checkpoint checkpoints/ml-100k --split test --json results.json`
+    """
+    from ckf_demo.evaluation.run import evaluate as run_evaluation
+
+    run_evaluation(checkpoint, data, split.value, json_path, predictions)
+
+
+@app.command()
+def score(
+    users: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Users: one id a line, or CSV or Parquet with a column `user`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Where the lists go.")],
+    checkpoint: Checkpoint = CHECKPOINT,
+    k: Annotated[int, typer.Option("--k", min=1, help="Length of each list.")] = 10,
+    engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
+) -> None:
+    """Write the top-k list of many users to one Parquet file.
+
+    **Example:** `ckf score --users users.txt --k 10 --out top.parquet`
+    """
+    from ckf_demo.scoring import score as run_scoring
+
+    run_scoring(checkpoint, users, k, out, engine.value)
+
+
+@app.command()
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List every fusion method and baseline, with the tasks it answers and what it needs.
+
+    **Example:** `ckf methods --json`
+    """
+    from ckf_demo.evaluation.baselines import BASELINES
+    from ckf_demo.fusion.registry import METHODS
+
+    rows = [
+        {
+            "name": method.name,
+            "kind": kind,
+            "summary": method.summary,
+            "tasks": list(method.tasks),
+            "needs": list(method.needs),
+        }
+        for kind, known in (("fusion", METHODS), ("baseline", BASELINES))
+        for method in known.values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Name", "Kind", "Tasks", "Needs", "What it does")
+    for row in rows:
+        tasks, needs = ", ".join(row["tasks"]), ", ".join(row["needs"])
+        table.add_row(row["name"], row["kind"], tasks, needs, row["summary"])
+    Console().print(table)
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            default_factory=default_host,
+            show_default="127.0.0.1",
+            envvar="GRADIO_SERVER_NAME",
+            help="Address to listen on; 0.0.0.0 for everybody on the network.",
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
+    ] = 7860,
+    checkpoint: Checkpoint = CHECKPOINT,
+) -> None:
+    """Serve the web app; what is missing is prepared first.
+
+    **Example:** `ckf serve --port 8000`
+    """
+    from ckf_demo.serve import serve as run_server
+
+    run_server(host, port, checkpoint)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ``arguments`` default to those of the process, and none mean --help."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments or ["--help"], prog_name="ckf", standalone_mode=False)
+    except UserError as error:
+        print(f"ckf: {error}", file=sys.stderr)
+        sys.exit(2)
+    except TyperException as error:
+        print(f"ckf: {error.format_message()} See ckf --help.", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)

@@ -1,0 +1,85 @@
+"""From nothing to a served page: prepares what is missing, loads the model, launches the app.
+
+``python app.py`` (a hosted Space, ``make demo``) and ``ckf serve`` both end here. The page itself
+is built in `ckf_demo.ui.app`.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckf_demo.errors import UserError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
+
+
+def default_host() -> str:
+    """``0.0.0.0`` on a hosted Space, where a proxy stands in front, otherwise this machine only."""
+    return "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
+
+
+def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
+    """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
+
+    Raises:
+        UserError: something could not be fetched or prepared, or the checkpoint does not fit.
+    """
+    say("Loading libraries")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.checkpoint import read_manifest
+    from ckf_demo.data.prepare import prepare
+    from ckf_demo.recommender import Recommender
+    from ckf_demo.ui.app import build
+
+    manifest = read_manifest(checkpoint)
+    say("Preparing the data")
+    prepare(manifest["dataset"], None)
+    say("Preparing the backbone")
+    prepare_backbone(manifest["backbone"])
+    say(f"Loading {checkpoint.name}")
+    recommender = Recommender.load(checkpoint)
+    say("Building the page")
+    return build(recommender)
+
+
+def serve(host: str, port: int, checkpoint: Path = CHECKPOINT) -> None:
+    """Serve the app until interrupted; its address is the last line printed.
+
+    Raises:
+        UserError: as `build_demo`, or the address cannot be listened on.
+    """
+    check_address(host, port)
+    demo = build_demo(checkpoint)
+    from ckf_demo.ui.app import launch_options
+
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        ssr_mode=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    say(f"Ready: {demo.local_url}")
+    demo.block_thread()
+
+
+def check_address(host: str, port: int) -> None:
+    """Make sure that nobody listens there yet, before minutes are spent on loading."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); "
+            "choose another address with --host and --port"
+        ) from error
+
+
+def say(line: str) -> None:
+    """Print one line of progress at once, also into a pipe or a log."""
+    print(line, flush=True)

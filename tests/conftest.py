@@ -1,0 +1,34 @@
+"""What all tests share: no network, one thread per library, and the committed checkpoint."""
+
+import os
+from pathlib import Path
+
+# Set before any library reads them.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINT = ROOT / "checkpoints" / "ml-100k"
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user cache without anything in it; returns the folder that the project may fill."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ckf-demo"
+
+
+@pytest.fixture(scope="session")
+def recommender():
+    """The committed checkpoint, loaded once; prepares data and backbone if they are missing."""
+    from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.data.prepare import prepare
+    from ckf_demo.recommender import Recommender
+
+    prepare("ml-100k", None)
+    prepare_backbone()
+    return Recommender.load(CHECKPOINT)

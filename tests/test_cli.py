@@ -1,0 +1,247 @@
+"""The command line: help with examples, exit codes, and one line for whatever a user can mend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from ckf_demo import cli
+from ckf_demo.errors import UserError
+from ckf_demo.scoring import check_users, read_users, score
+
+COMMANDS = ("prepare", "train", "evaluate", "score", "methods", "serve")
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(arguments))
+    return exit_.value.code
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -> None:
+    """Put a module of the given content where a command imports its heavy one."""
+    module = ModuleType(name)
+    vars(module).update(attributes)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def calls(record: list) -> object:
+    return lambda *args, **kwargs: record.append((args, kwargs))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert f"Example: ckf {command}" in capsys.readouterr().out
+
+
+def test_without_arguments_all_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'gradio', 'duckdb', 'pandas', 'lenskit'}"
+    code = (
+        "import sys; from ckf_demo import cli\n"
+        "try: cli.main(['evaluate', '--help'])\n"
+        f"except SystemExit: print('HEAVY', sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("HEAVY []\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["evaluate", "--split", "train"], "--split"),
+        (["score", "--k", "0", "--users", "u", "--out", "o"], "--k"),
+        (["score", "--engine", "spark", "--users", "u", "--out", "o"], "--engine"),
+        (["score"], "--users"),
+        (["train"], "--config"),
+        (["tidy"], "tidy"),
+        (["serve", "--port", "70000"], "--port"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert named in printed.err
+
+
+def test_user_errors_are_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*args: object, **kwargs: object) -> None:
+        raise UserError("x.toml has no seed; add one")
+
+    stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
+    assert run("train", "--config", "x.toml") == 2
+    assert capsys.readouterr().err == "ckf: x.toml has no seed; add one\n"
+
+
+def test_faults_of_the_program_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", "--config", "x.toml"])
+
+
+def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    record: list = []
+    stand_in(monkeypatch, "ckf_demo.training.loop", train=calls(record))
+    assert run("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
+    assert record == [((Path("a.toml"),), {"resume": True, "warm_start": Path("w")})]
+
+
+def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    record: list = []
+    stand_in(monkeypatch, "ckf_demo.evaluation.run", evaluate=calls(record))
+    assert run("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
+    assert record == [((cli.CHECKPOINT, None, "valid", Path("r.json"), Path("p")), {})]
+
+
+def test_serve_takes_its_address_from_options_and_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record: list = []
+    monkeypatch.setattr("ckf_demo.serve.serve", calls(record))
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert run("serve") == 0
+    assert run("serve", "--host", "localhost", "--port", "8000") == 0
+    monkeypatch.setenv("SPACE_ID", "somebody/ckf")
+    assert run("serve") == 0
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.2")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "7000")
+    assert run("serve") == 0
+    assert [args[:2] for args, _ in record] == [
+        ("127.0.0.1", 7860),
+        ("localhost", 8000),
+        ("0.0.0.0", 7860),
+        ("127.0.0.2", 7000),
+    ]
+
+
+def test_a_taken_port_is_said_before_anything_is_loaded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("serve", "--host", "127.0.0.1", "--port", str(port)) == 2
+    printed = capsys.readouterr()
+    assert f"cannot listen on 127.0.0.1:{port}" in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"name", "kind", "summary", "tasks", "needs"} == set(rows[0])
+    assert ("ckf", "fusion") in {(row["name"], row["kind"]) for row in rows}
+    assert {row["kind"] for row in rows} == {"fusion", "baseline"}
+    assert run("methods") == 0
+    assert "ckf" in capsys.readouterr().out
+
+
+class ThreeUsers:
+    """A recommender of three users whose best items are numbered."""
+
+    store = SimpleNamespace(dataset="tiny", users=lambda: pd.DataFrame({"user": ["7", "8", "9"]}))
+
+    def rank(self, user: str, k: int) -> list[dict]:
+        return [
+            {"rank": i, "item": str(i), "title": f"Film {i} for {user}", "score": 1 / i, "year": 1}
+            for i in range(1, k + 1)
+        ]
+
+
+@pytest.fixture
+def three_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = SimpleNamespace(load=lambda checkpoint: ThreeUsers())
+    stand_in(monkeypatch, "ckf_demo.recommender", Recommender=loader)
+
+
+def test_score_writes_one_row_per_user_and_rank(three_users: None, tmp_path: Path) -> None:
+    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
+    users.write_text("8\n\n7\n8\n", encoding="utf-8")
+    assert run("score", "--users", str(users), "--k", "2", "--out", str(out)) == 0
+    table = pd.read_parquet(out)
+    assert list(table) == ["user", "rank", "item", "title", "score"]
+    assert table["user"].tolist() == ["8", "8", "7", "7"]
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+    assert table["title"][3] == "Film 2 for 7"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["top.parquet", "users.txt"]
+
+
+def test_score_refuses_unknown_users_and_leaves_no_file(
+    three_users: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
+    users.write_text("7\n10\n", encoding="utf-8")
+    assert run("score", "--users", str(users), "--out", str(out)) == 2
+    assert "1 of 2 users are not in tiny: 10" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_score_names_the_engines_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="use --engine local"):
+        score(tmp_path, tmp_path / "users.txt", 10, tmp_path / "out.parquet", engine="ray")
+
+
+def test_long_lists_of_unknown_users_are_cut() -> None:
+    with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
+        check_users(ThreeUsers(), [str(user) for user in range(100, 112)])
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+def test_users_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"users.{kind}"
+    if kind == "txt":
+        file.write_text("007\n8\n007\n", encoding="utf-8")
+    elif kind == "csv":
+        file.write_text("age,user\n30,007\n40,8\n50,007\n", encoding="utf-8")
+    else:
+        pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(file)
+    assert read_users(file) == ["007", "8"]
+
+
+def test_unreadable_user_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a file"):
+        read_users(tmp_path / "none.txt")
+    for name, content, message in [
+        ("empty.txt", "\n", "names no user"),
+        ("empty.csv", "", "cannot be read as csv"),
+        ("other.csv", "id\n1\n", "has no column `user`; it has id"),
+        ("broken.parquet", "no parquet", "cannot be read as parquet"),
+    ]:
+        file = tmp_path / name
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            read_users(file)
+
+
+def test_importing_the_entry_point_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
+    import app
+
+    built: list = []
+    monkeypatch.setattr(app, "build_demo", lambda: built.append("page") or "page")
+    assert built == []
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = app.nothing
+    assert (app.demo, app.demo, built) == ("page", "page", ["page"])
+    monkeypatch.delattr(app, "demo")
