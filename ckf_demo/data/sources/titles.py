@@ -1,0 +1,66 @@
+"""Film titles as people say them, from the way catalogues sort them.
+
+Catalogues write "Matrix, The (1999)". A language model has read "The Matrix", so titles are turned
+round once, here, before anything else sees them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Articles that catalogues move behind the title, in the languages that occur in MovieLens.
+_ARTICLES = frozenset(
+    "a an the"
+    " le la les l' un une"
+    " il lo gli i uno una"
+    " el los las"
+    " der die das ein eine"
+    " o os"
+    " de het den det en ett".split()
+)
+_BRACKETS = re.compile(r"\(([^()]*)\)")
+# "(1995)" at the end, perhaps with the medium behind it: "(1995) (V)".
+_YEAR = re.compile(r"\s*\((1[89]\d\d|20\d\d)\)\s*(?:\((?:V|TV|VG)\)\s*)?$")
+
+
+def split_year(title: str) -> tuple[str, int | None]:
+    """The title without the year at its end, and that year (None when it has none)."""
+    found = _YEAR.search(title)
+    if found is None or found.start() == 0:
+        return title, None
+    return title[: found.start()], int(found.group(1))
+
+
+def turn_article(title: str) -> str:
+    """Put the article of a title, and of alternative titles in brackets, back to the front.
+
+    ``"Garden of Finzi-Contini, The (Giardino dei Finzi-Contini, Il)"`` becomes
+    ``"The Garden of Finzi-Contini (Il Giardino dei Finzi-Contini)"``. Titles that merely have a
+    comma ("Cry, the Beloved Country") stay as they are.
+    """
+    main, opening, rest = title.partition("(")
+    if opening:
+        brackets = _BRACKETS.sub(lambda part: f"({_turn_one(part.group(1))})", opening + rest)
+        space = main[len(main.rstrip()) :]
+        return _turn_one(main.rstrip()) + space + brackets
+    return _turn_one(title)
+
+
+def _turn_one(title: str) -> str:
+    head, comma, article = title.rpartition(", ")
+    # Sorted-away articles are capitalised; "Wonderful, the" would be something else.
+    if not comma or not head.strip() or article.lower() not in _ARTICLES or article.islower():
+        return title
+    joint = "" if article.endswith("'") else " "
+    return f"{article}{joint}{head}"
+
+
+def tidy_title(title: str) -> tuple[str, int | None]:
+    """A catalogue's title as people say it, and the year that stood at its end (or None).
+
+    Spaces are collapsed and characters composed (Unicode NFC).
+    """
+    plain = " ".join(unicodedata.normalize("NFC", title).split())
+    without_year, year = split_year(plain)
+    return turn_article(without_year), year
