@@ -42,9 +42,11 @@ class RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
         Raises:
-            UserError: an id twice in ``users`` or ``items``, or an interaction with a user or an
-                item that the other two tables lack.
+            UserError: no interactions, an id twice in ``users`` or ``items``, or an interaction
+                with a user or an item that the other two tables lack.
         """
+        if not interactions:
+            raise UserError("the data set has no interactions; use a complete copy of it")
         user_table = pd.DataFrame(users, columns=["user", "age", "gender", "occupation"])
         user_table = user_table.astype(object).astype({"age": "Int64"})
         item_table = pd.DataFrame(items, columns=["item", "title", "year", "genres"])
