@@ -34,7 +34,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing requirements.txt (a minute or two)"
+	@echo "Installing requirements.txt; once all is downloaded, pip unpacks it silently for a while"
 	$(PIP) install --progress-bar on --requirement requirements.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

