@@ -169,14 +169,21 @@ def methods(
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
 
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Name", "Kind", "Tasks", "Needs", "What it does")
-    for row in rows:
-        tasks, needs = ", ".join(row["tasks"]), ", ".join(row["needs"])
-        table.add_row(row["name"], row["kind"], tasks, needs, row["summary"])
-    Console().print(table)
+    for kind, title in (("fusion", "Fusion methods"), ("baseline", "Baselines")):
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True)
+        table.add_column("Name", no_wrap=True)
+        table.add_column("Tasks", ratio=2)
+        table.add_column("Needs", ratio=2, min_width=13)
+        table.add_column("What it does", ratio=4)
+        for row in rows:
+            if row["kind"] == kind:
+                tasks, needs = ", ".join(row["tasks"]), ", ".join(row["needs"])
+                table.add_row(row["name"], tasks, needs, row["summary"])
+        Console().print(table)
 
 
 @app.command()
