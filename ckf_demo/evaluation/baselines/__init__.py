@@ -1,0 +1,28 @@
+"""Methods to compare with, by name. Adding one is a new file and one line here."""
+
+from ckf_demo.evaluation.baselines.base import Baseline
+from ckf_demo.evaluation.baselines.biased_mf import FoldedBiasedMF
+from ckf_demo.evaluation.baselines.boosting import Boosting
+from ckf_demo.evaluation.baselines.candidates import CandidateStage
+from ckf_demo.evaluation.baselines.ease import EASE
+from ckf_demo.evaluation.baselines.folded_bias import FoldedBias
+from ckf_demo.evaluation.baselines.item_knn import ItemKNN
+from ckf_demo.evaluation.baselines.linear import Linear
+from ckf_demo.evaluation.baselines.means import GlobalMean, ItemMean
+from ckf_demo.evaluation.baselines.popularity import Popularity
+
+BASELINES: dict[str, type[Baseline]] = {
+    baseline.name: baseline
+    for baseline in (
+        GlobalMean,
+        ItemMean,
+        FoldedBias,
+        FoldedBiasedMF,
+        ItemKNN,
+        EASE,
+        Popularity,
+        CandidateStage,
+        Linear,
+        Boosting,
+    )
+}

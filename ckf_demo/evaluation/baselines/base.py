@@ -1,0 +1,141 @@
+"""What every baseline is given and must answer.
+
+A baseline is one file with one class: a name, a line that says what it is, what it needs, which
+tasks it answers, and its formula in the docstring. It is fitted once and then asked about targets
+with the histories that the protocol allows. Hyperparameters are chosen on the validation part.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN, VALID
+from ckf_demo.evaluation.protocol import Cases, Query, ranking_queries
+
+LOWEST, HIGHEST = 1.0, 5.0
+"""Ratings lie between these, in stars."""
+
+
+@dataclass
+class Material:
+    """What baselines may learn from: never anything of the test part.
+
+    ``knowledge`` is the collaborative knowledge that the language model gets as well; it is fitted
+    on the first 60 % of all rows, and models on top of it learn from the next 20 %, as the language
+    model does.
+    """
+
+    prepared: Prepared
+    knowledge: CollaborativeKnowledge
+    _features: dict[tuple[bytes, int | None], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Rows:
+        """All training interactions (80 % of all rows)."""
+        rows, p = self.prepared.rows(split=TRAIN), self.prepared
+        return Rows(p.user[rows], p.item[rows], p.rating[rows], p.n_items)
+
+    @property
+    def learning(self) -> Cases:
+        """The rows that the language model is trained on, with their histories."""
+        rows = self.prepared.rows(split=TRAIN, unseen_by_collaborative=True)
+        return Cases(self.prepared, rows)
+
+    @property
+    def validation(self) -> Cases:
+        """The validation part, with histories."""
+        return Cases(self.prepared, self.prepared.rows(split=VALID))
+
+    def validation_queries(self) -> list[Query]:
+        """Ranking queries of the validation part."""
+        return ranking_queries(self.prepared, VALID)
+
+    def features(self, cases: Cases) -> np.ndarray:
+        """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
+        key = (cases.rows.tobytes(), cases.k)
+        if key not in self._features:
+            compute = self._by_user if cases.k is None else self._by_history
+            self._features[key] = compute(cases)
+        return self._features[key]
+
+    def _by_history(self, cases: Cases) -> np.ndarray:
+        table = np.empty((len(cases), len(FEATURE_NAMES)), dtype=np.float32)
+        for positions, items, ratings in cases.by_history():
+            person = self.knowledge.fold_in(items, ratings)
+            table[positions] = self.knowledge.pair_features(person, cases.items[positions])
+        return table
+
+    def _by_user(self, cases: Cases) -> np.ndarray:
+        """The same for whole histories, which are prefixes of one sequence for each user."""
+        table = np.empty((len(cases), len(FEATURE_NAMES)), dtype=np.float32)
+        for user in np.unique(cases.users):
+            positions = np.flatnonzero(cases.users == user)
+            own = self.prepared.history.rows_of(int(user))
+            table[positions] = self.knowledge.features(
+                self.prepared.item[own],
+                self.prepared.rating[own],
+                cases.history_lengths[positions],
+                cases.items[positions],
+            )
+        return table
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers for n targets.
+
+    ``rating`` float (n,) in stars, or None; ``ctr`` float (n,), higher for more likely to be
+    liked, or None. It is a probability when the baseline says so.
+    """
+
+    rating: np.ndarray | None = None
+    ctr: np.ndarray | None = None
+
+
+class Baseline(ABC):
+    """A method to compare with. Subclasses are registered in ``BASELINES``."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    tasks: ClassVar[tuple[str, ...]]
+    gives_probabilities: ClassVar[bool] = False
+    """Whether ``ctr`` is a probability already, so that it is not calibrated on validation."""
+
+    @abstractmethod
+    def fit(self, material: Material) -> None:
+        """Learn from the training part; choose hyperparameters on the validation part."""
+
+    def score(self, cases: Cases) -> Scores:
+        """Answer for each target, given its history."""
+        raise NotImplementedError(f"{self.name} answers {', '.join(self.tasks)} only")
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Score the catalogue for a history (item indices and ratings): float (I,)."""
+        raise NotImplementedError(f"{self.name} answers {', '.join(self.tasks)} only")
+
+
+def score_by_history(
+    cases: Cases, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Ask ``predict(history items, history ratings, target items)`` once for each history.
+
+    Returns
+    -------
+    float64 array (n,) in the order of the targets
+    """
+    scores = np.empty(len(cases))
+    for positions, items, ratings in cases.by_history():
+        scores[positions] = predict(items, ratings, cases.items[positions])
+    return scores
+
+
+def clipped(ratings: np.ndarray) -> np.ndarray:
+    """Ratings kept within the scale."""
+    return np.clip(ratings, LOWEST, HIGHEST)

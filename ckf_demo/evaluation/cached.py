@@ -1,0 +1,158 @@
+"""Answers of a checkpoint, kept on disk piece by piece, so that an interrupted evaluation resumes.
+
+A piece is named by the hash of everything that it depends on: the checkpoint's files, the data, the
+method, the rows, the history cut and the tasks.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.evaluation.protocol import Cases, Query
+from ckf_demo.paths import cache_dir, replacing
+
+if TYPE_CHECKING:
+    from ckf_demo.recommender import Recommender
+
+ROWS_AT_ONCE = 400
+"""Rows of a piece at least; users are never torn apart, since they share a prefix."""
+
+QUERIES_AT_ONCE = 10
+STARS = np.arange(1, 6)
+
+NOT_THE_MODEL = ("results.json", "MODEL_CARD.md", "log.jsonl")
+"""Files of a checkpoint that say something about it without changing its answers."""
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of a checkpoint's files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and path.name not in NOT_THE_MODEL:
+            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class CachedModel:
+    """A loaded checkpoint whose answers are remembered.
+
+    Parameters
+    ----------
+    recommender
+        The loaded checkpoint.
+    folder
+        Its folder, for the hash.
+    prepared
+        The data that rows refer to.
+    advance
+        Called with the number of rows or queries done, for a progress bar.
+    """
+
+    def __init__(
+        self,
+        recommender: "Recommender",
+        folder: Path,
+        prepared: Prepared,
+        advance: Callable[[int], None] = lambda n: None,
+    ):
+        self.recommender, self.prepared, self.advance = recommender, prepared, advance
+        self._identity = [checkpoint_hash(folder), prepared.hash]
+
+    def scores(
+        self, cases: Cases, tasks: tuple[str, ...], method: str
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked."""
+        rating = np.empty(len(cases)) if "rating" in tasks else None
+        ctr = np.empty(len(cases)) if "ctr" in tasks else None
+        for positions in pieces(cases.users, ROWS_AT_ONCE):
+            rows = cases.rows[positions]
+            name = self._name("scores", method, cases.k, tasks, rows.tolist())
+            answer = self._remembered(
+                name,
+                lambda rows=rows: self.recommender.score_rows(
+                    rows, k=cases.k, tasks=tasks, method=method
+                ),
+            )
+            if rating is not None:
+                rating[positions] = answer["rating"] @ STARS
+            if ctr is not None:
+                ctr[positions] = answer["ctr"]
+            self.advance(len(positions))
+        return rating, ctr
+
+    def rankings(self, queries: list[Query], method: str, candidates: int) -> list[np.ndarray]:
+        """The candidates of each query (item indices), best first."""
+        rankings: list[np.ndarray] = []
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            part = queries[start : start + QUERIES_AT_ONCE]
+            users, at = [q.user for q in part], [q.at for q in part]
+            answer = self._remembered(
+                self._name("rankings", method, candidates, users, at),
+                lambda users=users, at=at: {
+                    str(i): np.asarray(ranked, dtype=np.int32)
+                    for i, ranked in enumerate(
+                        self.recommender.rank_users(
+                            np.array(users), np.array(at), k_candidates=candidates, method=method
+                        )
+                    )
+                },
+            )
+            rankings += [answer[str(i)] for i in range(len(part))]
+            self.advance(len(part))
+        return rankings
+
+    def explanation(self, row: int) -> dict:
+        """What is said about the item of an interaction, at its moment, to its user.
+
+        Returns
+        -------
+        dict with ``text``, ``evidence``, ``polarity`` and ``rating`` (as `Recommender.explain`)
+        """
+        p = self.prepared
+        user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
+        at = int(p.timestamp[row])
+
+        def say() -> dict[str, np.ndarray]:
+            last: dict = {}
+            for last in self.recommender.explain(user=user, item=item, at=at):  # noqa: B007
+                pass
+            kept = {name: last[name] for name in ("text", "evidence", "polarity", "rating")}
+            return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}
+
+        answer = self._remembered(self._name("explanation", user, item, at), say)
+        self.advance(1)
+        return json.loads(answer["json"].tobytes())
+
+    def _name(self, *parts: object) -> str:
+        text = json.dumps([*self._identity, *parts])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _remembered(
+        self, name: str, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        path = cache_dir() / "evaluation" / self._identity[0][:16] / f"{name}.npz"
+        if not path.exists():
+            answer = compute()
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, **answer)
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+
+
+def pieces(users: np.ndarray, at_least: int) -> Iterator[np.ndarray]:
+    """Positions in groups of at least so many rows, no user torn apart."""
+    order = np.argsort(users, kind="stable")
+    group: list[np.ndarray] = []
+    for own in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
+        group.append(own)
+        if sum(map(len, group)) >= at_least:
+            yield np.concatenate(group)
+            group = []
+    if group:
+        yield np.concatenate(group)

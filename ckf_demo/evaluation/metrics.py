@@ -1,0 +1,113 @@
+"""Metrics as numbers over arrays, by scikit-learn and lenskit where they have them.
+
+Rating: RMSE, MAE. CTR: AUC, UAUC, log-loss, ECE. Ranking: NDCG@10, recall@10, and the share of
+relevant items that the candidate stage lost. Text: distinctness.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from lenskit.data import ItemList
+from lenskit.metrics import NDCG, Recall
+from lenskit.metrics.ranking import LogRankWeight
+from sklearn.metrics import log_loss as _log_loss
+from sklearn.metrics import mean_absolute_error, roc_auc_score, root_mean_squared_error
+
+CALIBRATION_BINS = 15
+CLIP = 1e-6
+"""Probabilities are kept this far from 0 and 1, so that one certain error is not infinite."""
+
+_NDCG = NDCG(n=10, weight=LogRankWeight(offset=1))
+_RECALL = Recall(n=10)
+_WORD = re.compile(r"[\w']+")
+
+
+def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Root of the mean squared error, in stars."""
+    return float(root_mean_squared_error(truth, predicted))
+
+
+def mae(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean absolute error, in stars."""
+    return float(mean_absolute_error(truth, predicted))
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Share of (liked, not liked) pairs in the right order, ties half; NaN for one class."""
+    if labels.min() == labels.max():
+        return float("nan")
+    return float(roc_auc_score(labels, scores))
+
+
+def user_aucs(
+    users: np.ndarray, labels: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """AUC within each user who has both classes: user indices, their AUCs."""
+    kept, values = [], []
+    order = np.argsort(users, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
+        if labels[rows].min() != labels[rows].max():
+            kept.append(users[rows[0]])
+            values.append(roc_auc_score(labels[rows], scores[rows]))
+    return np.array(kept, dtype=np.int64), np.array(values, dtype=np.float64)
+
+
+def uauc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean over users with both classes of their own AUC; NaN when there is none."""
+    _, values = user_aucs(users, labels, scores)
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative log-likelihood, in nats."""
+    return float(_log_loss(labels, np.clip(probabilities, CLIP, 1 - CLIP), labels=[0, 1]))
+
+
+def calibration_bin(probabilities: np.ndarray) -> np.ndarray:
+    """Which of the 15 bins of equal width a probability falls into, int (n,)."""
+    return np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+
+
+def ece(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error: Σ_b n_b/n · |mean label − mean probability| over 15 bins."""
+    gap = np.bincount(
+        calibration_bin(probabilities), weights=probabilities - labels, minlength=CALIBRATION_BINS
+    )
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def ndcg_at_10(ranked: np.ndarray, relevant: np.ndarray) -> float:
+    """NDCG of the first ten, with the discount log2(rank + 1) and binary gains."""
+    return float(_NDCG.measure_list(_ordered(ranked), ItemList(item_ids=relevant)))
+
+
+def recall_at_10(ranked: np.ndarray, relevant: np.ndarray) -> float:
+    """Share of the relevant items among the first ten, of at most ten that could be there."""
+    return float(_RECALL.measure_list(_ordered(ranked), ItemList(item_ids=relevant)))
+
+
+def lost_by_candidates(candidates: np.ndarray, relevant: np.ndarray) -> int:
+    """How many relevant items are not among the candidates."""
+    return int((~np.isin(relevant, candidates)).sum())
+
+
+def distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams of words over all n-grams of words, over all texts together."""
+    grams: list[tuple[str, ...]] = []
+    for text in texts:
+        words = _WORD.findall(text.lower())
+        grams += zip(*(words[i:] for i in range(n)), strict=False)
+    return len(set(grams)) / len(grams) if grams else float("nan")
+
+
+def unique_share(texts: Sequence[str]) -> float:
+    """Share of texts that no other text repeats word for word."""
+    if not texts:
+        return float("nan")
+    _, counts = np.unique(np.array(texts, dtype=object).astype(str), return_counts=True)
+    return float((counts == 1).sum() / len(texts))
+
+
+def _ordered(items: np.ndarray) -> ItemList:
+    return ItemList(item_ids=items, ordered=True)

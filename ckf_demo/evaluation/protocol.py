@@ -1,0 +1,212 @@
+"""What is scored, and what each method may know about it.
+
+Rows are in (timestamp, source row) order. The history of a row is everything that its user rated
+strictly earlier, also after the split; rows of the same moment are not in each other's history,
+and the target never is. Cold start is measured on the *same* target rows with the history cut down
+to its last k interactions.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+
+LIKED = 4.0
+"""A rating from which on an interaction counts as liked (CTR label 1, relevant in rankings)."""
+
+TRUNCATIONS: tuple[int | None, ...] = (0, 1, 3, 10, None)
+"""Histories cut down to the last k interactions; ``None`` is the whole history."""
+
+BANDS: tuple[tuple[str, int, int], ...] = (
+    ("0", 0, 0),
+    ("1-3", 1, 3),
+    ("4-10", 4, 10),
+    ("11+", 11, np.iinfo(np.int64).max),
+)
+"""History-length bands: name, first and last length."""
+
+TENTH = 9
+"""Position of the interaction at which a user without an earlier row is asked about."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Target rows of a data set, each with the history that a method may see.
+
+    Parameters
+    ----------
+    prepared
+        The data set.
+    rows : int array (n,)
+        Interaction indices of the targets.
+    k
+        Histories are cut down to their last ``k`` interactions; ``None`` leaves them whole.
+    """
+
+    prepared: Prepared
+    rows: np.ndarray
+    k: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def users(self) -> np.ndarray:
+        """User index of each target, int32 (n,)."""
+        return self.prepared.user[self.rows]
+
+    @property
+    def items(self) -> np.ndarray:
+        """Item index of each target, int32 (n,)."""
+        return self.prepared.item[self.rows]
+
+    @property
+    def ratings(self) -> np.ndarray:
+        """True rating of each target, float32 (n,)."""
+        return self.prepared.rating[self.rows]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Whether each target was liked, int8 (n,)."""
+        return (self.ratings >= LIKED).astype(np.int8)
+
+    @cached_property
+    def history_lengths(self) -> np.ndarray:
+        """Number of interactions that each target's history holds, int64 (n,)."""
+        lengths = self.prepared.history.lengths[self.rows]
+        return lengths if self.k is None else np.minimum(lengths, self.k)
+
+    def by_history(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Targets grouped by the history they share.
+
+        Yields
+        ------
+        positions : int array
+            Where the targets stand in ``rows``.
+        items, ratings : arrays (length of the history,)
+            The history, oldest first: item indices and ratings.
+        """
+        history = self.prepared.history
+        whole = history.lengths[self.rows]
+        user = np.where(self.history_lengths > 0, self.users, -1)
+        order = np.lexsort((whole, user))
+        user, whole = user[order], whole[order]
+        changes = (np.diff(user) != 0) | ((np.diff(whole) != 0) & (user[1:] >= 0))
+        for positions in np.split(order, np.flatnonzero(changes) + 1):
+            if len(positions):
+                before = history.before(int(self.rows[positions[0]]), self.k)
+                yield positions, self.prepared.item[before], self.prepared.rating[before]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One user's request for a ranking of the whole catalogue.
+
+    ``items`` and ``ratings`` are the history that a method may see, oldest first; ``seen`` are all
+    items rated before ``at``, which are no candidates; ``relevant`` are items to be found.
+    """
+
+    user: int
+    at: int
+    items: np.ndarray
+    ratings: np.ndarray
+    seen: np.ndarray
+    relevant: np.ndarray
+
+
+def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> list[Query]:
+    """One query for each user of a part who has something to be found.
+
+    A query stands at the user's first row in that part; for a user without any earlier row it
+    stands at their tenth interaction, as in the app, since nobody can rank for a stranger who has
+    said nothing. History: everything strictly before that moment (its last ``k`` interactions).
+    Relevant: items of the part at or after that moment with a rating of at least 4. Candidates:
+    the whole catalogue minus everything rated before.
+    """
+    queries = []
+    for user in np.unique(prepared.user[prepared.split == split]):
+        rows = prepared.history.rows_of(int(user))
+        first = int(np.argmax(prepared.split[rows] == split))
+        at = int(prepared.timestamp[rows[first]])
+        if prepared.history.length(int(rows[first])) == 0:
+            at = int(prepared.timestamp[rows[min(TENTH, len(rows) - 1)]])
+        moments = prepared.timestamp[rows]
+        before = rows[moments < at]
+        later = rows[(moments >= at) & (prepared.split[rows] == split)]
+        relevant = prepared.item[later[prepared.rating[later] >= LIKED]]
+        if not len(relevant):
+            continue
+        known = before if k is None else before[max(0, len(before) - k) :]
+        queries.append(
+            Query(
+                user=int(user),
+                at=at,
+                items=prepared.item[known],
+                ratings=prepared.rating[known],
+                seen=prepared.item[before],
+                relevant=relevant,
+            )
+        )
+    return queries
+
+
+def warm_users(prepared: Prepared) -> np.ndarray:
+    """Which users have training ratings, bool (n_users,)."""
+    return np.bincount(prepared.user[prepared.split == TRAIN], minlength=prepared.n_users) > 0
+
+
+def user_groups(
+    prepared: Prepared, users: np.ndarray, lengths: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The named groups that every result is given for.
+
+    Parameters
+    ----------
+    users, lengths : int arrays (n,)
+        User index and length of the whole history of each row or query.
+
+    Returns
+    -------
+    dict of bool arrays (n,)
+        ``all``; ``warm`` (the user has training ratings) and ``cold``; the history-length bands.
+    """
+    warm = warm_users(prepared)[users]
+    groups = {"all": np.ones(len(users), dtype=bool), "warm": warm, "cold": ~warm}
+    groups |= {name: (lengths >= low) & (lengths <= high) for name, low, high in BANDS}
+    return groups
+
+
+def sample_by_user(prepared: Prepared, rows: np.ndarray, size: int | None, seed: int) -> np.ndarray:
+    """A seeded sample of rows in which every user keeps their share, in the data's order.
+
+    Each user keeps at least one row, so the sample can be somewhat larger than ``size``.
+    """
+    if size is None or size >= len(rows):
+        return rows
+    rng = np.random.default_rng(seed)
+    users = prepared.user[rows]
+    chosen = []
+    for user in np.unique(users):
+        own = rows[users == user]
+        n = max(1, round(len(own) * size / len(rows)))
+        chosen.append(rng.choice(own, size=min(n, len(own)), replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def truncation_name(k: int | None) -> str:
+    """Name of the group whose histories are cut down to ``k`` interactions."""
+    return "k=all" if k is None else f"k={k}"
+
+
+def ranked(scores: np.ndarray, exclude: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
+    """The ``n`` best item indices by score, best first; ties go to the smaller index.
+
+    Items without a score (NaN) come last; ``exclude`` never appears.
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores).astype(np.float64)
+    order = np.argsort(-scores, kind="stable")
+    return order[~np.isin(order, exclude)][:n]

@@ -1,0 +1,168 @@
+"""Results as tables: on the terminal, and as Markdown between markers in the README and model card.
+
+The tables are made from the results' JSON alone, so they never say anything else than it.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ckf_demo.errors import UserError
+from ckf_demo.paths import replacing
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+
+COLUMNS = (
+    ("rating", "rmse", "RMSE"),
+    ("rating", "mae", "MAE"),
+    ("ctr", "auc", "AUC"),
+    ("ctr", "uauc", "UAUC"),
+    ("ctr", "log_loss", "log-loss"),
+    ("ctr", "ece", "ECE"),
+    ("ranking", "ndcg@10", "NDCG@10"),
+    ("ranking", "recall@10", "recall@10"),
+    ("ranking", "candidate_loss", "candidate loss"),
+)
+"""Task, metric and heading of the columns."""
+
+DIFFERENCE_METRICS = ("rmse", "auc", "uauc", "log_loss", "ndcg@10")
+
+GROUP_COLUMNS = (
+    ("rating", "rmse", "RMSE"),
+    ("ctr", "auc", "AUC"),
+    ("ranking", "ndcg@10", "NDCG@10"),
+)
+GROUPS = ("warm", "cold", "0", "1-3", "4-10", "11+", "k=0", "k=1", "k=3", "k=10", "k=all")
+EXPLANATION_LABELS = {
+    "named_in_history": "names no film outside history and candidate",
+    "true_ties": "every stated tie is true",
+    "polarity_agreement": "polarity agrees with the predicted rating (VADER)",
+    "distinct_1": "distinct-1",
+    "distinct_2": "distinct-2",
+    "unique": "texts that no other repeats",
+}
+
+
+def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and cells of each table; the first column names the method or the measure."""
+    cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in results["rows"]}
+    methods = list(dict.fromkeys(r["method"] for r in results["rows"]))
+    single = [m for m in methods if " - " not in m]
+    differences = [m for m in methods if " - " in m]
+    made = [
+        _results(f"Results on {results['dataset']}, {results['split']} part", single, cells),
+        _differences("Differences (95 % interval, paired over users)", differences, cells),
+    ]
+    for task, metric, name in GROUP_COLUMNS:
+        made.append(_by_group(f"{name} by group", single, cells, task, metric))
+    made.append(_explanations(cells))
+    return [table for table in made if table[2]]
+
+
+def markdown(results: dict) -> str:
+    """All tables as Markdown."""
+    parts = []
+    for title, headings, rows in tables(results):
+        rule = ["---", *["---:"] * (len(headings) - 1)]
+        parts.append("\n".join([f"**{title}**", "", *map(_line, [headings, rule, *rows])]))
+    return "\n\n".join(parts)
+
+
+def show(results: dict, console: Console | None = None) -> None:
+    """Print all tables on the terminal."""
+    console = console or Console()
+    for title, headings, rows in tables(results):
+        table = Table(title=title, title_justify="left")
+        for i, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if i else "left", no_wrap=not i)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def write_between_markers(path: Path, text: str) -> None:
+    """Replace what stands between the result markers of a Markdown file.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or has no such markers.
+    """
+    path = Path(path)
+    content = path.read_text(encoding="utf-8") if path.exists() else ""
+    if START not in content or END not in content.split(START, 1)[1]:
+        raise UserError(f"{path} has no {START} … {END}; add both lines where the results belong.")
+    before, rest = content.split(START, 1)
+    after = rest.split(END, 1)[1]
+    with replacing(path) as temporary:
+        temporary.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str], list[list[str]]]:
+    columns = [c for c in COLUMNS if any((m, c[0], c[1], "all") in cells for m in methods)]
+    rows = []
+    for method in methods:
+        found = [cells.get((method, task, metric, "all")) for task, metric, _ in columns]
+        if any(found):
+            rows.append([method, *map(_with_half_width, found)])
+    return title, ["method", *(heading for *_, heading in columns)], rows
+
+
+def _differences(
+    title: str, methods: list[str], cells: dict
+) -> tuple[str, list[str], list[list[str]]]:
+    columns = [c for c in COLUMNS if c[1] in DIFFERENCE_METRICS]
+    rows = []
+    for method in methods:
+        found = [cells.get((method, task, metric, "all")) for task, metric, _ in columns]
+        if any(found):
+            rows.append([method, *map(_with_interval, found)])
+    return title, ["difference", *(heading for *_, heading in columns)], rows
+
+
+def _by_group(
+    title: str, methods: list[str], cells: dict, task: str, metric: str
+) -> tuple[str, list[str], list[list[str]]]:
+    groups = [g for g in GROUPS if any((m, task, metric, g) in cells for m in methods)]
+    rows = []
+    for method in methods:
+        found = [cells.get((method, task, metric, g)) for g in groups]
+        if any(found):
+            rows.append([method, *(_plain(r) for r in found)])
+    sizes = [
+        next(cells[m, task, metric, g]["n"] for m in methods if (m, task, metric, g) in cells)
+        for g in groups
+    ]
+    headings = [f"{g} (n = {n:,})" for g, n in zip(groups, sizes, strict=True)]
+    return title, ["method", *headings], rows
+
+
+def _explanations(cells: dict) -> tuple[str, list[str], list[list[str]]]:
+    rows = []
+    for (method, task, metric, group), row in cells.items():
+        if task == "explanation":
+            label = EXPLANATION_LABELS.get(metric, metric)
+            name = label if group == "all" else f"{label}, {group}"
+            rows.append([name, method, _with_half_width(row), str(row["n"])])
+    return "Explanations", ["measure", "method", "value", "n"], rows
+
+
+def _with_half_width(row: dict | None) -> str:
+    if row is None or row["low"] is None:
+        return _plain(row)
+    return f"{row['value']:.3f} ±{(row['high'] - row['low']) / 2:.3f}"
+
+
+def _with_interval(row: dict | None) -> str:
+    if row is None or row["low"] is None:
+        return _plain(row)
+    return f"{row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+
+
+def _plain(row: dict | None) -> str:
+    return "–" if row is None or row["value"] is None else f"{row['value']:.3f}"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,345 @@
+"""`evaluate`: measure a checkpoint and every baseline on the same rows with the same histories."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.sources import source
+from ckf_demo.data.splits import TEST, VALID
+from ckf_demo.errors import UserError
+from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.baselines import BASELINES
+from ckf_demo.evaluation.baselines.base import Baseline, Material
+from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.evaluation.calibration import platt
+from ckf_demo.evaluation.explanations import choose_rows, measure_explanations
+from ckf_demo.evaluation.protocol import (
+    TRUNCATIONS,
+    Cases,
+    Query,
+    ranked,
+    ranking_queries,
+    sample_by_user,
+    truncation_name,
+    user_groups,
+)
+from ckf_demo.evaluation.results import Results
+from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.recommender import Recommender
+
+SPLITS = {"valid": VALID, "test": TEST}
+CANDIDATES = 100
+"""Items that the candidate stage hands to the re-ranker."""
+
+WITHOUT_RANKING = ("ckf without tokens",)
+"""Ranking by the language model takes long; this variant is measured on rating and CTR only."""
+
+OWN = "ckf"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is measured: the same for every method.
+
+    ``cases`` are the target rows with whole histories, ``groups`` their named groups. ``truncated``
+    are the rows of a sample with the history cut to k, by group name. ``queries`` are the ranking
+    queries with whole histories, ``query_groups`` their groups.
+    """
+
+    cases: Cases
+    groups: dict[str, np.ndarray]
+    truncated: dict[str, Cases]
+    queries: list[Query]
+    query_groups: dict[str, np.ndarray]
+    truncated_queries: dict[str, list[Query]]
+
+    @classmethod
+    def choose(
+        cls, prepared: Prepared, split: int, limit: int | None, sample: int, seed: int
+    ) -> "Scope":
+        """The rows of a part (at most about ``limit``) and ``sample`` of them for cut histories."""
+        rows = sample_by_user(prepared, prepared.rows(split=split), limit, seed)
+        cases = Cases(prepared, rows)
+        sampled = sample_by_user(prepared, rows, sample, seed)
+        queries = {k: ranking_queries(prepared, split, k) for k in TRUNCATIONS}
+        kept = slice(None)
+        if limit is not None:
+            kept = slice(max(1, limit // 10))
+        whole = queries[None][kept]
+        lengths = np.array([len(q.items) for q in whole])
+        return cls(
+            cases=cases,
+            groups=user_groups(prepared, cases.users, cases.history_lengths),
+            truncated={truncation_name(k): Cases(prepared, sampled, k) for k in TRUNCATIONS},
+            queries=whole,
+            query_groups=user_groups(prepared, np.array([q.user for q in whole]), lengths),
+            truncated_queries={
+                truncation_name(k): queries[k][kept] for k in TRUNCATIONS if k is not None
+            },
+        )
+
+    @property
+    def n_truncated(self) -> int:
+        """Rows in all cut histories together, whole ones left out."""
+        return sum(len(c) for c in self.truncated.values() if c.k is not None)
+
+
+def evaluate(
+    checkpoint: Path | str,
+    data_dir: Path | str | None = None,
+    split: str = "test",
+    json_path: Path | str | None = None,
+    predictions_path: Path | str | None = None,
+    limit: int | None = None,
+    *,
+    single_task: Sequence[Path | str] = (),
+    sample: int = 2000,
+    explanations: int = 150,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """Measure a checkpoint, its text-only and single-task relatives, and all baselines.
+
+    Answers of the language model are kept in the user's cache, so that a second run (or one after
+    an interruption) goes on where the first one stopped.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of the checkpoint. A folder of the same name with ``-text`` at its end, if there is
+        one, is measured as ``text-only``.
+    data_dir
+        Folder with the raw data; it must hold the data that the checkpoint was trained on.
+    split
+        ``"valid"`` or ``"test"``.
+    json_path, predictions_path
+        Where the results and the scored rows are written, if anywhere.
+    limit
+        For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
+        ranking queries and explanations.
+    single_task
+        Checkpoints that were trained on one task, measured as ``CKF-S <task>``.
+    sample
+        Rows that the language model is asked about again with histories cut to k = 0, 1, 3, 10;
+        baselines are measured on the very same rows.
+    explanations
+        (User, item) pairs that are explained; 0 for none.
+
+    Returns
+    -------
+    dict ``{"dataset", "split", "checkpoint", "rows": [{"method", "task", "metric", "group",
+    "value", "low", "high", "n"}]}``; groups are those of `protocol.user_groups` and ``k=…`` for
+    histories cut to the last k interactions.
+
+    Raises
+    ------
+    UserError
+        For an unknown split, or a checkpoint or data that are missing or do not fit each other.
+    """
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    checkpoint = Path(checkpoint)
+    recommender = Recommender.load(checkpoint)
+    prepared = _prepared(recommender, data_dir)
+    scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
+    weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
+    results, predictions = Results(weights), Predictions(scope.cases)
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        material = Material(prepared, recommender.knowledge)
+        measure_baselines(material, scope, results, predictions, progress)
+        measured = [OWN]
+        methods = {OWN: OWN, "ckf without tokens": "no-tokens"}
+        measure_model(
+            recommender, checkpoint, prepared, scope, methods, results, predictions, progress
+        )
+        if explanations and "explanation" in recommender.tasks:
+            size = explanations if limit is None else min(explanations, max(1, limit // 10))
+            rows = choose_rows(scope.cases, size, seed)
+            bar = progress.add_task("ckf: explanations", total=len(rows))
+            model = CachedModel(
+                recommender, checkpoint, prepared, lambda n: progress.advance(bar, n)
+            )
+            measure_explanations(OWN, model, rows, results)
+        for name, folder in _relatives(checkpoint, single_task):
+            relative = Recommender.load(folder)
+            label = name or f"CKF-S {'+'.join(relative.tasks)}"
+            measured.append(label)
+            measure_model(
+                relative, folder, prepared, scope, {label: OWN}, results, predictions, progress
+            )
+    for other in [*measured[1:], "ckf without tokens", *BASELINES]:
+        results.add_difference(OWN, other)
+
+    found = {
+        "dataset": prepared.dataset,
+        "split": split,
+        "checkpoint": checkpoint.as_posix(),
+        "rows": results.rows,
+    }
+    if json_path is not None:
+        with replacing(Path(json_path)) as temporary:
+            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if predictions_path is not None:
+        with replacing(Path(predictions_path)) as temporary:
+            predictions.frame().to_parquet(temporary, index=False)
+    report.show(found)
+    return found
+
+
+class Predictions:
+    """Every scored row of every method, in the data's order.
+
+    ``label`` is the true rating in the rating task and liked or not (1 or 0) in the CTR task;
+    ``score`` is the predicted rating or the probability.
+    """
+
+    def __init__(self, cases: Cases):
+        self.cases = cases
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, method: str, rating: np.ndarray | None, probability: np.ndarray | None) -> None:
+        """Add the answers of a method to the whole scope; ``None`` for a task it lacks."""
+        p, cases = self.cases.prepared, self.cases
+        for task, label, score in (
+            ("rating", cases.ratings, rating),
+            ("ctr", cases.labels, probability),
+        ):
+            if score is not None:
+                self._parts.append(
+                    pd.DataFrame(
+                        {
+                            "user": np.array(p.user_ids, dtype=object)[cases.users],
+                            "item": np.array(p.item_ids, dtype=object)[cases.items],
+                            "label": np.asarray(label, dtype=np.float32),
+                            "method": method,
+                            "score": np.asarray(score, dtype=np.float32),
+                            "task": task,
+                        }
+                    )
+                )
+
+    def frame(self) -> pd.DataFrame:
+        """All parts below each other, ordered by task and method as they were added."""
+        return pd.concat(self._parts, ignore_index=True)
+
+
+def measure_baselines(
+    material: Material,
+    scope: Scope,
+    results: Results,
+    predictions: Predictions,
+    progress: Progress,
+) -> None:
+    """Fit every baseline and add its results; CTR scores are calibrated on the validation part."""
+    bar = progress.add_task("baselines", total=len(BASELINES))
+    for name, kind in BASELINES.items():
+        progress.update(bar, description=f"baselines: {name}")
+        baseline = kind()
+        baseline.fit(material)
+        if {"rating", "ctr"} & set(baseline.tasks):
+            calibrate = _calibration(baseline, material)
+            scores = baseline.score(scope.cases)
+            rating, probability = scores.rating, calibrate(scores.ctr)
+            results.add_scores(name, scope.cases, scope.groups, rating, probability)
+            predictions.add(name, rating, probability)
+            for group, cases in scope.truncated.items():
+                scores = baseline.score(cases)
+                everything = {group: np.ones(len(cases), dtype=bool)}
+                results.add_scores(name, cases, everything, scores.rating, calibrate(scores.ctr))
+        if "ranking" in baseline.tasks:
+            rankings = _rankings(baseline, scope.queries)
+            results.add_rankings(name, scope.queries, scope.query_groups, rankings)
+            for group, queries in scope.truncated_queries.items():
+                everything = {group: np.ones(len(queries), dtype=bool)}
+                results.add_rankings(name, queries, everything, _rankings(baseline, queries))
+        progress.advance(bar)
+
+
+def measure_model(
+    recommender: Recommender,
+    folder: Path,
+    prepared: Prepared,
+    scope: Scope,
+    methods: dict[str, str],
+    results: Results,
+    predictions: Predictions,
+    progress: Progress,
+) -> None:
+    """Add the results of a checkpoint.
+
+    Parameters
+    ----------
+    methods
+        Names in the results → method names of the recommender.
+    """
+    tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
+    for name, method in methods.items():
+        ranks = "ranking" in recommender.tasks and name not in WITHOUT_RANKING
+        total = (len(scope.cases) + scope.n_truncated) * bool(tasks) + len(scope.queries) * ranks
+        bar = progress.add_task(name, total=total)
+        model = CachedModel(
+            recommender, folder, prepared, lambda n, bar=bar: progress.advance(bar, n)
+        )
+        if tasks:
+            rating, probability = model.scores(scope.cases, tasks, method)
+            results.add_scores(name, scope.cases, scope.groups, rating, probability)
+            predictions.add(name, rating, probability)
+            for group, cases in scope.truncated.items():
+                if cases.k is None:
+                    sampled = np.isin(scope.cases.rows, cases.rows)
+                    cut = [x if x is None else x[sampled] for x in (rating, probability)]
+                else:
+                    cut = model.scores(cases, tasks, method)
+                results.add_scores(name, cases, {group: np.ones(len(cases), dtype=bool)}, *cut)
+        if ranks:
+            rankings = model.rankings(scope.queries, method, CANDIDATES)
+            results.add_rankings(name, scope.queries, scope.query_groups, rankings)
+
+
+def _rankings(baseline: Baseline, queries: list[Query]) -> list[np.ndarray]:
+    return [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
+
+
+def _calibration(baseline: Baseline, material: Material):
+    if "ctr" not in baseline.tasks or baseline.gives_probabilities:
+        return lambda scores: scores
+    validation = material.validation
+    return platt(baseline.score(validation).ctr, validation.labels)
+
+
+def _relatives(checkpoint: Path, single_task: Sequence[Path | str]) -> list[tuple[str, Path]]:
+    """Names (empty for single-task ones) and folders of the checkpoints to compare with."""
+    text = checkpoint.with_name(f"{checkpoint.name}-text")
+    found = [("text-only", text)] if text.is_dir() else []
+    return found + [("", Path(folder)) for folder in single_task]
+
+
+def _prepared(recommender: Recommender, data_dir: Path | str | None) -> Prepared:
+    """The data that the checkpoint refers to; a given folder must hold the same."""
+    dataset = recommender.manifest["dataset"]
+    prepared = Prepared.load(prepared_path(dataset))
+    if data_dir is not None:
+        origin, folder = source(dataset), Path(data_dir)
+        if not origin.recognises(folder):
+            raise UserError(f"{folder} does not hold {origin.label}; it needs {origin.files}.")
+        if Prepared.from_raw(origin.read(folder), dataset).hash != prepared.hash:
+            raise UserError(
+                f"{folder} holds other interactions than this checkpoint was trained on; train one "
+                "on it, or leave the data folder out."
+            )
+    return prepared
