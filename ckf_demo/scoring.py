@@ -1,8 +1,9 @@
 """``ckf score``: the top-k lists of many users, written to one Parquet file."""
 
+import importlib.util
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -11,9 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
-
-if TYPE_CHECKING:
-    from ckf_demo.recommender import Recommender
 
 SCHEMA = pa.schema(
     [
@@ -24,16 +22,55 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
     ]
 )
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 
-_USERS_PER_WRITE = 64
+USERS_PER_BATCH = 16
+CORES_PER_WORKER = 2
+
+Row = dict[str, object]
+
+
+class Ranker:
+    """A loaded checkpoint that ranks for batches of users; with Ray, one in each worker."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        from ckf_demo.recommender import Recommender
+
+        self.recommender = Recommender.load(checkpoint)
+
+    def check(self, users: list[str]) -> None:
+        """Make sure that all users are known, before minutes are spent on the first ones.
+
+        Raises
+        ------
+        UserError
+            Naming the unknown users, at most ten of them.
+        """
+        store = self.recommender.store
+        known = set(store.users()["user"])
+        unknown = [user for user in users if user not in known]
+        if unknown:
+            more = ", …" if len(unknown) > 10 else ""
+            raise UserError(
+                f"{len(unknown)} of {len(users)} users are not in {store.dataset}: "
+                f"{', '.join(unknown[:10])}{more}; take them out of the file"
+            )
+
+    def rank(self, users: list[str], k: int) -> list[Row]:
+        """The rows of each user in turn, best first."""
+        return [
+            {"user": user} | {name: row[name] for name in ("rank", "item", "title", "score")}
+            for user in users
+            for row in self.recommender.rank(user=user, k=k)
+        ]
 
 
 def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "local") -> None:
     """Rank for every user of ``users_file`` and write columns user, rank, item, title, score.
 
     The moment is each user's default one. Rows come in the order of the users and by rank; ``out``
-    appears when all users are done, or not at all.
+    appears when all users are done, or not at all. ``engine`` is ``"local"`` (this process) or
+    ``"ray"`` (one worker for every two cores of the cluster, or of this machine without one).
 
     Raises
     ------
@@ -41,15 +78,16 @@ def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "
         For an unreadable or empty file, an unknown user, or an engine that is not there.
     """
     if engine not in ENGINES:
+        raise UserError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
         raise UserError(
-            f"--engine {engine} is not available here; use --engine {' or '.join(ENGINES)}"
+            "--engine ray needs the package ray; pip install ray, or use --engine local"
         )
     users = read_users(users_file)
-
-    from ckf_demo.recommender import Recommender
-
-    recommender = Recommender.load(checkpoint)
-    check_users(recommender, users)
+    batches = [
+        users[start : start + USERS_PER_BATCH] for start in range(0, len(users), USERS_PER_BATCH)
+    ]
+    rank = _rank_locally if engine == "local" else _rank_with_ray
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with (
         replacing(out) as temporary,
@@ -57,13 +95,36 @@ def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "
         Progress(*columns, TimeRemainingColumn()) as progress,
     ):
         task = progress.add_task("Ranking", total=len(users))
-        for start in range(0, len(users), _USERS_PER_WRITE):
-            rows = []
-            for user in users[start : start + _USERS_PER_WRITE]:
-                rows.extend(rank_rows(recommender, user, k))
-                progress.advance(task)
+        for batch, rows in zip(batches, rank(checkpoint, batches, k), strict=True):
             writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
-    print(f"{len(users)} users, {k} items each: {out}")
+            progress.advance(task, len(batch))
+    print(f"{len(users)} users, up to {k} items each: {out}")
+
+
+def _rank_locally(checkpoint: Path, batches: list[list[str]], k: int) -> Iterator[list[Row]]:
+    ranker = Ranker(checkpoint)
+    ranker.check(list(itertools.chain.from_iterable(batches)))
+    for batch in batches:
+        yield ranker.rank(batch, k)
+
+
+def _rank_with_ray(checkpoint: Path, batches: list[list[str]], k: int) -> Iterator[list[Row]]:
+    import ray
+    from ray.util import ActorPool
+
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        remote = ray.remote(num_cpus=min(cores, CORES_PER_WORKER))(Ranker)
+        count = min(len(batches), max(1, cores // CORES_PER_WORKER))
+        workers = [remote.remote(checkpoint.resolve()) for _ in range(count)]
+        try:
+            ray.get(workers[0].check.remote(list(itertools.chain.from_iterable(batches))))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        yield from ActorPool(workers).map(lambda worker, b: worker.rank.remote(b, k), batches)
+    finally:
+        ray.shutdown()
 
 
 def read_users(file: Path) -> list[str]:
@@ -92,27 +153,3 @@ def read_users(file: Path) -> list[str]:
     if not users:
         raise UserError(f"{file} names no user; give a user id a line")
     return users
-
-
-def check_users(recommender: "Recommender", users: list[str]) -> None:
-    """Make sure that all users are known, before minutes are spent on the first ones.
-
-    Raises
-    ------
-    UserError
-        Naming the unknown users, at most ten of them.
-    """
-    known = set(recommender.store.users()["user"])
-    unknown = [user for user in users if user not in known]
-    if unknown:
-        more = ", …" if len(unknown) > 10 else ""
-        raise UserError(
-            f"{len(unknown)} of {len(users)} users are not in {recommender.store.dataset}: "
-            f"{', '.join(unknown[:10])}{more}; take them out of the file"
-        )
-
-
-def rank_rows(recommender: "Recommender", user: str, k: int) -> Iterator[dict[str, object]]:
-    """The rows of one user, best first."""
-    for row in recommender.rank(user=user, k=k):
-        yield {"user": user} | {name: row[name] for name in ("rank", "item", "title", "score")}

@@ -33,9 +33,9 @@ def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from ckf_demo.backbone.loading import prepare_backbone
-    from ckf_demo.checkpoint import read_manifest
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
+    from ckf_demo.system import read_manifest
     from ckf_demo.ui.app import build
 
     manifest = read_manifest(checkpoint)

@@ -26,9 +26,10 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def recommender():
     """The committed checkpoint, loaded once; prepares data and backbone if they are missing."""
     from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.config import BackboneConfig
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
 
     prepare("ml-100k", None)
-    prepare_backbone()
+    prepare_backbone(BackboneConfig().name)
     return Recommender.load(CHECKPOINT)

@@ -11,7 +11,7 @@ import pytest
 
 from ckf_demo import cli
 from ckf_demo.errors import UserError
-from ckf_demo.scoring import check_users, read_users, score
+from ckf_demo.scoring import USERS_PER_BATCH, Ranker, read_users, score
 
 COMMANDS = ("prepare", "train", "evaluate", "score", "methods", "serve")
 
@@ -197,14 +197,47 @@ def test_score_refuses_unknown_users_and_leaves_no_file(
     assert not out.exists()
 
 
-def test_score_names_the_engines_that_are_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="use --engine local"):
+def test_score_takes_more_users_than_fit_one_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ids = [str(user) for user in range(2 * USERS_PER_BATCH + 1)]
+    many = ThreeUsers()
+    many.store = SimpleNamespace(dataset="tiny", users=lambda: pd.DataFrame({"user": ids}))
+    loader = SimpleNamespace(load=lambda checkpoint: many)
+    stand_in(monkeypatch, "ckf_demo.recommender", Recommender=loader)
+    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
+    users.write_text("\n".join(ids), encoding="utf-8")
+    score(tmp_path, users, 1, out)
+    assert pd.read_parquet(out)["user"].tolist() == ids
+
+
+def test_score_names_the_engines_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="use one of local, ray"):
+        score(tmp_path, tmp_path / "users.txt", 10, tmp_path / "out.parquet", engine="spark")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="`pip install ray`"):
         score(tmp_path, tmp_path / "users.txt", 10, tmp_path / "out.parquet", engine="ray")
 
 
-def test_long_lists_of_unknown_users_are_cut() -> None:
+def test_long_lists_of_unknown_users_are_cut(three_users: None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
-        check_users(ThreeUsers(), [str(user) for user in range(100, 112)])
+        Ranker(tmp_path).check([str(user) for user in range(100, 112)])
+
+
+@pytest.mark.real
+def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    users = tmp_path / "users.txt"
+    users.write_text("405\n1\n", encoding="utf-8")
+    for engine in ("local", "ray"):
+        score(cli.CHECKPOINT, users, 3, tmp_path / f"{engine}.parquet", engine)
+    local, ray = (pd.read_parquet(tmp_path / f"{engine}.parquet") for engine in ("local", "ray"))
+    pd.testing.assert_frame_equal(local, ray, check_exact=False, rtol=0.02)
+    users.write_text("nobody\n", encoding="utf-8")
+    with pytest.raises(UserError, match="1 of 1 users are not in ml-100k: nobody"):
+        score(cli.CHECKPOINT, users, 3, tmp_path / "none.parquet", "ray")
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
