@@ -1,0 +1,227 @@
+"""The app's named endpoints, for ``gradio_client`` and other programs.
+
+Signatures and docstrings are the endpoints' schema. A person is a ``user`` of the data set, or is
+described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, or by both together.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+
+import gradio as gr
+
+from ckf_demo.errors import UserError
+
+# All model calls share one queue that runs one of them at a time.
+MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
+
+
+def _said(function: Callable) -> Callable:
+    """Turn the user's errors into the client's, with the same text and without a trace."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return call
+
+
+def _said_while_streaming(function: Callable) -> Callable:
+    """As ``_said``, for an endpoint that answers piece by piece."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            yield from function(*args, **kwargs)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return call
+
+
+def _id(value: str | int | None) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+def add_endpoints(recommender) -> None:
+    """Register the named endpoints in the current Blocks context."""
+
+    @_said
+    def search_items(query: str, limit: int = 10) -> list[dict]:
+        """Find films by their title.
+
+        Args:
+            query: Part of a title.
+            limit: The most films to return.
+
+        Returns:
+            Films as {"item", "title", "year", "genres"}; year is null where it is unknown.
+        """
+        return recommender.search_items(query, limit=limit)
+
+    @_said
+    def history(user: str | int, at: int | None = None) -> list[dict]:
+        """What a user rated before a moment, oldest first.
+
+        Args:
+            user: A user id of the data set.
+            at: The moment in Unix seconds; the user's default moment if it is left out.
+
+        Returns:
+            Ratings as {"item", "title", "rating", "timestamp"}.
+        """
+        if _id(user) is None:
+            raise UserError("no user was given; give a user id of the data set")
+        return recommender.history(str(user), at=at)
+
+    @_said
+    def rate(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> dict:
+        """Predict the rating a person would give to a film.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known.
+            method: The method to answer with; CKF if it is left out.
+
+        Returns:
+            {"rating": expectation, "distribution": {"1": p, …, "5": p}, "at", "seconds"}.
+        """
+        return recommender.rate(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            at=at,
+            method=method,
+        )
+
+    @_said
+    def click(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> dict:
+        """Predict how probably a person would like a film (rate it 4 or 5).
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known.
+            method: The method to answer with; CKF if it is left out.
+
+        Returns:
+            {"probability", "at", "seconds"}.
+        """
+        return recommender.click(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            at=at,
+            method=method,
+        )
+
+    @_said
+    def rank(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        k: int = 10,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> list[dict]:
+        """Rank the whole catalogue, without what they have rated, for a person.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            k: The length of the list.
+            at: Only ratings before this moment (Unix seconds) are known.
+            method: The method to answer with; CKF if it is left out.
+
+        Returns:
+            [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
+            "later_rating"}, …], best first.
+        """
+        return recommender.rank(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            k=k,
+            at=at,
+            method=method,
+        )
+
+    @_said_while_streaming
+    def explain(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> Iterator[dict]:
+        """Say in words why a person may like a film or not; the text arrives as it is written.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known.
+            method: The method to answer with; CKF if it is left out.
+
+        Returns:
+            {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
+            "title"}, …], "polarity": "positive", "mixed" or "negative", …}.
+        """
+        yield from recommender.explain(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            at=at,
+            method=method,
+        )
+
+    for function in (search_items, history):
+        gr.api(function, api_name=function.__name__, concurrency_limit=4)
+    for function in (rate, click, rank, explain):
+        gr.api(function, api_name=function.__name__, **MODEL_QUEUE)
+
+
+def _item(item: str | int | None) -> str:
+    found = _id(item)
+    if found is None:
+        raise UserError("no item was given; give the id of a film, as /search_items returns it")
+    return found

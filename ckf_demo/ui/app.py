@@ -1,0 +1,311 @@
+"""The page: a sidebar for who, a slim bar for the pair, one tab for each way of looking at it, and
+the named endpoints. ``build`` makes it around a recommender; ``launch_options`` belong to it."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from ckf_demo.errors import UserError
+from ckf_demo.spaces import Spaces
+from ckf_demo.ui.api import MODEL_QUEUE, add_endpoints
+from ckf_demo.ui.map import MapTab
+from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
+from ckf_demo.ui.model_card import ModelCardTab
+from ckf_demo.ui.pair import Pair, bar, from_query, known_user
+from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
+from ckf_demo.ui.sidebar import Sidebar, examples
+from ckf_demo.ui.topk import Ranking, TopKTab
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+TABS = ("predict", "topk", "map", "card")
+PRIVATE = {"api_visibility": "private"}
+QUIET = {**PRIVATE, "show_progress": "hidden"}
+
+
+def launch_options() -> dict:
+    """What ``launch`` needs beside host and port: theme, styles and scripts."""
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
+    return {
+        "theme": gr.themes.Default(
+            primary_hue="blue",
+            neutral_hue="slate",
+            font=fonts,
+            font_mono=["ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace"],
+        ),
+        "css_paths": [ASSETS / "style.css"],
+        "head": f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
+        "footer_links": ["api", "settings"],
+    }
+
+
+def build(recommender) -> gr.Blocks:
+    """The app around a loaded recommender.
+
+    The page that visitors land on is answered here, once: the cold example with all its figures and
+    words. The map's projections are fitted, or read from the cache.
+    """
+    ready = examples(recommender)
+    landing = finished_answer(recommender, ready[0].pair)
+    spaces = Spaces(recommender)
+    spaces.prepare()
+    stops = Stops()
+    store = recommender.store
+    with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
+        pair = gr.State(landing.pair)
+        active = gr.State(TABS[0])
+        query = gr.Textbox(visible=False)
+        with gr.Sidebar(label="Who", width=380):
+            sidebar = Sidebar(recommender, ready)
+        with gr.Row(elem_classes="ckf-head"):
+            gr.HTML(
+                "<h1>Collaborative knowledge fusion</h1><p>A small language model predicts what "
+                "one person thinks of one film, also when almost nothing is known of them.</p>",
+                apply_default_css=False,
+            )
+            try_it = gr.Button("Try it yourself", size="sm", scale=0, min_width=140, elem_id="try")
+        pair_bar = panel(bar(store, landing.pair), elem_id="pair")
+        with gr.Accordion("Choose another film", open=False, elem_id="choose-film"):
+            find = gr.Textbox(
+                label="Find a film", placeholder="part of a title", elem_id="find-film"
+            )
+            found = panel(film_list(recommender, ""), elem_id="films-found")
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Predict", id="predict") as predict_tab:
+                predict = PredictTab(recommender, stops, landing)
+            with gr.Tab("Top-K", id="topk") as topk_tab:
+                topk = TopKTab(recommender, landing)
+                predict.panels.append(topk.panel)
+            with gr.Tab("Map", id="map") as map_tab:
+                maps = MapTab(recommender, spaces)
+            with gr.Tab("Model card", id="card") as card_tab:
+                ModelCardTab(recommender)
+
+        _choose_person(sidebar, ready, pair, recommender)
+        try_it.click(
+            lambda: gr.Tabs(selected="new"),
+            outputs=sidebar.tabs,
+            js="() => window.ckf.openDrawer()",
+            **QUIET,
+        )
+        find.input(
+            lambda text: film_list(recommender, text),
+            find,
+            found,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        for source in (found, predict.history, topk.table, maps.maps, maps.neighbours):
+            source.select(choose_film, pair, pair, **QUIET)
+        maps.highlights.select(choose_film, pair, pair, **QUIET)
+
+        for tab, name in zip((predict_tab, topk_tab, map_tab, card_tab), TABS, strict=True):
+            tab.select(
+                lambda name=name: name,
+                outputs=active,
+                js=f"() => window.ckf.tab('{name}')",
+                **QUIET,
+            )
+
+        def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
+            stops.stop(request.session_hash, unless=current)
+            return (
+                bar(store, current),
+                history_markup(store, current),
+                topk.reselect(current, ranking),
+                current.query(),
+            )
+
+        pair.change(
+            show_pair,
+            [pair, topk.ranking],
+            [pair_bar, predict.history, topk.table, query],
+            **QUIET,
+        ).then(None, query, js="(query) => window.ckf.address(query)", **PRIVATE)
+
+        def rank(tab: str, current: Pair, ranking: Ranking | None, *controls):
+            wanted = tab in ("topk", "map")
+            return topk.rank(current, ranking, *controls) if wanted else {topk.ranking: gr.skip()}
+
+        gr.on(
+            [
+                active.change,
+                pair.change,
+                topk.k.release,
+                topk.genre.change,
+                topk.year_from.submit,
+                topk.year_from.blur,
+                topk.year_to.submit,
+                topk.year_to.blur,
+            ],
+            rank,
+            [active, pair, topk.ranking, *topk.controls],
+            [topk.table, topk.ranking],
+            show_progress_on=topk.table,
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+
+        def draw(tab: str, current: Pair, ranking: Ranking | None):
+            return maps.draw(current, ranking) if tab == "map" else {maps.message: gr.skip()}
+
+        gr.on(
+            [active.change, pair.change, topk.ranking.change],
+            draw,
+            [active, pair, topk.ranking],
+            maps.outputs,
+            show_progress_on=[maps.message, maps.neighbours],
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+        pair.change(
+            predict.answer,
+            [pair, predict.task],
+            predict.outputs,
+            show_progress_on=[predict.rating, predict.click],
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+        predict.task.change(
+            predict.prompt_of, [pair, predict.task], predict.prompt, **PRIVATE, **MODEL_QUEUE
+        )
+
+        def stop(request: gr.Request) -> None:
+            stops.stop(request.session_hash)
+
+        def forget(request: gr.Request) -> None:
+            stops.forget(request.session_hash)
+
+        for words in predict.panels:
+            words.again.click(
+                predict.explain,
+                pair,
+                [part for shown in predict.panels for part in shown.components],
+                trigger_mode="once",
+                **PRIVATE,
+                **MODEL_QUEUE,
+            )
+            words.stop.click(stop, **QUIET)
+
+        def read_address(current: Pair, request: gr.Request):
+            params = dict(request.query_params)
+            tab = params.get("tab", TABS[0])
+            tab = tab if tab in TABS else TABS[0]
+            try:
+                current = from_query(store, params, current)
+            except UserError as error:
+                warn(error)
+            return (
+                current,
+                tab,
+                gr.Tabs(selected=tab),
+                current.history,
+                current.taste,
+                current.age,
+                current.occupation if current.occupation in store.occupations() else "",
+            )
+
+        demo.load(
+            read_address,
+            pair,
+            [
+                pair,
+                active,
+                tabs,
+                sidebar.draft,
+                sidebar.taste,
+                sidebar.new_age,
+                sidebar.new_occupation,
+            ],
+            **QUIET,
+        )
+        demo.load(None, js="() => window.ckf.closeDrawer()", **PRIVATE)
+        demo.unload(forget)
+        add_endpoints(recommender)
+    return demo.queue(default_concurrency_limit=8)
+
+
+def choose_film(current: Pair, event: gr.EventData) -> Pair:
+    """The same person with the film of the chosen row or point."""
+    return current.with_item(event.pick)
+
+
+def film_list(recommender, text: str) -> str:
+    """Films whose title holds ``text``, to choose from (HTML)."""
+    if not text.strip():
+        return notice("Type part of a title; films in any table or map can be chosen as well.")
+    rows = [
+        Row(pick=film["item"], cells=[film_text(film), ", ".join(film["genres"])])
+        for film in recommender.search_items(text.strip(), limit=12)
+    ]
+    return table(
+        [Column("Film", pick=True, wide=True), Column("Genres", wide=True)],
+        rows,
+        caption="Films found",
+        empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
+        height=260,
+    )
+
+
+def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None:
+    """Wire everything in the sidebar that chooses a person."""
+    store = recommender.store
+    close = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
+
+    for button, example in zip(sidebar.examples, ready, strict=True):
+        button.click(lambda example=example: example.pair, outputs=pair, **QUIET).then(
+            None, **close
+        )
+
+    filters = [sidebar.search, sidebar.group, sidebar.age, sidebar.occupation]
+    gr.on(
+        [sidebar.search.input, sidebar.group.change, sidebar.age.change, sidebar.occupation.change],
+        sidebar.user_table,
+        filters,
+        sidebar.users,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+    def choose_user(current: Pair, event: gr.EventData) -> Pair:
+        return known_user(store, event.pick, current.item)
+
+    sidebar.users.select(choose_user, pair, pair, **QUIET).then(None, **close)
+
+    sidebar.find.input(
+        sidebar.found_films,
+        [sidebar.find, sidebar.draft],
+        sidebar.found,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+    def give_stars(draft: tuple, event: gr.EventData) -> tuple:
+        if event.rating is None and event.remove is None:
+            return draft
+        return sidebar.rerate(draft, event.pick, event.rating)
+
+    for source in (sidebar.found, sidebar.rated):
+        source.select(give_stars, sidebar.draft, sidebar.draft, **QUIET)
+    sidebar.draft.change(
+        lambda text, draft: (sidebar.found_films(text, draft), sidebar.rated_films(draft)),
+        [sidebar.find, sidebar.draft],
+        [sidebar.found, sidebar.rated],
+        **QUIET,
+    )
+
+    def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
+        person = sidebar.person(current, draft, taste, age, occupation)
+        if not any(person.person.values()):
+            text = "Nobody is described yet: rate a film, write a sentence, or give an age."
+            return gr.skip(), notice(text, "problem")
+        return person, ""
+
+    sidebar.use.click(
+        use,
+        [pair, sidebar.draft, sidebar.taste, sidebar.new_age, sidebar.new_occupation],
+        [pair, sidebar.problem],
+        **QUIET,
+    ).then(None, **close)

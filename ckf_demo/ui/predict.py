@@ -1,0 +1,473 @@
+"""The Predict tab: rating, click and explanation for the pair, each beside what simpler models say,
+the history they rest on, and the prompt as the model got it."""
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import gradio as gr
+
+from ckf_demo.errors import UserError
+from ckf_demo.ui.markup import (
+    Cell,
+    Column,
+    Row,
+    date_text,
+    escape,
+    notice,
+    panel,
+    percent,
+    plain_table,
+    present,
+    spread,
+    stars_text,
+    table,
+    warn,
+    year_text,
+)
+from ckf_demo.ui.pair import Pair, history_of, later_rating, profile_text, top_genres
+
+RATINGS = ("1", "2", "3", "4", "5")
+# The marks of the methods on both lines: shape first, colour second.
+MARKS = {
+    "ckf": '<circle cx="8" cy="8" r="6" class="ckf-fill"/>',
+    "no-tokens": '<circle cx="8" cy="8" r="5.5" class="ckf-open"/>',
+    "collaborative": '<path d="M8 2 L14 13 L2 13 Z" class="ckf-open"/>',
+    "average": '<path d="M8 1 V15" class="ckf-open"/>',
+    "truth": '<path d="M8 1 L15 8 L8 15 L1 8 Z" class="ckf-truth"/>',
+}
+HEADINGS = {
+    "positive": "Why they may like it",
+    "mixed": "Why it could go either way",
+    "negative": "Why it may not suit them",
+}
+TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
+
+
+@dataclass
+class Answer:
+    """What has been answered so far for a pair; fields fill up in this order."""
+
+    pair: Pair
+    rating: dict | None = None
+    click: dict | None = None
+    comparison: list[dict] = field(default_factory=list)
+    explanation: dict | None = None
+    finished: bool = False
+
+
+def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Answer]:
+    """Answer a pair step by step: figures first, then what others say, then the words.
+
+    Ends early once ``stop`` is set. Raises ``UserError`` as the recommender does.
+    """
+    person = pair.person
+    answer = Answer(pair)
+    answer.rating = recommender.rate(**person, item=pair.item)
+    answer.click = recommender.click(**person, item=pair.item)
+    yield answer
+    if stop.is_set():
+        return
+    answer.comparison = recommender.compare(**person, item=pair.item)
+    yield answer
+    for step in explanation_steps(recommender, pair, stop):
+        yield replace(answer, explanation=step, finished="polarity" in step)
+
+
+def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[dict]:
+    """The explanation as it grows; stops soon after ``stop`` is set."""
+    if not stop.is_set():
+        yield from recommender.explain(**pair.person, item=pair.item, stop=stop)
+
+
+def finished_answer(recommender, pair: Pair) -> Answer:
+    """The complete answer for a pair, for the page that visitors land on."""
+    answer = Answer(pair)
+    for answer in answer_steps(recommender, pair, threading.Event()):  # noqa: B007
+        pass
+    return answer
+
+
+class Stops:
+    """One stop signal per browser session, so that a button or a newer pair ends a generation."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[Pair, threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, session: str, pair: Pair) -> threading.Event:
+        """The signal for a new generation; whatever ran before in the session is stopped."""
+        event = threading.Event()
+        with self._lock:
+            _, previous = self._running.get(session, (None, None))
+            self._running[session] = (pair, event)
+        if previous is not None:
+            previous.set()
+        return event
+
+    def stop(self, session: str, unless: Pair | None = None) -> None:
+        """Stop the session's generation, except one that already answers the pair ``unless``."""
+        with self._lock:
+            pair, event = self._running.get(session, (None, None))
+        if event is not None and (unless is None or pair != unless):
+            event.set()
+
+    def forget(self, session: str) -> None:
+        """Stop and drop a session that has ended."""
+        self.stop(session)
+        with self._lock:
+            self._running.pop(session, None)
+
+
+def _mark(method: str) -> str:
+    drawing = MARKS.get(method, MARKS["average"])
+    name = method if method in MARKS else "average"
+    return (
+        f'<svg class="ckf-mark ckf-mark-{name}" viewBox="0 0 16 16" width="16" height="16" '
+        f'aria-hidden="true">{drawing}</svg>'
+    )
+
+
+def _line(points: list[tuple[str, str, float, str]], ticks: list[tuple[float, str]]) -> str:
+    """A scale with marks and a legend. ``points``: (method, label, place in 0–1, shown value)."""
+    marks = "".join(
+        f'<span class="ckf-point" style="left:{100 * min(max(place, 0), 1):.2f}%" '
+        f'title="{escape(label)}: {escape(value)}">{_mark(method)}</span>'
+        for method, label, place, value in points
+    )
+    scale = "".join(
+        f'<span class="ckf-tick" style="left:{100 * place:.0f}%">{escape(text)}</span>'
+        for place, text in ticks
+    )
+    legend = "".join(
+        f"<li>{_mark(method)}<span>{escape(label)}</span><strong>{escape(value)}</strong></li>"
+        for method, label, _, value in points
+    )
+    return (
+        f'<div class="ckf-line" aria-hidden="true"><div class="ckf-track"></div>{marks}{scale}'
+        f'</div><ul class="ckf-legend">{legend}</ul>'
+    )
+
+
+def _seconds(value: float) -> str:
+    return f'<p class="ckf-time">{value:.2f} s</p>'
+
+
+def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
+    """Five bars, their expectation with its standard deviation, and the methods' ratings."""
+    if answer.rating is None:
+        return notice("Working on the rating.")
+    distribution = answer.rating["distribution"]
+    mean, deviation = spread(distribution)
+    highest = max(distribution.values())
+    bars = "".join(
+        f'<div class="ckf-bar"><span class="ckf-value">{percent(distribution[rating])}</span>'
+        f'<span class="ckf-column" style="height:{100 * distribution[rating] / highest:.1f}%">'
+        f'</span><span class="ckf-label">{rating}</span></div>'
+        for rating in RATINGS
+    )
+    spoken = ", ".join(f"{rating}: {percent(distribution[rating])}" for rating in RATINGS)
+    points = [
+        (row["method"], row["label"], _rating_place(row["rating"]), f"{row['rating']:.2f}")
+        for row in reversed(answer.comparison)
+        if row["rating"] is not None
+    ] or [("ckf", "CKF", _rating_place(mean), f"{mean:.2f}")]
+    if truth is not None:
+        rating, timestamp = truth
+        label = f"What they gave it on {date_text(timestamp)}"
+        points.append(("truth", label, _rating_place(rating), stars_text(rating)))
+    low, high = (_rating_place(mean - deviation), _rating_place(mean + deviation))
+    whisker = (
+        f'<span class="ckf-whisker" style="left:{100 * max(low, 0):.2f}%;'
+        f'right:{100 - 100 * min(high, 1):.2f}%"></span>'
+    )
+    line = _line(points, []).replace('<div class="ckf-track"></div>', whisker, 1)
+    return (
+        '<section class="ckf-card"><h3>Which rating would they give?</h3>'
+        f'<p class="ckf-figure"><strong>{mean:.2f}</strong> of 5 '
+        f'<span class="ckf-facts">± {deviation:.2f} (one standard deviation)</span></p>'
+        f'<div class="ckf-bars" role="img" aria-label="Probability of each rating: {spoken}">'
+        f"{bars}</div>{line}{_seconds(answer.rating['seconds'])}</section>"
+    )
+
+
+def _rating_place(rating: float) -> float:
+    """Where a rating lies across five equal columns, as a share of their width."""
+    return (rating - 0.5) / 5
+
+
+def click_card(answer: Answer) -> str:
+    """The probability of a rating of 4 or 5 on one line with the other methods' marks."""
+    if answer.click is None:
+        return notice("Working on the probability that they like it.")
+    probability = answer.click["probability"]
+    points = [
+        (row["method"], row["label"], row["probability"], percent(row["probability"]))
+        for row in reversed(answer.comparison)
+        if row["probability"] is not None
+    ] or [("ckf", "CKF", probability, percent(probability))]
+    ticks = [(place / 4, percent(place / 4)) for place in range(5)]
+    return (
+        '<section class="ckf-card"><h3>Would they like it?</h3>'
+        f'<p class="ckf-figure"><strong>{percent(probability)}</strong> '
+        '<span class="ckf-facts">probability of a rating of 4 or 5</span></p>'
+        f"{_line(points, ticks)}{_seconds(answer.click['seconds'])}</section>"
+    )
+
+
+def explanation_card(answer: Answer, *, linked: bool) -> str:
+    """The words so far; films found in the history are underlined, or linked to their row."""
+    step = answer.explanation
+    if step is None:
+        waiting = (
+            "Nothing was written. “Explain again” starts it."
+            if answer.finished
+            else "The explanation comes after the figures."
+        )
+        return (
+            '<section class="ckf-card ckf-words"><h3>Why?</h3>'
+            f'<p class="ckf-facts">{waiting}</p></section>'
+        )
+    text = escape(step["text"])
+    titles = {escape(film["title"]): film["item"] for film in step.get("evidence", [])}
+    if titles:
+        pattern = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
+
+        def emphasise(found: re.Match) -> str:
+            if not linked:
+                return f"<u>{found[0]}</u>"
+            anchor = f"rated-{escape(titles[found[0]])}"
+            return f'<a href="#{anchor}" data-jump="{anchor}">{found[0]}</a>'
+
+        text = re.sub(pattern, emphasise, text)
+    heading = HEADINGS.get(step.get("polarity", ""), "Why?")
+    caret = "" if answer.finished else '<span class="ckf-caret" aria-hidden="true"></span>'
+    time = ""
+    if "seconds" in step:
+        first = step.get("first_words_seconds")
+        words = f"first words after {first:.2f} s, " if first is not None else ""
+        time = f'<p class="ckf-time">{words}{step["seconds"]:.2f} s in all</p>'
+    return (
+        f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
+        f'<p aria-live="polite">{text}{caret}</p>{time}</section>'
+    )
+
+
+def figures(answer: Answer) -> str:
+    """All figures of both plots as tables."""
+    if answer.rating is None:
+        return ""
+    rows = answer.comparison or []
+    methods = plain_table(
+        ["Method", "Rating (1–5)", "Likes it"],
+        [
+            (
+                row["label"],
+                f"{row['rating']:.2f}" if row["rating"] is not None else "–",
+                percent(row["probability"]) if row["probability"] is not None else "–",
+            )
+            for row in rows
+        ],
+        "Expected rating and probability of a rating of 4 or 5, by method",
+    )
+    distributions = [("CKF", answer.rating["distribution"])] + [
+        (row["label"], row["distribution"])
+        for row in rows
+        if row["distribution"] and row["method"] != "ckf"
+    ]
+    return methods + plain_table(
+        ["Probability of", *RATINGS],
+        [(label, *(percent(d[rating]) for rating in RATINGS)) for label, d in distributions],
+        "Probability of each rating",
+    )
+
+
+def prompt_markup(parts: list[dict]) -> str:
+    """The prompt with its collaborative tokens as marked boxes."""
+    names = {"user_token": "user token", "item_token": "item token"}
+    shown = []
+    for part in parts:
+        kind = part["kind"]
+        if kind in names:
+            shown.append(f'<mark class="ckf-token ckf-{kind}">{names[kind]}</mark>')
+        elif kind == "answer":
+            shown.append(f'<mark class="ckf-token ckf-answer">{escape(part["text"])}</mark>')
+        else:
+            shown.append(escape(part["text"]))
+    return (
+        '<p class="ckf-facts">Boxes are collaborative tokens: vectors made from ratings by this '
+        "person’s bridges, which stand where a word would stand. The last box is where the answer "
+        f'is read.</p><pre class="ckf-prompt" tabindex="0">{"".join(shown)}</pre>'
+    )
+
+
+def history_markup(store, pair: Pair) -> str:
+    """The profile in one line and the history as a table, newest first."""
+    history = history_of(store, pair)
+    if pair.user:
+        user = store.user(pair.user)
+        profile = profile_text(user.get("age"), user.get("occupation"))
+    else:
+        profile = profile_text(pair.age, pair.occupation)
+    facts = [profile]
+    if pair.taste:
+        facts.append(f"says: “{pair.taste}”")
+    if history:
+        mean = sum(row["rating"] for row in history) / len(history)
+        facts.append(f"mean rating {mean:.2f} (n = {len(history)})")
+        facts.append("likes " + ", ".join(top_genres(history)))
+    rows = [
+        Row(
+            pick=row["item"],
+            anchor=f"rated-{row['item']}",
+            selected=row["item"] == pair.item,
+            cells=[
+                Cell(escape(row["title"]), row["title"]),
+                year_text(row["year"]),
+                Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"]),
+                ", ".join(row["genres"]),
+                Cell(
+                    escape(date_text(row["timestamp"])) if present(row["timestamp"]) else "now",
+                    row["timestamp"] or 0,
+                ),
+            ],
+        )
+        for row in reversed(history)
+    ]
+    columns = [
+        Column("Film", pick=True, wide=True),
+        Column("Year", numeric=True),
+        Column("Rated", numeric=True),
+        Column("Genres", wide=True),
+        Column("When", numeric=True),
+    ]
+    listing = table(
+        columns,
+        rows,
+        caption="Rated before the moment",
+        empty="No ratings are known at this moment: the answers rest on the profile, the words and "
+        "what everybody thinks of the film. Rate films under “New person” to see them change.",
+        height=560,
+    )
+    described = escape(" · ".join(filter(None, facts)))
+    return (
+        f'<section class="ckf-card"><h3>What is known of them</h3>'
+        f'<p class="ckf-facts">{described}</p>{listing}</section>'
+    )
+
+
+class ExplanationPanel:
+    """The explanation of the pair with its stop button; several tabs show one."""
+
+    def __init__(self, answer: Answer, name: str, *, linked: bool) -> None:
+        self.linked = linked
+        self.words = panel(explanation_card(answer, linked=linked), elem_id=f"explanation-{name}")
+        with gr.Row(elem_classes="ckf-buttons"):
+            self.stop = gr.Button(
+                "Stop", size="sm", interactive=False, elem_id=f"stop-{name}", min_width=90
+            )
+            self.again = gr.Button("Explain again", size="sm", elem_id=f"again-{name}")
+
+    @property
+    def components(self) -> list:
+        """What ``show`` may update."""
+        return [self.words, self.stop]
+
+    def show(self, answer: Answer, running: bool) -> dict:
+        """The updates that show ``answer``."""
+        return {
+            self.words: explanation_card(answer, linked=self.linked),
+            self.stop: gr.update(interactive=running),
+        }
+
+
+class PredictTab:
+    """Builds the tab's components in the current Blocks context and answers pairs into them."""
+
+    def __init__(self, recommender, stops: Stops, landing: Answer) -> None:
+        self.recommender = recommender
+        self.stops = stops
+        self.panels: list[ExplanationPanel] = []
+        store, pair = recommender.store, landing.pair
+        gr.HTML(
+            "<p>How would this person rate this film, would they like it, and why? CKF answers "
+            "with a small language model that was given ratings as tokens; the marks beside it "
+            "show what it would say without them.</p>",
+            apply_default_css=False,
+            elem_classes="ckf-lead",
+        )
+        with gr.Row(equal_height=False, elem_classes="ckf-columns"):
+            with gr.Column(scale=3, min_width=300):
+                self.rating = panel(
+                    rating_card(landing, later_rating(store, pair)), elem_id="rating"
+                )
+                self.click = panel(click_card(landing), elem_id="click")
+                self.panels.append(ExplanationPanel(landing, "predict", linked=True))
+                with gr.Accordion("Figures as tables", open=False):
+                    self.figures = panel(figures(landing), elem_id="figures")
+            with gr.Column(scale=3, min_width=300):
+                self.history = panel(history_markup(store, pair), elem_id="history")
+        with gr.Accordion("The prompt as the model got it", open=False):
+            self.task = gr.Radio(
+                [(label, task) for task, label in TASKS.items()],
+                value="rating",
+                label="Task",
+                elem_id="prompt-task",
+            )
+            self.prompt = panel(self.prompt_of(pair, "rating"), elem_id="prompt")
+
+    @property
+    def outputs(self) -> list:
+        """Every component that ``answer`` may update."""
+        shown = [part for panel_ in self.panels for part in panel_.components]
+        return [self.rating, self.click, self.figures, self.prompt, *shown]
+
+    def prompt_of(self, pair: Pair, task: str) -> str:
+        """The prompt of one task for the pair (HTML)."""
+        return prompt_markup(self.recommender.prompt(**pair.person, item=pair.item, task=task))
+
+    def answer(self, pair: Pair, task: str, request: gr.Request) -> Iterator[dict]:
+        """Answer the pair into the page, step by step."""
+        stop = self.stops.begin(request.session_hash, pair)
+        truth = later_rating(self.recommender.store, pair)
+        answer = Answer(pair)
+        try:
+            for answer in answer_steps(self.recommender, pair, stop):
+                updates = self._words(answer, running=not answer.finished)
+                if answer.explanation is None:
+                    updates |= {
+                        self.rating: rating_card(answer, truth),
+                        self.click: click_card(answer),
+                        self.figures: figures(answer),
+                        self.prompt: self.prompt_of(pair, task),
+                    }
+                yield updates
+        except UserError as error:
+            message = warn(error)
+            yield self._words(Answer(pair), running=False) | {
+                self.rating: message,
+                self.click: "",
+                self.figures: "",
+                self.prompt: "",
+            }
+        else:
+            yield self._words(replace(answer, finished=True), running=False)
+
+    def explain(self, pair: Pair, request: gr.Request) -> Iterator[dict]:
+        """Write the explanation once more."""
+        stop = self.stops.begin(request.session_hash, pair)
+        answer = Answer(pair)
+        try:
+            for step in explanation_steps(self.recommender, pair, stop):
+                answer = Answer(pair, explanation=step, finished="polarity" in step)
+                yield self._words(answer, running=not answer.finished)
+        except UserError as error:
+            warn(error)
+        yield self._words(replace(answer, finished=True), running=False)
+
+    def _words(self, answer: Answer, *, running: bool) -> dict:
+        updates: dict = {}
+        for shown in self.panels:
+            updates |= shown.show(answer, running)
+        return updates

@@ -1,0 +1,252 @@
+"""The sidebar: who. A known user found by filters, a new person made of films with stars and words,
+or one of three ready examples."""
+
+from dataclasses import dataclass, replace
+
+import gradio as gr
+import pandas as pd
+
+from ckf_demo.ui.markup import (
+    Column,
+    Row,
+    escape,
+    film_text,
+    notice,
+    panel,
+    present,
+    star_picker,
+    table,
+)
+from ckf_demo.ui.pair import GROUPS, Pair, known_user
+
+ANY = "any"
+# Rows of the user table that a page carries; filters narrow it down further.
+SHOWN_USERS = 1000
+EXAMPLE_STARS = (5.0, 4.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair that is worth a look, with the label of its button."""
+
+    label: str
+    pair: Pair
+
+
+def examples(recommender) -> list[Example]:
+    """Three pairs chosen from the data: a cold user, a warm one, and a new person.
+
+    The known users have later ratings, so that the truth can be shown; of those rated films the one
+    with the most ratings is taken, since most people will know it. The new person has rated the
+    most-rated films of three different genres.
+    """
+    store = recommender.store
+    users = store.users()
+    users = users[users["n_total"] > users["n_before"]]
+    chosen = []
+    for label, target, low, high in (
+        ("Cold start", 3, 1, 3),
+        ("Warm", 60, 11, float("inf")),
+    ):
+        group = users[users["n_before"].between(low, high)]
+        if group.empty:
+            continue
+        distance = (group["n_before"] - target).abs()
+        user = group.loc[distance.sort_values(kind="stable").index[0]]
+        item = _best_known_later(store, str(user["user"]), int(user["at"]))
+        number = int(user["n_before"])
+        plural = "rating" if number == 1 else "ratings"
+        chosen.append(
+            Example(
+                f"{label}: user {user['user']}, {number} {plural}",
+                known_user(store, user["user"], item),
+            )
+        )
+    chosen.append(_new_person(store))
+    return chosen
+
+
+def _best_known_later(store, user: str, at: int) -> str:
+    later = store.later(user, at).drop_duplicates("item")
+    ratings = store.items().set_index("item")["n_ratings"]
+    order = later["item"].map(ratings).fillna(0).sort_values(ascending=False, kind="stable")
+    return str(later.loc[order.index[0], "item"])
+
+
+def _new_person(store) -> Example:
+    items = store.items().sort_values("n_ratings", ascending=False, kind="stable")
+    rated: list[str] = []
+    used: set[str] = set()
+    rest: list[str] = []
+    for item, genres in zip(items["item"], items["genres"], strict=True):
+        if len(rated) < len(EXAMPLE_STARS) and genres and used.isdisjoint(genres):
+            rated.append(item)
+            used.update(genres)
+        else:
+            rest.append(item)
+    history = tuple(zip(rated, EXAMPLE_STARS, strict=False))
+    return Example(f"New person with {len(history)} ratings", Pair(item=rest[0], history=history))
+
+
+class Sidebar:
+    """Builds the sidebar's components in the current Blocks context."""
+
+    def __init__(self, recommender, ready: list[Example]) -> None:
+        self.recommender = recommender
+        self.store = recommender.store
+        self._users = self.store.users()
+        occupations = [ANY, *self.store.occupations()]
+        gr.HTML("<h2>Who</h2>", apply_default_css=False)
+        gr.HTML('<p class="ckf-over">Ready examples</p>', apply_default_css=False)
+        self.examples = [
+            gr.Button(example.label, size="sm", elem_id=f"example-{number}")
+            for number, example in enumerate(ready, start=1)
+        ]
+        with gr.Tabs(elem_id="who-tabs") as self.tabs:
+            with gr.Tab("Known user", id="known"):
+                self.search = gr.Textbox(
+                    label="User id", placeholder="for example 405", elem_id="user-search"
+                )
+                self.group = gr.Radio(
+                    [ANY, *GROUPS],
+                    value=ANY,
+                    label="Ratings before the moment",
+                    elem_id="user-group",
+                )
+                with gr.Row():
+                    self.age = gr.Dropdown(
+                        [ANY, "under 25", "25–34", "35–49", "50 and over"],
+                        value=ANY,
+                        label="Age",
+                        min_width=110,
+                    )
+                    self.occupation = gr.Dropdown(
+                        occupations, value=ANY, label="Occupation", min_width=110
+                    )
+                self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
+            with gr.Tab("New person", id="new"):
+                self.taste = gr.Textbox(
+                    label="What do you like, in a sentence?",
+                    placeholder="slow crime films of the forties",
+                    max_length=300,
+                    elem_id="taste",
+                )
+                self.find = gr.Textbox(
+                    label="Find films and give them stars",
+                    placeholder="part of a title",
+                    elem_id="find-films",
+                )
+                self.found = panel(self.found_films("", ()), elem_id="found-films")
+                self.rated = panel(self.rated_films(()), elem_id="rated-films")
+                with gr.Row():
+                    self.new_age = gr.Number(
+                        label="Age (optional)", precision=0, minimum=1, maximum=120, min_width=110
+                    )
+                    self.new_occupation = gr.Dropdown(
+                        ["", *self.store.occupations()],
+                        value="",
+                        label="Occupation (optional)",
+                        min_width=110,
+                    )
+                self.use = gr.Button("Predict for this person", variant="primary", elem_id="use")
+                self.problem = panel("", elem_id="new-person-problem")
+        # The films that the new person has rated so far: ((item, stars), …), oldest first.
+        self.draft = gr.State(())
+
+    def user_table(self, search: str, group: str, age: str, occupation: str) -> str:
+        """The users that pass the filters, as a table (HTML)."""
+        users = self._users
+        if search.strip():
+            users = users[users["user"].str.contains(search.strip(), regex=False)]
+        if group != ANY:
+            low, high = GROUPS[group]
+            users = users[users["n_before"].between(low, high)]
+        if age != ANY:
+            low, high = {
+                "under 25": (1, 24),
+                "25–34": (25, 34),
+                "35–49": (35, 49),
+                "50 and over": (50, 200),
+            }[age]
+            users = users[users["age"].between(low, high).fillna(False).astype(bool)]
+        if occupation != ANY:
+            users = users[(users["occupation"] == occupation).fillna(False).astype(bool)]
+        rows = [
+            Row(
+                pick=user.user,
+                cells=[
+                    int(user.user) if str(user.user).isdigit() else user.user,
+                    int(user.n_before),
+                    int(user.age) if present(user.age) and int(user.age) else None,
+                    user.occupation if present(user.occupation) else None,
+                ],
+            )
+            for user in users.head(SHOWN_USERS).itertuples()
+        ]
+        more = f"; the first {SHOWN_USERS} are listed" if len(users) > SHOWN_USERS else ""
+        return table(
+            [
+                Column("User", numeric=True, pick=True),
+                Column("Ratings", numeric=True),
+                Column("Age", numeric=True),
+                Column("Occupation"),
+            ],
+            rows,
+            caption=f"{len(users)} users{more}",
+            empty="No user passes these filters; widen one of them.",
+            height=330,
+        )
+
+    def found_films(self, query: str, draft: tuple) -> str:
+        """Films whose title holds the query, each with five stars to give (HTML)."""
+        if not query.strip():
+            return notice("Type part of a title to find films.")
+        films = self.recommender.search_items(query.strip(), limit=8)
+        if not films:
+            return notice(f"No title holds “{query.strip()}”; try a shorter part of it.")
+        return _star_list(films, dict(draft), "Films found")
+
+    def rated_films(self, draft: tuple) -> str:
+        """What the new person has rated so far, each with a button that removes it (HTML)."""
+        if not draft:
+            return notice("No films rated yet. Two or three already change the answers.")
+        films = [self.store.item(item) for item, _ in draft]
+        return _star_list(films, dict(draft), f"Rated so far: {len(draft)}", removable=True)
+
+    @staticmethod
+    def rerate(draft: tuple, item: str, rating: str | None) -> tuple:
+        """The draft after giving ``item`` a rating, or after removing it (``None``)."""
+        kept = tuple((known, stars) for known, stars in draft if known != item)
+        if rating is None:
+            return kept
+        if any(known == item for known, _ in draft):
+            return tuple((known, float(rating) if known == item else s) for known, s in draft)
+        return (*kept, (item, float(rating)))
+
+    @staticmethod
+    def person(pair: Pair, draft: tuple, taste: str, age: float | None, occupation: str) -> Pair:
+        """The pair of the new person with the film that is already chosen."""
+        return replace(
+            Pair(item=pair.item),
+            history=tuple(draft),
+            taste=(taste or "").strip(),
+            age=int(age) if age is not None and not pd.isna(age) else None,
+            occupation=occupation or "",
+        )
+
+
+def _star_list(films: list[dict], given: dict, caption: str, *, removable: bool = False) -> str:
+    rows = []
+    for film in films:
+        item, name = str(film["item"]), film_text(film)
+        remove = (
+            f'<button type="button" class="ckf-remove" data-pick="{escape(item)}" '
+            f'data-remove="1" aria-label="{escape(f"Remove {name}")}">Remove</button>'
+            if removable
+            else ""
+        )
+        rows.append(
+            f"<li><span>{escape(name)}</span><span class='ckf-rate'>"
+            f"{star_picker(item, name, given.get(item))}{remove}</span></li>"
+        )
+    return f'<p class="ckf-over">{escape(caption)}</p><ul class="ckf-films">{"".join(rows)}</ul>'

@@ -1,0 +1,189 @@
+"""The Top-K tab: the ranked list for the person, beside the explanation of the selected row."""
+
+import statistics
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from ckf_demo.errors import UserError
+from ckf_demo.ui.markup import (
+    Cell,
+    Column,
+    Row,
+    escape,
+    notice,
+    panel,
+    stars_text,
+    table,
+    warn,
+    year_text,
+)
+from ckf_demo.ui.pair import LIKED, Pair
+from ckf_demo.ui.predict import Answer, ExplanationPanel
+
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranked list with what it was asked for, which alone tells two of them apart."""
+
+    who: Pair
+    asked: tuple
+    rows: tuple[dict, ...] = field(compare=False)
+
+
+class TopKTab:
+    """Builds the tab's components in the current Blocks context and ranks into them."""
+
+    def __init__(self, recommender, landing: Answer) -> None:
+        self.recommender = recommender
+        items = recommender.store.items()
+        self._popularity = dict(zip(items["item"], items["n_ratings"], strict=True))
+        years = items["year"].dropna()
+        low, high = (int(years.min()), int(years.max())) if len(years) else (1900, 2100)
+        gr.HTML(
+            "<p>What should this person watch next? The collaborative model proposes candidates "
+            "from the whole catalogue without what they have rated; CKF puts them in order. Select "
+            "a row to explain it.</p>",
+            apply_default_css=False,
+            elem_classes="ckf-lead",
+        )
+        with gr.Row(elem_classes="ckf-controls"):
+            self.k = gr.Slider(
+                1, 50, value=10, step=1, label="Length of the list (k)", min_width=180, elem_id="k"
+            )
+            self.genre = gr.Dropdown(
+                [ANY, *recommender.store.genres()],
+                value=ANY,
+                label="Genre",
+                min_width=130,
+                elem_id="genre",
+            )
+            self.year_from = gr.Number(
+                label="From year", value=low, precision=0, min_width=90, elem_id="year-from"
+            )
+            self.year_to = gr.Number(
+                label="To year", value=high, precision=0, min_width=90, elem_id="year-to"
+            )
+        self._years = (low, high)
+        with gr.Row(equal_height=False, elem_classes="ckf-columns"):
+            with gr.Column(scale=5, min_width=300):
+                self.table = panel(notice("The list is made when this tab opens."), elem_id="topk")
+            with gr.Column(scale=2, min_width=260):
+                self.panel = ExplanationPanel(landing, "topk", linked=False)
+        # The latest ranking of this session, also used by the map.
+        self.ranking = gr.State(None)
+
+    @property
+    def controls(self) -> list:
+        """The inputs of ``rank`` after the pair and the latest ranking."""
+        return [self.k, self.genre, self.year_from, self.year_to]
+
+    def rank(
+        self,
+        pair: Pair,
+        previous: Ranking | None,
+        k: float,
+        genre: str,
+        year_from: float | None,
+        year_to: float | None,
+    ) -> dict:
+        """Rank for the person, unless the latest ranking already answers the same."""
+        low, high = self._years
+        asked = (
+            int(k),
+            None if genre == ANY else genre,
+            None if year_from in (None, low) else int(year_from),
+            None if year_to in (None, high) else int(year_to),
+        )
+        ranking = previous
+        if previous is None or (previous.who, previous.asked) != (pair.who, asked):
+            try:
+                if None not in asked[2:] and asked[2] > asked[3]:
+                    raise UserError(
+                        f"the years {asked[2]} to {asked[3]} are the wrong way round; swap them"
+                    )
+                rows = self.recommender.rank(
+                    **pair.person,
+                    k=asked[0],
+                    genre=asked[1],
+                    year_from=asked[2],
+                    year_to=asked[3],
+                )
+            except UserError as error:
+                return {self.table: warn(error)}
+            ranking = Ranking(pair.who, asked, tuple(rows))
+        return {self.table: self.listing(ranking, pair), self.ranking: ranking}
+
+    def reselect(self, pair: Pair, ranking: Ranking | None) -> str | dict:
+        """The same list with the pair's film marked."""
+        if ranking is None or ranking.who != pair.who:
+            return gr.skip()
+        return self.listing(ranking, pair)
+
+    def listing(self, ranking: Ranking, pair: Pair) -> str:
+        """The ranked list as a table with one line about the list as a whole (HTML)."""
+        rows = ranking.rows
+        if not rows:
+            return notice("No film passes these filters; widen the years or choose another genre.")
+        scores = [row["score"] for row in rows]
+        low, high = min(scores), max(scores)
+        shown = [
+            Row(
+                pick=row["item"],
+                selected=row["item"] == pair.item,
+                cells=[
+                    row["rank"],
+                    Cell(escape(row["title"]), row["title"]),
+                    year_text(row["year"]),
+                    ", ".join(row["genres"]),
+                    Cell(_score_bar(row["score"], low, high), row["score"]),
+                    row["collaborative_rank"],
+                    *([_later(row.get("later_rating"))] if ranking.who.user else []),
+                ],
+            )
+            for row in rows
+        ]
+        columns = [
+            Column("Rank", numeric=True),
+            Column("Film", pick=True, wide=True),
+            Column("Year", numeric=True),
+            Column("Genres", wide=True),
+            Column("Score", numeric=True),
+            Column("Collaborative rank", numeric=True),
+            *([Column("Later rated", numeric=True)] if ranking.who.user else []),
+        ]
+        listing = table(
+            columns, shown, caption=f"Top {len(rows)}", empty="Nothing to list.", height=620
+        )
+        return f'<p class="ckf-facts">{escape(self._summary(ranking))}</p>{listing}'
+
+    def _summary(self, ranking: Ranking) -> str:
+        rows = ranking.rows
+        genres = {genre for row in rows for genre in row["genres"]}
+        median = statistics.median(self._popularity.get(row["item"], 0) for row in rows)
+        parts = [
+            f"{len(rows)} films of {len(genres)} genres, with a median of {median:.0f} "
+            "training ratings each"
+        ]
+        if ranking.who.user:
+            later = [row["later_rating"] for row in rows if row.get("later_rating") is not None]
+            liked = sum(rating >= LIKED for rating in later)
+            parts.append(f"{len(later)} of them later rated by this user, {liked} with 4 or 5")
+        return "; ".join(parts) + "."
+
+
+def _score_bar(score: float, low: float, high: float) -> str:
+    share = 1.0 if high == low else 0.08 + 0.92 * (score - low) / (high - low)
+    return (
+        f'<span class="ckf-score"><span class="ckf-score-bar" style="width:{100 * share:.0f}%">'
+        f"</span></span>{score:.2f}"
+    )
+
+
+def _later(rating: float | None) -> Cell:
+    if rating is None:
+        return Cell("–", 0)
+    liked = " ckf-liked" if rating >= LIKED else ""
+    return Cell(f'<span class="ckf-later{liked}">{stars_text(rating)}&nbsp;★</span>', rating)

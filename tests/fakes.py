@@ -1,0 +1,389 @@
+"""A recommender without weights: the interface of ``ckf_demo.recommender.Recommender`` over a tiny
+made-up catalogue, so that screens and endpoints can be tested in milliseconds."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from ckf_demo.errors import UserError
+
+GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
+SPLIT_TIME = 890_000_000
+DAY = 86_400
+# One title carries what markup and templates would trip over.
+NASTY_TITLE = "<b>Bold</b> & ${1+1} {{value}}"
+FIRST_WORDS = "Quiet Loud Distant Golden Broken Silent Hidden Crimson".split()
+SECOND_WORDS = "Harbour Orchard Machine Winter Mirror".split()
+
+
+class FakeStore:
+    """Forty films and sixteen users whose ratings follow from a fixed seed."""
+
+    dataset = "made-up"
+    split_time = SPLIT_TIME
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(7)
+        titles = [f"{first} {second}" for first in FIRST_WORDS for second in SECOND_WORDS]
+        titles[3] = NASTY_TITLE
+        self._items = pd.DataFrame(
+            {
+                "item": [str(i + 1) for i in range(40)],
+                "title": titles,
+                "year": pd.array([1930 + 2 * i if i != 5 else None for i in range(40)], "Int64"),
+                "genres": [
+                    [GENRES[i % 5]] + ([GENRES[(i // 5) % 5]] if i % 3 == 0 else [])
+                    for i in range(40)
+                ],
+            }
+        )
+        rows = []
+        lengths = [0, 2, 3, 6, 9, 12, 20, 25, 1, 5, 8, 15, 0, 4, 11, 30]
+        for number, before in enumerate(lengths, start=1):
+            films = rng.permutation(40)[: before + 5]
+            for place, film in enumerate(films):
+                offset = place - before if place >= before else place - before - 1
+                rows.append(
+                    (
+                        str(number),
+                        str(film + 1),
+                        float(rng.integers(1, 6)),
+                        SPLIT_TIME + offset * DAY,
+                    )
+                )
+        self._ratings = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp"])
+        self._users = pd.DataFrame(
+            {
+                "user": [str(i + 1) for i in range(16)],
+                "age": pd.array([20 + 3 * i if i != 4 else None for i in range(16)], "Int64"),
+                "gender": ["F", "M"] * 8,
+                "occupation": [["writer", "student", None, "engineer"][i % 4] for i in range(16)],
+                "n_before": lengths,
+                "n_total": [n + 5 for n in lengths],
+                "at": [SPLIT_TIME] * 16,
+            }
+        )
+        train = self._ratings[self._ratings.timestamp < SPLIT_TIME].groupby("item").rating
+        self._items["n_ratings"] = self._items["item"].map(train.size()).fillna(0).astype(int)
+        self._items["mean_rating"] = self._items["item"].map(train.mean())
+
+    def items(self) -> pd.DataFrame:
+        return self._items.copy()
+
+    def users(self) -> pd.DataFrame:
+        return self._users.copy()
+
+    def _rows_of(self, user: str) -> pd.DataFrame:
+        self.user(user)
+        rows = self._ratings[self._ratings.user == str(user)]
+        return rows.merge(self._items, on="item").sort_values("timestamp", kind="stable")[
+            ["item", "title", "year", "genres", "rating", "timestamp"]
+        ]
+
+    def history(self, user: str, at: int, limit: int | None = None) -> pd.DataFrame:
+        rows = self._rows_of(user)
+        rows = rows[rows.timestamp < at]
+        return rows if limit is None else rows.tail(limit)
+
+    def later(self, user: str, at: int) -> pd.DataFrame:
+        rows = self._rows_of(user)
+        return rows[rows.timestamp >= at]
+
+    def search_items(
+        self,
+        query: str,
+        limit: int = 20,
+        genre: str | None = None,
+        year_from: int | None = None,
+        year_to: int | None = None,
+    ) -> pd.DataFrame:
+        rows = self._items[
+            self._items.title.str.contains(query or "", case=False, regex=False)
+        ].sort_values("n_ratings", ascending=False, kind="stable")
+        return self._filtered(rows, genre, year_from, year_to).head(limit)
+
+    @staticmethod
+    def _filtered(rows, genre, year_from, year_to):
+        if genre:
+            rows = rows[[genre in genres for genres in rows.genres]]
+        if year_from is not None:
+            rows = rows[(rows.year >= year_from).fillna(False)]
+        if year_to is not None:
+            rows = rows[(rows.year <= year_to).fillna(False)]
+        return rows
+
+    def genres(self) -> list[str]:
+        return list(GENRES)
+
+    def occupations(self) -> list[str]:
+        return ["engineer", "student", "writer"]
+
+    def statistics(self) -> dict:
+        return {"users": 16, "items": 40, "interactions": len(self._ratings)}
+
+    def default_at(self, user: str) -> int:
+        self.user(user)
+        return SPLIT_TIME
+
+    def user(self, user: str) -> dict:
+        found = self._users[self._users.user == str(user)]
+        if found.empty:
+            raise UserError(f"user {user!r} is not in {self.dataset}; choose one of 1 to 16")
+        return found.iloc[0].to_dict()
+
+    def item(self, item: str) -> dict:
+        found = self._items[self._items.item == str(item)]
+        if found.empty:
+            raise UserError(f"item {item!r} is not in {self.dataset}; search for a film first")
+        return found.iloc[0].to_dict()
+
+
+class FakeRecommender:
+    """Answers follow from the mean of the person's ratings and the item's number.
+
+    ``word_seconds`` slows explanations down, for tests of the stop button; ``calls`` counts what
+    was asked of it.
+    """
+
+    tasks = ("rating", "ctr", "ranking", "explanation")
+    methods = ("ckf", "no-tokens", "collaborative")
+
+    def __init__(self, word_seconds: float = 0.0, checkpoint_path: Path | None = None) -> None:
+        self.store = FakeStore()
+        self.word_seconds = word_seconds
+        self.calls: list[str] = []
+        self.item_order = list(self.store.items()["item"])
+        self.manifest = {
+            "dataset": "made-up",
+            "backbone": {"name": "tiny", "sha256": "0" * 64},
+            "seed": 1,
+        }
+        self.checkpoint = SimpleNamespace(path=checkpoint_path, manifest=self.manifest)
+
+    def default_at(self, user: str) -> int:
+        return self.store.default_at(str(user))
+
+    def search_items(self, query: str, limit: int = 10) -> list[dict]:
+        rows = self.store.search_items(query, limit)
+        return [
+            {
+                "item": row.item,
+                "title": row.title,
+                "year": None if pd.isna(row.year) else int(row.year),
+                "genres": list(row.genres),
+            }
+            for row in rows.itertuples()
+        ]
+
+    def history(self, user: str, at: int | None = None) -> list[dict]:
+        rows = self.store.history(str(user), self.default_at(user) if at is None else at)
+        return [
+            {
+                "item": row.item,
+                "title": row.title,
+                "rating": float(row.rating),
+                "timestamp": int(row.timestamp),
+            }
+            for row in rows.itertuples()
+        ]
+
+    def _known(self, user, history, taste, profile, at) -> list[tuple[str, float]]:
+        if not (user or history or taste or profile):
+            raise UserError("nobody was described; give a user, a history, a taste or a profile")
+        rated = []
+        if user:
+            rated += [(row["item"], row["rating"]) for row in self.history(user, at)]
+        for row in history or []:
+            self.store.item(row["item"])
+            if not 1 <= float(row["rating"]) <= 5:
+                raise UserError(f"rating {row['rating']} is outside 1 to 5; give a rating of 1–5")
+            rated.append((str(row["item"]), float(row["rating"])))
+        return rated
+
+    def _at(self, user, at):
+        return at if at is not None or not user else self.default_at(user)
+
+    def _level(self, rated, item, method="ckf") -> float:
+        self.store.item(item)
+        if method not in (None, *self.methods):
+            raise UserError(f"method {method!r} is unknown; choose one of {self.methods}")
+        person = np.mean([rating for _, rating in rated]) if rated else 3.5
+        shift = {"no-tokens": -0.4, "collaborative": 0.3}.get(method, 0.0)
+        return float(np.clip(0.6 * person + 1.4 + (int(item) % 7 - 3) * 0.25 + shift, 1.1, 4.9))
+
+    @staticmethod
+    def _distribution(level: float) -> dict[str, float]:
+        weights = np.exp(-((np.arange(1, 6) - level) ** 2))
+        return {str(k): float(p) for k, p in zip(range(1, 6), weights / weights.sum(), strict=True)}
+
+    def rate(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, method=None
+    ) -> dict:
+        self.calls.append("rate")
+        level = self._level(self._known(user, history, taste, profile, at), item, method)
+        distribution = self._distribution(level)
+        return {
+            "rating": sum(int(k) * p for k, p in distribution.items()),
+            "distribution": distribution,
+            "at": self._at(user, at),
+            "seconds": 0.01,
+        }
+
+    def click(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, method=None
+    ) -> dict:
+        self.calls.append("click")
+        level = self._level(self._known(user, history, taste, profile, at), item, method)
+        return {"probability": (level - 1) / 4, "at": self._at(user, at), "seconds": 0.01}
+
+    def rank(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        k=10,
+        at=None,
+        method=None,
+        genre=None,
+        year_from=None,
+        year_to=None,
+        candidates=100,
+    ) -> list[dict]:
+        self.calls.append("rank")
+        rated = self._known(user, history, taste, profile, at)
+        seen = {item for item, _ in rated}
+        later = {}
+        if user:
+            rows = self.store.later(str(user), self._at(user, at))
+            later = dict(zip(rows["item"], rows["rating"], strict=True))
+        items = self.store._filtered(self.store.items(), genre, year_from, year_to)
+        rows = [row for row in items.itertuples() if row.item not in seen]
+        rows.sort(key=lambda row: (-self._level(rated, row.item), row.item))
+        return [
+            {
+                "rank": place,
+                "item": row.item,
+                "title": row.title,
+                "year": None if pd.isna(row.year) else int(row.year),
+                "genres": list(row.genres),
+                "score": (self._level(rated, row.item) - 1) / 4,
+                "collaborative_rank": (place * 7) % 40 + 1,
+                "later_rating": later.get(row.item),
+            }
+            for place, row in enumerate(rows[:k], start=1)
+        ]
+
+    def explain(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        at=None,
+        method=None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[dict]:
+        self.calls.append("explain")
+        rated = self._known(user, history, taste, profile, at)
+        level = self._level(rated, item, method)
+        polarity = "positive" if level >= 3.5 else "negative" if level < 2.5 else "mixed"
+        evidence = []
+        if rated:
+            film = self.store.item(max(rated, key=lambda row: row[1])[0])
+            evidence = [{"item": film["item"], "title": film["title"]}]
+        because = "nothing is known yet"
+        if evidence:
+            because = f"they rated {evidence[0]['title']} highly"
+        words = f"{self.store.item(item)['title']} may suit them, since {because}.".split(" ")
+        text = ""
+        for word in words:
+            if stop is not None and stop.is_set():
+                break
+            time.sleep(self.word_seconds)
+            text = f"{text} {word}".strip()
+            yield {"text": text}
+        yield {
+            "text": text,
+            "evidence": [film for film in evidence if film["title"] in text],
+            "polarity": polarity,
+            "rating": level,
+            "seconds": 0.02,
+            "first_words_seconds": 0.01,
+        }
+
+    def compare(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None
+    ) -> list[dict]:
+        self.calls.append("compare")
+        rated = self._known(user, history, taste, profile, at)
+        labels = {
+            "ckf": "CKF",
+            "no-tokens": "Without collaborative tokens",
+            "collaborative": "Collaborative model alone",
+        }
+        rows = []
+        for method, label in labels.items():
+            level = self._level(rated, item, method)
+            distribution = self._distribution(level)
+            rows.append(
+                {
+                    "method": method,
+                    "label": label,
+                    "rating": sum(int(k) * p for k, p in distribution.items()),
+                    "distribution": None if method == "collaborative" else distribution,
+                    "probability": (level - 1) / 4,
+                }
+            )
+        return [
+            *rows,
+            {
+                "method": "average",
+                "label": "Everybody's average",
+                "rating": 3.53,
+                "distribution": None,
+                "probability": 0.55,
+            },
+        ]
+
+    def prompt(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        task="rating",
+        at=None,
+    ) -> list[dict]:
+        rated = self._known(user, history, taste, profile, at)
+        films = "; ".join(f"{self.store.item(i)['title']}: {r:.0f}" for i, r in rated)
+        return [
+            {"text": f"Somebody rated films. History: {films or 'none'}. Person: ", "kind": "text"},
+            {"text": "<user>", "kind": "user_token"},
+            {"text": f"\nFilm: {self.store.item(item)['title']} ", "kind": "text"},
+            {"text": "<item>", "kind": "item_token"},
+            {"text": f"\nTheir {task}:", "kind": "text"},
+            {"text": " 4", "kind": "answer"},
+        ]
+
+    def item_vectors(
+        self, space: str, user=None, history=None, taste=None, profile=None, at=None
+    ) -> np.ndarray:
+        rng = np.random.default_rng({"collaborative": 1, "llm": 2, "text": 3}[space])
+        vectors = rng.normal(size=(40, 8)).astype(np.float32)
+        if space == "llm" and (user or history or taste or profile):
+            rated = self._known(user, history, taste, profile, at)
+            vectors = vectors + np.float32(0.1 * len(rated))
+        return vectors
+
+    def person_vector(
+        self, space: str, user=None, history=None, taste=None, profile=None, at=None
+    ) -> np.ndarray | None:
+        return self.item_vectors(space, user, history, taste, profile, at).mean(axis=0)
