@@ -1,0 +1,70 @@
+"""Serving: everything missing is prepared, in order, and the address comes last."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from ckf_demo import serve
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Stand-ins for all that is heavy; what they were asked for, in order."""
+    done: list = []
+
+    def module(name: str, **attributes: object) -> None:
+        stand_in = ModuleType(name)
+        vars(stand_in).update(attributes)
+        monkeypatch.setitem(sys.modules, name, stand_in)
+
+    page = SimpleNamespace(
+        launch=lambda **options: done.append(("launch", options)),
+        local_url="http://127.0.0.1:7861/",
+        block_thread=lambda: done.append("block"),
+    )
+
+    def load(checkpoint: Path) -> str:
+        done.append(("load", checkpoint))
+        return "recommender"
+
+    def build(recommender: str) -> SimpleNamespace:
+        done.append(("build", recommender))
+        return page
+
+    manifest = {"dataset": "tiny", "backbone": "small"}
+    module("ckf_demo.system", read_manifest=lambda checkpoint: manifest)
+    module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
+    module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
+    module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
+    module("ckf_demo.ui.app", build=build, launch_options=lambda: {"css": "body {}"})
+    monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
+    return done
+
+
+def test_everything_is_prepared_and_the_address_comes_last(
+    steps: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve.serve("127.0.0.1", 7861, tmp_path)
+    *before, (launch, options), block = steps
+    assert before == [
+        "address",
+        ("data", "tiny", None),
+        ("llm", "small"),
+        ("load", tmp_path),
+        ("build", "recommender"),
+    ]
+    assert (launch, block) == ("launch", "block")
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
+    assert options["css"] == "body {}"
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) >= 5
+    assert printed[-1] == "Ready: http://127.0.0.1:7861/"
+
+
+def test_the_host_is_open_on_a_space_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert serve.default_host() == "127.0.0.1"
+    monkeypatch.setenv("SPACE_ID", "somebody/ckf")
+    assert serve.default_host() == "0.0.0.0"
