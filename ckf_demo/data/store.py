@@ -267,18 +267,25 @@ class InteractionStore:
     Users and items go by the ids of the source, as text; numbers are taken as well. Moments are
     int64 seconds since 1970 (UTC).
 
-    Attributes:
-        path: the file.
-        dataset: the name of the data set.
-        hash: `Prepared.hash` of the data it was made from.
-        split_time: the first moment of the validation part.
+    Attributes
+    ----------
+    path
+        The file.
+    dataset
+        The name of the data set.
+    hash
+        `Prepared.hash` of the data it was made from.
+    split_time
+        The first moment of the validation part.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the file at ``path``.
 
-        Raises:
-            UserError: it is missing, damaged, or was written with another schema version.
+        Raises
+        ------
+        UserError
+            When it is missing, damaged, or was written with another schema version.
         """
         self.path = Path(path)
         if not self.path.is_file():
@@ -354,8 +361,10 @@ class InteractionStore:
     def user(self, user: str | int) -> dict[str, Any]:
         """One row of `users` as plain values, None where unknown.
 
-        Raises:
-            UserError: there is no such user.
+        Raises
+        ------
+        UserError
+            When there is no such user.
         """
         rows = self._records(_ONE_USER, {"user": str(user)})
         if not rows:
@@ -368,8 +377,10 @@ class InteractionStore:
     def item(self, item: str | int) -> dict[str, Any]:
         """One row of `items` as plain values, None where unknown.
 
-        Raises:
-            UserError: there is no such item.
+        Raises
+        ------
+        UserError
+            When there is no such item.
         """
         rows = self._records(_ONE_ITEM, {"item": str(item)})
         if not rows:
@@ -385,25 +396,35 @@ class InteractionStore:
         It is the split time or, for someone without interactions before that, the time of their
         tenth interaction (their last, if they have fewer).
 
-        Raises:
-            UserError: there is no such user.
+        Raises
+        ------
+        UserError
+            When there is no such user.
         """
         return self.user(user)["at"]
 
     def history(self, user: str | int, at: int, limit: int | None = None) -> pd.DataFrame:
         """What a user had rated strictly before ``at``, oldest first.
 
-        Args:
-            user: an id.
-            at: the moment, in seconds.
-            limit: how many of the most recent ones at most; all when None.
+        Parameters
+        ----------
+        user
+            An id.
+        at
+            The moment, in seconds.
+        limit
+            How many of the most recent ones at most; all when None.
 
-        Returns:
+        Returns
+        -------
+        DataFrame
             Columns ``item`` str, ``title`` str, ``year`` Int64 (may be missing), ``genres`` list
             of str, ``rating`` float32 and ``timestamp`` int64.
 
-        Raises:
-            UserError: there is no such user, or the limit is negative.
+        Raises
+        ------
+        UserError
+            When there is no such user, or the limit is negative.
         """
         self.user(user)
         newest_first = self._query(
@@ -429,18 +450,28 @@ class InteractionStore:
         Case, accents and punctuation do not matter, and parts of words count. An empty query finds
         everything, so that the filters can be used alone.
 
-        Args:
-            query: words of a title.
-            limit: how many items at most; all when None.
-            genre: one of `genres`, as spelt there.
-            year_from: first year, inclusive; items without a year are left out.
-            year_to: last year, inclusive.
+        Parameters
+        ----------
+        query
+            Words of a title.
+        limit
+            How many items at most; all when None.
+        genre
+            One of `genres`, as spelt there.
+        year_from
+            First year, inclusive; items without a year are left out.
+        year_to
+            Last year, inclusive.
 
-        Returns:
+        Returns
+        -------
+        DataFrame
             Columns as in `items`, the best match first and among equals the most rated.
 
-        Raises:
-            UserError: there is no such genre, or the limit is negative.
+        Raises
+        ------
+        UserError
+            When there is no such genre, or the limit is negative.
         """
         if genre is not None and genre not in self.genres():
             raise UserError(f"unknown genre {genre!r}; choose one of {', '.join(self.genres())}")

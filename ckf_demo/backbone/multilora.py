@@ -1,0 +1,195 @@
+"""Multi-LoRA: one shared low-rank update on every token and one per task on branch tokens.
+
+Each adapted weight answers W₀x + s·B_share A_share x + s·B_t A_t x. The parameters live in PEFT
+adapters, so that PEFT alone saves and loads them; the update itself is computed here, because in
+one packed sequence every token has a task of its own, which PEFT's global switch cannot express.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from ckf_demo.config import LoraConfig
+from ckf_demo.errors import UserError
+
+SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which task's update each token gets.
+
+    ``task`` is the one task of all tokens, or None; ``per_token`` int64 (B, T) holds indices into
+    ``MultiLora.tasks`` with −1 for the prefix and overrides it. ``shared`` and ``tasks`` switch
+    the two kinds of update off for ablations.
+    """
+
+    task: str | None = None
+    per_token: Tensor | None = None
+    shared: bool = True
+    tasks: bool = True
+
+
+class MultiLora(nn.Module):
+    """A backbone wrapped in one shared and several task adapters.
+
+    Parameters
+    ----------
+    model
+        A causal LM of the Llama family, in any dtype or in 4 bits.
+    tasks
+        Names of the tasks, in the order of ``Route.per_token``.
+    """
+
+    def __init__(self, model: PreTrainedModel, tasks: tuple[str, ...], config: LoraConfig):
+        super().__init__()
+        self.tasks = tasks if config.task_targets else ()
+        self.config = config
+        names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+        missing = set(config.shared_targets + config.task_targets) - names
+        if missing:
+            raise UserError(
+                f"The backbone has no weights named {', '.join(sorted(missing))}; set "
+                "lora.shared_targets and lora.task_targets to names that it has."
+            )
+        self.peft: PeftModel = get_peft_model(model, self._peft(config.shared_targets), SHARED)
+        for task in self.tasks:
+            self.peft.add_adapter(task, self._peft(config.task_targets))
+        self._attach()
+
+    def _peft(self, targets: tuple[str, ...]) -> PeftLoraConfig:
+        return PeftLoraConfig(
+            r=self.config.rank,
+            lora_alpha=self.config.alpha,
+            lora_dropout=self.config.dropout,
+            target_modules=list(targets),
+            task_type="CAUSAL_LM",
+        )
+
+    def _attach(self) -> None:
+        # PEFT's own forward is switched off; the hooks below add the routed updates instead.
+        self.peft.base_model.disable_adapter_layers()
+        self._route = Route()
+        self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._layers = [m for m in self.peft.modules() if hasattr(m, "lora_A")]
+        for layer in self._layers:
+            layer.register_forward_hook(self._update)
+            for part in (*layer.lora_A.values(), *layer.lora_B.values()):
+                part.weight.data = part.weight.data.float()
+                part.weight.requires_grad_(True)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The backbone with its adapters in place."""
+        return self.peft.base_model.model
+
+    @property
+    def scale(self) -> float:
+        return self.config.alpha / self.config.rank
+
+    @contextmanager
+    def routing(self, route: Route) -> Iterator[None]:
+        """Route tokens for the forward passes inside; not reentrant, callers hold a lock."""
+        previous, self._route = self._route, route
+        try:
+            yield
+        finally:
+            self._route = previous
+
+    def fold(self, dtype: torch.dtype) -> None:
+        """Keep all updates as scaled constants of one dtype: serving needs no master weights."""
+        for layer in self._layers:
+            self._folded[layer] = {
+                name: (
+                    layer.lora_A[name].weight.detach().to(dtype),
+                    (self.scale * layer.lora_B[name].weight.detach()).to(dtype),
+                )
+                for name in layer.lora_A
+            }
+
+    def _pair(self, layer: nn.Module, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        if layer in self._folded:
+            return self._folded[layer][name]
+        a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+        return a.to(dtype), (self.scale * b).to(dtype)
+
+    def _update(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        route, x = self._route, inputs[0]
+        if self.training and self.config.dropout:
+            x = F.dropout(x, self.config.dropout)
+        if route.shared and SHARED in layer.lora_A:
+            a, b = self._pair(layer, SHARED, x.dtype)
+            output = output + F.linear(F.linear(x, a), b)
+        if not route.tasks:
+            return output
+        names = [t for t in self.tasks if t in layer.lora_A]
+        if route.per_token is not None and names:
+            pairs = [self._pair(layer, name, x.dtype) for name in names]
+            low = F.linear(x, torch.cat([a for a, _ in pairs]))
+            owner = torch.arange(len(names), device=x.device).repeat_interleave(self.config.rank)
+            low = low * (route.per_token[..., None] == owner)
+            output = output + F.linear(low, torch.cat([b for _, b in pairs], dim=1))
+        elif route.task in names:
+            a, b = self._pair(layer, route.task, x.dtype)
+            output = output + F.linear(F.linear(x, a), b)
+        return output
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """All adapter weights, shared and per task, float32."""
+        return [
+            part.weight
+            for layer in self._layers
+            for part in (*layer.lora_A.values(), *layer.lora_B.values())
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write every adapter in PEFT's own format, in bf16."""
+        state = {k: v.to(torch.bfloat16) for k, v in self.peft.state_dict().items() if "lora_" in k}
+        for name in (SHARED, *self.tasks):
+            self.peft.save_pretrained(folder, selected_adapters=[name], state_dict=state)
+        for readme in Path(folder).rglob("README.md"):
+            readme.unlink()
+
+    def load(self, folder: Path) -> None:
+        """Read adapters that `save` wrote.
+
+        Raises
+        ------
+        UserError
+            When an adapter is missing, does not fit, or is all zero.
+        """
+        from safetensors.torch import load_file
+
+        for name in (SHARED, *self.tasks):
+            path = Path(folder) / name / "adapter_model.safetensors"
+            if not path.exists():
+                raise UserError(f"The checkpoint has no adapter '{name}' at {path}.")
+            tensors = load_file(path)
+            own = self._tensors(name)
+            if own.keys() != tensors.keys():
+                raise UserError(f"The adapter '{name}' at {path} does not fit this backbone.")
+            for key, parameter in own.items():
+                if parameter.shape != tensors[key].shape:
+                    raise UserError(
+                        f"The adapter '{name}' at {path} has {key} of shape "
+                        f"{tuple(tensors[key].shape)}, not {tuple(parameter.shape)}."
+                    )
+                parameter.data.copy_(tensors[key])
+            if sum(p.norm().item() for k, p in own.items() if "lora_B" in k) == 0:
+                raise UserError(f"The adapter '{name}' at {path} is empty (all zero).")
+
+    def _tensors(self, name: str) -> dict[str, nn.Parameter]:
+        """Parameters of one adapter under the keys that PEFT gives them on disk."""
+        return {
+            key.replace(f".{name}.weight", ".weight"): parameter
+            for key, parameter in self.peft.named_parameters()
+            if f".{name}.weight" in key and "lora_" in key
+        }

@@ -1,0 +1,45 @@
+"""What every collaborative model is given and must answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import lenskit.data
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training interactions: ``user`` and ``item`` int (n,), ``rating`` float (n,) in stars."""
+
+    user: np.ndarray
+    item: np.ndarray
+    rating: np.ndarray
+    n_items: int
+
+    def dataset(self, minimum: float | None = None) -> "lenskit.data.Dataset":
+        """As a lenskit data set, with only ratings of at least ``minimum`` when it is given."""
+        from lenskit.data import from_interactions_df
+
+        frame = pd.DataFrame(
+            {"user_id": self.user, "item_id": self.item, "rating": self.rating.astype(np.float32)}
+        )
+        if minimum is not None:
+            frame = frame[frame["rating"] >= minimum]
+        return from_interactions_df(frame)
+
+
+class CollaborativeModel(Protocol):
+    """A model with an item table that folds in people whom it has never seen."""
+
+    items: np.ndarray
+
+    def fold_in_prefixes(
+        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """User vectors (m, d) and biases (m,) after each of ``lengths`` (m,) ratings."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that is needed to load the model again."""

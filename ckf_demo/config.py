@@ -1,0 +1,121 @@
+"""One typed configuration for a run, read from TOML."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ckf_demo.errors import UserError
+
+TaskName = Literal["rating", "ctr", "ranking", "explanation"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    dataset: str = "ml-100k"
+    """A data set that `ckf prepare` knows."""
+
+
+class BackboneConfig(Section):
+    name: str = "SmolLM2-135M-Instruct"
+    """The pinned backbone, a hub id, or a local folder of any Llama-family causal LM."""
+
+
+class LoraConfig(Section):
+    """Multi-LoRA: W₀ + B_share A_share + B_t A_t."""
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    shared_targets: tuple[str, ...] = ("k_proj", "v_proj", "o_proj")
+    """Weights with the shared update, active on every token."""
+    task_targets: tuple[str, ...] = ("q_proj",)
+    """Weights with one update per task, active on branch tokens only; empty for none."""
+
+
+class FusionConfig(Section):
+    method: str = "ckf"
+    """A registered fusion method; see `ckf methods`."""
+    hidden: int = 32
+    """Width of the attention over the history and of the meta-networks."""
+    dropout: float = 0.1
+    """On the bridged embeddings."""
+
+
+class PromptConfig(Section):
+    window: int = 24
+    """At most this many history films are shown."""
+    block: int = 12
+    """The window moves by this many, so that prefixes stay shared while a history grows."""
+
+
+class TrainConfig(Section):
+    tasks: tuple[TaskName, ...] = ("rating", "ctr", "ranking", "explanation")
+    steps: int = 1000
+    """Packed user sequences."""
+    accumulate: int = 4
+    """Sequences per optimiser step."""
+    rows: int = 8
+    """Target rows per sequence for rating and CTR."""
+    choices: int = 2
+    """Ranking groups per sequence: one film that was liked next, against ``negatives``."""
+    negatives: int = 5
+    adapter_rate: float = 3e-4
+    fusion_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    """Share of the steps."""
+    curriculum_middle: float = 0.15
+    """Where the sigmoid from text-only to collaborative prompts stands at one half."""
+    curriculum_width: float = 0.05
+    text_share: float = 0.15
+    """Share of text-only sequences that stays to the end, for people without any signal."""
+    drop_profile: float = 0.3
+    drop_history: float = 0.35
+    """Share of sequences whose history is cut to its last 0, 1, 3 or 10 films."""
+    keep_taste: float = 0.3
+    hide_title: float = 0.25
+    """Share of candidates shown by year and genres only: a title is an item id in disguise."""
+    validate_every: int = 200
+    validation_sequences: int = 60
+    patience: int = 3
+    """Validations without improvement before stopping."""
+    seed: int = 0
+
+
+class RunConfig(Section):
+    """Everything that decides a training run."""
+
+    name: str
+    data: DataConfig = Field(default_factory=DataConfig)
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
+    lora: LoraConfig = Field(default_factory=LoraConfig)
+    fusion: FusionConfig = Field(default_factory=FusionConfig)
+    prompt: PromptConfig = Field(default_factory=PromptConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+    @classmethod
+    def load(cls, path: Path) -> "RunConfig":
+        """Read a TOML file.
+
+        Raises
+        ------
+        UserError
+            When the file is missing, not TOML, or has an unknown or ill-typed field.
+        """
+        path = Path(path)
+        if not path.exists():
+            known = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "none"
+            raise UserError(f"No configuration at {path}; there: {known}.")
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{path} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}: {where}: {first['msg']}") from error

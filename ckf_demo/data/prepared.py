@@ -1,0 +1,195 @@
+"""The one file that training reads: interactions, items and users as plain arrays.
+
+Training needs nothing else but the backbone, so it runs where there is no database. The file is a
+NumPy archive without pickled objects.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ckf_demo.data.sources.base import RawData
+from ckf_demo.data.splits import time_order, time_split
+from ckf_demo.errors import UserError
+from ckf_demo.paths import replacing
+
+FORMAT = 1
+ARRAYS = ("user", "item", "rating", "timestamp", "source_row", "split", "fit")
+
+
+class HistoryIndex:
+    """Who had rated what strictly before each interaction.
+
+    Parameters
+    ----------
+    user, timestamp : integer arrays (n,)
+        In time order. Rows of one user with equal timestamps are not in each other's history.
+    """
+
+    def __init__(self, user: np.ndarray, timestamp: np.ndarray, n_users: int):
+        order = np.argsort(user, kind="stable")
+        starts = np.searchsorted(user[order], np.arange(n_users + 1))
+        self._rows = [order[starts[u] : starts[u + 1]] for u in range(n_users)]
+        self._user = user
+        self._length = np.empty(len(user), dtype=np.int64)
+        for rows in self._rows:
+            moments = timestamp[rows]
+            self._length[rows] = np.searchsorted(moments, moments, side="left")
+
+    def rows_of(self, user: int) -> np.ndarray:
+        """All interaction indices of a user, oldest first."""
+        return self._rows[user]
+
+    def length(self, row: int) -> int:
+        """How many of the same user's interactions are strictly earlier than ``row``."""
+        return int(self._length[row])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``length`` of every row, int64 (n,)."""
+        return self._length
+
+    def before(self, row: int, k: int | None = None) -> np.ndarray:
+        """The history of ``row``, oldest first: all of it, or the last ``k`` interactions."""
+        n = self.length(row)
+        start = 0 if k is None else max(0, n - k)
+        return self._rows[self._user[row]][start:n]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set in time order, with dense user and item indices.
+
+    ``user`` and ``item`` are int32 (n,), ``rating`` float32 (n,), ``timestamp`` int64 (n,) in
+    seconds, ``source_row`` int32 (n,), ``split`` int8 (n,) and ``fit`` bool (n,) as in
+    `ckf_demo.data.splits`. A year or an age of 0 and an empty string stand for unknown.
+    """
+
+    dataset: str
+    user_ids: list[str]
+    item_ids: list[str]
+    titles: list[str]
+    years: np.ndarray
+    genres: list[tuple[str, ...]]
+    ages: np.ndarray
+    genders: list[str]
+    occupations: list[str]
+    user: np.ndarray
+    item: np.ndarray
+    rating: np.ndarray
+    timestamp: np.ndarray
+    source_row: np.ndarray
+    split: np.ndarray
+    fit: np.ndarray
+
+    @classmethod
+    def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
+        """Index users and items, order the interactions and split them in time."""
+        users, items = raw.users, raw.items
+        order = time_order(
+            raw.interactions["timestamp"].to_numpy(), raw.interactions["source_row"].to_numpy()
+        )
+        rows = raw.interactions.iloc[order]
+        user_ids, item_ids = users["user"].astype(str).tolist(), items["item"].astype(str).tolist()
+        user_of = {u: i for i, u in enumerate(user_ids)}
+        item_of = {v: i for i, v in enumerate(item_ids)}
+        split, fit = time_split(len(rows))
+        return cls(
+            dataset=dataset,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            titles=items["title"].tolist(),
+            years=items["year"].fillna(0).to_numpy(dtype=np.int32),
+            genres=[tuple(g) for g in items["genres"]],
+            ages=users["age"].fillna(0).to_numpy(dtype=np.int32),
+            genders=users["gender"].fillna("").tolist(),
+            occupations=users["occupation"].fillna("").tolist(),
+            user=rows["user"].map(user_of).to_numpy(dtype=np.int32),
+            item=rows["item"].map(item_of).to_numpy(dtype=np.int32),
+            rating=rows["rating"].to_numpy(dtype=np.float32),
+            timestamp=rows["timestamp"].to_numpy(dtype=np.int64),
+            source_row=rows["source_row"].to_numpy(dtype=np.int32),
+            split=split,
+            fit=fit,
+        )
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def history(self) -> HistoryIndex:
+        return HistoryIndex(self.user, self.timestamp, self.n_users)
+
+    @cached_property
+    def user_index(self) -> dict[str, int]:
+        return {u: i for i, u in enumerate(self.user_ids)}
+
+    @cached_property
+    def item_index(self) -> dict[str, int]:
+        return {v: i for i, v in enumerate(self.item_ids)}
+
+    @property
+    def split_time(self) -> int:
+        """The first moment of the validation part, in seconds."""
+        return int(self.timestamp[np.argmax(self.split > 0)])
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over everything that the data set holds."""
+        digest = hashlib.sha256(json.dumps([FORMAT, self._text()]).encode())
+        for name in (*ARRAYS, "years", "ages"):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return digest.hexdigest()
+
+    def rows(self, *, split: int, unseen_by_collaborative: bool = False) -> np.ndarray:
+        """Interaction indices of one part, in time order."""
+        mask = self.split == split
+        return np.flatnonzero(mask & ~self.fit if unseen_by_collaborative else mask)
+
+    def _text(self) -> dict[str, Sequence]:
+        return {
+            "dataset": self.dataset,
+            "user_ids": self.user_ids,
+            "item_ids": self.item_ids,
+            "titles": self.titles,
+            "genres": [list(g) for g in self.genres],
+            "genders": self.genders,
+            "occupations": self.occupations,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the archive beside ``path`` and rename it."""
+        text = np.frombuffer(json.dumps({"format": FORMAT, **self._text()}).encode(), np.uint8)
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "years", "ages")}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, text=text, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Prepared":
+        """Read an archive that `save` wrote.
+
+        Raises
+        ------
+        UserError
+            When the file is missing or of another format.
+        """
+        if not Path(path).exists():
+            raise UserError(f"No prepared data at {path}; run `ckf prepare` first.")
+        with np.load(path, allow_pickle=False) as archive:
+            text = json.loads(archive["text"].tobytes())
+            arrays = {name: archive[name] for name in (*ARRAYS, "years", "ages")}
+        if text.pop("format") != FORMAT:
+            raise UserError(f"{path} has another format; run `ckf prepare` to make it anew.")
+        text["genres"] = [tuple(g) for g in text["genres"]]
+        return cls(**text, **arrays)

@@ -1,0 +1,15 @@
+"""Every fusion method by name; a new one is one file and one line here."""
+
+from ckf_demo.errors import UserError
+from ckf_demo.fusion.base import FusionMethod
+from ckf_demo.fusion.ckf import CKF
+from ckf_demo.fusion.text import TextOnly
+
+METHODS: dict[str, type[FusionMethod]] = {m.name: m for m in (CKF, TextOnly)}
+
+
+def get_method(name: str) -> type[FusionMethod]:
+    """The class registered under ``name``; UserError when there is none."""
+    if name not in METHODS:
+        raise UserError(f"Unknown fusion method '{name}'; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]

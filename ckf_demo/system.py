@@ -1,0 +1,288 @@
+"""A checkpoint in memory: backbone, Multi-LoRA, fusion, prompts and collaborative tables.
+
+Training, evaluation and serving go through the same few methods, so that what is served is what
+was trained. `Recommender` puts people and answers around it.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ckf_demo.backbone.engine import Branch, Engine
+from ckf_demo.backbone.loading import (
+    backbone_hash,
+    load_backbone,
+    load_for_training,
+    load_tokenizer,
+)
+from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.config import RunConfig
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.errors import UserError
+from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.registry import get_method
+from ckf_demo.paths import replacing
+from ckf_demo.tasks import ctr, ranking, rating
+from ckf_demo.tasks.prompts import PromptWriter
+from ckf_demo.tasks.registry import TASKS
+
+FORMAT = 1
+COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
+
+
+def text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What an ablation takes away at inference; everything is on by default."""
+
+    tokens: bool = True
+    prior: bool = True
+    shared_adapter: bool = True
+    task_adapter: bool = True
+    user_bridge: bool = True
+    item_bridge: bool = True
+
+
+class System:
+    """Everything that answers questions about (person, item) pairs.
+
+    Attributes
+    ----------
+    calibration
+        Per task a slope and an intercept for logits, fitted on the validation part.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        knowledge: CollaborativeKnowledge,
+        model: PreTrainedModel,
+        tokenizer,
+    ):
+        self.config, self.prepared, self.knowledge = config, prepared, knowledge
+        self.backbone_hash = backbone_hash(model)
+        self.lora = MultiLora(model, config.train.tasks, config.lora)
+        self.engine = Engine(self.lora)
+        embeddings = model.get_input_embeddings().weight
+        rms = float(embeddings.detach().float().square().mean().sqrt())
+        method = get_method(config.fusion.method)
+        self.fusion: FusionMethod = method(
+            config.fusion, knowledge, model.config.hidden_size, rms
+        ).to(self.engine.device)
+        self.writer = PromptWriter(
+            tokenizer, prepared.titles, prepared.years.tolist(), prepared.genres, config.prompt
+        )
+        self.calibration: dict[str, tuple[float, float]] = {}
+
+    @classmethod
+    def for_training(cls, config: RunConfig, prepared: Prepared) -> "System":
+        """A fresh system on the dequantised bf16 backbone, with collaborative tables fitted."""
+        name = config.backbone.name
+        knowledge = CollaborativeKnowledge.fit(prepared, seed=config.train.seed)
+        torch.manual_seed(config.train.seed)
+        return cls(config, prepared, knowledge, load_for_training(name), load_tokenizer(name))
+
+    def pairs(
+        self,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        lengths: np.ndarray,
+        targets: np.ndarray,
+    ) -> PairBatch:
+        """Fold in and batch (person, item) pairs of one history; see `PairBatch.build`."""
+        return PairBatch.build(
+            self.knowledge, items, ratings, lengths, targets, self.engine.device
+        )
+
+    def fuse(self, pairs: PairBatch, switches: Switches = Switches()) -> Fused:
+        """Collaborative tokens and priors of pairs."""
+        options = {}
+        if not (switches.user_bridge and switches.item_bridge):
+            options = {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
+        return self.fusion(pairs, **options)
+
+    def slots(self, fused: Fused, branches: Sequence[Branch]) -> list[Tensor | None]:
+        """Slot embeddings per branch: the user token, then the item token."""
+        return [
+            torch.stack([fused.user_tokens[i], fused.item_tokens[i]]) if branch.slots else None
+            for i, branch in enumerate(branches)
+        ]
+
+    def read(
+        self, task: str, hidden: Tensor, fused: Fused | None, rows: Sequence[int], *, calibrate: bool
+    ) -> Tensor:
+        """Answers from the last hidden states of branches.
+
+        Parameters
+        ----------
+        hidden
+            (m, H).
+        fused, rows
+            Where the branches' priors stand, or None for the language model alone.
+
+        Returns
+        -------
+        Log-probabilities (m, 5) for ratings, logits (m,) for CTR, scores (m,) for ranking; float32.
+        """
+        logits = self.engine.logits(hidden, self.writer.answers[task])
+        prior = weight = None
+        if fused is not None and task in fused.prior:
+            prior = fused.prior[task][torch.as_tensor(rows, device=logits.device)]
+            weight = fused.weight[task]
+        out = COMBINE[task](logits, prior, weight)
+        if calibrate and task in self.calibration:
+            slope, intercept = self.calibration[task]
+            out = slope * out + intercept
+        return out
+
+    def trainable(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
+        fusion = [
+            p for name, p in self.fusion.named_parameters() if not name.startswith("prior.")
+        ]
+        return {"adapters": self.lora.adapter_parameters(), "fusion": fusion}
+
+    def save(self, folder: Path, *, extra: dict | None = None) -> None:
+        """Write a checkpoint; the files of an earlier one are replaced one by one."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "adapters") as temporary:
+            self.lora.save(temporary)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
+        tensors = {
+            k: v.to(torch.bfloat16) if v.ndim > 1 and not k.startswith("prior.") else v
+            for k, v in tensors.items()
+        }
+        with replacing(folder / "fusion.safetensors") as temporary:
+            save_file(tensors or {"nothing": torch.zeros(1)}, temporary)
+        self.knowledge.save(folder / "collaborative.safetensors")
+        config = self.config.model_dump_json(indent=2)
+        manifest = {
+            "format": FORMAT,
+            "name": self.config.name,
+            "method": self.fusion.name,
+            "tasks": list(self.config.train.tasks),
+            "dataset": self.config.data.dataset,
+            "backbone": self.config.backbone.name,
+            "hashes": {
+                "backbone": self.backbone_hash,
+                "prepared": self.prepared.hash,
+                "config": text_hash(config),
+                "files": {
+                    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+                    for p in sorted(folder.rglob("*.safetensors"))
+                },
+            },
+            "calibration": self.calibration,
+            "seed": self.config.train.seed,
+            "versions": {p: version(p) for p in ("torch", "transformers", "peft", "lenskit")},
+            "config": json.loads(config),
+            **(extra or {}),
+        }
+        with replacing(folder / "manifest.json") as temporary:
+            temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+
+    def load_weights(self, folder: Path) -> None:
+        """Take fusion and adapters from a checkpoint of the same shape."""
+        self.lora.load(Path(folder) / "adapters")
+        tensors = load_file(Path(folder) / "fusion.safetensors")
+        if self.fusion.state_dict():
+            own = self.fusion.state_dict()
+            wrong = sorted(
+                k for k in own.keys() | tensors.keys()
+                if k not in own or k not in tensors or own[k].shape != tensors[k].shape
+            )
+            if wrong:
+                raise UserError(
+                    f"The fusion weights in {folder} do not fit this configuration: "
+                    f"{', '.join(wrong[:3])}."
+                )
+            self.fusion.load_state_dict(tensors)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        prepared: Prepared,
+        *,
+        quantization: str = "nf4",
+        device: str | None = None,
+    ) -> "System":
+        """A checkpoint ready to serve.
+
+        Raises
+        ------
+        UserError
+            When a file is missing or damaged, or the checkpoint belongs to other data or to
+            another backbone; the text says which.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest)
+        config = RunConfig.model_validate(manifest["config"])
+        if manifest["hashes"]["prepared"] != prepared.hash:
+            raise UserError(
+                f"The checkpoint {folder} was trained on other data than the prepared "
+                f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
+            )
+        name = config.backbone.name
+        model = load_backbone(name, quantization, device)
+        knowledge = CollaborativeKnowledge.load(folder / "collaborative.safetensors")
+        system = cls(config, prepared, knowledge, model, load_tokenizer(name))
+        if system.backbone_hash != manifest["hashes"]["backbone"]:
+            raise UserError(
+                f"The checkpoint {folder} belongs to another backbone than the '{name}' at hand; "
+                "remove the cached backbone and start again, or train for this one."
+            )
+        system.load_weights(folder)
+        system.calibration = {k: tuple(v) for k, v in manifest["calibration"].items()}
+        system.lora.eval()
+        system.fusion.eval()
+        system.lora.fold(system.engine.dtype)
+        return system
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a checkpoint; UserError when there is none that can be read."""
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        raise UserError(f"No checkpoint at {folder}: {path.name} is missing; name a folder with one.")
+    try:
+        manifest = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+    return manifest
+
+
+def verify_files(folder: Path, manifest: dict) -> None:
+    """Compare every weight file with its hash; UserError names the first that differs."""
+    for name, expected in manifest["hashes"]["files"].items():
+        path = Path(folder) / name
+        if not path.exists():
+            raise UserError(f"The checkpoint {folder} is incomplete: {name} is missing.")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise UserError(
+                f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
+                "manifest; restore it from the repository."
+            )
+
+
+def task_list(manifest: dict) -> tuple[str, ...]:
+    """Tasks that a checkpoint declares, in the project's order."""
+    return tuple(t for t in TASKS if t in manifest["tasks"])

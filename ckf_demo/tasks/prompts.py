@@ -1,0 +1,194 @@
+"""Prompts: opening and profile, then the history, then a branch for each question.
+
+The order is fixed, since everything before the branch is shared by all questions about a person:
+
+    Films one viewer rated, oldest first, 1 (worst) to 5 (best).
+    Viewer: 24, M, technician
+    Taste: likes Film-Noir, Thriller
+    4 Toy Story                            ← the prefix ends after some history line
+    Viewer <user token> and Fargo, 1996, Crime, Drama <item token>
+    Stars: 4                               ← a branch, in its task's words
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from ckf_demo.backbone.engine import Branch
+from ckf_demo.config import PromptConfig
+from ckf_demo.errors import UserError
+from ckf_demo.tasks.registry import TASKS
+
+OPENING = "Films one viewer rated, oldest first, 1 (worst) to 5 (best).\n"
+USER, ITEM = "user_token", "item_token"
+
+
+@dataclass
+class PrefixText:
+    """Tokens of a prefix; ``ends[i]`` is its length with the first i history lines."""
+
+    ids: list[int]
+    ends: list[int] = field(default_factory=list)
+
+
+def window_start(length: int, config: PromptConfig) -> int:
+    """Where the shown part of a history of ``length`` begins: it moves in whole blocks."""
+    surplus = max(0, length - config.window)
+    return -(-surplus // config.block) * config.block
+
+
+def profile_text(profile: Mapping[str, object] | None) -> str:
+    """``24, M, technician`` from age, gender and occupation, whichever are known."""
+    if not profile:
+        return ""
+    parts = [profile.get(key) for key in ("age", "gender", "occupation")]
+    return ", ".join(str(p) for p in parts if p)
+
+
+class PromptWriter:
+    """Writes token ids; a catalogue's lines are tokenised once and kept.
+
+    Parameters
+    ----------
+    titles, years, genres
+        By item index; a year of 0 is unknown.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        titles: Sequence[str],
+        years: Sequence[int],
+        genres: Sequence[Sequence[str]],
+        config: PromptConfig,
+    ):
+        self.tokenizer = tokenizer
+        self.titles, self.years, self.genres = titles, years, genres
+        self.config = config
+        self._kept: dict[str, list[int]] = {}
+        self.answers = {
+            task.name: [self._answer(a) for a in task.answers] for task in TASKS.values()
+        }
+
+    def tokens(self, text: str) -> list[int]:
+        if text not in self._kept:
+            self._kept[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return self._kept[text]
+
+    def _answer(self, text: str) -> int:
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        if len(ids) != 1:
+            raise UserError(
+                f"The backbone's tokenizer splits the answer {text!r} into {len(ids)} tokens; "
+                "choose a backbone that has it as one."
+            )
+        return ids[0]
+
+    @property
+    def stop_ids(self) -> set[int]:
+        """Tokens that end an explanation."""
+        return {self.tokenizer.eos_token_id, *self.tokens("\n")}
+
+    def prefix(
+        self,
+        items: Sequence[int],
+        ratings: Sequence[float],
+        profile: str = "",
+        taste: str = "",
+    ) -> PrefixText:
+        """Opening, profile, taste and the given history lines, oldest first."""
+        ids = list(self.tokens(OPENING))
+        if profile:
+            ids += self.tokenizer(f"Viewer: {profile}\n", add_special_tokens=False).input_ids
+        if taste:
+            ids += self.tokenizer(f"Taste: {taste}\n", add_special_tokens=False).input_ids
+        ends = [len(ids)]
+        for item, rating in zip(items, ratings, strict=True):
+            ids = ids + self.tokens(f"{float(rating):g} {self.titles[item]}\n")
+            ends.append(len(ids))
+        return PrefixText(ids, ends)
+
+    def item_text(self, item: int, *, hide_title: bool = False) -> str:
+        """``Fargo, 1996, Crime, Drama``."""
+        parts = ["a film" if hide_title else self.titles[item]]
+        parts += [str(self.years[item])] if self.years[item] else []
+        return ", ".join([*parts, *self.genres[item]])
+
+    def pieces(
+        self,
+        task: str,
+        item: int,
+        *,
+        with_tokens: bool,
+        facts: str = "",
+        hide_title: bool = False,
+    ) -> list[tuple[str, str]]:
+        """The branch as (text, kind) with kind ``text``, ``user_token`` or ``item_token``."""
+        user = [("<user>", USER)] if with_tokens else []
+        end = [("<item>", ITEM)] if with_tokens else []
+        notes = f"\n{facts}" if facts else ""
+        return [
+            ("Viewer", "text"),
+            *user,
+            (f" and {self.item_text(item, hide_title=hide_title)}", "text"),
+            *end,
+            (notes, "text"),
+            (TASKS[task].cue, "text"),
+        ]
+
+    def branch(
+        self,
+        task: str,
+        item: int,
+        at: int,
+        *,
+        with_tokens: bool,
+        facts: str = "",
+        hide_title: bool = False,
+        continuation: str = "",
+    ) -> Branch:
+        """A question about one item behind the first ``at`` prefix tokens.
+
+        ``continuation`` is a text to be learnt: then hidden states from the cue on are returned,
+        one per token of the continuation and its end.
+        """
+        ids: list[int] = []
+        slots: list[int] = []
+        for text, kind in self.pieces(
+            task, item, with_tokens=with_tokens, facts=facts, hide_title=hide_title
+        ):
+            if kind == "text":
+                ids = ids + (self.tokens(text) if text else [])
+            else:
+                slots.append(len(ids))
+                ids = [*ids, self.tokenizer.eos_token_id]
+        answers_from = -1
+        if continuation:
+            answers_from = len(ids) - 1
+            ids = ids + self.continuation(continuation)[:-1]
+        return Branch(ids, at, task, slots, answers_from)
+
+    def continuation(self, text: str) -> list[int]:
+        """Token ids of an explanation, with its end."""
+        ids = self.tokenizer(f" {text}", add_special_tokens=False).input_ids
+        return [*ids, self.tokenizer.eos_token_id]
+
+
+def taste_from(genres: Sequence[Sequence[str]], ratings: Sequence[float], size: int = 3) -> str:
+    """``likes Film-Noir, Thriller``: the genres that stand out among a person's films.
+
+    Genres are ordered by the sum of ratings above the person's own mean, and at least two films
+    must speak for one; empty when nothing does.
+    """
+    if not len(ratings):
+        return ""
+    mean = float(np.mean(ratings))
+    totals: dict[str, list[float]] = {}
+    for own, rating in zip(genres, ratings, strict=True):
+        for genre in own:
+            totals.setdefault(genre, []).append(float(rating) - mean + 0.1)
+    best = sorted(((sum(v), g) for g, v in totals.items() if len(v) >= 2), reverse=True)
+    liked = [g for total, g in best[:size] if total > 0]
+    return f"likes {', '.join(liked)}" if liked else ""

@@ -1,0 +1,391 @@
+"""The training loop: packed sequences, curriculum, early stopping, resumable.
+
+    ckf train --config assets/configs/ml-100k.toml
+
+A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation got
+better, so that a kill at any time loses minutes at most.
+"""
+
+import csv
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+from torch.nn import functional as F
+
+from ckf_demo.collaborative.liked_together import LikedTogether
+from ckf_demo.config import RunConfig, TrainConfig
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.errors import UserError
+from ckf_demo.fusion.base import Fused
+from ckf_demo.fusion.ckf import CKF
+from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.system import Switches, System
+from ckf_demo.tasks import ctr, ranking, rating
+from ckf_demo.training.prior import fit_prior
+from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
+
+TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
+SAVE_EVERY = 100
+console = Console(stderr=True)
+
+
+def text_probability(progress: float, config: TrainConfig) -> float:
+    """Share of text-only sequences at ``progress`` in 0–1: the curriculum's sigmoid, with a floor."""
+    gate = (progress - config.curriculum_middle) / config.curriculum_width
+    return max(config.text_share, 1.0 / (1.0 + math.exp(min(gate, 50.0))))
+
+
+def rate_factor(progress: float, config: TrainConfig) -> float:
+    """Learning rate relative to its peak: linear warm-up, then a cosine to a twentieth."""
+    if progress < config.warmup:
+        return progress / config.warmup
+    rest = (progress - config.warmup) / (1.0 - config.warmup)
+    return 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * min(rest, 1.0)))
+
+
+def sequence_losses(
+    system: System, sequence: PackedSequence, switches: Switches = Switches()
+) -> dict[str, Tensor]:
+    """Mean loss per task of one packed sequence, in one forward pass."""
+    questions = sequence.questions
+    with_tokens = system.fusion.uses_tokens and switches.tokens and not sequence.text_only
+    prefix = system.writer.prefix(
+        sequence.items[sequence.shown_from :],
+        sequence.ratings[sequence.shown_from :],
+        sequence.profile,
+        sequence.taste,
+    )
+    branches = [
+        system.writer.branch(
+            q.task,
+            q.item,
+            prefix.ends[q.length - sequence.shown_from],
+            with_tokens=with_tokens,
+            facts=q.facts,
+            hide_title=q.hide_title,
+            continuation=q.text,
+        )
+        for q in questions
+    ]
+    fused: Fused | None = None
+    if with_tokens:
+        pairs = system.pairs(
+            sequence.items,
+            sequence.ratings,
+            np.array([q.length for q in questions]),
+            np.array([q.item for q in questions]),
+        )
+        fused = system.fuse(pairs, switches)
+    slots = system.slots(fused, branches) if fused else [None] * len(branches)
+    hidden = system.engine.forward(
+        prefix.ids,
+        branches,
+        slots,
+        shared=switches.shared_adapter,
+        tasks=switches.task_adapter,
+    )
+    prior = fused if fused is not None and switches.prior and fused.prior else None
+    stars = torch.tensor([q.stars for q in questions], device=system.engine.device)
+    losses: dict[str, Tensor] = {}
+    for task in dict.fromkeys(q.task for q in questions):
+        rows = [i for i, q in enumerate(questions) if q.task == task]
+        if task == "explanation":
+            losses[task] = _text_loss(system, hidden[rows[0]], questions[rows[0]].text)
+            continue
+        answer = system.read(
+            task, torch.cat([hidden[i] for i in rows]), prior, rows, calibrate=False
+        )
+        if task == "rating":
+            losses[task] = rating.loss(answer, stars[rows])
+        elif task == "ctr":
+            losses[task] = ctr.loss(answer, stars[rows])
+        else:
+            losses[task] = ranking.loss(answer, system.config.train.negatives + 1)
+    return losses
+
+
+def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
+    target = torch.tensor(system.writer.continuation(text), device=hidden.device)
+    return F.cross_entropy(system.engine.logits(hidden), target)
+
+
+@torch.inference_mode()
+def validation_losses(
+    system: System, sequences: list[PackedSequence], switches: Switches = Switches()
+) -> dict[str, np.ndarray]:
+    """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,)."""
+    system.lora.eval()
+    system.fusion.eval()
+    out = {task: np.full(len(sequences), np.nan) for task in system.config.train.tasks}
+    for index, sequence in enumerate(sequences):
+        for task, loss in sequence_losses(system, sequence, switches).items():
+            out[task][index] = float(loss)
+    return out
+
+
+def weighted(losses: dict[str, float]) -> float:
+    """The sum over tasks that training minimises."""
+    return sum(TASK_WEIGHT[task] * value for task, value in losses.items())
+
+
+class Run:
+    """One training run: its data, its system, its optimiser and where it stands."""
+
+    def __init__(self, config: RunConfig, prepared: Prepared, warm_start: Path | None = None):
+        self.config = config
+        train = config.train
+        self.system = System.for_training(config, prepared)
+        fit = prepared.fit
+        liked = LikedTogether.fit(prepared.user[fit], prepared.item[fit], prepared.rating[fit])
+        self.packer = Packer(
+            prepared,
+            train,
+            config.prompt,
+            self.system.knowledge.item_count,
+            lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
+        )
+        rows = prepared.rows(split=0, unseen_by_collaborative=True)
+        self.segments = segments_of(prepared, rows, config.prompt)
+        self.prior: dict[str, float] = {}
+        if isinstance(self.system.fusion, CKF):
+            console.print("Fitting the collaborative prior …")
+            self.prior = fit_prior(
+                self.system.fusion, prepared, self.system.knowledge, seed=train.seed
+            )
+            console.print(f"  validation: {_row(self.prior)}")
+        if warm_start is not None:
+            self.system.load_weights(warm_start)
+        kinds = self.system.trainable()
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": kinds["adapters"], "lr": train.adapter_rate, "peak": train.adapter_rate},
+                {"params": kinds["fusion"], "lr": train.fusion_rate, "peak": train.fusion_rate},
+            ],
+            weight_decay=train.weight_decay,
+        )
+        self.validation = self._validation(prepared)
+        self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
+        self.log: list[dict] = []
+
+    @property
+    def folder(self) -> Path:
+        return Path("checkpoints") / self.config.name
+
+    @property
+    def state_path(self) -> Path:
+        return cache_dir() / "runs" / f"{self.config.name}.pt"
+
+    def _validation(self, prepared: Prepared) -> list[PackedSequence]:
+        """The same sequences each time: whole histories, nothing dropped."""
+        rng = np.random.default_rng(12345)
+        segments = segments_of(prepared, prepared.rows(split=1), self.config.prompt)
+        size = min(self.config.train.validation_sequences, len(segments))
+        chosen = rng.choice(len(segments), size, replace=False)
+        text = not self.system.fusion.uses_tokens
+        return [
+            self.packer.draw(segments[i], rng, text_only=text, augment=False) for i in chosen
+        ]
+
+    def segment(self, step: int) -> tuple[Segment, np.random.Generator]:
+        """Each step's segment follows from the seed, so that a resumed run goes on as it was."""
+        epoch, place = divmod(step, len(self.segments))
+        order = np.random.default_rng([self.config.train.seed, epoch]).permutation(
+            len(self.segments)
+        )
+        return self.segments[order[place]], np.random.default_rng(
+            [self.config.train.seed, 1, step]
+        )
+
+    def train_step(self) -> dict[str, float]:
+        """One sequence forward and backward; an optimiser step after every ``accumulate``."""
+        config = self.config.train
+        progress = self.step / config.steps
+        segment, rng = self.segment(self.step)
+        torch.manual_seed(self.step)
+        text_only = rng.random() < text_probability(progress, config)
+        sequence = self.packer.draw(
+            segment, rng, text_only=text_only or not self.system.fusion.uses_tokens, augment=True
+        )
+        self.system.lora.train()
+        self.system.fusion.train()
+        if isinstance(self.system.fusion, CKF):
+            self.system.fusion.prior.eval()
+        losses = sequence_losses(self.system, sequence)
+        total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
+        total.backward()
+        self.step += 1
+        if self.step % config.accumulate == 0:
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["peak"] * rate_factor(progress, config)
+            parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+        return {"text_only": float(text_only), **{t: float(x) for t, x in losses.items()}}
+
+    def validate(self) -> dict[str, float]:
+        losses = validation_losses(self.system, self.validation)
+        return {task: float(np.nanmean(values)) for task, values in losses.items()}
+
+    def save_state(self) -> None:
+        """Everything that a resumed run needs, beside and renamed."""
+        trainable = self.system.trainable()
+        state = {
+            "config": self.config.model_dump_json(),
+            "weights": [[p.detach() for p in trainable[kind]] for kind in sorted(trainable)],
+            "optimiser": self.optimiser.state_dict(),
+            "at": [self.step, self.best, self.bad, self.seconds],
+            "log": self.log,
+        }
+        with replacing(self.state_path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> None:
+        """Go on where `save_state` left off; UserError when there is nothing that fits."""
+        if not self.state_path.exists():
+            raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
+        state = torch.load(self.state_path, weights_only=True)
+        if state["config"] != self.config.model_dump_json():
+            raise UserError(
+                f"The state at {self.state_path} is of another configuration; start without "
+                "--resume or restore the configuration."
+            )
+        trainable = self.system.trainable()
+        for kind, weights in zip(sorted(trainable), state["weights"], strict=True):
+            for parameter, value in zip(trainable[kind], weights, strict=True):
+                parameter.data.copy_(value)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.best, self.bad, self.seconds = state["at"]
+        self.log = state["log"]
+
+    def save_checkpoint(self) -> None:
+        """Write the checkpoint with what is known of the run, and its losses as a table."""
+        self.system.save(
+            self.folder,
+            extra={
+                "training": {
+                    "steps": self.step,
+                    "of": self.config.train.steps,
+                    "minutes": round(self.seconds / 60, 1),
+                    "threads": torch.get_num_threads(),
+                    "device": str(self.system.engine.device),
+                    "validation": self.log[-1],
+                    "prior": self.prior,
+                }
+            },
+        )
+        with replacing(self.folder / "losses.csv") as temporary, open(temporary, "w") as file:
+            names = list(dict.fromkeys(k for row in self.log for k in row))
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.log)
+
+    def run(self) -> None:
+        """Train to the end or until validation stops getting better."""
+        config = self.config.train
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        recent: list[dict[str, float]] = []
+        began = time.monotonic() - self.seconds
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("training", total=config.steps, completed=self.step)
+            while self.step < config.steps and self.bad < config.patience:
+                recent.append(self.train_step())
+                progress.update(bar, completed=self.step)
+                self.seconds = time.monotonic() - began
+                if self.step % config.validate_every == 0 or self.step == config.steps:
+                    self._check(recent)
+                    recent = []
+                if self.step % SAVE_EVERY == 0:
+                    self.save_state()
+        console.print(f"Best weighted validation loss {self.best:.4f}; see {self.folder}")
+
+    def _check(self, recent: list[dict[str, float]]) -> None:
+        losses = self.validate()
+        total = weighted(losses)
+        training = {
+            f"train_{t}": float(np.mean([r[t] for r in recent if t in r]))
+            for t in self.config.train.tasks
+        }
+        row = {"step": self.step, "total": total, **losses, **training}
+        self.log.append({k: round(v, 5) for k, v in row.items()})
+        console.print(f"step {self.step}: {_row(losses)} total {total:.4f} | {_row(training)}")
+        if total < self.best:
+            self.best, self.bad = total, 0
+            self.save_checkpoint()
+        else:
+            self.bad += 1
+
+
+def _row(values: dict[str, float]) -> str:
+    return " ".join(f"{k} {v:.4f}" for k, v in values.items())
+
+
+def train(
+    config_path: Path,
+    resume: bool = False,
+    warm_start: Path | None = None,
+    only: str | None = None,
+) -> Path:
+    """Train as a configuration says and return the checkpoint's folder.
+
+    Parameters
+    ----------
+    resume
+        Go on from the state that an interrupted run left.
+    warm_start
+        A checkpoint folder whose weights are the beginning.
+    only
+        One task alone: CKF-S, saved as ``NAME-TASK``.
+    """
+    config = RunConfig.load(config_path)
+    if only is not None:
+        if only not in config.train.tasks:
+            raise UserError(
+                f"'{only}' is not among this configuration's tasks: "
+                f"{', '.join(config.train.tasks)}."
+            )
+        config = config.model_copy(
+            update={
+                "name": f"{config.name}-{only}",
+                "train": config.train.model_copy(update={"tasks": (only,)}),
+            }
+        )
+    prepared = Prepared.load(prepared_path(config.data.dataset))
+    run = Run(config, prepared, warm_start)
+    if resume:
+        run.resume()
+    run.run()
+    return run.folder
+
+
+def ablations(system: System, sequences: list[PackedSequence]) -> dict[str, dict[str, np.ndarray]]:
+    """Validation losses per task and sequence with one part taken away at a time."""
+    parts = {
+        "complete": Switches(),
+        "no shared adapter": Switches(shared_adapter=False),
+        "no task adapter": Switches(task_adapter=False),
+        "no user bridge": Switches(user_bridge=False),
+        "no item bridge": Switches(item_bridge=False),
+        "no collaborative tokens": Switches(tokens=False),
+        "no prior": Switches(prior=False),
+    }
+    return {name: validation_losses(system, sequences, s) for name, s in parts.items()}

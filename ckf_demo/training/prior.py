@@ -1,0 +1,105 @@
+"""The collaborative prior is fitted first, on features alone, and then held.
+
+It takes seconds, and the language model starts where the collaborative signal ends.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.fusion.ckf import CKF
+from ckf_demo.tasks import ctr, ranking, rating
+
+EPOCHS, BATCH, RATE, DECAY = 30, 512, 3e-3, 0.1
+GROUP = 10
+
+
+def row_features(
+    prepared: Prepared,
+    knowledge: CollaborativeKnowledge,
+    rows: np.ndarray,
+    targets: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pair features float32 (n, F) of rows, each with its own history.
+
+    ``targets`` replaces the rows' items.
+    """
+    targets = prepared.item[rows] if targets is None else targets
+    out = np.empty((len(rows), len(FEATURE_NAMES)), np.float32)
+    order = np.argsort(prepared.user[rows], kind="stable")
+    starts = np.flatnonzero(np.diff(prepared.user[rows][order], prepend=-1))
+    for group in np.split(order, starts[1:]):
+        own = prepared.history.rows_of(int(prepared.user[rows[group[0]]]))
+        visible = prepared.history.lengths[rows[group]]
+        out[group] = knowledge.features(
+            prepared.item[own], prepared.rating[own], visible, targets[group]
+        )
+    return out
+
+
+def fit_prior(
+    fusion: CKF, prepared: Prepared, knowledge: CollaborativeKnowledge, *, seed: int
+) -> dict[str, float]:
+    """Fit ``fusion.prior`` on the language model's training rows.
+
+    Returns
+    -------
+    Validation losses: ``rating`` and ``ctr`` as in their tasks, mean over rows.
+    """
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    rows = prepared.rows(split=0, unseen_by_collaborative=True)
+    raw = torch.from_numpy(row_features(prepared, knowledge, rows))
+    fusion.standardise(raw)
+    features = fusion.standard(raw)
+    stars = torch.from_numpy(prepared.rating[rows])
+
+    liked = rows[prepared.rating[rows] >= ctr.LIKED]
+    choices = []
+    for row in liked:
+        own = prepared.history.rows_of(int(prepared.user[row]))
+        seen = prepared.item[own[prepared.split[own] <= prepared.split[row]]]
+        others = ranking.sample_negatives(knowledge.item_count, seen, GROUP - 1, rng)
+        choices.append(np.concatenate([[prepared.item[row]], others]))
+    grouped = row_features(
+        prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
+    )
+    group_features = fusion.standard(torch.from_numpy(grouped)).view(len(liked), GROUP, -1)
+
+    valid = prepared.rows(split=1)
+    valid_features = fusion.standard(
+        torch.from_numpy(row_features(prepared, knowledge, valid))
+    )
+    valid_stars = torch.from_numpy(prepared.rating[valid])
+
+    optimiser = torch.optim.AdamW(fusion.prior.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
+    losses: dict[str, float] = {}
+    for _ in range(EPOCHS):
+        fusion.prior.train()
+        groups = torch.from_numpy(rng.permutation(len(liked)))
+        batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
+        for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
+            out = fusion.prior(features[batch])
+            loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
+            loss = loss + ctr.loss(out["ctr"], stars[batch])
+            scores = fusion.prior(group_features[group].flatten(0, 1))["ranking"]
+            loss = loss + ranking.loss(scores, GROUP)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        schedule.step()
+    fusion.prior.eval()
+    with torch.no_grad():
+        out = fusion.prior(valid_features)
+        distribution = out["rating"].log_softmax(-1)
+        losses["rating"] = float(rating.loss(distribution, valid_stars))
+        losses["ctr"] = float(ctr.loss(out["ctr"], valid_stars))
+        losses["rmse"] = float(
+            F.mse_loss(rating.expectation(distribution), valid_stars).sqrt()
+        )
+    fusion.prior.requires_grad_(False)
+    return losses
+

@@ -1,0 +1,187 @@
+"""Packing: one person's moment in the data as one sequence with many questions.
+
+A sequence is a shown history with a branch for every target. Each target sees only what its user
+had rated strictly before it, in the prompt as in the collaborative embeddings.
+"""
+
+import random
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+import numpy as np
+
+from ckf_demo.config import PromptConfig, TrainConfig
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.tasks import ctr, ranking
+from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
+from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
+
+SHORT_HISTORIES = (0, 1, 3, 10)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated."""
+
+    task: str
+    item: int
+    length: int
+    stars: float = 0.0
+    facts: str = ""
+    text: str = ""
+    hide_title: bool = False
+
+
+@dataclass(frozen=True)
+class PackedSequence:
+    """A history (items and ratings, oldest first), what is shown of it, and the questions."""
+
+    items: np.ndarray
+    ratings: np.ndarray
+    shown_from: int
+    profile: str
+    taste: str
+    questions: list[Question]
+    text_only: bool
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Target rows of one user whose shown history begins at the same film."""
+
+    user: int
+    start: int
+    rows: np.ndarray
+
+
+def segments_of(prepared: Prepared, rows: np.ndarray, config: PromptConfig) -> list[Segment]:
+    """Group target rows by user and by the block at which their shown history begins."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in rows:
+        start = window_start(prepared.history.length(row), config)
+        groups.setdefault((int(prepared.user[row]), start), []).append(int(row))
+    return [Segment(u, s, np.array(g)) for (u, s), g in sorted(groups.items())]
+
+
+def film(prepared: Prepared, item: int) -> Film:
+    """A catalogue entry as the explanations see it."""
+    return Film(
+        prepared.item_ids[item],
+        prepared.titles[item],
+        int(prepared.years[item]) or None,
+        tuple(prepared.genres[item]),
+    )
+
+
+class Packer:
+    """Draws packed sequences from segments.
+
+    Parameters
+    ----------
+    counts
+        Ratings per item in the part that collaborative models saw, float (I,), for negatives.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        train: TrainConfig,
+        prompt: PromptConfig,
+        counts: np.ndarray,
+        liked_together: LikedTogether,
+    ):
+        self.prepared, self.train, self.prompt = prepared, train, prompt
+        self.counts, self.liked_together = counts, liked_together
+
+    def draw(
+        self, segment: Segment, rng: np.random.Generator, *, text_only: bool, augment: bool
+    ) -> PackedSequence:
+        """One sequence from a segment; ``augment`` drops history, profile and titles at random."""
+        data, config = self.prepared, self.train
+        own = data.history.rows_of(segment.user)
+        lengths = data.history.lengths
+        targets = segment.rows
+        cut = augment and rng.random() < config.drop_history
+        if cut:
+            known = int(lengths[rng.choice(targets)])
+            k = int(rng.choice(SHORT_HISTORIES))
+            targets = targets[lengths[targets] >= known]
+            history, start = own[max(0, known - k) : known], 0
+            before = own[:known]
+        else:
+            history = own[: int(lengths[targets].max())]
+            start = segment.start
+            before = own[: int(lengths[targets].min())]
+        if len(targets) > config.rows:
+            targets = np.sort(rng.choice(targets, config.rows, replace=False))
+        visible = {int(r): len(history) if cut else int(lengths[r]) for r in targets}
+
+        profile = ""
+        if not augment or rng.random() >= config.drop_profile:
+            profile = profile_text(
+                {
+                    "age": int(data.ages[segment.user]),
+                    "gender": data.genders[segment.user],
+                    "occupation": data.occupations[segment.user],
+                }
+            )
+        taste = ""
+        if augment and rng.random() < config.keep_taste:
+            taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
+
+        questions: list[Question] = []
+        for row in targets:
+            item, stars = int(data.item[row]), float(data.rating[row])
+            hide = bool(augment and rng.random() < config.hide_title)
+            for task in ("rating", "ctr"):
+                if task in config.tasks:
+                    questions.append(
+                        Question(task, item, visible[int(row)], stars, hide_title=hide)
+                    )
+        if "ranking" in config.tasks:
+            questions += self._choices(own, targets, visible, rng)
+        if "explanation" in config.tasks:
+            row = int(rng.choice(targets))
+            shown = history[start : visible[row]]
+            questions.append(self._explanation(row, shown, visible[row], taste, rng))
+        return PackedSequence(
+            data.item[history],
+            data.rating[history],
+            start,
+            profile,
+            taste,
+            questions,
+            text_only,
+        )
+
+    def _choices(
+        self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
+    ) -> list[Question]:
+        data, config = self.prepared, self.train
+        liked = [int(r) for r in targets if data.rating[r] >= ctr.LIKED]
+        rng.shuffle(liked)
+        questions = []
+        for row in liked[: config.choices]:
+            # all that the user ever rates in this part of the data counts as seen
+            seen = data.item[own[data.split[own] <= data.split[row]]]
+            others = ranking.sample_negatives(self.counts, seen, config.negatives, rng)
+            for item in (int(data.item[row]), *map(int, others)):
+                questions.append(Question("ranking", item, visible[row]))
+        return questions
+
+    def _explanation(
+        self, row: int, shown: Seq[int], length: int, taste: str, rng
+    ) -> Question:
+        data = self.prepared
+        history = [(film(data, int(data.item[r])), float(data.rating[r])) for r in shown]
+        candidate, stars = film(data, int(data.item[row])), float(data.rating[row])
+        facts, _ = fact_line(history, candidate, stars, self.liked_together, taste)
+        text = compose(
+            history,
+            candidate,
+            stars,
+            self.liked_together,
+            random.Random(int(rng.integers(2**31))),
+            taste,
+        ).text
+        return Question("explanation", int(data.item[row]), length, stars, facts, text)
