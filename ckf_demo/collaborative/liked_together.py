@@ -19,9 +19,9 @@ class LikedTogether:
 
     A fan of an item rated it 4 or more. Let n_a and n_b be the numbers of two items' fans, n_ab of
     their common fans, n of all people with a like. The pair counts when n_ab is at least 10, the
-    cosine n_ab / sqrt(n_a n_b) at least 0.25, and the lift n n_ab / (n_a n_b) at least 1.25: popular
-    items share fans by chance, and lift alone favours rare ones. Each item keeps its 50 strongest
-    pairs by cosine; the relation is symmetric.
+    cosine n_ab / sqrt(n_a n_b) at least 0.25, and the lift n n_ab / (n_a n_b) at least 1.25:
+    popular items share fans by chance, and lift alone favours rare ones. Each item keeps its 50
+    strongest pairs by cosine; the relation is symmetric.
 
     Args:
         pairs: int32 (m, 2), item indices with the smaller first, sorted, without repetition.
@@ -76,7 +76,7 @@ class LikedTogether:
         return cls(pairs, n_items)
 
     def __call__(self, a: int, b: int) -> bool:
-        """Whether the same people like items `a` and `b` (indices); False for an item and itself."""
+        """Whether the same people like items `a` and `b` (indices); never for a == b."""
         low, high = (a, b) if a < b else (b, a)
         return int(low) * self.n_items + int(high) in self._keys
 

@@ -302,7 +302,7 @@ def _short(first: Tie, second: Tie, candidate: Film) -> bool:
 def _single(tie: Tie) -> Tie:
     """The tie cut down to one fact, for texts that name two films."""
     if tie.genres:
-        return Tie(tie.film, tie.rating, genres=tie.genres)
+        return Tie(tie.film, tie.rating, genres=tie.genres[:1])
     if tie.fans:
         return Tie(tie.film, tie.rating, fans=True)
     return Tie(tie.film, tie.rating, decade=tie.decade, different=tie.different)
@@ -560,10 +560,10 @@ _LINK = {
     "g": (
         "{c} is {aG} film just as {e}, {w}",
         "{c} has {g} in common with {e}, {w}",
-        "{c}, as {aG} film, is close to {e}, {w}",
+        "in {g}, {c} comes close to {e}, {w}",
         "{c} goes back to the {g} of {e}, {w}",
         "{c} is from the same {G} shelf as {e}, {w}",
-        "{c} matches {e} in {g}, {w}",
+        "in {g}, {c} matches {e}, {w}",
     ),
     "d": (
         "{c} comes from the {d}, as does {e}, {w}",
@@ -590,9 +590,9 @@ _LINK_FANS = {
         "{c} has the same fans as {e}, {w}",
     ),
     "plain": (
-        "people who rate {e} highly, {w}, rate {c} highly too",
+        "people who think highly of {e}, {w}, think the same of {c}",
         "{c} is rated highly by the same people as {e}, {w}",
-        "the same people rate {c} and {e} highly, {w}",
+        "the same people think highly of {c} and of {e}, {w}",
     ),
 }
 _LINK_GENRE_FANS = {
@@ -603,7 +603,7 @@ _LINK_GENRE_FANS = {
     ),
     "plain": (
         "{c} is {aG} film rated highly by the same people as {e}, {w}",
-        "{c} is another {G} film that the same people rate highly as {e}, {w}",
+        "the same people think highly of {c}, another {G} film, and of {e}, {w}",
     ),
 }
 
@@ -644,7 +644,7 @@ _CONTRAST = {
     ),
 }
 
-# A second film on the same side, as its own sentence; and both films at once where they share a tie.
+# A second film on the same side, as its own sentence; both films at once where they share a tie.
 _ALSO = {
     "g": (
         "{e}, {w}, is {aG} film too.",
@@ -659,7 +659,7 @@ _ALSO = {
     ),
     "f plain": (
         "{e}, {w}, is rated highly by the same people.",
-        "the same people also rate {e} highly, {w}.",
+        "the same people also think highly of {e}, {w}.",
     ),
 }
 _BOTH = (
@@ -688,6 +688,21 @@ _FOR_AND_AGAINST = (
     "{first}; at the same time {second}. {verdict}.",
     "{verdict}. {first}, but {second}.",
 )
+_AGAINST = {
+    "g": (
+        "{e}, another {G} film, {got}",
+        "{e}, {aG} film too, {got}",
+        "{e} is also {aG} film, {w}",
+    ),
+    "f": (
+        "{e}, rated highly by the same people, {got}",
+        "the same people think highly of {e}, {w}",
+    ),
+    "x": (
+        "{e}, with other genres, {got}",
+        "{e}, which differs in genre, {got}",
+    ),
+}
 _NEUTRAL = {
     "rate": (
         "{rate}, and {tie}, so {verdict}.",
@@ -788,7 +803,8 @@ def _about_two(facts: Facts, verdict: str, rng: random.Random) -> str:
     first, second = facts.ties
     if facts.polarity == "mixed":
         frame = rng.choice(_FOR_AND_AGAINST)
-        pro, con = _link(first, 0, False, rng), _link(second, 1, False, rng)
+        pro = _link(first, 0, False, rng)
+        con = _fill(rng.choice(_AGAINST[second.kind]), second, 1, _which(second, rng), rng)
         return _join(frame, first=pro, second=con, verdict=verdict)
     warm = facts.polarity == "positive"
     if first.kind == second.kind == "g" and first.genres == second.genres and rng.random() < 0.6:
