@@ -48,7 +48,7 @@ def test_the_committed_pins_can_be_read() -> None:
 
 def test_a_wheel_is_downloaded_once(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = downloads.fetch_wheel("tiny")
-    assert capfd.readouterr().err == "Downloading tiny==1.0\n"
+    assert capfd.readouterr().err.startswith("Downloading tiny==1.0\n")
     (index / first.name).unlink()
     assert downloads.fetch_wheel("tiny") == first
     assert capfd.readouterr().err == ""
