@@ -14,8 +14,10 @@ SOURCES: dict[str, Source] = {
 def source(dataset: str) -> Source:
     """The source of a data set.
 
-    Raises:
-        UserError: there is no such data set; the message lists the known ones.
+    Raises
+    ------
+    UserError
+        When there is no such data set; the message lists the known ones.
     """
     if dataset not in SOURCES:
         raise UserError(f"unknown data set {dataset!r}; choose one of {', '.join(SOURCES)}")

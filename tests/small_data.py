@@ -1,0 +1,80 @@
+"""Small data sets made at run time: MovieLens-100K's formats, and raw data without files."""
+
+from pathlib import Path
+
+from ckf_demo.data.sources import RawData
+from ckf_demo.data.sources.movielens100k import GENRES
+
+USERS = [("1", 24, "M", "technician"), ("2", 53, "F", "other"), ("3", None, None, None)]
+ITEMS = [
+    ("10", "Matrix, The (1999)", ("Action", "Sci-Fi")),
+    ("20", "Cité des enfants perdus, La (1995)", ("Adventure", "Sci-Fi")),
+    ("30", "Garden of Finzi-Contini, The (Giardino dei Finzi-Contini, Il) (1970)", ("Drama",)),
+    ("40", "unknown", ()),
+    ("50", "Toy Story (1995)", ("Animation", "Children's", "Comedy")),
+]
+# (user, item, rating, timestamp): user 1 rates twice in one moment.
+INTERACTIONS = [
+    ("1", "10", 5, 100),
+    ("2", "20", 1, 105),
+    ("1", "50", 3, 110),
+    ("1", "30", 4, 110),
+    ("2", "10", 2, 90),
+    ("1", "20", 2, 120),
+    ("2", "30", 3, 130),
+    ("2", "40", 4, 140),
+    ("1", "40", 5, 150),
+    ("2", "50", 1, 160),
+]
+
+
+def write_original(
+    folder: Path, users: list = USERS, items: list = ITEMS, interactions: list = INTERACTIONS
+) -> Path:
+    """The files as GroupLens distributes them: ``u.data``, ``u.item``, ``u.user``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "|".join([user, str(age or ""), gender or "", job or "", "00000"])
+        for user, age, gender, job in users
+    ]
+    (folder / "u.user").write_text("\n".join([*lines, ""]), encoding="latin-1")
+    lines = []
+    for item, title, genres in items:
+        flags = [str(int(name in (genres or ("unknown",)))) for name in GENRES]
+        lines.append("|".join([item, title, "01-Jan-1995", "", "http://example", *flags]))
+    (folder / "u.item").write_text("\n".join([*lines, ""]), encoding="latin-1")
+    lines = ["\t".join(map(str, row)) for row in interactions]
+    (folder / "u.data").write_text("\n".join([*lines, ""]), encoding="latin-1")
+    return folder
+
+
+def write_recbole(folder: Path) -> Path:
+    """The same data in RecBole's atomic files, spelt as RecBole spells it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]
+    for user, age, gender, job in USERS:
+        lines.append("\t".join([user, str(age or ""), gender or "", job or "", "00000"]))
+    (folder / "ml-100k.user").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    lines = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
+    for item, title, genres in ITEMS:
+        if title == "unknown":
+            lines.append(f"{item}\tunkonwn\tunkonwn\tunknown")
+        else:
+            lines.append(f"{item}\t{title[:-7]}\t{title[-5:-1]}\t{' '.join(genres)}")
+    (folder / "ml-100k.item").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    lines += ["\t".join(map(str, row)) for row in INTERACTIONS]
+    (folder / "ml-100k.inter").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder
+
+
+def raw_data(
+    interactions: list[tuple[str, str, float, int]], titles: dict[str, str] | None = None
+) -> RawData:
+    """Raw data with just the users and items that the interactions (or ``titles``) name."""
+    titles = titles or {item: f"Film {item}" for _, item, _, _ in interactions}
+    return RawData.from_rows(
+        users=[(user, 30, "F", "writer") for user in dict.fromkeys(row[0] for row in interactions)],
+        items=[(item, title, 1990, ("Drama",)) for item, title in titles.items()],
+        interactions=interactions,
+    )
