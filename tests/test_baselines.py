@@ -1,0 +1,127 @@
+"""What every baseline must do, and the numbers that some of them must give."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import made_up
+
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.evaluation import metrics
+from ckf_demo.evaluation.baselines import BASELINES
+from ckf_demo.evaluation.baselines.base import Material
+from ckf_demo.evaluation.protocol import Cases, ranking_queries
+
+ALL = pytest.mark.parametrize("name", list(BASELINES))
+SCORERS = [name for name, kind in BASELINES.items() if {"rating", "ctr"} & set(kind.tasks)]
+SCORING = pytest.mark.parametrize("name", SCORERS)
+    "name", [n for n, b in BASELINES.items() if b.tasks != ("ranking",)]
+)
+RANKERS = [name for name, kind in BASELINES.items() if "ranking" in kind.tasks]
+RANKING = pytest.mark.parametrize("name", RANKERS)
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    data = made_up()
+    return Material(data, CollaborativeKnowledge.fit(data))
+
+
+@pytest.fixture(scope="module")
+def fitted(material):
+    baselines = {}
+    for name, kind in BASELINES.items():
+        baselines[name] = kind()
+        baselines[name].fit(material)
+    return baselines
+
+
+@ALL
+def test_says_what_it_is(name):
+    kind = BASELINES[name]
+    assert kind.name == name
+    assert kind.summary.endswith(".")
+    assert set(kind.tasks) <= {"rating", "ctr", "ranking"}
+    assert kind.needs
+
+
+@SCORING
+@pytest.mark.parametrize("k", [0, 3, None])
+def test_answers_every_target_whatever_the_history(name, k, fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2), k)
+    tasks = BASELINES[name].tasks
+    scores = fitted[name].score(cases)
+    assert (scores.rating is not None) == ("rating" in tasks)
+    assert (scores.ctr is not None) == ("ctr" in tasks)
+    for values in (scores.rating, scores.ctr):
+        if values is not None:
+            assert values.shape == (len(cases),)
+            assert np.isfinite(values).all()
+    if scores.rating is not None:
+        assert scores.rating.min() >= 1
+        assert scores.rating.max() <= 5
+    if BASELINES[name].gives_probabilities:
+        assert scores.ctr.min() >= 0
+        assert scores.ctr.max() <= 1
+
+
+@RANKING
+def test_ranks_the_catalogue_whatever_the_history(name, fitted, material):
+    query = ranking_queries(material.prepared, 2)[0]
+    for n in (0, 1, len(query.items)):
+        scores = fitted[name].rank(query.items[:n], query.ratings[:n])
+        assert scores.shape == (material.prepared.n_items,)
+        assert np.isfinite(scores).any()
+
+
+@SCORING
+def test_knows_nothing_of_the_test_part(name, fitted, material):
+    """Other test ratings change no answer about targets whose histories they are not in."""
+    data = material.prepared
+    changed = np.where(data.split == 2, 6 - data.rating, data.rating).astype(np.float32)
+    other = Material(replace(data, rating=changed), material.knowledge)
+    again = BASELINES[name]()
+    again.fit(other)
+    rows = data.rows(split=1)
+    before = fitted[name].score(Cases(data, rows))
+    after = again.score(Cases(other.prepared, rows))
+    for first, second in ((before.rating, after.rating), (before.ctr, after.ctr)):
+        if first is not None:
+            assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_personal_baselines_beat_everybodys_mean(fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2))
+    floor = metrics.rmse(cases.ratings, fitted["everybody's mean"].score(cases).rating)
+    personal = "bias folded in", "biased MF", "item k-NN", "ridge / logistic", "gradient boosting"
+    for name in personal:
+        assert metrics.rmse(cases.ratings, fitted[name].score(cases).rating) < floor
+
+
+def test_without_a_history_the_folded_bias_is_the_item_mean(fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2), 0)
+    alone = fitted["item mean"].score(cases).ctr
+    assert fitted["bias folded in"].score(cases).ctr == pytest.approx(alone)
+
+
+def test_features_by_user_equal_features_by_history(material):
+    cases = Cases(material.prepared, material.prepared.rows(split=1))
+    assert material._by_user(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
+
+
+@pytest.mark.real
+def test_folded_bias_gives_its_known_numbers_on_movielens():
+    from ckf_demo.data.prepare import prepare
+    from ckf_demo.data.prepared import Prepared
+    from ckf_demo.paths import prepared_path
+
+    prepare("ml-100k", None)
+    data = Prepared.load(prepared_path("ml-100k"))
+    baseline = BASELINES["bias folded in"]()
+    baseline.fit(Material(data, CollaborativeKnowledge.fit(data)))
+    cases = Cases(data, data.rows(split=2))
+    scores = baseline.score(cases)
+    assert metrics.rmse(cases.ratings, scores.rating) == pytest.approx(0.9897, abs=5e-4)
+    assert metrics.mae(cases.ratings, scores.rating) == pytest.approx(0.7921, abs=5e-4)
+    assert metrics.auc(cases.labels, scores.ctr) == pytest.approx(0.7516, abs=5e-4)
+    assert metrics.uauc(cases.users, cases.labels, scores.ctr) == pytest.approx(0.7070, abs=5e-4)
