@@ -84,6 +84,10 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Start from the weights of this checkpoint."),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Train for one task alone; saved as NAME-TASK."),
+    ] = None,
 ) -> None:
     """Train fusion and adapters as a configuration says.
 
@@ -91,7 +95,7 @@ def train(
     """
     from ckf_demo.training.loop import train as run_training
 
-    run_training(config, resume=resume, warm_start=warm_start)
+    run_training(config, resume=resume, warm_start=warm_start, only=only)
 
 
 @app.command()

@@ -102,7 +102,11 @@ def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     record: list = []
     stand_in(monkeypatch, "ckf_demo.training.loop", train=calls(record))
     assert run("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
-    assert record == [((Path("a.toml"),), {"resume": True, "warm_start": Path("w")})]
+    assert run("train", "--config", "b.toml", "--only", "ctr") == 0
+    assert record == [
+        ((Path("a.toml"),), {"resume": True, "warm_start": Path("w"), "only": None}),
+        ((Path("b.toml"),), {"resume": False, "warm_start": None, "only": "ctr"}),
+    ]
 
 
 def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
