@@ -1,7 +1,6 @@
 """``ckf score``: the top-k lists of many users, written to one Parquet file."""
 
 import importlib.util
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
 
@@ -37,24 +37,6 @@ class Ranker:
         from ckf_demo.recommender import Recommender
 
         self.recommender = Recommender.load(checkpoint)
-
-    def check(self, users: list[str]) -> None:
-        """Make sure that all users are known, before minutes are spent on the first ones.
-
-        Raises
-        ------
-        UserError
-            Naming the unknown users, at most ten of them.
-        """
-        store = self.recommender.store
-        known = set(store.users()["user"])
-        unknown = [user for user in users if user not in known]
-        if unknown:
-            more = ", …" if len(unknown) > 10 else ""
-            raise UserError(
-                f"{len(unknown)} of {len(users)} users are not in {store.dataset}: "
-                f"{', '.join(unknown[:10])}{more}; take them out of the file"
-            )
 
     def rank(self, users: list[str], k: int) -> list[Row]:
         """The rows of each user in turn, best first."""
@@ -84,6 +66,13 @@ def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "
             "--engine ray needs the package ray; pip install ray, or use --engine local"
         )
     users = read_users(users_file)
+
+    from ckf_demo.system import read_manifest, verify_files
+
+    manifest = read_manifest(checkpoint)
+    verify_files(checkpoint, manifest)
+    check_users(users, manifest["dataset"])
+
     batches = [
         users[start : start + USERS_PER_BATCH] for start in range(0, len(users), USERS_PER_BATCH)
     ]
@@ -103,7 +92,6 @@ def score(checkpoint: Path, users_file: Path, k: int, out: Path, engine: str = "
 
 def _rank_locally(checkpoint: Path, batches: list[list[str]], k: int) -> Iterator[list[Row]]:
     ranker = Ranker(checkpoint)
-    ranker.check(list(itertools.chain.from_iterable(batches)))
     for batch in batches:
         yield ranker.rank(batch, k)
 
@@ -117,12 +105,8 @@ def _rank_with_ray(checkpoint: Path, batches: list[list[str]], k: int) -> Iterat
         cores = int(ray.cluster_resources().get("CPU", 1))
         remote = ray.remote(num_cpus=min(cores, CORES_PER_WORKER))(Ranker)
         count = min(len(batches), max(1, cores // CORES_PER_WORKER))
-        workers = [remote.remote(checkpoint.resolve()) for _ in range(count)]
-        try:
-            ray.get(workers[0].check.remote(list(itertools.chain.from_iterable(batches))))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        yield from ActorPool(workers).map(lambda worker, b: worker.rank.remote(b, k), batches)
+        pool = ActorPool([remote.remote(checkpoint.resolve()) for _ in range(count)])
+        yield from pool.map(lambda worker, batch: worker.rank.remote(batch, k), batches)
     finally:
         ray.shutdown()
 
@@ -153,3 +137,22 @@ def read_users(file: Path) -> list[str]:
     if not users:
         raise UserError(f"{file} names no user; give a user id a line")
     return users
+
+
+def check_users(users: list[str], dataset: str) -> None:
+    """Make sure that the store knows all users, before minutes are spent on the first ones.
+
+    Raises
+    ------
+    UserError
+        Naming the unknown users, at most ten of them; or when there is no store.
+    """
+    with InteractionStore.open(dataset) as store:
+        known = set(store.users()["user"])
+    unknown = [user for user in users if user not in known]
+    if unknown:
+        more = ", …" if len(unknown) > 10 else ""
+        raise UserError(
+            f"{len(unknown)} of {len(users)} users are not in {dataset}: "
+            f"{', '.join(unknown[:10])}{more}; take them out of the file"
+        )
