@@ -302,13 +302,16 @@ class InteractionStore:
                 },
             )
             # The version alone first: another version's table may have other columns.
-            versions = self._connection.execute("SELECT schema_version FROM meta").fetchall()
+            ((version,),) = self._connection.execute("SELECT schema_version FROM meta").fetchall()
+            if version == SCHEMA_VERSION:
+                ((self.dataset, self.hash, self.split_time),) = self._connection.execute(
+                    "SELECT dataset, hash, split_time FROM meta"
+                ).fetchall()
         except (duckdb.IOException, duckdb.SerializationException, duckdb.CatalogException) as e:
             reason = str(e).splitlines()[0]
             raise UserError(
                 f"{self.path} is not a data store ({reason}); remove it and run: ckf prepare"
             ) from e
-        version = versions[0][0]
         if version != SCHEMA_VERSION:
             self._connection.close()
             age = "an older" if version < SCHEMA_VERSION else "a newer"
@@ -316,9 +319,6 @@ class InteractionStore:
                 f"{self.path} was written by {age} version of this program (schema {version}, "
                 f"this one reads {SCHEMA_VERSION}); run: ckf prepare"
             )
-        self.dataset, self.hash, self.split_time = self._connection.execute(
-            "SELECT dataset, hash, split_time FROM meta"
-        ).fetchone()
 
     @classmethod
     def open(cls, dataset: str = "ml-100k") -> InteractionStore:
@@ -528,10 +528,15 @@ def _limit(limit: int | None) -> int | None:
 
 
 def _item_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["genres"] = [list(genres) for genres in frame["genres"]]
-    return frame.astype({"year": "Int64", "n_ratings": "int64", "mean_rating": "float64"})
+    return _with_lists(frame).astype(
+        {"year": "Int64", "n_ratings": "int64", "mean_rating": "float64"}
+    )
 
 
 def _interaction_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["genres"] = [list(genres) for genres in frame["genres"]]
-    return frame.astype({"year": "Int64", "rating": "float32", "timestamp": "int64"})
+    return _with_lists(frame).astype({"year": "Int64", "rating": "float32", "timestamp": "int64"})
+
+
+def _with_lists(frame: pd.DataFrame) -> pd.DataFrame:
+    # DuckDB gives arrays for its lists.
+    return frame.assign(genres=frame["genres"].map(list).astype(object))
