@@ -4,13 +4,14 @@
 # Both install what they need into .venv, and again only when the requirements have changed.
 
 PYTHON ?= python3.11
-HOST ?= 127.0.0.1
-PORT ?= 7860
+HOST ?= $(or $(GRADIO_SERVER_NAME),127.0.0.1)
+PORT ?= $(or $(GRADIO_SERVER_PORT),7860)
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := demo
+.DELETE_ON_ERROR:
 .PHONY: demo test lint install browser clean
 
 demo: $(VENV)/installed
