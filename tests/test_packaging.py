@@ -1,0 +1,52 @@
+"""What is said twice is said alike: versions in the requirements, the Space, the package."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+import ckf_demo
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_exactly(name: str) -> None:
+    for line in requirements(name):
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
+
+
+def test_runtime_requirements_are_installed_as_pinned() -> None:
+    for line in requirements("requirements.txt"):
+        package, pinned = line.split("==")
+        # A build of the same release, such as torch's for the CPU, adds a "+" and a label.
+        assert version(package).split("+")[0] == pinned
+
+
+def test_the_space_runs_the_pinned_gradio_and_python() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(readme.split("---")[1])
+    assert f"gradio=={front['sdk_version']}" in requirements("requirements.txt")
+    assert front["python_version"] == "3.11"
+    assert (ROOT / front["app_file"]).is_file()
+    assert len(front["short_description"]) <= 60
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert project["version"] == citation["version"] == ckf_demo.__version__
+
+
+def test_pictures_and_files_that_the_readme_links_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (ROOT / target).is_file(), target
