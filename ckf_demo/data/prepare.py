@@ -3,11 +3,11 @@
 import fcntl
 import shutil
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 from rich.console import Console
 
@@ -88,7 +88,7 @@ def _holds(prepared: Prepared, store_file: Path, prepared_file: Path) -> bool:
     try:
         with InteractionStore(store_file) as store:
             return store.hash == prepared.hash == Prepared.load(prepared_file).hash
-    except (UserError, OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+    except (UserError, OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
         # Missing, damaged or of another version: what is wrong does not matter, both are remade.
         return False
 
@@ -103,7 +103,7 @@ def _alone(store_file: Path, console: Console) -> Iterator[None]:
     """Keep other preparations of the data set waiting, and clear what killed ones left behind."""
     folder, dataset = store_file.parent, store_file.stem
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{dataset}.lock").open("w") as lock:
+    with (folder / f".{dataset}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
