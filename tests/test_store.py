@@ -221,7 +221,7 @@ def test_search_is_limited_and_filtered(titles: InteractionStore, store: Interac
 
 
 @pytest.mark.parametrize(
-    "query", ["%", "_", "'", "'; DROP TABLE items; --", "\\", "$genre", "\x00"]
+    "query", ["%", "_", "'", "'; DROP TABLE items; --", "\\", "$genre", "\x00", "\ud800"]
 )
 def test_no_query_is_taken_for_more_than_words(titles: InteractionStore, query: str) -> None:
     assert found(titles, query) == []
@@ -269,10 +269,20 @@ def test_numbers_are_ids_too_and_unknown_ids_are_named(store: InteractionStore) 
     ):
         with pytest.raises(UserError, match="unknown user '99'; give an id of tiny"):
             call()
+    for strange in ("", "\ud800", "1' OR '1' = '1", None):
+        with pytest.raises(UserError, match="unknown user"):
+            store.user(strange)
     with pytest.raises(UserError, match="unknown item '99'"):
         store.item("99")
     with pytest.raises(UserError, match="limit -2 is negative"):
         store.history("1", 1, limit=-2)
+
+
+@pytest.mark.parametrize("at", ["soon", None, float("nan"), float("inf"), 10**30])
+def test_a_moment_that_is_none_is_named(store: InteractionStore, at: object) -> None:
+    for call in (store.history, store.later):
+        with pytest.raises(UserError, match="moment .* is none; give whole seconds"):
+            call("1", at)
 
 
 def test_what_was_returned_may_be_changed(store: InteractionStore) -> None:

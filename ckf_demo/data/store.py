@@ -366,7 +366,7 @@ class InteractionStore:
         UserError
             When there is no such user.
         """
-        rows = self._records(_ONE_USER, {"user": str(user)})
+        rows = self._records(_ONE_USER, {"user": _key(user)})
         if not rows:
             raise UserError(
                 f"unknown user {str(user)!r}; give an id of {self.dataset}, or describe a new "
@@ -382,7 +382,7 @@ class InteractionStore:
         UserError
             When there is no such item.
         """
-        rows = self._records(_ONE_ITEM, {"item": str(item)})
+        rows = self._records(_ONE_ITEM, {"item": _key(item)})
         if not rows:
             raise UserError(
                 f"unknown item {str(item)!r}; give an id of {self.dataset}: search by title to "
@@ -424,18 +424,18 @@ class InteractionStore:
         Raises
         ------
         UserError
-            When there is no such user, or the limit is negative.
+            When there is no such user, the moment is none, or the limit is negative.
         """
         self.user(user)
         newest_first = self._query(
-            _HISTORY, {"user": str(user), "at": int(at), "limit": _limit(limit)}
+            _HISTORY, {"user": str(user), "at": _moment(at), "limit": _limit(limit)}
         ).df()
         return _interaction_frame(newest_first.iloc[::-1].reset_index(drop=True))
 
     def later(self, user: str | int, at: int) -> pd.DataFrame:
         """What a user rated at or after ``at``, oldest first; columns and errors as `history`."""
         self.user(user)
-        return _interaction_frame(self._query(_LATER, {"user": str(user), "at": int(at)}).df())
+        return _interaction_frame(self._query(_LATER, {"user": str(user), "at": _moment(at)}).df())
 
     def search_items(
         self,
@@ -475,9 +475,12 @@ class InteractionStore:
         """
         if genre is not None and genre not in self.genres():
             raise UserError(f"unknown genre {genre!r}; choose one of {', '.join(self.genres())}")
+        words = fold(query).split()
+        if query.strip() and not words:
+            # Punctuation alone is in no title; only a blank query means everything.
+            limit = 0
         parameters = {
-            # A query of punctuation alone is in no folded title; a blank one is in all.
-            "words": fold(query).split() or [query.strip()],
+            "words": words or [""],
             "core": _core(query),
             "genre": genre,
             "year_from": year_from,
@@ -519,6 +522,21 @@ class InteractionStore:
         result = self._query(sql, parameters)
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _key(identifier: str | int) -> str:
+    # Half of a surrogate pair, as JSON may carry it, is no text for the database.
+    return str(identifier).encode(errors="replace").decode()
+
+
+def _moment(at: int) -> int:
+    try:
+        moment = int(at)
+    except (TypeError, ValueError, OverflowError):
+        moment = None
+    if moment is None or abs(moment) >= 2**63:
+        raise UserError(f"moment {at!r} is none; give whole seconds since 1970, such as 889237269")
+    return moment
 
 
 def _limit(limit: int | None) -> int | None:
