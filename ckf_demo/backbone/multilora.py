@@ -121,13 +121,15 @@ class MultiLora(nn.Module):
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
         return a.to(dtype), (self.scale * b).to(dtype)
 
+    def _drop(self, low: Tensor) -> Tensor:
+        # on the low-rank activations: their few columns cost nothing, the full width would
+        return F.dropout(low, self.config.dropout, self.training)
+
     def _update(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         route, x = self._route, inputs[0]
-        if self.training and self.config.dropout:
-            x = F.dropout(x, self.config.dropout)
         if route.shared and SHARED in layer.lora_A:
             a, b = self._pair(layer, SHARED, x.dtype)
-            output = output + F.linear(F.linear(x, a), b)
+            output = output + F.linear(self._drop(F.linear(x, a)), b)
         if not route.tasks:
             return output
         names = [t for t in self.tasks if t in layer.lora_A]
@@ -136,10 +138,10 @@ class MultiLora(nn.Module):
             low = F.linear(x, torch.cat([a for a, _ in pairs]))
             owner = torch.arange(len(names), device=x.device).repeat_interleave(self.config.rank)
             low = low * (route.per_token[..., None] == owner)
-            output = output + F.linear(low, torch.cat([b for _, b in pairs], dim=1))
+            output = output + F.linear(self._drop(low), torch.cat([b for _, b in pairs], dim=1))
         elif route.task in names:
             a, b = self._pair(layer, route.task, x.dtype)
-            output = output + F.linear(F.linear(x, a), b)
+            output = output + F.linear(self._drop(F.linear(x, a)), b)
         return output
 
     def adapter_parameters(self) -> list[nn.Parameter]:

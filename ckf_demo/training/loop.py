@@ -132,7 +132,7 @@ def validation_losses(
     out = {task: np.full(len(sequences), np.nan) for task in system.config.train.tasks}
     for index, sequence in enumerate(sequences):
         for task, loss in sequence_losses(system, sequence, switches).items():
-            out[task][index] = float(loss)
+            out[task][index] = loss.item()
     return out
 
 
@@ -149,7 +149,9 @@ class Run:
         train = config.train
         self.system = System.for_training(config, prepared)
         fit = prepared.fit
-        liked = LikedTogether.fit(prepared.user[fit], prepared.item[fit], prepared.rating[fit])
+        liked = LikedTogether.fit(
+            prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
+        )
         self.packer = Packer(
             prepared,
             train,
@@ -234,7 +236,7 @@ class Run:
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
-        return {"text_only": float(text_only), **{t: float(x) for t, x in losses.items()}}
+        return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
     def validate(self) -> dict[str, float]:
         losses = validation_losses(self.system, self.validation)

@@ -1,0 +1,99 @@
+"""Attention for packed branches: each looks at the prefix and itself, and at nothing else.
+
+A dense mask over all tokens spends most of its work on pairs that are masked out. Here branches are
+taken in small chunks against the prefix and their own keys only, as plain matrix products, which on
+the CPU also beat the fused kernel: see ``ckf_demo.backbone.engine`` for the layout.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+NAME = "branches"
+CHUNK = 96
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Branch tokens ``start:end`` (counted behind the prefix) and what they see.
+
+    ``mask`` is additive, (q, prefix + q).
+    """
+
+    start: int
+    end: int
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where prefix and branches stand among the tokens of a forward pass.
+
+    ``prefix`` keys come first; ``prefix_mask`` (prefix, prefix) is there when the prefix is among
+    the queries too, and None when it is cached.
+    """
+
+    prefix: int
+    chunks: list[Chunk]
+    prefix_mask: Tensor | None = None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+    """query (B, H, q, D); key, value (B, G, k, D) with H a multiple of G; mask (q, k)."""
+    batch, heads, n, size = query.shape
+    groups = key.shape[1]
+    folded = (query * scaling).reshape(batch * groups, -1, size)
+    scores = torch.bmm(folded, key.flatten(0, 1).transpose(1, 2))
+    scores = scores.view(-1, n, key.shape[2]) + mask
+    weights = scores.softmax(-1).view(batch * groups, -1, key.shape[2])
+    return torch.bmm(weights, value.flatten(0, 1)).view(batch, heads, n, size)
+
+
+def branch_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    packing: Packing | None = None,
+    **kwargs,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface; ``packing`` comes through the model's keyword arguments.
+
+    Without a packing it is ordinary causal attention over a cache: every query sees all keys up to
+    its own.
+    """
+    if packing is None:
+        n, total = query.shape[2], key.shape[2]
+        mask = torch.full((n, total), torch.finfo(query.dtype).min, dtype=query.dtype)
+        mask = mask.triu(total - n + 1).to(query.device)
+        return _attend(query, key, value, mask, scaling).transpose(1, 2), None
+    p, parts, offset = packing.prefix, [], 0
+    if packing.prefix_mask is not None:
+        own = slice(0, p)
+        parts.append(
+            _attend(query[:, :, own], key[:, :, own], value[:, :, own], packing.prefix_mask, scaling)
+        )
+        offset = p
+    before_key, before_value = key[:, :, :p], value[:, :, :p]
+    for chunk in packing.chunks:
+        own = slice(p + chunk.start, p + chunk.end)
+        parts.append(
+            _attend(
+                query[:, :, offset + chunk.start : offset + chunk.end],
+                torch.cat([before_key, key[:, :, own]], 2),
+                torch.cat([before_value, value[:, :, own]], 2),
+                chunk.mask,
+                scaling,
+            )
+        )
+    return torch.cat(parts, 2).transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, branch_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
