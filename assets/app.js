@@ -176,7 +176,7 @@ window.ckf = (() => {
       const value = read();
       // A hidden tab has no width yet; the observer below calls again when it has one.
       if (!value || !window.Plotly || !plots[0].offsetWidth) return;
-      const ink = getComputedStyle(document.body).color;
+      const ink = getComputedStyle(element).color;
       if (shown === value + ink) return;
       shown = value + ink;
       const data = JSON.parse(value);

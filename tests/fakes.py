@@ -37,7 +37,7 @@ class FakeStore:
                 "title": titles,
                 "year": pd.array([1930 + 2 * i if i != 5 else None for i in range(40)], "Int64"),
                 "genres": [
-                    [GENRES[i % 5]] + ([GENRES[(i // 5) % 5]] if i % 3 == 0 else [])
+                    [GENRES[i % 5]] + ([GENRES[(i + 1) % 5]] if i % 3 == 0 else [])
                     for i in range(40)
                 ],
             }

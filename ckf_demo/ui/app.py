@@ -51,10 +51,12 @@ def build(recommender) -> gr.Blocks:
     stops = Stops()
     store = recommender.store
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
+        # Before all other events: the first of a name gets it without a number behind it.
+        add_endpoints(recommender)
         pair = gr.State(landing.pair)
         active = gr.State(TABS[0])
         query = gr.Textbox(visible=False)
-        with gr.Sidebar(label="Who", width=380):
+        with gr.Sidebar(label="Who", width=350):
             sidebar = Sidebar(recommender, ready)
         with gr.Row(elem_classes="ckf-head"):
             gr.HTML(
@@ -69,7 +71,7 @@ def build(recommender) -> gr.Blocks:
                 label="Find a film", placeholder="part of a title", elem_id="find-film"
             )
             found = panel(film_list(recommender, ""), elem_id="films-found")
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Predict", id="predict") as predict_tab:
                 predict = PredictTab(recommender, stops, landing)
             with gr.Tab("Top-K", id="topk") as topk_tab:
@@ -223,7 +225,6 @@ def build(recommender) -> gr.Blocks:
         )
         demo.load(None, js="() => window.ckf.closeDrawer()", **PRIVATE)
         demo.unload(forget)
-        add_endpoints(recommender)
     return demo.queue(default_concurrency_limit=8)
 
 

@@ -17,9 +17,9 @@ from ckf_demo.ui.topk import Ranking
 
 PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 TITLES = {
-    "collaborative": "Collaborative: who rates alike",
-    "llm": "Language model’s tokens, after this person’s bridge",
-    "text": "Text: titles and genres",
+    "collaborative": "Collaborative: rated alike",
+    "llm": "Language model: after their bridge",
+    "text": "Text: described alike",
 }
 # Okabe and Ito's palette, with grey for black, which would vanish on a dark page.
 COLOURS = (
@@ -70,10 +70,10 @@ class MapTab:
         self._places = {item: place for place, item in enumerate(recommender.item_order)}
         self._fixed = self._catalogue()
         gr.HTML(
-            "<p>Three views of the same films. Near one another means alike: rated alike by the "
-            "same people, read alike by the language model for this person, or described alike. "
-            "Filled dark marks are this person’s history, rings are the recommendations, the cross "
-            "is the chosen film. Click a film to choose it.</p>",
+            "<p>Three views of the same films. Near one another means rated alike, passed alike "
+            "to the language model for this person, or described alike. Solid marks are "
+            "their history, rings the recommendations, the cross the chosen film. Click a film to "
+            "choose it.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )

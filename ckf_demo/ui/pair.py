@@ -168,13 +168,12 @@ def bar(store, pair: Pair) -> str:
         name = f"User {pair.user}"
         profile = profile_text(user.get("age"), user.get("occupation"))
         moment = (
-            f"As of {date_text(pair.at)}: only ratings before this day's moment are known; "
-            "later ones are used for comparison alone."
+            f"{date_text(pair.at)}. Only earlier ratings are known; later ones serve to compare."
         )
     else:
         name = "New person"
         profile = profile_text(pair.age, pair.occupation)
-        moment = "Now: only what you entered is known."
+        moment = "Now. Only what you entered is known."
     number = len(history)
     count = f"{number} rating" if number == 1 else f"{number} ratings"
     facts = [count, warmth(number), profile, ", ".join(top_genres(history))]

@@ -15,6 +15,7 @@ from ckf_demo.ui.markup import (
     Row,
     date_text,
     escape,
+    film_text,
     notice,
     panel,
     percent,
@@ -24,7 +25,6 @@ from ckf_demo.ui.markup import (
     stars_text,
     table,
     warn,
-    year_text,
 )
 from ckf_demo.ui.pair import Pair, history_of, later_rating, profile_text, top_genres
 
@@ -130,11 +130,14 @@ def _mark(method: str) -> str:
 
 
 def _line(points: list[tuple[str, str, float, str]], ticks: list[tuple[float, str]]) -> str:
-    """A scale with marks and a legend. ``points``: (method, label, place in 0–1, shown value)."""
+    """A scale with marks and a legend; the first point lies on top.
+
+    ``points`` hold method, label, place in 0–1, and the shown value; ``ticks`` place and text.
+    """
     marks = "".join(
         f'<span class="ckf-point" style="left:{100 * min(max(place, 0), 1):.2f}%" '
         f'title="{escape(label)}: {escape(value)}">{_mark(method)}</span>'
-        for method, label, place, value in points
+        for method, label, place, value in reversed(points)
     )
     scale = "".join(
         f'<span class="ckf-tick" style="left:{100 * place:.0f}%">{escape(text)}</span>'
@@ -170,7 +173,7 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
     spoken = ", ".join(f"{rating}: {percent(distribution[rating])}" for rating in RATINGS)
     points = [
         (row["method"], row["label"], _rating_place(row["rating"]), f"{row['rating']:.2f}")
-        for row in reversed(answer.comparison)
+        for row in answer.comparison
         if row["rating"] is not None
     ] or [("ckf", "CKF", _rating_place(mean), f"{mean:.2f}")]
     if truth is not None:
@@ -204,7 +207,7 @@ def click_card(answer: Answer) -> str:
     probability = answer.click["probability"]
     points = [
         (row["method"], row["label"], row["probability"], percent(row["probability"]))
-        for row in reversed(answer.comparison)
+        for row in answer.comparison
         if row["probability"] is not None
     ] or [("ckf", "CKF", probability, percent(probability))]
     ticks = [(place / 4, percent(place / 4)) for place in range(5)]
@@ -323,8 +326,7 @@ def history_markup(store, pair: Pair) -> str:
             anchor=f"rated-{row['item']}",
             selected=row["item"] == pair.item,
             cells=[
-                Cell(escape(row["title"]), row["title"]),
-                year_text(row["year"]),
+                Cell(escape(film_text(row)), row["title"]),
                 Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"]),
                 ", ".join(row["genres"]),
                 Cell(
@@ -337,7 +339,6 @@ def history_markup(store, pair: Pair) -> str:
     ]
     columns = [
         Column("Film", pick=True, wide=True),
-        Column("Year", numeric=True),
         Column("Rated", numeric=True),
         Column("Genres", wide=True),
         Column("When", numeric=True),
@@ -348,7 +349,7 @@ def history_markup(store, pair: Pair) -> str:
         caption="Rated before the moment",
         empty="No ratings are known at this moment: the answers rest on the profile, the words and "
         "what everybody thinks of the film. Rate films under “New person” to see them change.",
-        height=560,
+        height=400,
     )
     described = escape(" · ".join(filter(None, facts)))
     return (
@@ -391,23 +392,23 @@ class PredictTab:
         self.panels: list[ExplanationPanel] = []
         store, pair = recommender.store, landing.pair
         gr.HTML(
-            "<p>How would this person rate this film, would they like it, and why? CKF answers "
-            "with a small language model that was given ratings as tokens; the marks beside it "
-            "show what it would say without them.</p>",
+            "<p>How would this person rate this film, would they like it, and why? The marks "
+            "compare CKF with the same model without collaborative tokens, with the collaborative "
+            "model alone, and with everybody’s average.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(min_width=300):
                 self.rating = panel(
                     rating_card(landing, later_rating(store, pair)), elem_id="rating"
                 )
+            with gr.Column(min_width=300):
                 self.click = panel(click_card(landing), elem_id="click")
                 self.panels.append(ExplanationPanel(landing, "predict", linked=True))
-                with gr.Accordion("Figures as tables", open=False):
-                    self.figures = panel(figures(landing), elem_id="figures")
-            with gr.Column(scale=3, min_width=300):
-                self.history = panel(history_markup(store, pair), elem_id="history")
+        self.history = panel(history_markup(store, pair), elem_id="history")
+        with gr.Accordion("Figures as tables", open=False):
+            self.figures = panel(figures(landing), elem_id="figures")
         with gr.Accordion("The prompt as the model got it", open=False):
             self.task = gr.Radio(
                 [(label, task) for task, label in TASKS.items()],

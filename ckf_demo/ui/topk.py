@@ -11,12 +11,12 @@ from ckf_demo.ui.markup import (
     Column,
     Row,
     escape,
+    film_text,
     notice,
     panel,
     stars_text,
     table,
     warn,
-    year_text,
 )
 from ckf_demo.ui.pair import LIKED, Pair
 from ckf_demo.ui.predict import Answer, ExplanationPanel
@@ -51,7 +51,7 @@ class TopKTab:
         )
         with gr.Row(elem_classes="ckf-controls"):
             self.k = gr.Slider(
-                1, 50, value=10, step=1, label="Length of the list (k)", min_width=180, elem_id="k"
+                1, 50, value=10, step=1, label="Films (k)", min_width=180, elem_id="k"
             )
             self.genre = gr.Dropdown(
                 [ANY, *recommender.store.genres()],
@@ -68,9 +68,9 @@ class TopKTab:
             )
         self._years = (low, high)
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
-            with gr.Column(scale=5, min_width=300):
+            with gr.Column(scale=8, min_width=300):
                 self.table = panel(notice("The list is made when this tab opens."), elem_id="topk")
-            with gr.Column(scale=2, min_width=260):
+            with gr.Column(scale=3, min_width=220):
                 self.panel = ExplanationPanel(landing, "topk", linked=False)
         # The latest ranking of this session, also used by the map.
         self.ranking = gr.State(None)
@@ -135,8 +135,7 @@ class TopKTab:
                 selected=row["item"] == pair.item,
                 cells=[
                     row["rank"],
-                    Cell(escape(row["title"]), row["title"]),
-                    year_text(row["year"]),
+                    Cell(escape(film_text(row)), row["title"]),
                     ", ".join(row["genres"]),
                     Cell(_score_bar(row["score"], low, high), row["score"]),
                     row["collaborative_rank"],
@@ -148,7 +147,6 @@ class TopKTab:
         columns = [
             Column("Rank", numeric=True),
             Column("Film", pick=True, wide=True),
-            Column("Year", numeric=True),
             Column("Genres", wide=True),
             Column("Score", numeric=True),
             Column("Collaborative rank", numeric=True),

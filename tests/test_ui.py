@@ -1,0 +1,370 @@
+"""The page around a recommender without weights: endpoints, the pair in the address, what each card
+shows, and the projections of the map."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from ckf_demo import spaces as spaces_module
+from ckf_demo.errors import UserError
+from ckf_demo.spaces import Spaces
+from ckf_demo.ui.app import build, film_list, launch_options
+from ckf_demo.ui.markup import Column, Row, spread, table
+from ckf_demo.ui.model_card import results_markup
+from ckf_demo.ui.pair import Pair, bar, from_query, group_of, known_user, later_rating
+from ckf_demo.ui.predict import (
+    Answer,
+    Stops,
+    answer_steps,
+    click_card,
+    explanation_card,
+    finished_answer,
+    history_markup,
+    prompt_markup,
+    rating_card,
+)
+from ckf_demo.ui.sidebar import Sidebar, examples
+
+FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeRecommender:
+    return FakeRecommender()
+
+
+@pytest.fixture(scope="module")
+def client(fake, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        demo = build(fake)
+    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    yield Client(demo.local_url, verbose=False)
+    demo.close()
+
+
+# --- endpoints ---------------------------------------------------------------------------------
+
+
+def test_exactly_the_named_endpoints_are_offered(client):
+    offered = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(offered) == {
+        "/search_items",
+        "/history",
+        "/rate",
+        "/click",
+        "/rank",
+        "/explain",
+    }
+    names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
+    assert names == ["user", "history", "taste", "profile", "item", "at", "method"]
+    assert "rating a person would give" in offered["/rate"]["description"]
+
+
+def test_search_finds_films_by_part_of_a_title(client):
+    found = client.predict("winter", 3, api_name="/search_items")
+    assert len(found) == 3
+    assert all("Winter" in film["title"] for film in found)
+    assert set(found[0]) == {"item", "title", "year", "genres"}
+
+
+def test_history_is_strictly_before_the_moment(client):
+    rows = client.predict(user="3", api_name="/history")
+    assert len(rows) == 3
+    assert all(row["timestamp"] < SPLIT_TIME for row in rows)
+    assert client.predict(user=3, at=0, api_name="/history") == []
+
+
+def test_rate_and_click_answer_for_a_known_user(client):
+    rated = client.predict(user="3", item="7", api_name="/rate")
+    assert set(rated["distribution"]) == {"1", "2", "3", "4", "5"}
+    assert 1 <= rated["rating"] <= 5
+    assert rated["at"] == SPLIT_TIME
+    clicked = client.predict(user="3", item="7", api_name="/click")
+    assert 0 <= clicked["probability"] <= 1
+
+
+def test_a_new_person_is_described_by_history_taste_and_profile(client):
+    person = {
+        "history": [{"item": 4, "rating": 5}, {"item": "9", "rating": 1}],
+        "taste": "slow crime films",
+        "profile": {"age": 40, "occupation": "writer"},
+    }
+    assert client.predict(**person, item=7, api_name="/rate")["at"] is None
+    ranked = client.predict(**person, k=5, api_name="/rank")
+    assert [row["rank"] for row in ranked] == [1, 2, 3, 4, 5]
+    assert not {"4", "9"} & {row["item"] for row in ranked}
+
+
+def test_explanations_stream_and_end_with_their_evidence(client):
+    job = client.submit(user="3", item="7", api_name="/explain")
+    last = job.result(timeout=30)
+    steps = job.outputs()
+    assert len(steps) > 3
+    assert steps[0]["text"] and "evidence" not in steps[0]
+    assert last["polarity"] in ("positive", "mixed", "negative")
+    assert last["evidence"][0]["title"] in last["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endpoint", "said"),
+    [
+        ({"user": "999", "item": "7"}, "/rate", "user '999'"),
+        ({"user": "3", "item": "999"}, "/click", "item '999'"),
+        ({"user": "3"}, "/rate", "no item was given"),
+        ({"item": "7"}, "/explain", "nobody was described"),
+        ({"history": [{"item": "4", "rating": 9}], "item": "7"}, "/rate", "outside 1 to 5"),
+        ({"user": "999"}, "/history", "user '999'"),
+        ({"user": ""}, "/history", "no user was given"),
+        ({"user": "3", "item": "7", "method": "magic"}, "/rate", "method 'magic'"),
+    ],
+)
+def test_errors_say_what_was_given(client, arguments, endpoint, said):
+    with pytest.raises(AppError) as caught:
+        client.predict(**arguments, api_name=endpoint)
+    assert said in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+# --- the pair ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        Pair(item="7", user="3", at=SPLIT_TIME),
+        Pair(item="7", user="3", at=SPLIT_TIME - 100_000),
+        Pair(
+            item="7",
+            history=(("4", 5.0), ("9", 1.0)),
+            taste="crime & “punishment”, 100 %",
+            age=40,
+            occupation="writer",
+        ),
+        Pair(item="7", taste="westerns"),
+    ],
+)
+def test_a_pair_survives_the_address(fake, pair):
+    from urllib.parse import parse_qsl
+
+    assert from_query(fake.store, dict(parse_qsl(pair.query())), FALLBACK) == pair
+
+
+def test_an_empty_address_is_the_fallback(fake):
+    assert from_query(fake.store, {}, FALLBACK) == FALLBACK
+    assert from_query(fake.store, {"item": "7"}, FALLBACK) == FALLBACK.with_item("7")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"user": "999"},
+        {"item": "999"},
+        {"rated": "4:9"},
+        {"rated": "4"},
+        {"rated": "999:4"},
+        {"user": "3", "at": "soon"},
+    ],
+)
+def test_a_broken_address_is_said(fake, params):
+    with pytest.raises(UserError):
+        from_query(fake.store, params, FALLBACK)
+
+
+def test_groups_cover_every_history_length():
+    lengths = (0, 1, 3, 4, 10, 11, 500)
+    assert [group_of(n) for n in lengths] == ["0", "1–3", "1–3", "4–10", "4–10"] + [
+        "more than 10"
+    ] * 2
+
+
+def test_the_bar_names_both_and_the_moment(fake):
+    shown = bar(fake.store, FALLBACK)
+    assert "User 3" in shown and "3 ratings" in shown and "cold start" in shown
+    assert "15 March 1998" in shown
+    assert "New person" in bar(fake.store, Pair(item="1", taste="westerns"))
+
+
+# --- what the cards show -----------------------------------------------------------------------
+
+
+def test_titles_and_words_of_people_are_escaped_everywhere(fake):
+    nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
+    pair = Pair(item=nasty, history=((nasty, 5.0),), taste="<script>alert(1)</script>")
+    answer = finished_answer(fake, pair)
+    shown = [
+        bar(fake.store, pair),
+        history_markup(fake.store, pair),
+        explanation_card(answer, linked=True),
+        explanation_card(answer, linked=False),
+        prompt_markup(fake.prompt(**pair.person, item=nasty)),
+        film_list(fake, "Bold"),
+        film_list(fake, "<b>nothing"),
+    ]
+    for markup in shown:
+        assert "<b>" not in markup
+        assert "<script" not in markup
+        assert "&lt;" in markup
+
+
+def test_table_rows_carry_their_own_id_and_escaped_cells():
+    shown = table(
+        [Column("Film", pick=True), Column("Score", numeric=True)],
+        [Row(pick='7"', cells=["<i>", 0.5])],
+        caption="Films",
+        empty="none",
+    )
+    assert 'data-pick="7&quot;"' in shown
+    assert "&lt;i&gt;" in shown and "0.50" in shown
+    assert table([], [], caption="Films", empty="Choose a film first").count("Choose a film") == 1
+
+
+def test_spread_is_expectation_and_standard_deviation():
+    mean, deviation = spread({"1": 0.5, "2": 0, "3": 0, "4": 0, "5": 0.5})
+    assert (mean, deviation) == (3.0, 2.0)
+
+
+def test_rating_card_shows_every_method_and_the_truth(fake):
+    pair = examples(fake)[0].pair
+    answer = finished_answer(fake, pair)
+    truth = later_rating(fake.store, pair)
+    assert truth is not None
+    shown = rating_card(answer, truth)
+    for label in ("CKF", "Without collaborative tokens", "Collaborative model alone", "average"):
+        assert label in shown
+    assert "What they gave it on" in shown
+    assert f"{answer.rating['rating']:.2f}" in shown
+    assert "What they gave it" not in rating_card(answer, None)
+    assert "Everybody" in click_card(answer)
+
+
+def test_explanation_links_its_evidence_to_the_history_row(fake):
+    answer = finished_answer(fake, FALLBACK)
+    film = answer.explanation["evidence"][0]
+    linked = explanation_card(answer, linked=True)
+    assert f'data-jump="rated-{film["item"]}"' in linked
+    assert f'id="rated-{film["item"]}"' in history_markup(fake.store, FALLBACK)
+    assert "data-jump" not in explanation_card(answer, linked=False)
+
+
+def test_empty_history_says_what_to_do(fake):
+    pair = known_user(fake.store, "1", "7")
+    assert "No ratings are known" in history_markup(fake.store, pair)
+
+
+def test_stopping_ends_the_steps_early(fake):
+    stop = threading.Event()
+    steps = answer_steps(fake, FALLBACK, stop)
+    assert next(steps).click is not None
+    stop.set()
+    assert list(steps) == []
+
+
+def test_a_new_generation_stops_the_one_before_and_only_that():
+    stops = Stops()
+    first = stops.begin("a", FALLBACK)
+    other = stops.begin("b", FALLBACK)
+    stops.stop("a", unless=FALLBACK)
+    assert not first.is_set()
+    second = stops.begin("a", FALLBACK.with_item("7"))
+    assert first.is_set() and not second.is_set() and not other.is_set()
+    stops.stop("a", unless=FALLBACK)
+    assert second.is_set()
+    stops.forget("b")
+    assert other.is_set()
+
+
+def test_unfinished_answers_show_that_they_are_coming():
+    answer = Answer(FALLBACK)
+    assert "Working" in rating_card(answer, None) and "Working" in click_card(answer)
+    assert "comes after" in explanation_card(answer, linked=True)
+
+
+# --- the sidebar -------------------------------------------------------------------------------
+
+
+def test_examples_hold_a_cold_user_a_warm_one_and_a_new_person(fake):
+    cold, warm, new = examples(fake)
+    counts = fake.store.users().set_index("user")["n_before"]
+    assert 1 <= counts[cold.pair.user] <= 3
+    assert counts[warm.pair.user] > 10
+    assert later_rating(fake.store, cold.pair) and later_rating(fake.store, warm.pair)
+    assert new.pair.user is None and len(new.pair.history) == 3
+    assert new.pair.item not in dict(new.pair.history)
+
+
+def test_draft_ratings_are_added_changed_and_removed():
+    draft = Sidebar.rerate((), "4", "5")
+    draft = Sidebar.rerate(draft, "9", "1")
+    draft = Sidebar.rerate(draft, "4", "2")
+    assert draft == (("4", 2.0), ("9", 1.0))
+    assert Sidebar.rerate(draft, "4", None) == (("9", 1.0),)
+
+
+# --- the map's projections ---------------------------------------------------------------------
+
+
+def test_layouts_are_kept_by_content(fake, tmp_path, monkeypatch):
+    first = Spaces(fake, tmp_path).view("text").points
+    assert first.shape == (40, 2)
+
+    def fail(_):
+        raise AssertionError("the cached layout was not used")
+
+    monkeypatch.setattr(spaces_module, "umap_layout", fail)
+    assert np.array_equal(Spaces(fake, tmp_path).view("text").points, first)
+    monkeypatch.setattr(spaces_module, "VERSION", spaces_module.VERSION + 1)
+    with pytest.raises(AssertionError):
+        Spaces(fake, tmp_path).view("text")
+
+
+def test_a_half_written_layout_is_made_anew(fake, tmp_path):
+    points = Spaces(fake, tmp_path).view("text").points
+    for path in tmp_path.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert np.allclose(Spaces(fake, tmp_path).view("text").points, points)
+
+
+def test_token_space_moves_with_the_person_alone(fake, tmp_path):
+    spaces = Spaces(fake, tmp_path)
+    assert spaces.view("llm").moved == 0
+    person = known_user(fake.store, "16", "7").person
+    assert spaces.view("llm", person).moved > 0
+    assert spaces.view("text", person).moved is None
+
+
+def test_neighbours_exclude_the_film_and_come_nearest_first(fake, tmp_path):
+    nearest = Spaces(fake, tmp_path).neighbours("collaborative", "7", limit=5)
+    assert len(nearest) == 5
+    assert "7" not in dict(nearest)
+    similarities = [similarity for _, similarity in nearest]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+# --- the model card ----------------------------------------------------------------------------
+
+
+def test_results_show_value_interval_and_n_in_group_order(tmp_path):
+    row = {
+        "method": "ckf",
+        "task": "ctr",
+        "metric": "auc",
+        "value": 0.75,
+        "low": 0.74,
+        "high": 0.76,
+        "n": 20000,
+    }
+    rows = [{**row, "group": group} for group in ("k=10", "cold", "all", "k=3", "warm")]
+    report = {"dataset": "ml-100k", "split": "test", "checkpoint": "x", "rows": rows}
+    (tmp_path / "results.json").write_text(json.dumps(report))
+    shown = results_markup(tmp_path)
+    assert "0.750 [0.740, 0.760], n = 20,000" in shown
+    places = [shown.index(f">{group}<") for group in ("all", "warm", "cold", "k=3", "k=10")]
+    assert places == sorted(places)
+    assert "No measured results" in results_markup(None)
