@@ -15,8 +15,6 @@ from ckf_demo.evaluation.protocol import Cases, ranking_queries
 ALL = pytest.mark.parametrize("name", list(BASELINES))
 SCORERS = [name for name, kind in BASELINES.items() if {"rating", "ctr"} & set(kind.tasks)]
 SCORING = pytest.mark.parametrize("name", SCORERS)
-    "name", [n for n, b in BASELINES.items() if b.tasks != ("ranking",)]
-)
 RANKERS = [name for name, kind in BASELINES.items() if "ranking" in kind.tasks]
 RANKING = pytest.mark.parametrize("name", RANKERS)
 
@@ -107,6 +105,16 @@ def test_without_a_history_the_folded_bias_is_the_item_mean(fitted, material):
 def test_features_by_user_equal_features_by_history(material):
     cases = Cases(material.prepared, material.prepared.rows(split=1))
     assert material._by_user(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
+
+
+def test_biased_mf_folds_in_as_the_collaborative_model_does(fitted, material):
+    model, data = fitted["biased MF"].model, material.prepared
+    own = data.history.rows_of(3)
+    items, ratings = data.item[own], data.rating[own]
+    vectors, biases = model.fold_in_prefixes(items, ratings, np.array([0, 1, len(own)]))
+    for n, vector, bias in zip((0, 1, len(own)), vectors, biases, strict=True):
+        expected = model.global_mean + model.item_bias + bias + model.items @ vector
+        assert fitted["biased MF"].rank(items[:n], ratings[:n]) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.real

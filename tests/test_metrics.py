@@ -33,6 +33,17 @@ def test_uauc_leaves_out_users_with_one_class():
     assert metrics.uauc(users, labels, scores) == pytest.approx(0.5)
 
 
+def test_user_aucs_equal_each_users_own_auc():
+    rng = np.random.default_rng(0)
+    users, labels = rng.integers(0, 30, 400), rng.integers(0, 2, 400)
+    scores = np.round(rng.random(400), 1)
+    kept, values = metrics.user_aucs(users, labels, scores)
+    expected = {u: metrics.auc(labels[users == u], scores[users == u]) for u in range(30)}
+    assert {u: v for u, v in expected.items() if not np.isnan(v)} == pytest.approx(
+        dict(zip(kept.tolist(), values, strict=True))
+    )
+
+
 def test_log_loss_of_a_certain_error_is_finite():
     assert np.isfinite(metrics.log_loss(np.array([1, 0]), np.array([0.0, 1.0])))
 

@@ -1,8 +1,13 @@
 """Results as tables: on the terminal, and as Markdown between markers in the README and model card.
 
-The tables are made from the results' JSON alone, so they never say anything else than it.
+The tables are made from the results' JSON alone, so they never say anything else than it. To renew
+documents: ``python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md
+checkpoints/NAME/MODEL_CARD.md``.
 """
 
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -75,7 +80,7 @@ def show(results: dict, console: Console | None = None) -> None:
     for title, headings, rows in tables(results):
         table = Table(title=title, title_justify="left")
         for i, heading in enumerate(headings):
-            table.add_column(heading, justify="right" if i else "left", no_wrap=not i)
+            table.add_column(heading, justify="right" if i else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -97,6 +102,21 @@ def write_between_markers(path: Path, text: str) -> None:
     after = rest.split(END, 1)[1]
     with replacing(path) as temporary:
         temporary.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def publish(results_path: Path, documents: Sequence[Path]) -> None:
+    """Write the tables of a results file between the markers of each document.
+
+    Raises
+    ------
+    UserError
+        When the results are missing, or a document is or has no markers.
+    """
+    if not Path(results_path).exists():
+        raise UserError(f"No results at {results_path}; write them with `ckf evaluate --json`.")
+    text = markdown(json.loads(Path(results_path).read_text(encoding="utf-8")))
+    for document in documents:
+        write_between_markers(document, text)
 
 
 def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str], list[list[str]]]:
@@ -130,12 +150,13 @@ def _by_group(
         found = [cells.get((method, task, metric, g)) for g in groups]
         if any(found):
             rows.append([method, *(_plain(r) for r in found)])
+    if not rows:
+        return title, [], []
     sizes = [
         next(cells[m, task, metric, g]["n"] for m in methods if (m, task, metric, g) in cells)
         for g in groups
     ]
-    headings = [f"{g} (n = {n:,})" for g, n in zip(groups, sizes, strict=True)]
-    return title, ["method", *headings], rows
+    return title, ["method", *groups], [["n", *map(str, sizes)], *rows]
 
 
 def _explanations(cells: dict) -> tuple[str, list[str], list[list[str]]]:
@@ -166,3 +187,7 @@ def _plain(row: dict | None) -> str:
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    publish(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
