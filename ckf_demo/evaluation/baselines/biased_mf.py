@@ -50,7 +50,7 @@ class FoldedBiasedMF(Baseline):
 
 
 def _predictor(model: BiasedMF) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """The fold-in of `BiasedMF.fold_in_prefixes` for one history at a time, which is faster here."""
+    """The fold-in of `BiasedMF.fold_in_prefixes`, faster for one history at a time."""
     penalty = model.regularization * np.eye(model.items.shape[1])
 
     def predict(items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
