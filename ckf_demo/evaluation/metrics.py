@@ -6,20 +6,20 @@ relevant items that the candidate stage lost. Text: distinctness.
 
 import re
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from lenskit.data import ItemList
-from lenskit.metrics import NDCG, Recall
-from lenskit.metrics.ranking import LogRankWeight
 from sklearn.metrics import log_loss as _log_loss
 from sklearn.metrics import mean_absolute_error, roc_auc_score, root_mean_squared_error
+
+if TYPE_CHECKING:
+    from lenskit.metrics import ListMetric
 
 CALIBRATION_BINS = 15
 CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1, so that one certain error is not infinite."""
 
-_NDCG = NDCG(n=10, weight=LogRankWeight(offset=1))
-_RECALL = Recall(n=10)
 _WORD = re.compile(r"[\w']+")
 
 
@@ -90,12 +90,12 @@ def ece(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def ndcg_at_10(ranked: np.ndarray, relevant: np.ndarray) -> float:
     """NDCG of the first ten, with the discount log2(rank + 1) and binary gains."""
-    return float(_NDCG.measure_list(_ordered(ranked), ItemList(item_ids=relevant)))
+    return _measured(_ranking_metrics()[0], ranked, relevant)
 
 
 def recall_at_10(ranked: np.ndarray, relevant: np.ndarray) -> float:
     """Share of the relevant items among the first ten, of at most ten that could be there."""
-    return float(_RECALL.measure_list(_ordered(ranked), ItemList(item_ids=relevant)))
+    return _measured(_ranking_metrics()[1], ranked, relevant)
 
 
 def lost_by_candidates(candidates: np.ndarray, relevant: np.ndarray) -> int:
@@ -120,5 +120,17 @@ def unique_share(texts: Sequence[str]) -> float:
     return float((counts == 1).sum() / len(texts))
 
 
-def _ordered(items: np.ndarray) -> ItemList:
-    return ItemList(item_ids=items, ordered=True)
+@cache
+def _ranking_metrics() -> "tuple[ListMetric, ListMetric]":
+    # lenskit takes seconds to import, and listing the methods should not
+    from lenskit.metrics import NDCG, Recall
+    from lenskit.metrics.ranking import LogRankWeight
+
+    return NDCG(n=10, weight=LogRankWeight(offset=1)), Recall(n=10)
+
+
+def _measured(metric: "ListMetric", ranked: np.ndarray, relevant: np.ndarray) -> float:
+    from lenskit.data import ItemList
+
+    found = ItemList(item_ids=ranked, ordered=True)
+    return float(metric.measure_list(found, ItemList(item_ids=relevant)))
