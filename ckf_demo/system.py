@@ -56,6 +56,9 @@ class Switches:
     item_bridge: bool = True
 
 
+COMPLETE = Switches()
+
+
 class System:
     """Everything that answers questions about (person, item) pairs.
 
@@ -104,11 +107,9 @@ class System:
         targets: np.ndarray,
     ) -> PairBatch:
         """Fold in and batch (person, item) pairs of one history; see `PairBatch.build`."""
-        return PairBatch.build(
-            self.knowledge, items, ratings, lengths, targets, self.engine.device
-        )
+        return PairBatch.build(self.knowledge, items, ratings, lengths, targets, self.engine.device)
 
-    def fuse(self, pairs: PairBatch, switches: Switches = Switches()) -> Fused:
+    def fuse(self, pairs: PairBatch, switches: Switches = COMPLETE) -> Fused:
         """Collaborative tokens and priors of pairs."""
         options = {}
         if not (switches.user_bridge and switches.item_bridge):
@@ -123,7 +124,13 @@ class System:
         ]
 
     def read(
-        self, task: str, hidden: Tensor, fused: Fused | None, rows: Sequence[int], *, calibrate: bool
+        self,
+        task: str,
+        hidden: Tensor,
+        fused: Fused | None,
+        rows: Sequence[int],
+        *,
+        calibrate: bool,
     ) -> Tensor:
         """Answers from the last hidden states of branches.
 
@@ -151,9 +158,7 @@ class System:
 
     def trainable(self) -> dict[str, list[torch.nn.Parameter]]:
         """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
-        fusion = [
-            p for name, p in self.fusion.named_parameters() if not name.startswith("prior.")
-        ]
+        fusion = [p for name, p in self.fusion.named_parameters() if not name.startswith("prior.")]
         return {"adapters": self.lora.adapter_parameters(), "fusion": fusion}
 
     def save(self, folder: Path, *, extra: dict | None = None) -> None:
@@ -203,7 +208,8 @@ class System:
         if self.fusion.state_dict():
             own = self.fusion.state_dict()
             wrong = sorted(
-                k for k in own.keys() | tensors.keys()
+                k
+                for k in own.keys() | tensors.keys()
                 if k not in own or k not in tensors or own[k].shape != tensors[k].shape
             )
             if wrong:
@@ -260,7 +266,9 @@ def read_manifest(folder: Path) -> dict:
     """The manifest of a checkpoint; UserError when there is none that can be read."""
     path = Path(folder) / "manifest.json"
     if not path.exists():
-        raise UserError(f"No checkpoint at {folder}: {path.name} is missing; name a folder with one.")
+        raise UserError(
+            f"No checkpoint at {folder}: {path.name} is missing; name a folder with one."
+        )
     try:
         manifest = json.loads(path.read_text())
     except json.JSONDecodeError as error:

@@ -77,7 +77,9 @@ def branch_attention(
     if packing.prefix_mask is not None:
         own = slice(0, p)
         parts.append(
-            _attend(query[:, :, own], key[:, :, own], value[:, :, own], packing.prefix_mask, scaling)
+            _attend(
+                query[:, :, own], key[:, :, own], value[:, :, own], packing.prefix_mask, scaling
+            )
         )
         offset = p
     before_key, before_value = key[:, :, :p], value[:, :, :p]

@@ -243,9 +243,7 @@ class Engine:
                 end += 1
             part, own = branches[start:end], slots[start:end]
             longest = max(b.at for b in part)
-            packing = pack(
-                part, longest, with_prefix=False, dtype=self.dtype, device=self.device
-            )
+            packing = pack(part, longest, with_prefix=False, dtype=self.dtype, device=self.device)
             names = {b.task for b in part}
             if len(names) == 1:
                 route = Route(task=names.pop(), shared=shared, tasks=tasks)
@@ -295,9 +293,7 @@ class Engine:
             if token in stop_ids:
                 return
             yield token
-            embedded = self.model.model.embed_tokens(
-                torch.tensor([[token]], device=self.device)
-            )
+            embedded = self.model.model.embed_tokens(torch.tensor([[token]], device=self.device))
             positions = positions[:, -1:] + 1
 
     def logits(self, hidden: Tensor, ids: Sequence[int] | None = None) -> Tensor:

@@ -1,5 +1,7 @@
 """What every collaborative model is given and must answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -8,6 +10,18 @@ import pandas as pd
 
 if TYPE_CHECKING:
     import lenskit.data
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give torch its threads back afterwards: lenskit sets their number for the whole process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.base import Rows, own_threads
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class BiasedMF:
         scorer = BiasedMFScorer(
             embedding_size=size, regularization=regularization, damping=damping, epochs=epochs
         )
-        scorer.train(rows.dataset(), TrainingOptions(rng=seed))
+        with own_threads():
+            scorer.train(rows.dataset(), TrainingOptions(rng=seed))
         known = scorer.items.ids()
         items = np.zeros((rows.n_items, size), np.float32)
         items[known] = scorer.item_embeddings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.base import Rows, own_threads
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class ImplicitMF:
         scorer = ImplicitMFScorer(
             embedding_size=size, regularization=regularization, weight=weight, epochs=epochs
         )
-        scorer.train(rows.dataset(), TrainingOptions(rng=seed))
+        with own_threads():
+            scorer.train(rows.dataset(), TrainingOptions(rng=seed))
         items = np.zeros((rows.n_items, size), np.float32)
         items[scorer.items.ids()] = scorer.item_embeddings
         return cls(items, weight, regularization)

@@ -72,9 +72,7 @@ class CollaborativeKnowledge:
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
         """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
         fit = prepared.fit
-        rows = Rows(
-            prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
-        )
+        rows = Rows(prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items)
         names = sorted({g for genres in prepared.genres for g in genres})
         matrix = np.zeros((prepared.n_items, len(names)), np.float32)
         for i, genres in enumerate(prepared.genres):

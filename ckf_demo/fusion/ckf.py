@@ -81,9 +81,7 @@ class CKF(FusionMethod):
     ):
         super().__init__(config, knowledge, hidden_size, embedding_rms)
         size, n_features = knowledge.size, len(FEATURE_NAMES)
-        self.register_buffer(
-            "item_table", torch.from_numpy(knowledge.item_table), persistent=False
-        )
+        self.register_buffer("item_table", torch.from_numpy(knowledge.item_table), persistent=False)
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
         self.attention = nn.Sequential(

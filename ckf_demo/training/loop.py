@@ -32,7 +32,7 @@ from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.paths import cache_dir, prepared_path, replacing
-from ckf_demo.system import Switches, System
+from ckf_demo.system import COMPLETE, Switches, System
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.training.prior import fit_prior
 from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
@@ -43,7 +43,7 @@ console = Console(stderr=True)
 
 
 def text_probability(progress: float, config: TrainConfig) -> float:
-    """Share of text-only sequences at ``progress`` in 0–1: the curriculum's sigmoid, with a floor."""
+    """Share of text-only sequences at ``progress`` in 0–1: a sigmoid with a floor."""
     gate = (progress - config.curriculum_middle) / config.curriculum_width
     return max(config.text_share, 1.0 / (1.0 + math.exp(min(gate, 50.0))))
 
@@ -57,7 +57,7 @@ def rate_factor(progress: float, config: TrainConfig) -> float:
 
 
 def sequence_losses(
-    system: System, sequence: PackedSequence, switches: Switches = Switches()
+    system: System, sequence: PackedSequence, switches: Switches = COMPLETE
 ) -> dict[str, Tensor]:
     """Mean loss per task of one packed sequence, in one forward pass."""
     questions = sequence.questions
@@ -124,7 +124,7 @@ def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
 
 @torch.inference_mode()
 def validation_losses(
-    system: System, sequences: list[PackedSequence], switches: Switches = Switches()
+    system: System, sequences: list[PackedSequence], switches: Switches = COMPLETE
 ) -> dict[str, np.ndarray]:
     """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,)."""
     system.lora.eval()
@@ -197,9 +197,7 @@ class Run:
         size = min(self.config.train.validation_sequences, len(segments))
         chosen = rng.choice(len(segments), size, replace=False)
         text = not self.system.fusion.uses_tokens
-        return [
-            self.packer.draw(segments[i], rng, text_only=text, augment=False) for i in chosen
-        ]
+        return [self.packer.draw(segments[i], rng, text_only=text, augment=False) for i in chosen]
 
     def segment(self, step: int) -> tuple[Segment, np.random.Generator]:
         """Each step's segment follows from the seed, so that a resumed run goes on as it was."""
@@ -207,9 +205,7 @@ class Run:
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(
             len(self.segments)
         )
-        return self.segments[order[place]], np.random.default_rng(
-            [self.config.train.seed, 1, step]
-        )
+        return self.segments[order[place]], np.random.default_rng([self.config.train.seed, 1, step])
 
     def train_step(self) -> dict[str, float]:
         """One sequence forward and backward; an optimiser step after every ``accumulate``."""

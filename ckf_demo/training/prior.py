@@ -69,9 +69,7 @@ def fit_prior(
     group_features = fusion.standard(torch.from_numpy(grouped)).view(len(liked), GROUP, -1)
 
     valid = prepared.rows(split=1)
-    valid_features = fusion.standard(
-        torch.from_numpy(row_features(prepared, knowledge, valid))
-    )
+    valid_features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
     valid_stars = torch.from_numpy(prepared.rating[valid])
 
     optimiser = torch.optim.AdamW(fusion.prior.parameters(), lr=RATE, weight_decay=DECAY)
@@ -97,9 +95,6 @@ def fit_prior(
         distribution = out["rating"].log_softmax(-1)
         losses["rating"] = float(rating.loss(distribution, valid_stars))
         losses["ctr"] = float(ctr.loss(out["ctr"], valid_stars))
-        losses["rmse"] = float(
-            F.mse_loss(rating.expectation(distribution), valid_stars).sqrt()
-        )
+        losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     fusion.prior.requires_grad_(False)
     return losses
-

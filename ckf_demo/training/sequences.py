@@ -169,9 +169,7 @@ class Packer:
                 questions.append(Question("ranking", item, visible[row]))
         return questions
 
-    def _explanation(
-        self, row: int, shown: Seq[int], length: int, taste: str, rng
-    ) -> Question:
+    def _explanation(self, row: int, shown: Seq[int], length: int, taste: str, rng) -> Question:
         data = self.prepared
         history = [(film(data, int(data.item[r])), float(data.rating[r])) for r in shown]
         candidate, stars = film(data, int(data.item[row])), float(data.rating[row])

