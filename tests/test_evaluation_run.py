@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +21,6 @@ from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
 from ckf_demo.evaluation.explanations import catalogue, choose_rows
 from ckf_demo.evaluation.protocol import Cases
-from ckf_demo.paths import prepared_path
 from ckf_demo.tasks.explanation_facts import compose
 
 DATA = made_up(n=1500)
@@ -37,14 +37,14 @@ class FakeRecommender:
         text = folder.name.endswith("-text")
         self.tasks = ("rating", "ctr") if text else ("rating", "ctr", "ranking", "explanation")
         self.noise = 1.0 if text else 0.1
-        self.manifest = {"dataset": DATA.dataset}
-        self.knowledge = KNOWLEDGE
+        self.prepared = DATA
+        self.system = SimpleNamespace(knowledge=KNOWLEDGE)
 
     @classmethod
     def load(cls, folder: Path, **options: object) -> "FakeRecommender":
         return cls(Path(folder))
 
-    def score_rows(self, rows, k=None, tasks=("rating", "ctr"), method="ckf", progress=None):
+    def score_rows(self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None):
         self.calls.append((method, len(rows)))
         cases = Cases(DATA, rows, k)
         noise = self.noise + (method == "no-tokens")
@@ -61,9 +61,12 @@ class FakeRecommender:
         answers = {"rating": distribution, "ctr": 1 / (1 + np.exp(-2 * (rating - 3.7)))}
         return {task: answers[task] for task in tasks}
 
-    def rank_users(self, users, at, k_candidates=100, method="ckf"):
+    def rank_users(self, users, at, k_candidates=100, method=None):
         self.calls.append((method, len(users)))
         return [np.arange(k_candidates) % DATA.n_items for _ in users]
+
+    def liked_together(self, first, second):
+        return False
 
     def explain(self, user, item, at):
         """True words, in pieces; one text in four names an unknown film, one a wrong genre."""
@@ -76,7 +79,9 @@ class FakeRecommender:
         before = DATA.history.before(row)
         history = [(FILMS[DATA.item[r]], float(DATA.rating[r])) for r in before]
         rating = float(DATA.rating[row])
-        made = compose(history, FILMS[DATA.item[row]], rating, lambda a, b: False, Random(int(row)))
+        made = compose(
+            history, FILMS[DATA.item[row]], rating, self.liked_together, Random(int(row))
+        )
         text = made.text
         if row % 4 == 0:
             text += " Fans of Crimson Harbor like it."
@@ -98,7 +103,6 @@ def checkpoint(tmp_path_factory) -> Iterator[Path]:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setattr(run, "Recommender", FakeRecommender)
         patch.setattr(run, "BASELINES", FEW)
-        DATA.save(prepared_path(DATA.dataset))
         for name in ("made-up", "made-up-text"):
             (folder / name).mkdir()
             (folder / name / "weights").write_bytes(name.encode())
@@ -177,7 +181,7 @@ def test_only_what_decides_answers_is_in_the_hash(tmp_path):
 def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
     monkeypatch.setattr("ckf_demo.evaluation.cached.ROWS_AT_ONCE", 20)
     cases = Cases(DATA, DATA.rows(split=2))
-    model = CachedModel(FakeRecommender(checkpoint), checkpoint, DATA)
+    model = CachedModel(FakeRecommender(checkpoint), checkpoint)
     answer = FakeRecommender.score_rows
 
     def interrupted(self, rows, **options):
@@ -187,10 +191,10 @@ def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
 
     monkeypatch.setattr(FakeRecommender, "score_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        model.scores(cases, ("rating",), "ckf")
+        model.scores(cases, ("rating",), None)
     monkeypatch.setattr(FakeRecommender, "score_rows", answer)
     FakeRecommender.calls.clear()
-    rating, ctr = model.scores(cases, ("rating",), "ckf")
+    rating, ctr = model.scores(cases, ("rating",), None)
     assert ctr is None
     assert np.isfinite(rating).all()
     assert len(FakeRecommender.calls) == len(list(pieces(cases.users, 20))) - 2

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.protocol import Cases, Query
 from ckf_demo.paths import cache_dir, replacing
 
@@ -48,8 +47,6 @@ class CachedModel:
         The loaded checkpoint.
     folder
         Its folder, for the hash.
-    prepared
-        The data that rows refer to.
     advance
         Called with the number of rows or queries done, for a progress bar.
     """
@@ -58,14 +55,13 @@ class CachedModel:
         self,
         recommender: "Recommender",
         folder: Path,
-        prepared: Prepared,
         advance: Callable[[int], None] = lambda n: None,
     ):
-        self.recommender, self.prepared, self.advance = recommender, prepared, advance
-        self._identity = [checkpoint_hash(folder), prepared.hash]
+        self.recommender, self.prepared, self.advance = recommender, recommender.prepared, advance
+        self._identity = [checkpoint_hash(folder), self.prepared.hash]
 
     def scores(
-        self, cases: Cases, tasks: tuple[str, ...], method: str
+        self, cases: Cases, tasks: tuple[str, ...], method: str | None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked."""
         rating = np.empty(len(cases)) if "rating" in tasks else None
@@ -86,7 +82,9 @@ class CachedModel:
             self.advance(len(positions))
         return rating, ctr
 
-    def rankings(self, queries: list[Query], method: str, candidates: int) -> list[np.ndarray]:
+    def rankings(
+        self, queries: list[Query], method: str | None, candidates: int
+    ) -> list[np.ndarray]:
         """The candidates of each query (item indices), best first."""
         rankings: list[np.ndarray] = []
         for start in range(0, len(queries), QUERIES_AT_ONCE):

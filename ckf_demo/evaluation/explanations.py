@@ -4,13 +4,9 @@ Truth is checked against the store, statement by statement (`ckf_demo.evaluation
 is judged by an external lexicon; nothing here trusts what the model says about itself.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.evaluation.claims import check
 from ckf_demo.evaluation.metrics import distinct, unique_share
@@ -52,7 +48,6 @@ def measure_explanations(
     prepared = model.prepared
     users = prepared.user[rows]
     films, titles = catalogue(prepared), tuple(prepared.titles)
-    liked_together = _liked_together(prepared)
     said = [model.explanation(int(row)) for row in rows]
     reports = []
     for row, answer in zip(rows, said, strict=True):
@@ -63,7 +58,7 @@ def measure_explanations(
                 [(films[prepared.item[r]], float(prepared.rating[r])) for r in before],
                 films[prepared.item[row]],
                 answer["rating"],
-                liked_together,
+                model.recommender.liked_together,
                 titles,
             )
         )
@@ -98,13 +93,3 @@ def catalogue(prepared: Prepared) -> list[Film]:
             prepared.item_ids, prepared.titles, prepared.years, prepared.genres, strict=True
         )
     ]
-
-
-def _liked_together(prepared: Prepared) -> Callable[[str, str], bool]:
-    """Whether the same people like two items, by their ids, over the training part."""
-    rows = prepared.rows(split=TRAIN)
-    pairs = LikedTogether.fit(
-        prepared.user[rows], prepared.item[rows], prepared.rating[rows], prepared.n_items
-    )
-    index = prepared.item_index
-    return lambda first, second: pairs(index[first], index[second])

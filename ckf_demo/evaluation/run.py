@@ -31,17 +31,19 @@ from ckf_demo.evaluation.protocol import (
     user_groups,
 )
 from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import replacing
 from ckf_demo.recommender import Recommender
 
 SPLITS = {"valid": VALID, "test": TEST}
 CANDIDATES = 100
 """Items that the candidate stage hands to the re-ranker."""
 
-WITHOUT_RANKING = ("ckf without tokens",)
-"""Ranking by the language model takes long; this variant is measured on rating and CTR only."""
+OWN, WITHOUT_TOKENS, PRIOR = "ckf", "ckf without tokens", "ckf's collaborative prior"
+VARIANTS = {OWN: None, WITHOUT_TOKENS: "no-tokens", PRIOR: "collaborative"}
+"""Name in the results → method of the recommender (None for a checkpoint's own)."""
 
-OWN = "ckf"
+WITHOUT_RANKING = (WITHOUT_TOKENS,)
+"""Ranking by the language model takes long; this variant is measured on rating and CTR only."""
 
 
 @dataclass(frozen=True)
@@ -160,29 +162,22 @@ def evaluate(
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        material = Material(prepared, recommender.knowledge)
+        material = Material(prepared, recommender.system.knowledge)
         measure_baselines(material, scope, results, predictions, progress)
-        measured = [OWN]
-        methods = {OWN: OWN, "ckf without tokens": "no-tokens"}
-        measure_model(
-            recommender, checkpoint, prepared, scope, methods, results, predictions, progress
-        )
+        measure_model(recommender, checkpoint, scope, VARIANTS, results, predictions, progress)
         if explanations and "explanation" in recommender.tasks:
             size = explanations if limit is None else min(explanations, max(1, limit // 10))
             rows = choose_rows(scope.cases, size, seed)
             bar = progress.add_task("ckf: explanations", total=len(rows))
-            model = CachedModel(
-                recommender, checkpoint, prepared, lambda n: progress.advance(bar, n)
-            )
+            model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
             measure_explanations(OWN, model, rows, results)
+        relatives = []
         for name, folder in _relatives(checkpoint, single_task):
             relative = Recommender.load(folder)
             label = name or f"CKF-S {'+'.join(relative.tasks)}"
-            measured.append(label)
-            measure_model(
-                relative, folder, prepared, scope, {label: OWN}, results, predictions, progress
-            )
-    for other in [*measured[1:], "ckf without tokens", *BASELINES]:
+            relatives.append(label)
+            measure_model(relative, folder, scope, {label: None}, results, predictions, progress)
+    for other in [*relatives, WITHOUT_TOKENS, PRIOR, *BASELINES]:
         results.add_difference(OWN, other)
 
     found = {
@@ -273,9 +268,8 @@ def measure_baselines(
 def measure_model(
     recommender: Recommender,
     folder: Path,
-    prepared: Prepared,
     scope: Scope,
-    methods: dict[str, str],
+    methods: dict[str, str | None],
     results: Results,
     predictions: Predictions,
     progress: Progress,
@@ -285,16 +279,14 @@ def measure_model(
     Parameters
     ----------
     methods
-        Names in the results → method names of the recommender.
+        Names in the results → methods of the recommender, None for the checkpoint's own.
     """
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     for name, method in methods.items():
         ranks = "ranking" in recommender.tasks and name not in WITHOUT_RANKING
         total = (len(scope.cases) + scope.n_truncated) * bool(tasks) + len(scope.queries) * ranks
         bar = progress.add_task(name, total=total)
-        model = CachedModel(
-            recommender, folder, prepared, lambda n, bar=bar: progress.advance(bar, n)
-        )
+        model = CachedModel(recommender, folder, lambda n, bar=bar: progress.advance(bar, n))
         if tasks:
             rating, probability = model.scores(scope.cases, tasks, method)
             results.add_scores(name, scope.cases, scope.groups, rating, probability)
@@ -331,13 +323,12 @@ def _relatives(checkpoint: Path, single_task: Sequence[Path | str]) -> list[tupl
 
 def _prepared(recommender: Recommender, data_dir: Path | str | None) -> Prepared:
     """The data that the checkpoint refers to; a given folder must hold the same."""
-    dataset = recommender.manifest["dataset"]
-    prepared = Prepared.load(prepared_path(dataset))
+    prepared = recommender.prepared
     if data_dir is not None:
-        origin, folder = source(dataset), Path(data_dir)
+        origin, folder = source(prepared.dataset), Path(data_dir)
         if not origin.recognises(folder):
             raise UserError(f"{folder} does not hold {origin.label}; it needs {origin.files}.")
-        if Prepared.from_raw(origin.read(folder), dataset).hash != prepared.hash:
+        if Prepared.from_raw(origin.read(folder), prepared.dataset).hash != prepared.hash:
             raise UserError(
                 f"{folder} holds other interactions than this checkpoint was trained on; train one "
                 "on it, or leave the data folder out."
