@@ -18,6 +18,8 @@ window.ckf = (() => {
   }
 
   function tab(name) {
+    // The first tab announces itself while the page is built, before the address has been read.
+    if (document.body.dataset.ckf !== "ready") return;
     setAddress((fields) => fields.set("tab", name));
     // Plots that were laid out while their tab was hidden measure themselves again.
     window.dispatchEvent(new Event("resize"));
@@ -31,6 +33,12 @@ window.ckf = (() => {
   function closeDrawer() {
     const sidebar = document.querySelector(".sidebar.open");
     if (isPhone() && sidebar) sidebar.querySelector(".toggle-button").click();
+  }
+
+  // Called once the page's events are bound.
+  function start() {
+    closeDrawer();
+    document.body.dataset.ckf = "ready";
   }
 
   function openDrawer() {
@@ -235,5 +243,5 @@ window.ckf = (() => {
     draw();
   }
 
-  return { address, tab, table, maps, closeDrawer, openDrawer };
+  return { address, tab, table, maps, start, closeDrawer, openDrawer };
 })();

@@ -223,7 +223,7 @@ def build(recommender) -> gr.Blocks:
             ],
             **QUIET,
         )
-        demo.load(None, js="() => window.ckf.closeDrawer()", **PRIVATE)
+        demo.load(None, js="() => window.ckf.start()", **PRIVATE)
         demo.unload(forget)
     return demo.queue(default_concurrency_limit=8)
 

@@ -1,0 +1,360 @@
+"""Walks through the page in Chromium: every tab with a known user and with a new person.
+
+All walks run against a recommender without weights; the two whole walks also against the committed
+checkpoint. Screenshots go to pytest's temporary folder.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from fakes import FakeRecommender
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from ckf_demo.ui.app import build, launch_options
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-extensions --no-first-run "
+    "--no-default-browser-check"
+).split()
+# Milliseconds: answers of the real model, while the machine may be busy with other tests.
+PATIENCE = 60_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+def serve(recommender) -> Iterator[str]:
+    demo = build(recommender)
+    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    yield demo.local_url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def fake_cache(tmp_path_factory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def fake_address(fake_cache) -> Iterator[str]:
+    yield from serve(FakeRecommender(word_seconds=0.01))
+
+
+@pytest.fixture(scope="module")
+def slow_address(fake_cache) -> Iterator[str]:
+    yield from serve(FakeRecommender(word_seconds=0.5))
+
+
+@pytest.fixture(scope="module")
+def real_address(recommender) -> Iterator[str]:
+    yield from serve(recommender)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
+def address(request) -> str:
+    return request.getfixturevalue(f"{request.param}_address")
+
+
+@pytest.fixture
+def new_page(browser, tmp_path, request) -> Iterator:
+    """Opens pages that must not report an error; a picture of each is kept at the end."""
+    opened: list[tuple[Page, list[str]]] = []
+
+    def open_page(url: str, width: int = 1280, height: int = 900) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(PATIENCE)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        opened.append((page, problems))
+        page.goto(url)
+        expect(page.locator("#pair strong").first).to_be_visible(timeout=PATIENCE)
+        # Events that Gradio has not bound yet would be lost.
+        page.wait_for_selector("body[data-ckf=ready]")
+        return page
+
+    yield open_page
+    for number, (page, problems) in enumerate(opened):
+        page.screenshot(path=tmp_path / f"{request.node.name}-{number}.png".replace("/", "-"))
+        page.close()
+        assert problems == []
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.locator("#tabs").get_by_role("tab", name=name, exact=True).click()
+
+
+def fields(page: Page) -> dict[str, str]:
+    """The address's fields."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def expect_field(page: Page, name: str, value: str) -> None:
+    page.wait_for_function(
+        "([name, value]) => new URL(location.href).searchParams.get(name) === value",
+        arg=[name, value],
+        timeout=PATIENCE,
+    )
+
+
+def expect_answers(page: Page) -> None:
+    """Rating, click and a finished explanation are on the Predict tab."""
+    expect(page.locator("#rating .ckf-figure strong")).to_have_text(
+        re.compile(r"^[1-5]\.\d\d$"), timeout=PATIENCE
+    )
+    expect(page.locator("#rating .ckf-bar")).to_have_count(5)
+    expect(page.locator("#click .ckf-figure strong")).to_have_text(re.compile(r"^\d+ %$"))
+    expect(page.locator("#click .ckf-legend li")).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator("#explanation-predict .ckf-time")).to_contain_text(
+        "in all", timeout=PATIENCE
+    )
+    expect(page.locator("#stop-predict")).to_be_disabled(timeout=PATIENCE)
+    assert len(page.locator("#explanation-predict p[aria-live]").inner_text()) > 10
+
+
+def film_of(page: Page) -> str:
+    return page.locator("#pair .ckf-what strong").inner_text()
+
+
+def choose_another(page: Page, table: str) -> None:
+    """Choose the first film of a table that is not the chosen one; it becomes the pair's film."""
+    row = page.locator(f"{table} tr[data-pick]:not(.ckf-selected)").first
+    item = row.get_attribute("data-pick")
+    name = row.locator(".ckf-pick").inner_text()
+    row.locator(".ckf-pick").click()
+    expect_field(page, "item", item)
+    expect(page.locator("#pair .ckf-what strong")).to_have_text(name)
+
+
+def walk_topk(page: Page) -> None:
+    open_tab(page, "Top-K")
+    expect_field(page, "tab", "topk")
+    rows = page.locator("#topk tr[data-pick]")
+    expect(rows).to_have_count(10, timeout=PATIENCE)
+    choose_another(page, "#topk")
+    expect(page.locator("#topk tr.ckf-selected")).to_have_count(1)
+    expect(page.locator("#stop-topk")).to_be_disabled(timeout=PATIENCE)
+    expect(page.locator("#explanation-topk .ckf-time")).to_contain_text("in all", timeout=PATIENCE)
+
+
+def walk_map(page: Page) -> None:
+    open_tab(page, "Map")
+    maps = page.locator("#maps .ckf-map .main-svg:first-of-type")
+    expect(maps).to_have_count(3, timeout=PATIENCE)
+    for place in range(3):
+        box = maps.nth(place).bounding_box()
+        assert box["width"] > 150 and box["height"] > 200
+    assert page.locator("#maps .ckf-map").first.locator(".point").count() >= 40
+    expect(page.locator("#neighbours table")).to_have_count(3, timeout=PATIENCE)
+    before = page.locator("#neighbours h3").inner_text()
+    choose_another(page, "#neighbours")
+    expect(page.locator("#neighbours h3")).not_to_have_text(before, timeout=PATIENCE)
+
+
+def walk_card(page: Page) -> None:
+    open_tab(page, "Model card")
+    expect(page.locator("#manifest table")).to_be_visible()
+    expect(page.locator("#statistics table")).to_be_visible()
+
+
+def test_a_known_user_through_all_tabs(address, new_page):
+    page = new_page(address)
+    # The page that one lands on is answered already.
+    expect_answers(page)
+    assert "cold start" in page.locator("#pair").inner_text()
+
+    # Who: filter, sort, choose; the row's own id counts, wherever the row has moved.
+    page.locator("#user-group").get_by_label("more than 10").check()
+    users = page.locator("#users tr[data-pick]")
+    expect(users.first).to_be_visible()
+    page.locator("#users .ckf-sort", has_text="Ratings").click()
+    expect(page.locator("#users th[aria-sort=ascending]")).to_have_text("Ratings")
+    fewest = [int(text) for text in page.locator("#users td:nth-child(2)").all_inner_texts()]
+    assert fewest == sorted(fewest) and fewest[0] > 10
+    user = users.first.get_attribute("data-pick")
+    users.first.locator(".ckf-pick").click()
+    expect(page.locator("#pair .ckf-who strong")).to_have_text(f"User {user}")
+    expect_field(page, "user", user)
+    expect_answers(page)
+
+    # What: a film of the history, found films; figures and prompt in their folds.
+    choose_another(page, "#history")
+    expect_answers(page)
+    page.get_by_role("button", name="Choose another film").click()
+    page.get_by_label("Find a film").press_sequentially("a")
+    expect(page.locator("#films-found tr[data-pick]").first).to_be_visible(timeout=PATIENCE)
+    choose_another(page, "#films-found")
+    expect_answers(page)
+    page.get_by_role("button", name="Figures as tables").click()
+    expect(page.locator("#figures table")).to_have_count(2)
+    page.get_by_role("button", name="The prompt as the model got it").click()
+    expect(page.locator("#prompt .ckf-user_token").first).to_be_visible()
+    expect(page.locator("#prompt .ckf-item_token").first).to_be_visible()
+    before = page.locator("#prompt pre").inner_text()
+    page.locator("#prompt-task").get_by_label("Click").check()
+    expect(page.locator("#prompt pre")).not_to_have_text(before, timeout=PATIENCE)
+
+    walk_topk(page)
+    walk_map(page)
+    walk_card(page)
+
+    # The address brings the same view to somebody else.
+    film, url = film_of(page), page.url
+    other = new_page(url)
+    expect(other.locator("#pair .ckf-who strong")).to_have_text(f"User {user}", timeout=PATIENCE)
+    assert film_of(other) == film
+    expect(other.locator("#manifest table")).to_be_visible()
+
+
+def test_a_new_person_through_all_tabs(address, new_page):
+    page = new_page(address)
+    page.locator("#try").click()
+    page.locator("#use").click()
+    expect(page.locator("#new-person-problem")).to_contain_text("Nobody is described yet")
+
+    page.get_by_label("Find films and give them stars").press_sequentially("a")
+    found = page.locator("#found-films li")
+    expect(found.nth(1)).to_be_visible(timeout=PATIENCE)
+    items = []
+    for place, stars in ((0, 5), (1, 2)):
+        star = found.nth(place).locator(f"[data-rating='{stars}']")
+        items.append(star.get_attribute("data-pick"))
+        star.click()
+        expect(page.locator("#rated-films li")).to_have_count(place + 1)
+    page.locator(f"#rated-films [data-remove][data-pick='{items[1]}']").click()
+    expect(page.locator("#rated-films li")).to_have_count(1)
+    page.get_by_label("What do you like, in a sentence?").fill("quiet crime films & more")
+    page.locator("#use").click()
+    expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
+    expect_field(page, "rated", f"{items[0]}:5")
+    assert fields(page)["taste"] == "quiet crime films & more"
+    assert "user" not in fields(page)
+    expect_answers(page)
+    expect(page.locator("#history tr[data-pick]")).to_have_count(1)
+
+    walk_topk(page)
+    assert page.locator("#topk th").all_inner_texts()[-1] == "Collaborative rank"
+    walk_map(page)
+    walk_card(page)
+
+    other = new_page(page.url)
+    expect(other.locator("#pair .ckf-who strong")).to_have_text("New person", timeout=PATIENCE)
+    expect(other.locator("#history tr[data-pick]")).to_have_count(1)
+
+
+def test_evidence_leads_to_its_history_row(fake_address, new_page):
+    page = new_page(fake_address)
+    link = page.locator("#explanation-predict a[data-jump]").first
+    anchor = link.get_attribute("data-jump")
+    link.click()
+    expect(page.locator(f"#{anchor}")).to_have_class(re.compile("ckf-flash"))
+    expect(page.locator(f"#{anchor} .ckf-pick")).to_be_focused()
+
+
+def test_a_click_into_a_map_chooses_the_film(fake_address, new_page):
+    page = new_page(f"{fake_address}?tab=map")
+    expect(page.locator("#maps .point").first).to_be_visible(timeout=PATIENCE)
+    before = film_of(page)
+    place = page.evaluate(
+        """() => {
+            const plot = document.querySelector('#maps .ckf-map');
+            const chosen = new URL(location.href).searchParams.get('item');
+            const point = plot.querySelectorAll('.point')[0].getBoundingClientRect();
+            plot.scrollIntoView({block: 'center'});
+            const moved = plot.querySelectorAll('.point')[0].getBoundingClientRect();
+            return [moved.x + moved.width / 2, moved.y + moved.height / 2];
+        }"""
+    )
+    page.mouse.move(*place, steps=4)
+    page.wait_for_selector("#maps .hoverlayer .hovertext")
+    page.mouse.click(*place)
+    expect(page.locator("#pair .ckf-what strong")).not_to_have_text(before)
+
+
+def test_stop_ends_an_explanation(slow_address, new_page):
+    page = new_page(slow_address)
+    page.locator("#again-predict").click()
+    words = page.locator("#explanation-predict p[aria-live]")
+    expect(page.locator("#stop-predict")).to_be_enabled()
+    page.wait_for_timeout(1200)
+    page.locator("#stop-predict").click()
+    expect(page.locator("#stop-predict")).to_be_disabled()
+    text = words.inner_text()
+    assert not text.endswith("highly.")
+    page.wait_for_timeout(1500)
+    assert words.inner_text() == text
+
+
+def test_another_pair_ends_the_explanation_before_it(slow_address, new_page):
+    page = new_page(slow_address)
+    page.locator("#example-2").click()
+    expect(page.locator("#stop-predict")).to_be_enabled()
+    page.locator("#example-3").click()
+    expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
+    film = film_of(page).split(" (")[0]
+    words = page.locator("#explanation-predict p[aria-live]")
+    expect(words).to_contain_text(film.split()[0], timeout=8000)
+    expect(words).to_contain_text("highly.", timeout=20000)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?user=99999", "99999"),
+        ("?item=99999", "99999"),
+        ("?rated=4:9", "1 to 5"),
+        ("?user=3&at=<b>x</b>", "not a whole number"),
+    ],
+)
+def test_a_broken_address_is_a_message_and_the_page_stays(fake_address, new_page, query, said):
+    page = new_page(fake_address + query)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(said)
+    assert page.get_by_test_id("toast-body").locator("b").count() == 0
+    expect_answers(page)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_page, theme):
+    page = new_page(f"{fake_address}?__theme={theme}", width=375, height=812)
+    expect(page.locator(".sidebar.open")).to_have_count(0)
+    for tab in ("Predict", "Top-K", "Map", "Model card"):
+        open_tab(page, tab)
+        page.wait_for_timeout(600)
+        excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert excess <= 0, f"{tab} is {excess} px too wide"
+    page.locator(".sidebar .toggle-button").click()
+    expect(page.locator(".sidebar.open")).to_have_count(1)
+    page.locator("#example-2").click()
+    expect(page.locator(".sidebar.open")).to_have_count(0)
+
+
+def test_every_control_has_a_name(fake_address, new_page):
+    page = new_page(fake_address)
+    for tab in ("Predict", "Top-K", "Map", "Model card"):
+        open_tab(page, tab)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll('button, input, textarea, select, a')]
+                .filter((e) => e.offsetParent && e.type !== 'hidden')
+                .filter((e) => !(e.innerText?.trim() || e.getAttribute('aria-label')
+                    || e.getAttribute('title') || e.labels?.length || e.placeholder))
+                .map((e) => e.outerHTML.slice(0, 160))"""
+        )
+        assert nameless == []
