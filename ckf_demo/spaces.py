@@ -22,7 +22,7 @@ VERSION = 1
 NEIGHBOURS = 15
 SEED = 13
 FIXED_SPACES = ("collaborative", "text")
-SPACES = ("collaborative", "llm", "text")
+TOKEN_SPACE = "llm"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ class Spaces:
 
     def __init__(self, recommender, folder: Path | None = None) -> None:
         self.recommender = recommender
+        # A checkpoint without collaborative tokens has no token space to show.
+        with_tokens = "no-tokens" in recommender.methods
+        self.names = ("collaborative", TOKEN_SPACE, "text") if with_tokens else FIXED_SPACES
         self.folder = folder or cache_dir() / "spaces"
         self._lock = threading.Lock()
         self._layouts: dict[str, NDArray[np.float32]] = {}
@@ -90,7 +93,8 @@ class Spaces:
         """Fit or load every projection, so that no visitor waits for it."""
         for space in FIXED_SPACES:
             self._layout(space)
-        self._token_axes()
+        if TOKEN_SPACE in self.names:
+            self._token_axes()
 
     def view(self, space: str, person: dict | None = None) -> View:
         """A space in two dimensions; ``person`` holds the recommender's person arguments."""
@@ -126,9 +130,9 @@ class Spaces:
         return [(order[i], float(similarity[i])) for i in best]
 
     def _average_tokens(self) -> NDArray[np.float32]:
-        if "llm" not in self._vectors:
-            self._vectors["llm"] = self.recommender.item_vectors("llm")
-        return self._vectors["llm"]
+        if TOKEN_SPACE not in self._vectors:
+            self._vectors[TOKEN_SPACE] = self.recommender.item_vectors(TOKEN_SPACE)
+        return self._vectors[TOKEN_SPACE]
 
     def _layout(self, space: str) -> NDArray[np.float32]:
         with self._lock:

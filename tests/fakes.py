@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -153,7 +152,7 @@ class FakeRecommender:
     tasks = ("rating", "ctr", "ranking", "explanation")
     methods = ("ckf", "no-tokens", "collaborative")
 
-    def __init__(self, word_seconds: float = 0.0, checkpoint_path: Path | None = None) -> None:
+    def __init__(self, word_seconds: float = 0.0, checkpoint: Path = Path("none")) -> None:
         self.store = FakeStore()
         self.word_seconds = word_seconds
         self.calls: list[str] = []
@@ -163,7 +162,7 @@ class FakeRecommender:
             "backbone": {"name": "tiny", "sha256": "0" * 64},
             "seed": 1,
         }
-        self.checkpoint = SimpleNamespace(path=checkpoint_path, manifest=self.manifest)
+        self.checkpoint = checkpoint
 
     def default_at(self, user: str) -> int:
         return self.store.default_at(str(user))

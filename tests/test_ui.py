@@ -367,4 +367,4 @@ def test_results_show_value_interval_and_n_in_group_order(tmp_path):
     assert "0.750 [0.740, 0.760], n = 20,000" in shown
     places = [shown.index(f">{group}<") for group in ("all", "warm", "cold", "k=3", "k=10")]
     assert places == sorted(places)
-    assert "No measured results" in results_markup(None)
+    assert "No measured results" in results_markup(tmp_path / "none")

@@ -10,7 +10,7 @@ import numpy as np
 import plotly
 
 from ckf_demo.errors import UserError
-from ckf_demo.spaces import SPACES, Spaces
+from ckf_demo.spaces import TOKEN_SPACE, Spaces
 from ckf_demo.ui.markup import Column, Row, escape, film_text, panel, table, warn, year_text
 from ckf_demo.ui.pair import Pair, history_of
 from ckf_demo.ui.topk import Ranking
@@ -46,16 +46,17 @@ DRAW_SCRIPT = """
 window.ckf.maps(element, () => props.value, (item) => trigger('select', {pick: item}));
 watch('value', () => element.dispatchEvent(new Event('ckf-draw')));
 """
-TEMPLATE = (
-    '<ul class="ckf-legend ckf-genres"></ul><div class="ckf-maps">'
-    + "".join(
+
+
+def template(spaces: tuple[str, ...]) -> str:
+    """One empty plot per space, under a common legend (HTML)."""
+    figures = "".join(
         f'<figure><figcaption>{escape(TITLES[space])}</figcaption><div class="ckf-map" '
         f'data-space="{space}" role="img" aria-label="{escape(TITLES[space])}: scatter of all '
         'films; the tables below list what it shows"></div></figure>'
-        for space in SPACES
+        for space in spaces
     )
-    + "</div>"
-)
+    return f'<ul class="ckf-legend ckf-genres"></ul><div class="ckf-maps">{figures}</div>'
 
 
 class MapTab:
@@ -80,7 +81,7 @@ class MapTab:
         gr.set_static_paths([PLOTLY_SCRIPT])
         self.maps = gr.HTML(
             "",
-            html_template=TEMPLATE,
+            html_template=template(spaces.names),
             js_on_load=DRAW_SCRIPT,
             head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
             apply_default_css=False,
@@ -125,8 +126,11 @@ class MapTab:
         if ranking is not None and ranking.who == pair.who:
             recommended = ranking.rows
         try:
-            views = {space: self.spaces.view(space, person) for space in SPACES}
-            nearest = {space: self.spaces.neighbours(space, pair.item, person) for space in SPACES}
+            views = {space: self.spaces.view(space, person) for space in self.spaces.names}
+            nearest = {
+                space: self.spaces.neighbours(space, pair.item, person)
+                for space in self.spaces.names
+            }
         except UserError as error:
             return {self.message: warn(error)}
         history = history_of(self.store, pair)
@@ -143,11 +147,14 @@ class MapTab:
             "recommended": [self._places[row["item"]] for row in recommended],
             "selected": self._places[pair.item],
         }
-        moved = (
-            f"In the language model’s space this person’s bridge has moved the films by "
-            f"{views['llm'].moved:.2f} of their usual distance from the centre, compared with the "
-            "average person’s."
-        )
+        moved = ""
+        if TOKEN_SPACE in views:
+            share = views[TOKEN_SPACE].moved
+            moved = (
+                "In the language model’s space this person’s bridge has moved the films by "
+                f"{share:.2f} of their usual distance from the centre, compared with the average "
+                "person’s."
+            )
         return {
             self.maps: json.dumps(drawn),
             self.message: f'<p class="ckf-facts">{escape(moved)}</p>',
@@ -162,6 +169,8 @@ class MapTab:
             ("llm", "Language model"),
             ("text", "Text"),
         ):
+            if space not in nearest:
+                continue
             rows = [
                 Row(
                     pick=item,

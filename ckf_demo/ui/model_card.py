@@ -14,20 +14,19 @@ class ModelCardTab:
     """Builds the tab's components in the current Blocks context; nothing in it changes."""
 
     def __init__(self, recommender) -> None:
-        folder = getattr(recommender.checkpoint, "path", None)
-        manifest = recommender.checkpoint.manifest
+        folder = recommender.checkpoint
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown(_card(folder), elem_id="model-card", latex_delimiters=[])
             with gr.Column(scale=2, min_width=300):
-                panel(manifest_markup(manifest), elem_id="manifest")
+                panel(manifest_markup(recommender.manifest), elem_id="manifest")
                 panel(statistics_markup(recommender.store), elem_id="statistics")
         panel(results_markup(folder), elem_id="results")
 
 
-def _card(folder: Path | None) -> str:
-    path = None if folder is None else Path(folder) / "MODEL_CARD.md"
-    if path is None or not path.exists():
+def _card(folder: Path) -> str:
+    path = folder / "MODEL_CARD.md"
+    if not path.exists():
         return "This checkpoint has no model card; the manifest says what is loaded."
     return path.read_text(encoding="utf-8")
 
@@ -55,10 +54,10 @@ def statistics_markup(store) -> str:
     return plain_table(["Figure", "Value"], figures, f"Data: {store.dataset}")
 
 
-def results_markup(folder: Path | None) -> str:
+def results_markup(folder: Path) -> str:
     """The measured results, one table per task and metric (HTML)."""
-    path = None if folder is None else Path(folder) / "results.json"
-    if path is None or not path.exists():
+    path = folder / "results.json"
+    if not path.exists():
         return notice("No measured results lie beside this checkpoint.")
     results = json.loads(path.read_text(encoding="utf-8"))
     rows = results["rows"]
