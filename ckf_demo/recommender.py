@@ -13,7 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event, RLock
@@ -28,6 +28,7 @@ from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
 from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
 from ckf_demo.tasks import ctr, rating
 from ckf_demo.tasks.explanation import MAX_TOKENS
@@ -298,7 +299,7 @@ class Recommender:
                 for i, tokens in zip(asked, with_tokens, strict=True)
             ]
             slots = [
-                self._slots(fused, i) if b.slots else None
+                self.system.slot(fused, i) if b.slots else None
                 for i, b in zip(asked, branches, strict=True)
             ]
             hidden = [h for part in self.system.engine.score(prefix, branches, slots) for h in part]
@@ -311,10 +312,6 @@ class Recommender:
                 value = fused.prior[task][i]
                 out[i] = value.log_softmax(-1) if task == "rating" else value
         return out
-
-    @staticmethod
-    def _slots(fused: Fused, row: int) -> torch.Tensor:
-        return torch.stack([fused.user_tokens[row], fused.item_tokens[row]])
 
     # The four tasks
 
@@ -583,7 +580,7 @@ class Recommender:
         )
         slots = None
         if with_tokens:
-            slots = self._slots(self._fuse(person, np.array([target])), 0)
+            slots = self.system.slot(self._fuse(person, np.array([target])), 0)
         return prefix, branch, slots
 
     def prompt(
@@ -692,7 +689,6 @@ class Recommender:
 
     # Many at once, for evaluation
 
-    @torch.inference_mode()
     def score_rows(
         self,
         rows: np.ndarray,
@@ -702,98 +698,20 @@ class Recommender:
         progress: Callable[[int], None] | None = None,
         switches: Switches = COMPLETE,
     ) -> dict[str, np.ndarray]:
-        """Predictions for interactions of the data, each with its own history.
-
-        Parameters
-        ----------
-        rows
-            Interaction indices of `Prepared`.
-        k
-            Histories are cut to their last ``k`` ratings; None for all.
-        progress
-            Called with the number of rows done since the last call.
-        switches
-            What an ablation takes away.
-
-        Returns
-        -------
-        ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities.
-        """
+        """Probabilities for interactions of the data; see `ckf_demo.rows.score_rows`."""
         method = self._method(method)
-        data, system = self.prepared, self.system
-        out = {
-            "rating": np.empty((len(rows), 5), np.float32),
-            "ctr": np.empty(len(rows), np.float32),
-        }
-        with_tokens = system.fusion.uses_tokens and method == self.methods[0] and switches.tokens
-        for group, history, lengths, start in self._groups(rows, k):
-            targets = data.item[rows[group]].astype(np.int64)
-            user = int(data.user[rows[group[0]]])
-            items, stars = data.item[history].astype(np.int64), data.rating[history]
-            fused = None
-            if system.fusion.uses_tokens:
-                fused = system.fuse(system.pairs(items, stars, lengths, targets), switches)
-            if method == COLLABORATIVE:
-                out["rating"][group] = fused.prior["rating"].softmax(-1).cpu().numpy()
-                out["ctr"][group] = fused.prior["ctr"].sigmoid().cpu().numpy()
-                continue
-            profile = {
-                "age": int(data.ages[user]),
-                "gender": data.genders[user],
-                "occupation": data.occupations[user],
-            }
-            text = system.writer.prefix(items[start:], stars[start:], profile_text(profile))
-            own = fused if with_tokens else None
-            with self._lock:
-                prefix = system.engine.prefill(text.ids)
-                for task in tasks:
-                    branches = [
-                        system.writer.branch(
-                            task, int(t), text.ends[n - start], with_tokens=with_tokens
-                        )
-                        for t, n in zip(targets, lengths, strict=True)
-                    ]
-                    slots = system.slots(own, branches) if own else [None] * len(branches)
-                    parts = system.engine.score(
-                        prefix,
-                        branches,
-                        slots,
-                        shared=switches.shared_adapter,
-                        tasks=switches.task_adapter,
-                    )
-                    hidden = torch.cat([h for part in parts for h in part])
-                    answer = system.read(
-                        task,
-                        hidden,
-                        own if switches.prior else None,
-                        range(len(group)),
-                        calibrate=own is not None,
-                    )
-                    value = answer.exp() if task == "rating" else answer.sigmoid()
-                    out[task][group] = value.float().cpu().numpy()
-            if progress is not None:
-                progress(len(group))
-        return {task: out[task] for task in tasks}
-
-    def _groups(
-        self, rows: np.ndarray, k: int | None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        """Rows that share a prefix: (places in ``rows``, history, visible lengths, shown from)."""
-        data, config = self.prepared, self.system.config.prompt
-        groups: dict[tuple[int, int], list[int]] = {}
-        for place, row in enumerate(rows):
-            n = data.history.length(int(row))
-            shared = (window_start(n, config) if k is None else n) if k != 0 else 0
-            groups.setdefault((int(data.user[row]), shared), []).append(place)
-        for (user, shared), places in groups.items():
-            group = np.array(places)
-            own = data.history.rows_of(user)
-            lengths = data.history.lengths[rows[group]]
-            if k is None:
-                yield group, own[: int(lengths.max())], lengths, shared
-            else:
-                history = own[max(0, shared - k) : shared] if k else own[:0]
-                yield group, history, np.full(len(group), len(history)), 0
+        if method == NO_TOKENS:
+            switches = replace(switches, tokens=False, prior=False)
+        with self._lock:
+            return score_rows(
+                self.system,
+                rows,
+                k=k,
+                tasks=tasks,
+                prior_only=method == COLLABORATIVE,
+                progress=progress,
+                switches=switches,
+            )
 
     def rank_users(
         self,

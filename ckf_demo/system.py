@@ -116,12 +116,14 @@ class System:
             options = {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
         return self.fusion(pairs, **options)
 
+    @staticmethod
+    def slot(fused: Fused, pair: int) -> Tensor:
+        """Slot embeddings of one pair: the user token, then the item token; (2, H)."""
+        return torch.stack([fused.user_tokens[pair], fused.item_tokens[pair]])
+
     def slots(self, fused: Fused, branches: Sequence[Branch]) -> list[Tensor | None]:
-        """Slot embeddings per branch: the user token, then the item token."""
-        return [
-            torch.stack([fused.user_tokens[i], fused.item_tokens[i]]) if branch.slots else None
-            for i, branch in enumerate(branches)
-        ]
+        """Slot embeddings per branch, for branches and pairs in the same order."""
+        return [self.slot(fused, i) if b.slots else None for i, b in enumerate(branches)]
 
     def read(
         self,
@@ -198,8 +200,7 @@ class System:
             "config": json.loads(config),
             **(extra or {}),
         }
-        with replacing(folder / "manifest.json") as temporary:
-            temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+        write_manifest(folder, manifest)
 
     def load_weights(self, folder: Path) -> None:
         """Take fusion and adapters from a checkpoint of the same shape."""
@@ -260,6 +261,12 @@ class System:
         system.fusion.eval()
         system.lora.fold(system.engine.dtype)
         return system
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write the manifest of a checkpoint beside the old one and rename it."""
+    with replacing(Path(folder) / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def read_manifest(folder: Path) -> dict:

@@ -9,6 +9,8 @@ better, so that a kill at any time loses minutes at most.
 import csv
 import math
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,13 +35,15 @@ from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.paths import cache_dir, prepared_path, replacing
-from ckf_demo.system import COMPLETE, Switches, System
+from ckf_demo.rows import score_rows
+from ckf_demo.system import COMPLETE, Switches, System, read_manifest, write_manifest
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.training.prior import fit_prior
 from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
 
 TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
 SAVE_EVERY = 100
+CALIBRATION_ROWS = 2000
 console = Console(stderr=True)
 
 
@@ -61,7 +66,8 @@ def sequence_losses(
 ) -> dict[str, Tensor]:
     """Mean loss per task of one packed sequence, in one forward pass."""
     questions = sequence.questions
-    with_tokens = system.fusion.uses_tokens and switches.tokens and not sequence.text_only
+    fuses = system.fusion.uses_tokens and not sequence.text_only
+    with_tokens = fuses and switches.tokens
     prefix = system.writer.prefix(
         sequence.items[sequence.shown_from :],
         sequence.ratings[sequence.shown_from :],
@@ -81,7 +87,7 @@ def sequence_losses(
         for q in questions
     ]
     fused: Fused | None = None
-    if with_tokens:
+    if fuses:
         pairs = system.pairs(
             sequence.items,
             sequence.ratings,
@@ -89,7 +95,7 @@ def sequence_losses(
             np.array([q.item for q in questions]),
         )
         fused = system.fuse(pairs, switches)
-    slots = system.slots(fused, branches) if fused else [None] * len(branches)
+    slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
     hidden = system.engine.forward(
         prefix.ids,
         branches,
@@ -97,7 +103,7 @@ def sequence_losses(
         shared=switches.shared_adapter,
         tasks=switches.task_adapter,
     )
-    prior = fused if fused is not None and switches.prior and fused.prior else None
+    prior = fused if switches.prior else None
     stars = torch.tensor([q.stars for q in questions], device=system.engine.device)
     losses: dict[str, Tensor] = {}
     for task in dict.fromkeys(q.task for q in questions):
@@ -123,17 +129,31 @@ def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
 
 
 @torch.inference_mode()
-def validation_losses(
-    system: System, sequences: list[PackedSequence], switches: Switches = COMPLETE
+def sequence_losses_of(
+    system: System, sequences: Iterable[PackedSequence], switches: Switches = COMPLETE
 ) -> dict[str, np.ndarray]:
-    """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,)."""
+    """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,).
+
+    Questions of tasks that the system does not know are left out.
+    """
     system.lora.eval()
     system.fusion.eval()
-    out = {task: np.full(len(sequences), np.nan) for task in system.config.train.tasks}
-    for index, sequence in enumerate(sequences):
-        for task, loss in sequence_losses(system, sequence, switches).items():
-            out[task][index] = loss.item()
-    return out
+    tasks = system.config.train.tasks
+    rows = []
+    for sequence in sequences:
+        known = [q for q in sequence.questions if q.task in tasks]
+        losses = sequence_losses(system, replace(sequence, questions=known), switches)
+        rows.append([losses[t].item() if t in losses else np.nan for t in tasks])
+    return dict(zip(tasks, np.array(rows).T, strict=True))
+
+
+def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[PackedSequence]:
+    """The same validation sequences each time: whole histories, nothing dropped."""
+    rng = np.random.default_rng(12345)
+    prepared = packer.prepared
+    segments = segments_of(prepared, prepared.rows(split=1), packer.prompt)
+    chosen = rng.choice(len(segments), min(size, len(segments)), replace=False)
+    return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
 
 
 def weighted(losses: dict[str, float]) -> float:
@@ -178,7 +198,9 @@ class Run:
             ],
             weight_decay=train.weight_decay,
         )
-        self.validation = self._validation(prepared)
+        self.validation = validation_sequences(
+            self.packer, train.validation_sequences, text_only=not self.system.fusion.uses_tokens
+        )
         self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
         self.log: list[dict] = []
 
@@ -189,15 +211,6 @@ class Run:
     @property
     def state_path(self) -> Path:
         return cache_dir() / "runs" / f"{self.config.name}.pt"
-
-    def _validation(self, prepared: Prepared) -> list[PackedSequence]:
-        """The same sequences each time: whole histories, nothing dropped."""
-        rng = np.random.default_rng(12345)
-        segments = segments_of(prepared, prepared.rows(split=1), self.config.prompt)
-        size = min(self.config.train.validation_sequences, len(segments))
-        chosen = rng.choice(len(segments), size, replace=False)
-        text = not self.system.fusion.uses_tokens
-        return [self.packer.draw(segments[i], rng, text_only=text, augment=False) for i in chosen]
 
     def segment(self, step: int) -> tuple[Segment, np.random.Generator]:
         """Each step's segment follows from the seed, so that a resumed run goes on as it was."""
@@ -235,7 +248,7 @@ class Run:
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
     def validate(self) -> dict[str, float]:
-        losses = validation_losses(self.system, self.validation)
+        losses = sequence_losses_of(self.system, self.validation)
         return {task: float(np.nanmean(values)) for task, values in losses.items()}
 
     def save_state(self) -> None:
@@ -291,6 +304,23 @@ class Run:
             writer.writeheader()
             writer.writerows(self.log)
 
+    def calibrate(self) -> None:
+        """Fit slope and intercept of the CTR logit on validation rows, for the best weights."""
+        self.system.load_weights(self.folder)
+        self.system.lora.eval()
+        self.system.fusion.eval()
+        rows = self.system.prepared.rows(split=1)
+        chosen = np.random.default_rng(0).choice(
+            rows, min(CALIBRATION_ROWS, len(rows)), replace=False
+        )
+        probability = score_rows(self.system, np.sort(chosen), tasks=("ctr",))["ctr"]
+        logits = np.log(probability / (1 - probability))[:, None]
+        liked = self.system.prepared.rating[np.sort(chosen)] >= ctr.LIKED
+        fitted = LogisticRegression(C=1e6).fit(logits, liked)
+        manifest = read_manifest(self.folder)
+        manifest["calibration"] = {"ctr": [float(fitted.coef_[0, 0]), float(fitted.intercept_[0])]}
+        write_manifest(self.folder, manifest)
+
     def run(self) -> None:
         """Train to the end or until validation stops getting better."""
         config = self.config.train
@@ -314,6 +344,9 @@ class Run:
                     recent = []
                 if self.step % SAVE_EVERY == 0:
                     self.save_state()
+        if "ctr" in config.tasks:
+            console.print("Calibrating …")
+            self.calibrate()
         console.print(f"Best weighted validation loss {self.best:.4f}; see {self.folder}")
 
     def _check(self, recent: list[dict[str, float]]) -> None:
@@ -373,17 +406,3 @@ def train(
         run.resume()
     run.run()
     return run.folder
-
-
-def ablations(system: System, sequences: list[PackedSequence]) -> dict[str, dict[str, np.ndarray]]:
-    """Validation losses per task and sequence with one part taken away at a time."""
-    parts = {
-        "complete": Switches(),
-        "no shared adapter": Switches(shared_adapter=False),
-        "no task adapter": Switches(task_adapter=False),
-        "no user bridge": Switches(user_bridge=False),
-        "no item bridge": Switches(item_bridge=False),
-        "no collaborative tokens": Switches(tokens=False),
-        "no prior": Switches(prior=False),
-    }
-    return {name: validation_losses(system, sequences, s) for name, s in parts.items()}

@@ -1,0 +1,133 @@
+"""What each part of a checkpoint is worth, and joint against separate training.
+
+    python -m ckf_demo.evaluation.ablation --checkpoint checkpoints/ml-100k
+
+takes one part away at a time and measures the loss on packed validation sequences, paired by
+sequence. With ``--single checkpoints/ml-100k-rating`` (any number of them, trained by
+``ckf train --only TASK``) it also compares the joint checkpoint with single-task ones.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy import stats
+
+from ckf_demo.collaborative.liked_together import LikedTogether
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.errors import UserError
+from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.system import COMPLETE, Switches, System, read_manifest
+from ckf_demo.training.loop import sequence_losses_of, validation_sequences
+from ckf_demo.training.sequences import PackedSequence, Packer
+
+PARTS = {
+    "shared adapter": Switches(shared_adapter=False),
+    "task adapter": Switches(task_adapter=False),
+    "user bridge": Switches(user_bridge=False),
+    "item bridge": Switches(item_bridge=False),
+    "collaborative tokens": Switches(tokens=False),
+    "collaborative prior": Switches(prior=False),
+    "tokens and prior": Switches(tokens=False, prior=False),
+}
+
+
+def sequences_for(system: System, size: int) -> list[PackedSequence]:
+    """The first ``size`` validation sequences, the same for every checkpoint of a configuration."""
+    data, fit = system.prepared, system.prepared.fit
+    fans = LikedTogether.fit(data.user[fit], data.item[fit], data.rating[fit], data.n_items)
+    packer = Packer(
+        data,
+        system.config.train,
+        system.config.prompt,
+        system.knowledge.item_count,
+        lambda a, b: fans(data.item_index[a], data.item_index[b]),
+    )
+    return validation_sequences(packer, size, text_only=not system.fusion.uses_tokens)
+
+
+def difference(other: np.ndarray, own: np.ndarray) -> tuple[float, float, float, int]:
+    """Mean of ``other - own`` over sequences with its 95 % bootstrap interval and their number."""
+    paired = (other - own)[~np.isnan(other - own)]
+    interval = stats.bootstrap(
+        (paired,), np.mean, n_resamples=2000, method="percentile", rng=0
+    ).confidence_interval
+    return float(paired.mean()), float(interval.low), float(interval.high), len(paired)
+
+
+def measure(
+    checkpoint: Path, single: list[Path], size: int, console: Console
+) -> list[dict[str, object]]:
+    """Rows ``{"what", "task", "loss", "change", "low", "high", "n"}``; a change above zero means
+    that the complete, joint checkpoint is better."""
+    prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
+    system = System.load(checkpoint, prepared)
+    sequences = sequences_for(system, size)
+    variants = {"": COMPLETE, **PARTS}
+    losses = {
+        name: sequence_losses_of(
+            system,
+            track(sequences, f"without {name}" if name else "complete", console=console),
+            switches,
+        )
+        for name, switches in variants.items()
+    }
+    for folder in single:
+        alone = System.load(folder, prepared)
+        losses[f"trained alone ({folder.name})"] = sequence_losses_of(
+            alone, track(sequences, folder.name, console=console), COMPLETE
+        )
+    rows: list[dict[str, object]] = []
+    for name, by_task in losses.items():
+        for task, values in by_task.items():
+            row = {"what": name or "complete", "task": task, "loss": float(np.nanmean(values))}
+            if name:
+                change, low, high, n = difference(values, losses[""][task])
+                row |= {"change": change, "low": low, "high": high, "n": n}
+            rows.append(row)
+    return rows
+
+
+def show(rows: list[dict[str, object]], console: Console) -> None:
+    """Print the rows as a table."""
+    table = Table("without", "task", "loss", "change", "95 % interval", "sequences")
+    for row in rows:
+        change = f"{row['change']:+.4f}" if "change" in row else ""
+        interval = f"{row['low']:+.4f} … {row['high']:+.4f}" if "change" in row else ""
+        table.add_row(
+            str(row["what"]),
+            str(row["task"]),
+            f"{row['loss']:.4f}",
+            change,
+            interval,
+            str(row.get("n", "")),
+        )
+    console.print(table)
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Option()] = Path("checkpoints/ml-100k"),
+    single: Annotated[list[Path] | None, typer.Option()] = None,
+    sequences: Annotated[int, typer.Option()] = 60,
+    json_path: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Losses with one part taken away at a time, and joint against single-task training."""
+    console = Console()
+    try:
+        rows = measure(checkpoint, single or [], sequences, console)
+    except UserError as error:
+        console.print(str(error))
+        raise typer.Exit(2) from error
+    show(rows, console)
+    if json_path is not None:
+        with replacing(json_path) as temporary:
+            temporary.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,122 @@
+"""Scoring many interactions of the data, each with its own history, over shared prefixes."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from ckf_demo.system import COMPLETE, Switches, System
+from ckf_demo.tasks.prompts import profile_text, window_start
+
+
+@torch.inference_mode()
+def score_rows(
+    system: System,
+    rows: np.ndarray,
+    *,
+    k: int | None = None,
+    tasks: Sequence[str] = ("rating", "ctr"),
+    prior_only: bool = False,
+    progress: Callable[[int], None] | None = None,
+    switches: Switches = COMPLETE,
+) -> dict[str, np.ndarray]:
+    """Predictions for interactions, each with what its user had rated strictly before it.
+
+    Parameters
+    ----------
+    rows
+        Interaction indices of `Prepared`.
+    k
+        Histories are cut to their last ``k`` ratings; None for all.
+    prior_only
+        The collaborative signal alone, without the language model.
+    progress
+        Called with the number of rows done since the last call.
+    switches
+        What an ablation takes away.
+
+    Returns
+    -------
+    ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities.
+    """
+    data = system.prepared
+    out = {
+        "rating": np.empty((len(rows), 5), np.float32),
+        "ctr": np.empty(len(rows), np.float32),
+    }
+    fuses = system.fusion.uses_tokens and (switches.tokens or switches.prior or prior_only)
+    with_tokens = fuses and switches.tokens
+    for group, history, lengths, start in shared_prefixes(system, rows, k):
+        targets = data.item[rows[group]].astype(np.int64)
+        items, stars = data.item[history].astype(np.int64), data.rating[history]
+        fused = None
+        if fuses:
+            fused = system.fuse(system.pairs(items, stars, lengths, targets), switches)
+        if prior_only:
+            out["rating"][group] = fused.prior["rating"].softmax(-1).cpu().numpy()
+            out["ctr"][group] = fused.prior["ctr"].sigmoid().cpu().numpy()
+            continue
+        user = int(data.user[rows[group[0]]])
+        text = system.writer.prefix(items[start:], stars[start:], profile_of(system, user))
+        prefix = system.engine.prefill(text.ids)
+        questions = [
+            (task, int(target), text.ends[n - start])
+            for task in tasks
+            for target, n in zip(targets, lengths, strict=True)
+        ]
+        branches = [
+            system.writer.branch(task, target, at, with_tokens=with_tokens)
+            for task, target, at in questions
+        ]
+        pairs = list(range(len(group))) * len(tasks)
+        slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
+        parts = system.engine.score(
+            prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
+        )
+        hidden = torch.cat([h for part in parts for h in part]).split(len(group))
+        for task, own in zip(tasks, hidden, strict=True):
+            answer = system.read(
+                task,
+                own,
+                fused if switches.prior else None,
+                range(len(group)),
+                calibrate=switches == COMPLETE,
+            )
+            value = answer.exp() if task == "rating" else answer.sigmoid()
+            out[task][group] = value.float().cpu().numpy()
+        if progress is not None:
+            progress(len(group))
+    return {task: out[task] for task in tasks}
+
+
+def profile_of(system: System, user: int) -> str:
+    """The profile line of a user by index."""
+    data = system.prepared
+    return profile_text(
+        {
+            "age": int(data.ages[user]),
+            "gender": data.genders[user],
+            "occupation": data.occupations[user],
+        }
+    )
+
+
+def shared_prefixes(
+    system: System, rows: np.ndarray, k: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """Rows that share a prefix: (places in ``rows``, history, visible lengths, shown from)."""
+    data, config = system.prepared, system.config.prompt
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, row in enumerate(rows):
+        n = data.history.length(int(row))
+        shared = (window_start(n, config) if k is None else n) if k != 0 else 0
+        groups.setdefault((int(data.user[row]), shared), []).append(place)
+    for (user, shared), places in groups.items():
+        group = np.array(places)
+        own = data.history.rows_of(user)
+        lengths = data.history.lengths[rows[group]]
+        if k is None:
+            yield group, own[: int(lengths.max())], lengths, shared
+        else:
+            history = own[max(0, shared - k) : shared] if k else own[:0]
+            yield group, history, np.full(len(group), len(history)), 0
