@@ -36,6 +36,7 @@ class FakeRecommender:
     def __init__(self, folder: Path):
         text = folder.name.endswith("-text")
         self.tasks = ("rating", "ctr") if text else ("rating", "ctr", "ranking", "explanation")
+        self.methods = ("text",) if text else ("ckf", "no-tokens", "collaborative")
         self.noise = 1.0 if text else 0.1
         self.prepared = DATA
         self.system = SimpleNamespace(knowledge=KNOWLEDGE)
@@ -134,7 +135,8 @@ def test_results_have_the_agreed_form(small, checkpoint):
     keys = [(r["method"], r["task"], r["metric"], r["group"]) for r in small["rows"]]
     assert len(keys) == len(set(keys))
     methods = {r["method"] for r in small["rows"]}
-    assert {"ckf", "ckf without tokens", "text-only", *FEW} <= methods
+    assert {"ckf", "text-only", *FEW} <= methods
+    assert {"ckf without tokens", "ckf's collaborative prior"} <= methods
     assert {"ckf - text-only", "ckf - bias folded in", "ckf - gradient boosting"} <= methods
     groups = {r["group"] for r in small["rows"] if r["method"] == "ckf"}
     assert {"all", "warm", "cold", "11+", "k=0", "k=1", "k=3", "k=10", "k=all"} <= groups
@@ -191,10 +193,10 @@ def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
 
     monkeypatch.setattr(FakeRecommender, "score_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        model.scores(cases, ("rating",), None)
+        model.scores(cases, ("rating",), "ckf")
     monkeypatch.setattr(FakeRecommender, "score_rows", answer)
     FakeRecommender.calls.clear()
-    rating, ctr = model.scores(cases, ("rating",), None)
+    rating, ctr = model.scores(cases, ("rating",), "ckf")
     assert ctr is None
     assert np.isfinite(rating).all()
     assert len(FakeRecommender.calls) == len(list(pieces(cases.users, 20))) - 2
@@ -219,6 +221,16 @@ def test_explained_rows_are_of_all_ratings_and_have_a_history():
     assert (DATA.history.lengths[rows] > 0).all()
     assert (DATA.rating[rows] <= 2).sum() == (DATA.rating[rows] >= 4).sum() == 10
     assert (np.diff(DATA.user[rows]) >= 0).all()
+
+
+def test_text_only_and_single_task_checkpoints_can_be_measured_too(checkpoint):
+    text = checkpoint.with_name("made-up-text")
+    found = run.evaluate(
+        checkpoint, limit=40, sample=20, explanations=3, resamples=20, single_task=[text]
+    )
+    assert "ckf - CKF-S rating+ctr" in {r["method"] for r in found["rows"]}
+    alone = run.evaluate(text, limit=40, sample=20, explanations=3, resamples=20)
+    assert "text-only - bias folded in" in {r["method"] for r in alone["rows"]}
 
 
 def test_limit_measures_fewer_rows(checkpoint):

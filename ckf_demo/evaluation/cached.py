@@ -61,7 +61,7 @@ class CachedModel:
         self._identity = [checkpoint_hash(folder), self.prepared.hash]
 
     def scores(
-        self, cases: Cases, tasks: tuple[str, ...], method: str | None
+        self, cases: Cases, tasks: tuple[str, ...], method: str
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked."""
         rating = np.empty(len(cases)) if "rating" in tasks else None
@@ -69,22 +69,26 @@ class CachedModel:
         for positions in pieces(cases.users, ROWS_AT_ONCE):
             rows = cases.rows[positions]
             name = self._name("scores", method, cases.k, tasks, rows.tolist())
+            done: list[int] = []
+
+            def advance(n: int, done: list[int] = done) -> None:
+                done.append(n)
+                self.advance(n)
+
             answer = self._remembered(
                 name,
-                lambda rows=rows: self.recommender.score_rows(
-                    rows, k=cases.k, tasks=tasks, method=method
+                lambda rows=rows, advance=advance: self.recommender.score_rows(
+                    rows, k=cases.k, tasks=tasks, method=method, progress=advance
                 ),
             )
             if rating is not None:
                 rating[positions] = answer["rating"] @ STARS
             if ctr is not None:
                 ctr[positions] = answer["ctr"]
-            self.advance(len(positions))
+            self.advance(len(positions) - sum(done))
         return rating, ctr
 
-    def rankings(
-        self, queries: list[Query], method: str | None, candidates: int
-    ) -> list[np.ndarray]:
+    def rankings(self, queries: list[Query], method: str, candidates: int) -> list[np.ndarray]:
         """The candidates of each query (item indices), best first."""
         rankings: list[np.ndarray] = []
         for start in range(0, len(queries), QUERIES_AT_ONCE):

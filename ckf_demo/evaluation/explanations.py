@@ -39,7 +39,8 @@ def measure_explanations(
 ) -> None:
     """Explain the item of each row at its moment and add what is found.
 
-    Metrics: ``named_in_history``, the share of texts in which every named film is in the history
+    Metrics: ``names_evidence``, the share of texts that name a film of the history at all;
+    ``named_in_history``, the share of texts in which every named film is in the history
     or is the candidate; ``true_ties``, the share in which every stated tie is true by the data;
     ``polarity_agreement``, the share whose tone is that of the predicted rating, also for each
     class of predicted rating (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``,
@@ -65,6 +66,7 @@ def measure_explanations(
     expected = np.array([polarity_for(answer["rating"]) for answer in said])
     agrees = np.array([report.polarity for report in reports]) == expected
     for metric, hits in (
+        ("names_evidence", np.array([bool(report.evidence) for report in reports])),
         ("named_in_history", np.array([report.ok_films for report in reports])),
         ("true_ties", np.array([report.ok_ties for report in reports])),
         ("polarity_agreement", agrees),

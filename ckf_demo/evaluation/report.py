@@ -40,6 +40,7 @@ GROUP_COLUMNS = (
 )
 GROUPS = ("warm", "cold", "0", "1-3", "4-10", "11+", "k=0", "k=1", "k=3", "k=10", "k=all")
 EXPLANATION_LABELS = {
+    "names_evidence": "names a film of the history",
     "named_in_history": "names no film outside history and candidate",
     "true_ties": "every stated tie is true",
     "polarity_agreement": "polarity agrees with the predicted rating (VADER)",

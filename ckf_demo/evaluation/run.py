@@ -38,12 +38,13 @@ SPLITS = {"valid": VALID, "test": TEST}
 CANDIDATES = 100
 """Items that the candidate stage hands to the re-ranker."""
 
-OWN, WITHOUT_TOKENS, PRIOR = "ckf", "ckf without tokens", "ckf's collaborative prior"
-VARIANTS = {OWN: None, WITHOUT_TOKENS: "no-tokens", PRIOR: "collaborative"}
-"""Name in the results → method of the recommender (None for a checkpoint's own)."""
+VARIANTS = {"no-tokens": "{} without tokens", "collaborative": "{}'s collaborative prior"}
+"""Methods of a recommender beside its own, and their names in the results."""
 
-WITHOUT_RANKING = (WITHOUT_TOKENS,)
-"""Ranking by the language model takes long; this variant is measured on rating and CTR only."""
+IN_SHORT = ("no-tokens",)
+"""Measured on rating and CTR with whole histories only, since the language model takes long."""
+
+TEXT_ONLY = "text-only"
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,6 @@ class Scope:
                 truncation_name(k): queries[k][kept] for k in TRUNCATIONS if k is not None
             },
         )
-
-    @property
-    def n_truncated(self) -> int:
-        """Rows in all cut histories together, whole ones left out."""
-        return sum(len(c) for c in self.truncated.values() if c.k is not None)
 
 
 def evaluate(
@@ -155,6 +151,8 @@ def evaluate(
     results, predictions = Results(weights), Predictions(scope.cases)
 
     console = Console(stderr=True)
+    names = _names(recommender)
+    own = names[recommender.methods[0]]
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -164,21 +162,25 @@ def evaluate(
     ) as progress:
         material = Material(prepared, recommender.system.knowledge)
         measure_baselines(material, scope, results, predictions, progress)
-        measure_model(recommender, checkpoint, scope, VARIANTS, results, predictions, progress)
-        if explanations and "explanation" in recommender.tasks:
-            size = explanations if limit is None else min(explanations, max(1, limit // 10))
-            rows = choose_rows(scope.cases, size, seed)
-            bar = progress.add_task("ckf: explanations", total=len(rows))
-            model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
-            measure_explanations(OWN, model, rows, results)
+        measure_model(recommender, checkpoint, scope, names, results, predictions, progress)
+        size = explanations if limit is None else min(explanations, max(1, limit // 10))
+        explained = choose_rows(scope.cases, size, seed)
+        explain(own, recommender, checkpoint, explained, results, progress)
         relatives = []
-        for name, folder in _relatives(checkpoint, single_task):
+        text = checkpoint.with_name(f"{checkpoint.name}-text")
+        if text.is_dir():
+            relative, relatives = Recommender.load(text), [TEXT_ONLY]
+            names = {relative.methods[0]: TEXT_ONLY}
+            measure_model(relative, text, scope, names, results, predictions, progress)
+        for folder in map(Path, single_task):
             relative = Recommender.load(folder)
-            label = name or f"CKF-S {'+'.join(relative.tasks)}"
-            relatives.append(label)
-            measure_model(relative, folder, scope, {label: None}, results, predictions, progress)
-    for other in [*relatives, WITHOUT_TOKENS, PRIOR, *BASELINES]:
-        results.add_difference(OWN, other)
+            relatives.append(f"CKF-S {'+'.join(relative.tasks)}")
+            names = {relative.methods[0]: relatives[-1]}
+            measure_model(relative, folder, scope, names, results, predictions, progress)
+            explain(relatives[-1], relative, folder, explained, results, progress)
+    for other in dict.fromkeys([*relatives, *_names(recommender).values(), *BASELINES]):
+        if other != own:
+            results.add_difference(own, other)
 
     found = {
         "dataset": prepared.dataset,
@@ -269,7 +271,7 @@ def measure_model(
     recommender: Recommender,
     folder: Path,
     scope: Scope,
-    methods: dict[str, str | None],
+    names: dict[str, str],
     results: Results,
     predictions: Predictions,
     progress: Progress,
@@ -278,20 +280,21 @@ def measure_model(
 
     Parameters
     ----------
-    methods
-        Names in the results → methods of the recommender, None for the checkpoint's own.
+    names
+        Methods of the recommender to measure, and their names in the results.
     """
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
-    for name, method in methods.items():
-        ranks = "ranking" in recommender.tasks and name not in WITHOUT_RANKING
-        total = (len(scope.cases) + scope.n_truncated) * bool(tasks) + len(scope.queries) * ranks
-        bar = progress.add_task(name, total=total)
+    for method, name in names.items():
+        ranks = "ranking" in recommender.tasks and method not in IN_SHORT
+        truncated = {} if method in IN_SHORT else scope.truncated
+        rows = len(scope.cases) + sum(len(c) for c in truncated.values() if c.k is not None)
+        bar = progress.add_task(name, total=rows * bool(tasks) + len(scope.queries) * ranks)
         model = CachedModel(recommender, folder, lambda n, bar=bar: progress.advance(bar, n))
         if tasks:
             rating, probability = model.scores(scope.cases, tasks, method)
             results.add_scores(name, scope.cases, scope.groups, rating, probability)
             predictions.add(name, rating, probability)
-            for group, cases in scope.truncated.items():
+            for group, cases in truncated.items():
                 if cases.k is None:
                     sampled = np.isin(scope.cases.rows, cases.rows)
                     cut = [x if x is None else x[sampled] for x in (rating, probability)]
@@ -301,6 +304,21 @@ def measure_model(
         if ranks:
             rankings = model.rankings(scope.queries, method, CANDIDATES)
             results.add_rankings(name, scope.queries, scope.query_groups, rankings)
+
+
+def explain(
+    name: str,
+    recommender: Recommender,
+    folder: Path,
+    rows: np.ndarray,
+    results: Results,
+    progress: Progress,
+) -> None:
+    """Add what is found in the explanations of a checkpoint that gives any."""
+    if len(rows) and "explanation" in recommender.tasks:
+        bar = progress.add_task(f"{name}: explanations", total=len(rows))
+        model = CachedModel(recommender, folder, lambda n: progress.advance(bar, n))
+        measure_explanations(name, model, rows, results)
 
 
 def _rankings(baseline: Baseline, queries: list[Query]) -> list[np.ndarray]:
@@ -314,11 +332,11 @@ def _calibration(baseline: Baseline, material: Material):
     return platt(baseline.score(validation).ctr, validation.labels)
 
 
-def _relatives(checkpoint: Path, single_task: Sequence[Path | str]) -> list[tuple[str, Path]]:
-    """Names (empty for single-task ones) and folders of the checkpoints to compare with."""
-    text = checkpoint.with_name(f"{checkpoint.name}-text")
-    found = [("text-only", text)] if text.is_dir() else []
-    return found + [("", Path(folder)) for folder in single_task]
+def _names(recommender: Recommender) -> dict[str, str]:
+    """A checkpoint's methods and what they are called in the results."""
+    method, *others = recommender.methods
+    own = TEXT_ONLY if method == "text" else method
+    return {method: own} | {other: VARIANTS[other].format(own) for other in others}
 
 
 def _prepared(recommender: Recommender, data_dir: Path | str | None) -> Prepared:
