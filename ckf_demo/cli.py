@@ -5,7 +5,9 @@ modules are imported inside the commands, so that ``--help`` answers at once.
 """
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -218,6 +220,7 @@ def serve(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ``arguments`` default to those of the process, and none mean --help."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _quiet_libraries()
     try:
         code = app(args=arguments or ["--help"], prog_name="ckf", standalone_mode=False)
     except UserError as error:
@@ -227,3 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"ckf: {error.format_message()} See ckf --help.", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)
+
+
+def _quiet_libraries() -> None:
+    """Keep what libraries say about their own future and options off the terminal."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
