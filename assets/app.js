@@ -134,7 +134,7 @@ window.ckf = (() => {
     drawn.push({
       ...at(data.history),
       name: "history",
-      marker: { color: ink, symbol: shapes, size: 8, line: { color: paper, width: 1 } },
+      marker: { color: ink, symbol: shapes, size: 10, line: { color: paper, width: 1 } },
     });
     drawn.push({
       ...at(data.recommended),

@@ -4,12 +4,14 @@ Signatures and docstrings are the endpoints' schema. A person is a ``user`` of t
 described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, or by both together.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import wraps
 
 import gradio as gr
 
 from ckf_demo.errors import UserError
+from ckf_demo.ui.streaming import in_one_thread
 
 # All model calls share one queue that runs one of them at a time.
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -204,14 +206,20 @@ def add_endpoints(recommender) -> None:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
             "title"}, …], "polarity": "positive", "mixed" or "negative", …}.
         """
-        yield from recommender.explain(
-            user=_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            at=at,
-            method=method,
+        stop = threading.Event()
+        film = _item(item)
+        yield from in_one_thread(
+            lambda: recommender.explain(
+                user=_id(user),
+                history=history,
+                taste=taste or None,
+                profile=profile,
+                item=film,
+                at=at,
+                method=method,
+                stop=stop,
+            ),
+            stop,
         )
 
     for function in (search_items, history):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ckf_demo.ui.markup import escape, notice, panel, plain_table
+from ckf_demo.ui.markup import date_text, escape, notice, panel, plain_table
 
 GROUP_ORDER = ("all", "warm", "cold")
 
@@ -19,9 +19,10 @@ class ModelCardTab:
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown(_card(folder), elem_id="model-card", latex_delimiters=[])
             with gr.Column(scale=2, min_width=300):
-                panel(manifest_markup(recommender.manifest), elem_id="manifest")
                 panel(statistics_markup(recommender.store), elem_id="statistics")
         panel(results_markup(folder), elem_id="results")
+        with gr.Accordion("Manifest: what exactly is loaded", open=False):
+            panel(manifest_markup(recommender.manifest), elem_id="manifest")
 
 
 def _card(folder: Path) -> str:
@@ -50,8 +51,19 @@ def manifest_markup(manifest: dict) -> str:
 
 def statistics_markup(store) -> str:
     """The data set's figures as a table (HTML)."""
-    figures = [(name.replace("_", " "), value) for name, value in _flat(store.statistics())]
+    figures = [
+        (name.replace("_", " "), _readable(name, value))
+        for name, value in _flat(store.statistics())
+    ]
     return plain_table(["Figure", "Value"], figures, f"Data: {store.dataset}")
+
+
+def _readable(name: str, value: object) -> str:
+    if isinstance(value, int) and name.endswith("time"):
+        return date_text(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def results_markup(folder: Path) -> str:
