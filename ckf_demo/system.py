@@ -248,7 +248,7 @@ class System:
             )
         name = config.backbone.name
         model = load_backbone(name, quantization, device)
-        knowledge = CollaborativeKnowledge.load(folder / "collaborative.safetensors")
+        knowledge = CollaborativeKnowledge.load(folder / "collaborative.safetensors", prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
             raise UserError(

@@ -183,7 +183,7 @@ def test_generous_people_are_predicted_more_stars():
 
 def test_saved_knowledge_is_read_back_whole(tmp_path):
     KNOWLEDGE.save(tmp_path / "tables.safetensors")
-    loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors")
+    loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
     items, stars = np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])
     one, other = KNOWLEDGE.fold_in(items, stars), loaded.fold_in(items, stars)
     targets = np.arange(DATA.n_items)
@@ -198,7 +198,7 @@ def test_saved_knowledge_is_read_back_whole(tmp_path):
 
 def test_missing_tables_are_named(tmp_path):
     with pytest.raises(UserError, match="tables.safetensors"):
-        CollaborativeKnowledge.load(tmp_path / "tables.safetensors")
+        CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
 
 
 def test_fitting_is_repeatable_and_leaves_torch_its_threads():

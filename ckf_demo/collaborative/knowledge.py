@@ -58,6 +58,15 @@ class Person:
         return len(self.items)
 
 
+def genre_matrix(prepared: Prepared) -> np.ndarray:
+    """Which item has which genre: float32 (I, number of genres), in alphabetical order."""
+    names = sorted({g for genres in prepared.genres for g in genres})
+    matrix = np.zeros((prepared.n_items, len(names)), np.float32)
+    for i, genres in enumerate(prepared.genres):
+        matrix[i, [names.index(g) for g in genres]] = 1.0
+    return matrix
+
+
 @dataclass(frozen=True)
 class CollaborativeKnowledge:
     """Fitted models, item counts and item attributes as arrays over the catalogue (I items)."""
@@ -73,10 +82,6 @@ class CollaborativeKnowledge:
         """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
         fit = prepared.fit
         rows = Rows(prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items)
-        names = sorted({g for genres in prepared.genres for g in genres})
-        matrix = np.zeros((prepared.n_items, len(names)), np.float32)
-        for i, genres in enumerate(prepared.genres):
-            matrix[i, [names.index(g) for g in genres]] = 1.0
         return cls(
             rating_model=BiasedMF.fit(
                 rows, size=16, regularization=0.2, damping=5.0, epochs=15, seed=seed
@@ -85,7 +90,7 @@ class CollaborativeKnowledge:
                 rows, size=32, regularization=5.0, weight=2.0, epochs=15, seed=seed
             ),
             item_count=np.bincount(rows.item, minlength=prepared.n_items).astype(np.float32),
-            genre_matrix=matrix,
+            genre_matrix=genre_matrix(prepared),
             years=prepared.years.astype(np.float32),
         )
 
@@ -241,21 +246,19 @@ class CollaborativeKnowledge:
         return scores.astype(np.float32)
 
     def save(self, path: Path) -> None:
-        """One safetensors file."""
+        """One safetensors file with what was fitted; item attributes stay with the data."""
         tensors = {f"rating.{k}": v for k, v in self.rating_model.arrays().items()}
         tensors |= {f"watching.{k}": v for k, v in self.watching_model.arrays().items()}
         tensors |= {
             "item_count": self.item_count,
-            "genre_matrix": self.genre_matrix,
-            "years": self.years,
         }
         tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
         with replacing(path) as temporary:
             save_file(tensors, temporary)
 
     @classmethod
-    def load(cls, path: Path) -> "CollaborativeKnowledge":
-        """Read what `save` wrote.
+    def load(cls, path: Path, prepared: Prepared) -> "CollaborativeKnowledge":
+        """Read what `save` wrote, for the data that it was fitted on.
 
         Raises
         ------
@@ -273,6 +276,6 @@ class CollaborativeKnowledge:
             BiasedMF.from_arrays(part("rating.")),
             ImplicitMF.from_arrays(part("watching.")),
             tensors["item_count"],
-            tensors["genre_matrix"],
-            tensors["years"],
+            genre_matrix(prepared),
+            prepared.years.astype(np.float32),
         )
