@@ -165,7 +165,11 @@ def build(recommender) -> gr.Blocks:
             predict.answer,
             [pair, predict.task],
             predict.outputs,
-            show_progress_on=[predict.rating, predict.click],
+            show_progress_on=[
+                predict.rating,
+                predict.click,
+                *(shown.words for shown in predict.panels),
+            ],
             trigger_mode="always_last",
             **PRIVATE,
             **MODEL_QUEUE,

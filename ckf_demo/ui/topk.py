@@ -69,7 +69,7 @@ class TopKTab:
         self._years = (low, high)
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(scale=8, min_width=300):
-                self.table = panel(notice("The list is made when this tab opens."), elem_id="topk")
+                self.table = panel(notice("The list is being made."), elem_id="topk")
             with gr.Column(scale=3, min_width=220):
                 self.panel = ExplanationPanel(landing, "topk", linked=False)
         # The latest ranking of this session, also used by the map.
