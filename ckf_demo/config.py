@@ -84,6 +84,11 @@ class TrainConfig(Section):
     validation_sequences: int = 60
     patience: int = 3
     """Validations without improvement before stopping."""
+    wording_steps: int = 500
+    """Sequences of a last stage that trains the explanation adapter alone, all else held."""
+    wording_size: int = 6
+    """Explanations per sequence of that stage."""
+    wording_rate: float = 1e-3
     seed: int = 0
 
 

@@ -109,7 +109,8 @@ def sequence_losses(
     for task in dict.fromkeys(q.task for q in questions):
         rows = [i for i, q in enumerate(questions) if q.task == task]
         if task == "explanation":
-            losses[task] = _text_loss(system, hidden[rows[0]], questions[rows[0]].text)
+            texts = [_text_loss(system, hidden[i], questions[i].text) for i in rows]
+            losses[task] = torch.stack(texts).mean()
             continue
         answer = system.read(
             task, torch.cat([hidden[i] for i in rows]), prior, rows, calibrate=False
@@ -304,6 +305,47 @@ class Run:
             writer.writeheader()
             writer.writerows(self.log)
 
+    def word(self, progress: Progress) -> None:
+        """The last stage: the explanation adapter learns to put facts into words.
+
+        Everything else is held at the best weights, so the other tasks stay as they are.
+        """
+        config, lora = self.config.train, self.system.lora
+        self.system.load_weights(self.folder)
+        own = [p for n, p in lora.peft.named_parameters() if ".explanation." in n]
+        for parameter in (*lora.adapter_parameters(), *self.system.fusion.parameters()):
+            parameter.requires_grad_(False)
+        for parameter in own:
+            parameter.requires_grad_(True)
+        lora.train()
+        self.system.fusion.eval()
+        optimiser = torch.optim.AdamW(own, lr=config.wording_rate, weight_decay=0.0)
+        bar = progress.add_task("wording", total=config.wording_steps)
+        losses: list[float] = []
+        for step in range(config.wording_steps):
+            torch.manual_seed(step)
+            segment, rng = self.segment(config.steps + step)
+            sequence = self.packer.draw(
+                segment, rng, text_only=False, augment=True, wordings=config.wording_size
+            )
+            loss = sequence_losses(self.system, sequence)["explanation"]
+            loss.backward()
+            optimiser.param_groups[0]["lr"] = config.wording_rate * rate_factor(
+                step / config.wording_steps, config
+            )
+            torch.nn.utils.clip_grad_norm_(own, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            progress.update(bar, completed=step + 1)
+            if (step + 1) % SAVE_EVERY == 0:
+                console.print(f"wording {step + 1}: {np.mean(losses[-SAVE_EVERY:]):.4f}")
+                self.system.save(self.folder, extra=self._training_record())
+
+    def _training_record(self) -> dict:
+        """What the manifest says of the joint stage; from disk once that is over."""
+        return {"training": read_manifest(self.folder)["training"]}
+
     def calibrate(self) -> None:
         """Fit slope and intercept of the CTR logit on validation rows, for the best weights."""
         self.system.load_weights(self.folder)
@@ -344,6 +386,8 @@ class Run:
                     recent = []
                 if self.step % SAVE_EVERY == 0:
                     self.save_state()
+            if "explanation" in config.tasks and config.wording_steps:
+                self.word(progress)
         if "ctr" in config.tasks:
             console.print("Calibrating …")
             self.calibrate()

@@ -94,9 +94,18 @@ class Packer:
         self.counts, self.liked_together = counts, liked_together
 
     def draw(
-        self, segment: Segment, rng: np.random.Generator, *, text_only: bool, augment: bool
+        self,
+        segment: Segment,
+        rng: np.random.Generator,
+        *,
+        text_only: bool,
+        augment: bool,
+        wordings: int = 0,
     ) -> PackedSequence:
-        """One sequence from a segment; ``augment`` drops history, profile and titles at random."""
+        """One sequence from a segment; ``augment`` drops history, profile and titles at random.
+
+        With ``wordings`` there are that many explanations in it and nothing else.
+        """
         data, config = self.prepared, self.train
         own = data.history.rows_of(segment.user)
         lengths = data.history.lengths
@@ -130,7 +139,7 @@ class Packer:
             taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
 
         questions: list[Question] = []
-        for row in targets:
+        for row in targets if not wordings else ():
             item, stars = int(data.item[row]), float(data.rating[row])
             hide = bool(augment and rng.random() < config.hide_title)
             for task in ("rating", "ctr"):
@@ -138,12 +147,18 @@ class Packer:
                     questions.append(
                         Question(task, item, visible[int(row)], stars, hide_title=hide)
                     )
-        if "ranking" in config.tasks:
+        if "ranking" in config.tasks and not wordings:
             questions += self._choices(own, targets, visible, rng)
         if "explanation" in config.tasks:
-            row = int(rng.choice(targets))
-            shown = history[start : visible[row]]
-            questions.append(self._explanation(row, shown, visible[row], taste, rng))
+            for place in range(wordings or 1):
+                row = int(rng.choice(targets))
+                item, stars = int(data.item[row]), float(data.rating[row])
+                if place % 2:
+                    # any film with any rating: what is learnt is to put facts into words
+                    unseen = np.setdiff1d(np.arange(data.n_items), data.item[own])
+                    item, stars = int(rng.choice(unseen)), float(rng.integers(2, 11) / 2)
+                shown = history[start : visible[row]]
+                questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
         return PackedSequence(
             data.item[history],
             data.rating[history],
@@ -169,17 +184,13 @@ class Packer:
                 questions.append(Question("ranking", item, visible[row]))
         return questions
 
-    def _explanation(self, row: int, shown: Seq[int], length: int, taste: str, rng) -> Question:
+    def _explanation(
+        self, item: int, stars: float, shown: Seq[int], length: int, taste: str, rng
+    ) -> Question:
         data = self.prepared
         history = [(film(data, int(data.item[r])), float(data.rating[r])) for r in shown]
-        candidate, stars = film(data, int(data.item[row])), float(data.rating[row])
+        candidate = film(data, item)
         facts, _ = fact_line(history, candidate, stars, self.liked_together, taste)
-        text = compose(
-            history,
-            candidate,
-            stars,
-            self.liked_together,
-            random.Random(int(rng.integers(2**31))),
-            taste,
-        ).text
-        return Question("explanation", int(data.item[row]), length, stars, facts, text)
+        wording = random.Random(int(rng.integers(2**31)))
+        text = compose(history, candidate, stars, self.liked_together, wording, taste).text
+        return Question("explanation", item, length, stars, facts, text)
