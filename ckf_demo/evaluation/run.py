@@ -100,6 +100,7 @@ def evaluate(
     single_task: Sequence[Path | str] = (),
     sample: int = 2000,
     explanations: int = 150,
+    without_tokens: bool = True,
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict:
@@ -129,6 +130,8 @@ def evaluate(
         baselines are measured on the very same rows.
     explanations
         (User, item) pairs that are explained; 0 for none.
+    without_tokens
+        Whether the language model is asked once more without its collaborative tokens.
 
     Returns
     -------
@@ -152,7 +155,9 @@ def evaluate(
 
     console = Console(stderr=True)
     names = _names(recommender)
-    own = names[recommender.methods[0]]
+    if not without_tokens:
+        names.pop("no-tokens", None)
+    own, *variants = names.values()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -178,9 +183,8 @@ def evaluate(
             names = {relative.methods[0]: relatives[-1]}
             measure_model(relative, folder, scope, names, results, predictions, progress)
             explain(relatives[-1], relative, folder, explained, results, progress)
-    for other in dict.fromkeys([*relatives, *_names(recommender).values(), *BASELINES]):
-        if other != own:
-            results.add_difference(own, other)
+    for other in [*relatives, *variants, *BASELINES]:
+        results.add_difference(own, other)
 
     found = {
         "dataset": prepared.dataset,
@@ -264,6 +268,7 @@ def measure_baselines(
             for group, queries in scope.truncated_queries.items():
                 everything = {group: np.ones(len(queries), dtype=bool)}
                 results.add_rankings(name, queries, everything, _rankings(baseline, queries))
+        progress.console.print(f"measured: {name}")
         progress.advance(bar)
 
 
@@ -304,6 +309,7 @@ def measure_model(
         if ranks:
             rankings = model.rankings(scope.queries, method, CANDIDATES)
             results.add_rankings(name, scope.queries, scope.query_groups, rankings)
+        progress.console.print(f"measured: {name}")
 
 
 def explain(
