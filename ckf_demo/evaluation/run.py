@@ -35,6 +35,9 @@ from ckf_demo.paths import replacing
 from ckf_demo.recommender import Recommender
 
 SPLITS = {"valid": VALID, "test": TEST}
+WEIGHTS = "nf4-bf16"
+"""The served numbers, held so that many rows are scored faster; see `load_backbone`."""
+
 CANDIDATES = 100
 """Items that the candidate stage hands to the re-ranker."""
 
@@ -147,7 +150,7 @@ def evaluate(
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     checkpoint = Path(checkpoint)
-    recommender = Recommender.load(checkpoint)
+    recommender = Recommender.load(checkpoint, quantization=WEIGHTS)
     prepared = _prepared(recommender, data_dir)
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
@@ -174,11 +177,11 @@ def evaluate(
         relatives = []
         text = checkpoint.with_name(f"{checkpoint.name}-text")
         if text.is_dir():
-            relative, relatives = Recommender.load(text), [TEXT_ONLY]
+            relative, relatives = Recommender.load(text, quantization=WEIGHTS), [TEXT_ONLY]
             names = {relative.methods[0]: TEXT_ONLY}
             measure_model(relative, text, scope, names, results, predictions, progress)
         for folder in map(Path, single_task):
-            relative = Recommender.load(folder)
+            relative = Recommender.load(folder, quantization=WEIGHTS)
             relatives.append(f"CKF-S {'+'.join(relative.tasks)}")
             names = {relative.methods[0]: relatives[-1]}
             measure_model(relative, folder, scope, names, results, predictions, progress)
