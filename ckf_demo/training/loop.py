@@ -157,9 +157,14 @@ def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[
     return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
 
 
-def weighted(losses: dict[str, float]) -> float:
-    """The sum over tasks that training minimises."""
-    return sum(TASK_WEIGHT[task] * value for task, value in losses.items())
+def selection_loss(losses: dict[str, float]) -> float:
+    """What early stopping looks at: the weighted sum over tasks with a measured answer.
+
+    Explanations go on getting better long after the others have begun to overfit, and have a last
+    stage of their own; they decide only when there is no other task.
+    """
+    answers = {t: x for t, x in losses.items() if t != "explanation"} or losses
+    return sum(TASK_WEIGHT[task] * value for task, value in answers.items())
 
 
 class Run:
@@ -395,7 +400,7 @@ class Run:
 
     def _check(self, recent: list[dict[str, float]]) -> None:
         losses = self.validate()
-        total = weighted(losses)
+        total = selection_loss(losses)
         training = {
             f"train_{t}": float(np.mean([r[t] for r in recent if t in r]))
             for t in self.config.train.tasks
