@@ -66,7 +66,7 @@ def measure(
     """Rows ``{"what", "task", "loss", "change", "low", "high", "n"}``; a change above zero means
     that the complete, joint checkpoint is better."""
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
-    system = System.load(checkpoint, prepared)
+    system = System.load(checkpoint, prepared, quantization="nf4-bf16")
     sequences = sequences_for(system, size)
     variants = {"": COMPLETE, **PARTS}
     losses = {
@@ -78,7 +78,7 @@ def measure(
         for name, switches in variants.items()
     }
     for folder in single:
-        alone = System.load(folder, prepared)
+        alone = System.load(folder, prepared, quantization="nf4-bf16")
         losses[f"trained alone ({folder.name})"] = sequence_losses_of(
             alone, track(sequences, folder.name, console=console), COMPLETE
         )
