@@ -22,8 +22,9 @@ ARGUMENTS = (
     "--disable-component-update --disable-sync --disable-extensions --no-first-run "
     "--no-default-browser-check"
 ).split()
-# Milliseconds: answers of the real model, while the machine may be busy with other tests.
+# Milliseconds: answers of the real model, while the machine may be busy with other work.
 PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 pytestmark = [
     pytest.mark.browser,
@@ -86,7 +87,7 @@ def new_page(browser, tmp_path, request) -> Iterator:
         page.on("pageerror", lambda error: problems.append(str(error)))
         opened.append((page, problems))
         page.goto(url)
-        expect(page.locator("#pair strong").first).to_be_visible(timeout=PATIENCE)
+        expect(page.locator("#pair strong").first).to_be_visible()
         # Events that Gradio has not bound yet would be lost.
         page.wait_for_selector("body[data-ckf=ready]")
         return page
@@ -117,16 +118,12 @@ def expect_field(page: Page, name: str, value: str) -> None:
 
 def expect_answers(page: Page) -> None:
     """Rating, click and a finished explanation are on the Predict tab."""
-    expect(page.locator("#rating .ckf-figure strong")).to_have_text(
-        re.compile(r"^[1-5]\.\d\d$"), timeout=PATIENCE
-    )
+    expect(page.locator("#rating .ckf-figure strong")).to_have_text(re.compile(r"^[1-5]\.\d\d$"))
     expect(page.locator("#rating .ckf-bar")).to_have_count(5)
     expect(page.locator("#click .ckf-figure strong")).to_have_text(re.compile(r"^\d+ %$"))
-    expect(page.locator("#click .ckf-legend li")).to_have_count(4, timeout=PATIENCE)
-    expect(page.locator("#explanation-predict .ckf-time")).to_contain_text(
-        "in all", timeout=PATIENCE
-    )
-    expect(page.locator("#stop-predict")).to_be_disabled(timeout=PATIENCE)
+    expect(page.locator("#click .ckf-legend li")).to_have_count(4)
+    expect(page.locator("#explanation-predict .ckf-time")).to_contain_text("in all")
+    expect(page.locator("#stop-predict")).to_be_disabled()
     assert len(page.locator("#explanation-predict p[aria-live]").inner_text()) > 10
 
 
@@ -148,25 +145,25 @@ def walk_topk(page: Page) -> None:
     open_tab(page, "Top-K")
     expect_field(page, "tab", "topk")
     rows = page.locator("#topk tr[data-pick]")
-    expect(rows).to_have_count(10, timeout=PATIENCE)
+    expect(rows).to_have_count(10)
     choose_another(page, "#topk")
     expect(page.locator("#topk tr.ckf-selected")).to_have_count(1)
-    expect(page.locator("#stop-topk")).to_be_disabled(timeout=PATIENCE)
-    expect(page.locator("#explanation-topk .ckf-time")).to_contain_text("in all", timeout=PATIENCE)
+    expect(page.locator("#stop-topk")).to_be_disabled()
+    expect(page.locator("#explanation-topk .ckf-time")).to_contain_text("in all")
 
 
 def walk_map(page: Page) -> None:
     open_tab(page, "Map")
     maps = page.locator("#maps .ckf-map .main-svg:first-of-type")
-    expect(maps).to_have_count(3, timeout=PATIENCE)
+    expect(maps).to_have_count(3)
     for place in range(3):
         box = maps.nth(place).bounding_box()
         assert box["width"] > 150 and box["height"] > 200
     assert page.locator("#maps .ckf-map").first.locator(".point").count() >= 40
-    expect(page.locator("#neighbours table")).to_have_count(3, timeout=PATIENCE)
+    expect(page.locator("#neighbours table")).to_have_count(3)
     before = page.locator("#neighbours h3").inner_text()
     choose_another(page, "#neighbours")
-    expect(page.locator("#neighbours h3")).not_to_have_text(before, timeout=PATIENCE)
+    expect(page.locator("#neighbours h3")).not_to_have_text(before)
 
 
 def walk_card(page: Page) -> None:
@@ -201,7 +198,7 @@ def test_a_known_user_through_all_tabs(address, new_page):
     expect_answers(page)
     page.get_by_role("button", name="Choose another film").click()
     page.get_by_label("Find a film").press_sequentially("a")
-    expect(page.locator("#films-found tr[data-pick]").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#films-found tr[data-pick]").first).to_be_visible()
     choose_another(page, "#films-found")
     expect_answers(page)
     page.get_by_role("button", name="Figures as tables").click()
@@ -211,7 +208,7 @@ def test_a_known_user_through_all_tabs(address, new_page):
     expect(page.locator("#prompt .ckf-item_token").first).to_be_visible()
     before = page.locator("#prompt pre").inner_text()
     page.locator("#prompt-task").get_by_label("Click").check()
-    expect(page.locator("#prompt pre")).not_to_have_text(before, timeout=PATIENCE)
+    expect(page.locator("#prompt pre")).not_to_have_text(before)
 
     walk_topk(page)
     walk_map(page)
@@ -220,7 +217,7 @@ def test_a_known_user_through_all_tabs(address, new_page):
     # The address brings the same view to somebody else.
     film, url = film_of(page), page.url
     other = new_page(url)
-    expect(other.locator("#pair .ckf-who strong")).to_have_text(f"User {user}", timeout=PATIENCE)
+    expect(other.locator("#pair .ckf-who strong")).to_have_text(f"User {user}")
     assert film_of(other) == film
     expect(other.locator("#statistics table")).to_be_visible()
 
@@ -233,7 +230,7 @@ def test_a_new_person_through_all_tabs(address, new_page):
 
     page.get_by_label("Find films and give them stars").press_sequentially("a")
     found = page.locator("#found-films li")
-    expect(found.nth(1)).to_be_visible(timeout=PATIENCE)
+    expect(found.nth(1)).to_be_visible()
     items = []
     for place, stars in ((0, 5), (1, 2)):
         star = found.nth(place).locator(f"[data-rating='{stars}']")
@@ -257,7 +254,7 @@ def test_a_new_person_through_all_tabs(address, new_page):
     walk_card(page)
 
     other = new_page(page.url)
-    expect(other.locator("#pair .ckf-who strong")).to_have_text("New person", timeout=PATIENCE)
+    expect(other.locator("#pair .ckf-who strong")).to_have_text("New person")
     expect(other.locator("#history tr[data-pick]")).to_have_count(1)
 
 
@@ -272,7 +269,7 @@ def test_evidence_leads_to_its_history_row(fake_address, new_page):
 
 def test_a_click_into_a_map_chooses_the_film(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=map")
-    expect(page.locator("#maps .point").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#maps .point").first).to_be_visible()
     before = film_of(page)
     place = page.evaluate(
         """() => {
@@ -312,8 +309,8 @@ def test_another_pair_ends_the_explanation_before_it(slow_address, new_page):
     expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
     film = film_of(page).split(" (")[0]
     words = page.locator("#explanation-predict p[aria-live]")
-    expect(words).to_contain_text(film.split()[0], timeout=8000)
-    expect(words).to_contain_text("highly.", timeout=20000)
+    expect(words).to_contain_text(film.split()[0])
+    expect(words).to_contain_text("highly.")
 
 
 @pytest.mark.parametrize(
