@@ -24,7 +24,7 @@ import torch
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.store import InteractionStore
+from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
 from ckf_demo.paths import cache_dir, prepared_path, replacing
@@ -142,6 +142,7 @@ class Recommender:
         user = None if user in (None, "") else str(user)
         taste = " ".join((taste or "").split())
         profile = self._profile(profile)
+        at = None if at is None else moment(at)
         if user is None and not (history or taste or any(profile.values())):
             raise UserError(
                 "Nobody is described: give a user id, or films with stars, a taste or a profile."
@@ -150,7 +151,7 @@ class Recommender:
         ratings: list[float] = []
         if user is not None:
             known = self.store.user(user)
-            at = self.store.default_at(user) if at is None else int(at)
+            at = self.store.default_at(user) if at is None else at
             rows = self.store.history(user, at)
             items += [self.prepared.item_index[i] for i in rows["item"]]
             ratings += rows["rating"].tolist()
@@ -216,7 +217,7 @@ class Recommender:
 
     def history(self, user: str, at: int | None = None) -> list[dict]:
         """What a known user had rated before a moment, oldest first."""
-        at = self.store.default_at(str(user)) if at is None else int(at)
+        at = self.store.default_at(str(user)) if at is None else moment(at)
         rows = self.store.history(str(user), at)
         return _records(rows[["item", "title", "rating", "timestamp"]])
 
@@ -724,8 +725,8 @@ class Recommender:
         """Candidates of known users (by index) at given moments, best first: item indices."""
         method = self._method(method)
         out = []
-        for user, moment in zip(users, at, strict=True):
-            person = self._someone(self.prepared.user_ids[user], at=int(moment))
+        for user, when in zip(users, at, strict=True):
+            person = self._someone(self.prepared.user_ids[user], at=int(when))
             with self._lock:
                 pool = self._candidates(person, k_candidates)
                 out.append(self._order(person, pool, method)[0])

@@ -39,8 +39,9 @@ FORMAT = 1
 COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
 
 
-def text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def config_hash(config: dict) -> str:
+    """SHA-256 of a configuration as it stands in a manifest."""
+    return hashlib.sha256(json.dumps(config, indent=2).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class System:
         with replacing(folder / "fusion.safetensors") as temporary:
             save_file(tensors or {"nothing": torch.zeros(1)}, temporary)
         self.knowledge.save(folder / "collaborative.safetensors")
-        config = self.config.model_dump_json(indent=2)
+        config = json.loads(self.config.model_dump_json())
         manifest = {
             "format": FORMAT,
             "name": self.config.name,
@@ -188,7 +189,7 @@ class System:
             "hashes": {
                 "backbone": self.backbone_hash,
                 "prepared": self.prepared.hash,
-                "config": text_hash(config),
+                "config": config_hash(config),
                 "files": {
                     str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
                     for p in sorted(folder.rglob("*.safetensors"))
@@ -197,7 +198,7 @@ class System:
             "calibration": self.calibration,
             "seed": self.config.train.seed,
             "versions": {p: version(p) for p in ("torch", "transformers", "peft", "lenskit")},
-            "config": json.loads(config),
+            "config": config,
             **(extra or {}),
         }
         write_manifest(folder, manifest)
@@ -286,7 +287,12 @@ def read_manifest(folder: Path) -> dict:
 
 
 def verify_files(folder: Path, manifest: dict) -> None:
-    """Compare every weight file with its hash; UserError names the first that differs."""
+    """Compare configuration and weight files with their hashes; UserError names what differs."""
+    if config_hash(manifest["config"]) != manifest["hashes"]["config"]:
+        raise UserError(
+            f"The configuration in {Path(folder) / 'manifest.json'} was changed after training; "
+            "restore it from the repository."
+        )
     for name, expected in manifest["hashes"]["files"].items():
         path = Path(folder) / name
         if not path.exists():

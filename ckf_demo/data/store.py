@@ -428,14 +428,14 @@ class InteractionStore:
         """
         self.user(user)
         newest_first = self._query(
-            _HISTORY, {"user": str(user), "at": _moment(at), "limit": _limit(limit)}
+            _HISTORY, {"user": str(user), "at": moment(at), "limit": _limit(limit)}
         ).df()
         return _interaction_frame(newest_first.iloc[::-1].reset_index(drop=True))
 
     def later(self, user: str | int, at: int) -> pd.DataFrame:
         """What a user rated at or after ``at``, oldest first; columns and errors as `history`."""
         self.user(user)
-        return _interaction_frame(self._query(_LATER, {"user": str(user), "at": _moment(at)}).df())
+        return _interaction_frame(self._query(_LATER, {"user": str(user), "at": moment(at)}).df())
 
     def search_items(
         self,
@@ -529,14 +529,15 @@ def _key(identifier: str | int) -> str:
     return str(identifier).encode(errors="replace").decode()
 
 
-def _moment(at: int) -> int:
+def moment(at: int) -> int:
+    """``at`` as whole seconds since 1970; UserError when it is no such number."""
     try:
-        moment = int(at)
+        seconds = int(at)
     except (TypeError, ValueError, OverflowError):
-        moment = None
-    if moment is None or abs(moment) >= 2**63:
+        seconds = None
+    if seconds is None or abs(seconds) >= 2**63:
         raise UserError(f"moment {at!r} is none; give whole seconds since 1970, such as 889237269")
-    return moment
+    return seconds
 
 
 def _limit(limit: int | None) -> int | None:

@@ -66,6 +66,9 @@ def sequence_losses(
 ) -> dict[str, Tensor]:
     """Mean loss per task of one packed sequence, in one forward pass."""
     questions = sequence.questions
+    if not questions:
+        # one task alone may have nothing to ask, as ranking where nothing was liked
+        return {}
     fuses = system.fusion.uses_tokens and not sequence.text_only
     with_tokens = fuses and switches.tokens
     prefix = system.writer.prefix(
@@ -241,8 +244,9 @@ class Run:
         if isinstance(self.system.fusion, CKF):
             self.system.fusion.prior.eval()
         losses = sequence_losses(self.system, sequence)
-        total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
-        total.backward()
+        if losses:
+            total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
+            total.backward()
         self.step += 1
         if self.step % config.accumulate == 0:
             for group in self.optimiser.param_groups:
@@ -343,7 +347,7 @@ class Run:
             optimiser.zero_grad(set_to_none=True)
             losses.append(loss.item())
             progress.update(bar, completed=step + 1)
-            if (step + 1) % SAVE_EVERY == 0:
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.wording_steps:
                 console.print(f"wording {step + 1}: {np.mean(losses[-SAVE_EVERY:]):.4f}")
                 self.system.save(self.folder, extra=self._training_record())
 
@@ -379,6 +383,7 @@ class Run:
             TimeRemainingColumn(),
         )
         recent: list[dict[str, float]] = []
+        saved = self.step
         began = time.monotonic() - self.seconds
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task("training", total=config.steps, completed=self.step)
@@ -389,8 +394,10 @@ class Run:
                 if self.step % config.validate_every == 0 or self.step == config.steps:
                     self._check(recent)
                     recent = []
-                if self.step % SAVE_EVERY == 0:
+                # gradients are not saved, so only where none are pending
+                if self.step - saved >= SAVE_EVERY and self.step % config.accumulate == 0:
                     self.save_state()
+                    saved = self.step
             if "explanation" in config.tasks and config.wording_steps:
                 self.word(progress)
         if "ctr" in config.tasks:
