@@ -484,7 +484,7 @@ class Recommender:
 
     @staticmethod
     def _whole(value: object, name: str) -> int:
-        if not isinstance(value, int | float) or value != int(value) or not 1 <= value <= 100:
+        if not isinstance(value, int | float) or not 1 <= value <= 100 or value != int(value):
             raise UserError(f"{name} = {value!r} is no whole number from 1 to 100.")
         return int(value)
 
