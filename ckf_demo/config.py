@@ -30,7 +30,7 @@ class LoraConfig(Section):
 
     rank: int = 8
     alpha: int = 16
-    dropout: float = 0.1
+    dropout: float = 0.05
     shared_targets: tuple[str, ...] = ("k_proj", "v_proj", "o_proj")
     """Weights with the shared update, active on every token."""
     task_targets: tuple[str, ...] = ("q_proj",)
@@ -55,7 +55,7 @@ class PromptConfig(Section):
 
 class TrainConfig(Section):
     tasks: tuple[TaskName, ...] = ("rating", "ctr", "ranking", "explanation")
-    steps: int = 600
+    steps: int = 1200
     """Packed user sequences."""
     accumulate: int = 4
     """Sequences per optimiser step."""
@@ -64,7 +64,7 @@ class TrainConfig(Section):
     choices: int = 2
     """Ranking groups per sequence: one film that was liked next, against ``negatives``."""
     negatives: int = 5
-    adapter_rate: float = 2e-4
+    adapter_rate: float = 3e-4
     fusion_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
@@ -78,7 +78,7 @@ class TrainConfig(Section):
     drop_history: float = 0.35
     """Share of sequences whose history is cut to its last 0, 1, 3 or 10 films."""
     keep_taste: float = 0.3
-    hide_title: float = 0.5
+    hide_title: float = 0.25
     """Share of candidates shown by year and genres only: a title is an item id in disguise."""
     validate_every: int = 150
     validation_sequences: int = 60
