@@ -115,6 +115,22 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE.parquet", help="Write one row per scored row here."),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="For a quick look: about so many rows.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Rows that are scored again with histories cut short.")
+    ] = 2000,
+    explanations: Annotated[
+        int, typer.Option(min=0, help="Pairs of a user and an item that are explained.")
+    ] = 150,
+    single_task: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="A single-task checkpoint to compare with; repeatable."),
+    ] = None,
+    without_tokens: Annotated[
+        bool, typer.Option(help="Also measure the checkpoint without its collaborative tokens.")
+    ] = True,
 ) -> None:
     """Measure a checkpoint and its baselines, with bootstrap intervals over users.
 
@@ -122,7 +138,18 @@ def evaluate(
     """
     from ckf_demo.evaluation.run import evaluate as run_evaluation
 
-    run_evaluation(checkpoint, data, split.value, json_path, predictions)
+    run_evaluation(
+        checkpoint,
+        data,
+        split.value,
+        json_path,
+        predictions,
+        limit,
+        single_task=single_task or [],
+        sample=sample,
+        explanations=explanations,
+        without_tokens=without_tokens,
+    )
 
 
 @app.command()
