@@ -538,19 +538,25 @@ class Recommender:
             stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
             facts, films = self._facts(person, target, stars)
             prefix, branch, slots = self._explanation_branch(person, target, facts, method)
-            tokens: list[int] = []
-            for token in self.system.engine.generate(
-                prefix,
-                branch,
-                slots,
-                stop_ids=self.system.writer.stop_ids,
-                max_tokens=MAX_TOKENS,
-                stop=stop,
-            ):
-                tokens.append(token)
-                text = self.system.writer.tokenizer.decode(tokens).strip()
-                first = first or _since(began)
-                yield {"text": text}
+        generated = self.system.engine.generate(
+            prefix,
+            branch,
+            slots,
+            stop_ids=self.system.writer.stop_ids,
+            max_tokens=MAX_TOKENS,
+            stop=stop,
+        )
+        tokens: list[int] = []
+        while True:
+            # one token at a time: a generator may be resumed in another thread, and others wait
+            with self._lock:
+                token = next(generated, None)
+            if token is None:
+                break
+            tokens.append(token)
+            text = self.system.writer.tokenizer.decode(tokens).strip()
+            first = first or _since(began)
+            yield {"text": text}
         yield {
             "text": text,
             "evidence": [{"item": f.item, "title": f.title} for f in films if f.title in text],

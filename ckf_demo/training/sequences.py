@@ -17,6 +17,8 @@ from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 
 SHORT_HISTORIES = (0, 1, 3, 10)
+WORDINGS = 8
+"""Wordings of the same facts; with thousands of them a small model mixes them up."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,6 @@ class Packer:
         history = [(film(data, int(data.item[r])), float(data.rating[r])) for r in shown]
         candidate = film(data, item)
         facts, _ = fact_line(history, candidate, stars, self.liked_together, taste)
-        wording = random.Random(int(rng.integers(2**31)))
+        wording = random.Random(int(rng.integers(WORDINGS)))
         text = compose(history, candidate, stars, self.liked_together, wording, taste).text
         return Question("explanation", item, length, stars, facts, text)
