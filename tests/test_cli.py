@@ -115,7 +115,15 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None
     record: list = []
     stand_in(monkeypatch, "ckf_demo.evaluation.run", evaluate=calls(record))
     assert run("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
-    assert record == [((cli.CHECKPOINT, None, "valid", Path("r.json"), Path("p")), {})]
+    assert run("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
+    sizes = {"single_task": [], "sample": 2000, "explanations": 150, "without_tokens": True}
+    assert record == [
+        ((cli.CHECKPOINT, None, "valid", Path("r.json"), Path("p"), None), sizes),
+        (
+            (cli.CHECKPOINT, None, "test", None, None, 50),
+            {**sizes, "single_task": [Path("a")], "without_tokens": False},
+        ),
+    ]
 
 
 def test_serve_takes_its_address_from_options_and_environment(
