@@ -51,7 +51,11 @@ def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32) -> LlamaForCau
         tie_word_embeddings=True,
         eos_token_id=tiny_tokenizer().eos_token_id,
     )
-    return LlamaForCausalLM(config).to(dtype).eval().requires_grad_(False)
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.to(dtype).eval().requires_grad_(False)
 
 
 def stir(lora: MultiLora, seed: int = 1, size: float = 0.3) -> None:
@@ -107,6 +111,7 @@ def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConf
         "negatives": 3,
         "validate_every": 6,
         "validation_sequences": 4,
+        "wording_steps": 0,
         **changes.pop("train", {}),
     }
     sections = {
@@ -115,7 +120,7 @@ def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConf
         "backbone": {"name": str(backbone)},
         "lora": {"rank": 4, "alpha": 8},
         "fusion": {"hidden": 8},
-        "prompt": {"window": 8, "block": 4},
+        "prompt": {"window": 12, "block": 4},
     }
     return RunConfig.model_validate({**sections, "train": train, **changes})
 

@@ -125,6 +125,8 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
             f"No backbone '{name}': neither pinned ({', '.join(PINNED)}), nor a local folder, nor "
             f"within reach on a model hub."
         ) from error
+    # what adapters note down as their base model: its name, not a path of this machine
+    model.name_or_path = name
     if quantization == "nf4-bf16":
         head = model.get_output_embeddings()
         for module in model.modules():
