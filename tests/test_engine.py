@@ -17,7 +17,7 @@ from ckf_demo.backbone.multilora import Route
 
 ENGINE = tiny_engine()
 VOCABULARY, HIDDEN = ENGINE.model.config.vocab_size, ENGINE.model.config.hidden_size
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 quick = settings(max_examples=60, deadline=None)
 
 tokens = st.integers(0, VOCABULARY - 1)

@@ -18,7 +18,7 @@ from ckf_demo.errors import UserError
 CONFIG = LoraConfig(rank=4, alpha=8)
 PREFIX = [7, 3, 250, 12, 99, 31]
 BRANCHES = [Branch([5 + i, 60, 61 + i], len(PREFIX) - i % 3, t) for i, t in enumerate(TASKS * 2)]
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @pytest.fixture
