@@ -186,7 +186,9 @@ def fold(text: str) -> str:
     Apostrophes vanish ("Schindler's" and "schindlers" are the same), other punctuation parts
     words.
     """
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    # compatibility forms may decompose into capitals, so case is folded on both sides of it
+    decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    decomposed = unicodedata.normalize("NFKD", decomposed)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     bare = re.sub("['’‘`´]", "", bare.translate(_PLAIN_LETTERS))
     return " ".join(re.sub(r"[\W_]+", " ", bare).split())
