@@ -70,7 +70,11 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     yield answer
     if stop.is_set():
         return
-    answer.comparison = recommender.compare(**person, item=pair.item)
+    own, *others = recommender.compare(**person, item=pair.item)
+    # the last digit may differ with what is computed beside it; one answer has one figure on screen
+    own |= {key: answer.rating[key] for key in ("rating", "distribution")}
+    own["probability"] = answer.click["probability"]
+    answer.comparison = [own, *others]
     yield answer
     for step in explanation_steps(recommender, pair, stop):
         yield replace(answer, explanation=step, finished="polarity" in step)
