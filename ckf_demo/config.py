@@ -33,7 +33,7 @@ class LoraConfig(Section):
     dropout: float = 0.05
     shared_targets: tuple[str, ...] = ("k_proj", "v_proj", "o_proj")
     """Weights with the shared update, active on every token."""
-    task_targets: tuple[str, ...] = ("q_proj",)
+    task_targets: tuple[str, ...] = ("q_proj", "down_proj")
     """Weights with one update per task, active on branch tokens only; empty for none."""
 
 
@@ -57,15 +57,19 @@ class TrainConfig(Section):
     tasks: tuple[TaskName, ...] = ("rating", "ctr", "ranking", "explanation")
     steps: int = 1200
     """Packed user sequences."""
-    accumulate: int = 4
+    accumulate: int = 2
     """Sequences per optimiser step."""
     rows: int = 8
     """Target rows per sequence for rating and CTR."""
     choices: int = 2
     """Ranking groups per sequence: one film that was liked next, against ``negatives``."""
     negatives: int = 5
-    adapter_rate: float = 3e-4
-    fusion_rate: float = 1e-3
+    adapter_rate: float = 6e-4
+    fusion_rate: float = 2e-3
+    own_weight: float = 1.0
+    """Weight of the loss of the language model's own answer, before it is pooled with the prior."""
+    alignment: float = 1.0
+    """Weight of its divergence from the prior's answer."""
     weight_decay: float = 0.01
     warmup: float = 0.05
     """Share of the steps."""
@@ -78,7 +82,7 @@ class TrainConfig(Section):
     drop_history: float = 0.35
     """Share of sequences whose history is cut to its last 0, 1, 3 or 10 films."""
     keep_taste: float = 0.3
-    hide_title: float = 0.25
+    hide_title: float = 0.5
     """Share of candidates shown by year and genres only: a title is an item id in disguise."""
     validate_every: int = 150
     validation_sequences: int = 60
@@ -86,7 +90,7 @@ class TrainConfig(Section):
     """Validations without improvement before stopping."""
     wording_steps: int = 400
     """Sequences of a last stage that trains the explanation adapter alone, all else held."""
-    wording_size: int = 6
+    wording_size: int = 10
     """Explanations per sequence of that stage."""
     wording_rate: float = 1e-3
     seed: int = 0

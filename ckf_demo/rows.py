@@ -37,13 +37,17 @@ def score_rows(
 
     Returns
     -------
-    ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities.
+    ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities. Where answers are pooled
+    with a prior, ``rating alone`` and ``ctr alone`` are the language model's own, uncalibrated.
     """
     data = system.prepared
-    out = {
-        "rating": np.empty((len(rows), 5), np.float32),
-        "ctr": np.empty(len(rows), np.float32),
-    }
+    out: dict[str, np.ndarray] = {}
+
+    def keep(name: str, task: str, group: np.ndarray, answer: torch.Tensor) -> None:
+        shape = (len(rows), 5) if task == "rating" else (len(rows),)
+        values = answer.softmax(-1) if task == "rating" else answer.sigmoid()
+        out.setdefault(name, np.empty(shape, np.float32))[group] = values.float().cpu().numpy()
+
     fuses = system.fusion.uses_tokens and (switches.tokens or switches.prior or prior_only)
     with_tokens = fuses and switches.tokens
     for group, history, lengths, start in shared_prefixes(system, rows, k):
@@ -53,8 +57,8 @@ def score_rows(
         if fuses:
             fused = system.fuse(system.pairs(items, stars, lengths, targets), switches)
         if prior_only:
-            out["rating"][group] = fused.prior["rating"].softmax(-1).cpu().numpy()
-            out["ctr"][group] = fused.prior["ctr"].sigmoid().cpu().numpy()
+            for task in tasks:
+                keep(task, task, group, fused.prior[task])
             continue
         user = int(data.user[rows[group[0]]])
         text = system.writer.prefix(items[start:], stars[start:], profile_of(system, user))
@@ -74,19 +78,18 @@ def score_rows(
             prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
         )
         hidden = torch.cat([h for part in parts for h in part]).split(len(group))
+        beside = fused if switches.prior else None
         for task, own in zip(tasks, hidden, strict=True):
             answer = system.read(
-                task,
-                own,
-                fused if switches.prior else None,
-                range(len(group)),
-                calibrate=switches == COMPLETE,
+                task, own, beside, range(len(group)), calibrate=switches == COMPLETE
             )
-            value = answer.exp() if task == "rating" else answer.sigmoid()
-            out[task][group] = value.float().cpu().numpy()
+            keep(task, task, group, answer)
+            if beside is not None and task in beside.prior:
+                alone = system.read(task, own, None, range(len(group)), calibrate=False)
+                keep(f"{task} alone", task, group, alone)
         if progress is not None:
             progress(len(group))
-    return {task: out[task] for task in tasks}
+    return out
 
 
 def profile_of(system: System, user: int) -> str:

@@ -171,6 +171,15 @@ def test_nobody_is_an_average_person():
     assert np.isfinite(KNOWLEDGE.choice_scores(nobody)).all()
 
 
+def test_the_candidate_score_is_a_sum_of_pair_features():
+    person = KNOWLEDGE.fold_in(np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0]))
+    items = np.arange(KNOWLEDGE.n_items)
+    features = KNOWLEDGE.features(person.items, person.ratings, np.full(len(items), 3), items)
+    np.testing.assert_allclose(
+        features @ KNOWLEDGE.choice_weights, KNOWLEDGE.choice_scores(person), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_generous_people_are_predicted_more_stars():
     items = np.arange(12)
     generous = KNOWLEDGE.fold_in(items, np.full(12, 5.0))

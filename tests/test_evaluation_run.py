@@ -60,7 +60,8 @@ class FakeRecommender:
         distribution[np.arange(len(rows)), below - 1] = 1 - (rating - below)
         distribution[np.arange(len(rows)), below] = rating - below
         answers = {"rating": distribution, "ctr": 1 / (1 + np.exp(-2 * (rating - 3.7)))}
-        return {task: answers[task] for task in tasks}
+        kept = {task: answers[task] for task in tasks}
+        return kept | {f"{task} alone": answers[task] for task in tasks if method == "ckf"}
 
     def rank_users(self, users, at, k_candidates=100, method=None):
         self.calls.append((method, len(users)))
@@ -137,6 +138,7 @@ def test_results_have_the_agreed_form(small, checkpoint):
     methods = {r["method"] for r in small["rows"]}
     assert {"ckf", "text-only", *FEW} <= methods
     assert {"ckf without tokens", "ckf's collaborative prior"} <= methods
+    assert "ckf's language model alone" in methods
     assert {"ckf - text-only", "ckf - bias folded in", "ckf - gradient boosting"} <= methods
     groups = {r["group"] for r in small["rows"] if r["method"] == "ckf"}
     assert {"all", "warm", "cold", "11+", "k=0", "k=1", "k=3", "k=10", "k=all"} <= groups

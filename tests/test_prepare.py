@@ -171,6 +171,8 @@ def test_a_damaged_file_is_made_anew(
         path.write_bytes(
             {"cut": data[: len(data) // 2], "garbage": data[::-1], "empty": b""}[damage]
         )
+    with pytest.raises(UserError, match="ckf prepare"):
+        (InteractionStore if path == store_path("ml-100k") else Prepared.load)(path)
     prepare(data_dir=raw)
     assert hashes() == before
 

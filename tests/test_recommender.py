@@ -13,6 +13,7 @@ from tiny import TASKS, tiny_data, tiny_system
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.recommender import KEPT_PREFIXES, Recommender
+from ckf_demo.system import Switches
 from ckf_demo.tasks.explanation_facts import polarity_for
 
 DATA = tiny_data()
@@ -198,11 +199,20 @@ def test_many_rows_by_another_method(recommender, method):
     assert stars == pytest.approx(scored["rating"][0].tolist(), abs=1e-4)
 
 
+def test_the_language_model_alone_comes_from_the_same_pass(recommender):
+    rows = np.array(LATER[:3])
+    scored = recommender.score_rows(rows)
+    alone = recommender.score_rows(rows, switches=Switches(prior=False))
+    for task in ("rating", "ctr"):
+        np.testing.assert_allclose(scored[f"{task} alone"], alone[task], atol=1e-5)
+        assert np.abs(scored[f"{task} alone"] - scored[task]).max() > 1e-3
+
+
 @pytest.mark.parametrize("k", [0, 1, 3])
 def test_rows_with_cut_histories_equal_people_with_few_films(recommender, k):
     row = LATER[0]
     scored = recommender.score_rows(np.array([row]), k=k, tasks=("ctr",))
-    assert scored.keys() == {"ctr"}
+    assert scored.keys() == {"ctr", "ctr alone"}
     person = described(recommender, int(DATA.timestamp[row]))
     person["history"] = person["history"][-k:] if k else None
     told = recommender.click(**person, item=ITEM)

@@ -244,6 +244,61 @@ def test_a_packed_sequence_is_the_sum_of_its_questions():
         assert losses[task].item() == pytest.approx(np.mean(single), rel=1e-4)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, len(SEGMENTS) - 1), st.integers(0, 10_000))
+def test_wordings_speak_of_what_had_been_rated_before_them(place, seed):
+    segment = SEGMENTS[place]
+    sequence = PACKER.draw_wordings(segment, np.random.default_rng(seed), 4)
+    assert len(sequence.questions) == 4
+    assert 0 <= sequence.shown_from <= len(sequence.items)
+    begins = min(MOMENT[segment.user, DATA.item[row]] for row in segment.rows)
+    ends = max(MOMENT[segment.user, DATA.item[row]] for row in segment.rows)
+    known = [MOMENT[segment.user, item] for item in sequence.items]
+    assert known == sorted(known)
+    assert not known or known[-1] < ends
+    own = DATA.history.rows_of(segment.user)
+    hidden = set(DATA.item[own[DATA.split[own] != 0]])
+    for question in sequence.questions:
+        assert question.task == "explanation"
+        assert question.length == len(sequence.items)
+        assert question.item not in set(sequence.items) | hidden
+        assert MOMENT.get((segment.user, question.item), ends) >= begins
+        assert question.facts.startswith("Ties: ")
+        assert question.text
+
+
+def test_middling_verdicts_are_worded_most():
+    rng = np.random.default_rng(0)
+    texts = [
+        q.facts for i in range(60) for q in PACKER.draw_wordings(SEGMENTS[i % 5], rng, 4).questions
+    ]
+    shares = {v: np.mean([f"Verdict: {v}." in t for t in texts]) for v in ("good", "mixed", "poor")}
+    assert shares["mixed"] == pytest.approx(0.5, abs=0.12)
+    assert shares["good"] > 0.1
+    assert shares["poor"] > 0.1
+
+
+def test_teaching_asks_the_language_model_by_itself():
+    """With all weight on the prior its own answer gets no gradient unless it is taught."""
+    sequence = draws(1)[0]
+    with torch.no_grad():
+        before = {k: v.clone() for k, v in SYSTEM.fusion.trust.items()}
+        for weight in SYSTEM.fusion.trust.values():
+            weight.fill_(-1e3)
+    try:
+        for teach in (False, True):
+            losses = sequence_losses(SYSTEM, sequence, teach=teach)
+            sum(losses[t] for t in ("rating", "ctr")).backward()
+            grads = [p.grad for p in SYSTEM.fusion.project_item.parameters()]
+            assert any(g is not None and g.abs().sum() > 0 for g in grads) == teach
+            SYSTEM.lora.zero_grad(set_to_none=True)
+            SYSTEM.fusion.zero_grad(set_to_none=True)
+    finally:
+        with torch.no_grad():
+            for k, v in before.items():
+                SYSTEM.fusion.trust[k].copy_(v)
+
+
 # The curriculum and the loop
 
 

@@ -234,6 +234,16 @@ class CollaborativeKnowledge:
         scores = scores + self.rating_model.items[items] @ person.rating_factors
         return np.clip(scores, 1.0, 5.0).astype(np.float32)
 
+    @property
+    def choice_weights(self) -> np.ndarray:
+        """float32 (F,): pair features times these are `choice_scores`."""
+        weights = dict.fromkeys(FEATURE_NAMES, 0.0) | {
+            "watching factors": 1.0,
+            "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
+            "item bias": BIAS_WEIGHT,
+        }
+        return np.array(list(weights.values()), np.float32)
+
     def choice_scores(self, person: Person) -> np.ndarray:
         """Candidate-stage score of every item: float32 (I,).
 

@@ -3,11 +3,9 @@
 import fcntl
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
 from rich.console import Console
 
@@ -88,7 +86,7 @@ def _holds(prepared: Prepared, store_file: Path, prepared_file: Path) -> bool:
     try:
         with InteractionStore(store_file) as store:
             return store.hash == prepared.hash == Prepared.load(prepared_file).hash
-    except (UserError, OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
+    except UserError:
         # Missing, damaged or of another version: what is wrong does not matter, both are remade.
         return False
 

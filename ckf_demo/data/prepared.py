@@ -6,10 +6,12 @@ NumPy archive without pickled objects.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -182,13 +184,18 @@ class Prepared:
         Raises
         ------
         UserError
-            When the file is missing or of another format.
+            When the file is missing, damaged or of another format.
         """
         if not Path(path).exists():
             raise UserError(f"No prepared data at {path}; run `ckf prepare` first.")
-        with np.load(path, allow_pickle=False) as archive:
-            text = json.loads(archive["text"].tobytes())
-            arrays = {name: archive[name] for name in (*ARRAYS, "years", "ages")}
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                text = json.loads(archive["text"].tobytes())
+                arrays = {name: archive[name] for name in (*ARRAYS, "years", "ages")}
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); run `ckf prepare` to make it anew."
+            ) from error
         if text.pop("format") != FORMAT:
             raise UserError(f"{path} has another format; run `ckf prepare` to make it anew.")
         text["genres"] = [tuple(g) for g in text["genres"]]

@@ -3,11 +3,13 @@
     python -m ckf_demo.evaluation.ablation --checkpoint checkpoints/ml-100k
 
 takes one part away at a time and measures the loss on packed validation sequences, paired by
-sequence. With ``--single checkpoints/ml-100k-rating`` (any number of them, trained by
+sequence: of the answers as they are given, pooled with the collaborative prior, and of those of the
+language model alone. With ``--single checkpoints/ml-100k-rating`` (any number of them, trained by
 ``ckf train --only TASK``) it also compares the joint checkpoint with single-task ones.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,7 @@ PARTS = {
     "collaborative prior": Switches(prior=False),
     "tokens and prior": Switches(tokens=False, prior=False),
 }
+POOLED, ALONE = "pooled", "language model alone"
 
 
 def sequences_for(system: System, size: int) -> list[PackedSequence]:
@@ -63,31 +66,44 @@ def difference(other: np.ndarray, own: np.ndarray) -> tuple[float, float, float,
 def measure(
     checkpoint: Path, single: list[Path], size: int, console: Console
 ) -> list[dict[str, object]]:
-    """Rows ``{"what", "task", "loss", "change", "low", "high", "n"}``; a change above zero means
-    that the complete, joint checkpoint is better."""
+    """Rows ``{"answer", "what", "task", "loss", "change", "low", "high", "n"}``.
+
+    ``answer`` is `POOLED` or `ALONE`; a change above zero means that the complete, joint checkpoint
+    is better. Explanations have no prior and stand under `POOLED` only.
+    """
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
     system = System.load(checkpoint, prepared, quantization="nf4-bf16")
     sequences = sequences_for(system, size)
-    variants = {"": COMPLETE, **PARTS}
+    pooled = {"": COMPLETE, **PARTS}
+    alone = {name: replace(s, prior=False) for name, s in pooled.items() if s.prior}
     losses = {
-        name: sequence_losses_of(
+        (answer, name): sequence_losses_of(
             system,
-            track(sequences, f"without {name}" if name else "complete", console=console),
+            track(sequences, f"{answer}: {name or 'complete'}", console=console),
             switches,
         )
+        for answer, variants in ((POOLED, pooled), (ALONE, alone))
         for name, switches in variants.items()
     }
     for folder in single:
-        alone = System.load(folder, prepared, quantization="nf4-bf16")
-        losses[f"trained alone ({folder.name})"] = sequence_losses_of(
-            alone, track(sequences, folder.name, console=console), COMPLETE
-        )
+        other = System.load(folder, prepared, quantization="nf4-bf16")
+        for answer, switches in ((POOLED, COMPLETE), (ALONE, replace(COMPLETE, prior=False))):
+            losses[answer, f"joint training ({folder.name})"] = sequence_losses_of(
+                other, track(sequences, f"{answer}: {folder.name}", console=console), switches
+            )
     rows: list[dict[str, object]] = []
-    for name, by_task in losses.items():
+    for (answer, name), by_task in losses.items():
         for task, values in by_task.items():
-            row = {"what": name or "complete", "task": task, "loss": float(np.nanmean(values))}
+            if answer == ALONE and task == "explanation":
+                continue
+            row = {
+                "answer": answer,
+                "what": name or "nothing",
+                "task": task,
+                "loss": float(np.nanmean(values)),
+            }
             if name:
-                change, low, high, n = difference(values, losses[""][task])
+                change, low, high, n = difference(values, losses[answer, ""][task])
                 row |= {"change": change, "low": low, "high": high, "n": n}
             rows.append(row)
     return rows
@@ -95,11 +111,12 @@ def measure(
 
 def show(rows: list[dict[str, object]], console: Console) -> None:
     """Print the rows as a table."""
-    table = Table("without", "task", "loss", "change", "95 % interval", "sequences")
+    table = Table("answer", "without", "task", "loss", "change", "95 % interval", "sequences")
     for row in rows:
         change = f"{row['change']:+.4f}" if "change" in row else ""
         interval = f"{row['low']:+.4f} … {row['high']:+.4f}" if "change" in row else ""
         table.add_row(
+            str(row["answer"]),
             str(row["what"]),
             str(row["task"]),
             f"{row['loss']:.4f}",

@@ -61,9 +61,13 @@ class CachedModel:
         self._identity = [checkpoint_hash(folder), self.prepared.hash]
 
     def scores(
-        self, cases: Cases, tasks: tuple[str, ...], method: str
+        self, cases: Cases, tasks: tuple[str, ...], method: str, *, alone: bool = False
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked."""
+        """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked.
+
+        With ``alone``, those of the language model before they are pooled with the prior.
+        """
+        suffix = " alone" if alone else ""
         rating = np.empty(len(cases)) if "rating" in tasks else None
         ctr = np.empty(len(cases)) if "ctr" in tasks else None
         for positions in pieces(cases.users, ROWS_AT_ONCE):
@@ -82,9 +86,9 @@ class CachedModel:
                 ),
             )
             if rating is not None:
-                rating[positions] = answer["rating"] @ STARS
+                rating[positions] = answer[f"rating{suffix}"] @ STARS
             if ctr is not None:
-                ctr[positions] = answer["ctr"]
+                ctr[positions] = answer[f"ctr{suffix}"]
             self.advance(len(positions) - sum(done))
         return rating, ctr
 

@@ -41,8 +41,17 @@ WEIGHTS = "nf4-bf16"
 CANDIDATES = 100
 """Items that the candidate stage hands to the re-ranker."""
 
-VARIANTS = {"no-tokens": "{} without tokens", "collaborative": "{}'s collaborative prior"}
-"""Methods of a recommender beside its own, and their names in the results."""
+ALONE = "alone"
+VARIANTS = {
+    ALONE: "{}'s language model alone",
+    "no-tokens": "{} without tokens",
+    "collaborative": "{}'s collaborative prior",
+}
+"""Methods of a recommender beside its own, and their names in the results.
+
+`ALONE` is the answer with collaborative tokens before it is pooled with the prior; it comes from
+the same pass.
+"""
 
 IN_SHORT = ("no-tokens",)
 """Measured on rating and CTR with whole histories only, since the language model takes long."""
@@ -293,13 +302,15 @@ def measure_model(
     """
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     for method, name in names.items():
-        ranks = "ranking" in recommender.tasks and method not in IN_SHORT
+        ranks = "ranking" in recommender.tasks and method not in (*IN_SHORT, ALONE)
+        asked = {"method": recommender.methods[0] if method == ALONE else method}
+        asked["alone"] = method == ALONE
         truncated = {} if method in IN_SHORT else scope.truncated
         rows = len(scope.cases) + sum(len(c) for c in truncated.values() if c.k is not None)
         bar = progress.add_task(name, total=rows * bool(tasks) + len(scope.queries) * ranks)
         model = CachedModel(recommender, folder, lambda n, bar=bar: progress.advance(bar, n))
         if tasks:
-            rating, probability = model.scores(scope.cases, tasks, method)
+            rating, probability = model.scores(scope.cases, tasks, **asked)
             results.add_scores(name, scope.cases, scope.groups, rating, probability)
             predictions.add(name, rating, probability)
             for group, cases in truncated.items():
@@ -307,7 +318,7 @@ def measure_model(
                     sampled = np.isin(scope.cases.rows, cases.rows)
                     cut = [x if x is None else x[sampled] for x in (rating, probability)]
                 else:
-                    cut = model.scores(cases, tasks, method)
+                    cut = model.scores(cases, tasks, **asked)
                 results.add_scores(name, cases, {group: np.ones(len(cases), dtype=bool)}, *cut)
         if ranks:
             rankings = model.rankings(scope.queries, method, CANDIDATES)
@@ -345,6 +356,7 @@ def _names(recommender: Recommender) -> dict[str, str]:
     """A checkpoint's methods and what they are called in the results."""
     method, *others = recommender.methods
     own = TEXT_ONLY if method == "text" else method
+    others = [ALONE, *others] if "collaborative" in others else others
     return {method: own} | {other: VARIANTS[other].format(own) for other in others}
 
 

@@ -62,7 +62,7 @@ class Fused:
     ``user_tokens`` and ``item_tokens`` float32 (m, H) take the places of placeholders in the
     backbone's embedding space. ``prior`` maps a task to what the collaborative signal alone says:
     rating (m, 5) logits, ctr (m,) and ranking (m,) a logit. ``weight`` maps a task to the scalar
-    weight of the language model's own logits beside it.
+    weight in 0–1 of the language model's own logits in the pool of both.
     """
 
     user_tokens: Tensor

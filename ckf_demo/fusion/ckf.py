@@ -8,8 +8,8 @@
 after arXiv 2410.20642. Three things are added. Attention sees each history item's rating residual
 beside its embedding, since a history holds dislikes too. The item token carries the pair features
 (biases, counts, neighbours), without which a fusion is behind a sum of two means. And a small head
-on the same features gives each task a prior, to which the language model's logits are added with a
-learned weight, so that training starts at the level of the collaborative signal.
+on the same features gives each task a prior: the language model learns to answer by itself, from
+labels and from the prior's answer, and the two are then pooled with a learned weight.
 """
 
 import torch
@@ -19,7 +19,10 @@ from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowled
 from ckf_demo.config import FusionConfig
 from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 
-PRIOR_SIZES = {"rating": 5, "ctr": 1, "ranking": 1}
+PRIOR_SIZES = {"rating": 5, "ctr": 1}
+POOLED = (*PRIOR_SIZES, "ranking")
+STEEPNESS = 10.0
+"""Turns a parameter into the logit of a pooling weight, so that it can move at the others' rate."""
 
 
 class MetaNetwork(nn.Module):
@@ -30,7 +33,7 @@ class MetaNetwork(nn.Module):
         self.size = size
         self.body = nn.Sequential(nn.Linear(size, hidden), nn.Tanh())
         self.head = nn.Linear(hidden, size * size)
-        nn.init.normal_(self.head.weight, std=0.02 / size**0.5)
+        nn.init.normal_(self.head.weight, std=0.1 / size**0.5)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, preference: Tensor) -> Tensor:
@@ -41,8 +44,9 @@ class MetaNetwork(nn.Module):
 class CollaborativePrior(nn.Module):
     """Pair features (m, F) → what they alone say about each task.
 
-    Two hidden layers beside a linear path, so that what is linear stays linear. Features beyond
-    three standard deviations are cut: new people must not be extrapolated.
+    Ratings and CTR: two hidden layers beside a linear path, so that what is linear stays linear.
+    Features beyond three standard deviations are cut: new people must not be extrapolated.
+    Ranking: the score of the candidate stage (m,) times a fitted scale.
     """
 
     def __init__(self, size: int):
@@ -58,11 +62,13 @@ class CollaborativePrior(nn.Module):
         )
         self.deep = nn.ModuleDict({t: nn.Linear(width, n) for t, n in PRIOR_SIZES.items()})
         self.flat = nn.ModuleDict({t: nn.Linear(size, n) for t, n in PRIOR_SIZES.items()})
+        self.choice_scale = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, choice: Tensor) -> dict[str, Tensor]:
         hidden = self.body(features)
         out = {t: self.deep[t](hidden) + self.flat[t](features) for t in PRIOR_SIZES}
-        return {t: x if PRIOR_SIZES[t] > 1 else x[:, 0] for t, x in out.items()}
+        out = {t: x if PRIOR_SIZES[t] > 1 else x[:, 0] for t, x in out.items()}
+        return out | {"ranking": self.choice_scale * choice}
 
 
 class CKF(FusionMethod):
@@ -82,6 +88,9 @@ class CKF(FusionMethod):
         super().__init__(config, knowledge, hidden_size, embedding_rms)
         size, n_features = knowledge.size, len(FEATURE_NAMES)
         self.register_buffer("item_table", torch.from_numpy(knowledge.item_table), persistent=False)
+        self.register_buffer(
+            "choice_weights", torch.from_numpy(knowledge.choice_weights), persistent=False
+        )
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
         self.attention = nn.Sequential(
@@ -95,9 +104,7 @@ class CKF(FusionMethod):
             nn.init.normal_(layer.weight, std=embedding_rms / layer.in_features**0.5)
             nn.init.normal_(layer.bias, std=embedding_rms)
         self.prior = CollaborativePrior(n_features)
-        self.weights = nn.ParameterDict(
-            {task: nn.Parameter(torch.tensor(0.2)) for task in PRIOR_SIZES}
-        )
+        self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
 
     def standardise(self, features: Tensor) -> None:
@@ -139,6 +146,6 @@ class CKF(FusionMethod):
         return Fused(
             user_tokens=self.project_user(user),
             item_tokens=self.project_item(torch.cat([item, features], 1)),
-            prior=self.prior(features),
-            weight=dict(self.weights),
+            prior=self.prior(features, pairs.features @ self.choice_weights),
+            weight={t: (STEEPNESS * x).sigmoid() for t, x in self.trust.items()},
         )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Task:
@@ -15,3 +17,11 @@ class Task:
     label: str
     cue: str
     answers: tuple[str, ...] = ()
+
+
+def pool(own: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
+    """Logarithmic opinion pool of the language model's logits and the collaborative prior's.
+
+    ``weight`` in 0–1 is the language model's; without a prior its own logits stand.
+    """
+    return own if prior is None else (1 - weight) * prior + weight * own

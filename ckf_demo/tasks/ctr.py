@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.tasks.base import Task
+from ckf_demo.tasks.base import Task, pool
 
 TASK = Task("ctr", "Like", "\nWould like it:", (" Yes", " No"))
 LIKED = 4.0
@@ -11,10 +11,14 @@ LIKED = 4.0
 
 def combine(logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
     """The logit (m,) of yes, from the language model's (m, 2) and the prior's (m,)."""
-    own = logits[:, 0] - logits[:, 1]
-    return own if prior is None else prior + weight * own
+    return pool(logits[:, 0] - logits[:, 1], prior, weight)
 
 
 def loss(logit: Tensor, stars: Tensor) -> Tensor:
     """Binary cross-entropy against ``stars >= 4``, mean over m."""
     return F.binary_cross_entropy_with_logits(logit, (stars >= LIKED).float())
+
+
+def alignment(logit: Tensor, prior: Tensor) -> Tensor:
+    """Cross-entropy of the language model's own answer (m,) to the prior's, mean over m."""
+    return F.binary_cross_entropy_with_logits(logit, prior.sigmoid())

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.tasks.base import Task
+from ckf_demo.tasks.base import Task, pool
 
 TASK = Task("rating", "Rating", "\nStars:", ("1", "2", "3", "4", "5"))
 STARS = torch.arange(1.0, 6.0)
@@ -13,12 +13,9 @@ STARS = torch.arange(1.0, 6.0)
 def combine(logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
     """Log-probabilities (m, 5) of one to five stars.
 
-    ``logits`` (m, 5) are the language model's; with a ``prior`` (m, 5) they are added to it with
-    ``weight``.
+    ``logits`` (m, 5) are the language model's, pooled with those of a ``prior`` (m, 5).
     """
-    if prior is None:
-        return logits.log_softmax(-1)
-    return (prior + weight * logits.log_softmax(-1)).log_softmax(-1)
+    return pool(logits, prior, weight).log_softmax(-1)
 
 
 def expectation(log_probabilities: Tensor) -> Tensor:
@@ -34,3 +31,8 @@ def loss(log_probabilities: Tensor, stars: Tensor) -> Tensor:
     index = (stars + 0.5).floor().long() - 1
     error = expectation(log_probabilities) - stars
     return F.nll_loss(log_probabilities, index) + 0.5 * error.square().mean()
+
+
+def alignment(log_probabilities: Tensor, prior: Tensor) -> Tensor:
+    """Divergence of the language model's own answer (m, 5) from the prior's, mean over m."""
+    return F.kl_div(log_probabilities, prior.softmax(-1), reduction="batchmean")

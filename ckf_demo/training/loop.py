@@ -62,9 +62,19 @@ def rate_factor(progress: float, config: TrainConfig) -> float:
 
 
 def sequence_losses(
-    system: System, sequence: PackedSequence, switches: Switches = COMPLETE
+    system: System,
+    sequence: PackedSequence,
+    switches: Switches = COMPLETE,
+    *,
+    teach: bool = False,
 ) -> dict[str, Tensor]:
-    """Mean loss per task of one packed sequence, in one forward pass."""
+    """Mean loss per task of one packed sequence, in one forward pass.
+
+    With ``teach`` the language model is also asked without the prior: it must answer by itself,
+    from what the collaborative tokens and the text tell it, and stay near what the prior says
+    (``own_weight`` and ``alignment`` of the configuration). Without that, a good prior leaves
+    tokens and adapters nothing to learn.
+    """
     questions = sequence.questions
     if not questions:
         # one task alone may have nothing to ask, as ranking where nothing was liked
@@ -107,7 +117,9 @@ def sequence_losses(
         tasks=switches.task_adapter,
     )
     prior = fused if switches.prior else None
-    stars = torch.tensor([q.stars for q in questions], device=system.engine.device)
+    device, train = system.engine.device, system.config.train
+    stars = torch.tensor([q.stars for q in questions], device=device)
+    counts = torch.from_numpy(system.knowledge.item_count[[q.item for q in questions]]).to(device)
     losses: dict[str, Tensor] = {}
     for task in dict.fromkeys(q.task for q in questions):
         rows = [i for i, q in enumerate(questions) if q.task == task]
@@ -115,16 +127,31 @@ def sequence_losses(
             texts = [_text_loss(system, hidden[i], questions[i].text) for i in rows]
             losses[task] = torch.stack(texts).mean()
             continue
-        answer = system.read(
-            task, torch.cat([hidden[i] for i in rows]), prior, rows, calibrate=False
-        )
-        if task == "rating":
-            losses[task] = rating.loss(answer, stars[rows])
-        elif task == "ctr":
-            losses[task] = ctr.loss(answer, stars[rows])
-        else:
-            losses[task] = ranking.loss(answer, system.config.train.negatives + 1)
+        last = torch.cat([hidden[i] for i in rows])
+        known = stars[rows], counts[rows], train.negatives + 1
+        pooled = system.read(task, last, prior, rows, calibrate=False)
+        losses[task] = _answer_loss(task, pooled, *known)
+        if teach and prior is not None and task in prior.prior:
+            own = system.read(task, last, None, rows, calibrate=False)
+            distance = _alignment(task, own, prior.prior[task][rows], *known[1:])
+            losses[task] = (
+                losses[task]
+                + train.own_weight * _answer_loss(task, own, *known)
+                + train.alignment * distance
+            )
     return losses
+
+
+def _answer_loss(task: str, answer: Tensor, stars: Tensor, counts: Tensor, group: int) -> Tensor:
+    if task == "ranking":
+        return ranking.loss(answer, counts, group)
+    return (rating if task == "rating" else ctr).loss(answer, stars)
+
+
+def _alignment(task: str, own: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
+    if task == "ranking":
+        return ranking.alignment(own, prior, counts, group)
+    return (rating if task == "rating" else ctr).alignment(own, prior)
 
 
 def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
@@ -243,7 +270,7 @@ class Run:
         self.system.fusion.train()
         if isinstance(self.system.fusion, CKF):
             self.system.fusion.prior.eval()
-        losses = sequence_losses(self.system, sequence)
+        losses = sequence_losses(self.system, sequence, teach=True)
         if losses:
             total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
             total.backward()
@@ -334,9 +361,7 @@ class Run:
         for step in range(config.wording_steps):
             torch.manual_seed(step)
             segment, rng = self.segment(config.steps + step)
-            sequence = self.packer.draw(
-                segment, rng, text_only=False, augment=True, wordings=config.wording_size
-            )
+            sequence = self.packer.draw_wordings(segment, rng, config.wording_size)
             loss = sequence_losses(self.system, sequence)["explanation"]
             loss.backward()
             optimiser.param_groups[0]["lr"] = config.wording_rate * rate_factor(

@@ -66,7 +66,8 @@ def fit_prior(
     grouped = row_features(
         prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
     )
-    group_features = fusion.standard(torch.from_numpy(grouped)).view(len(liked), GROUP, -1)
+    choice = (torch.from_numpy(grouped) @ fusion.choice_weights).view(len(liked), GROUP)
+    counts = torch.from_numpy(knowledge.item_count[np.stack(choices)])
 
     valid = prepared.rows(split=1)
     valid_features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
@@ -80,18 +81,17 @@ def fit_prior(
         groups = torch.from_numpy(rng.permutation(len(liked)))
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
-            out = fusion.prior(features[batch])
+            out = fusion.prior(features[batch], choice[group].flatten())
             loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
             loss = loss + ctr.loss(out["ctr"], stars[batch])
-            scores = fusion.prior(group_features[group].flatten(0, 1))["ranking"]
-            loss = loss + ranking.loss(scores, GROUP)
+            loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         schedule.step()
     fusion.prior.eval()
     with torch.no_grad():
-        out = fusion.prior(valid_features)
+        out = fusion.prior(valid_features, torch.zeros(len(valid)))
         distribution = out["rating"].log_softmax(-1)
         losses["rating"] = float(rating.loss(distribution, valid_stars))
         losses["ctr"] = float(ctr.loss(out["ctr"], valid_stars))

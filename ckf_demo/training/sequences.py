@@ -12,13 +12,18 @@ import numpy as np
 
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
 from ckf_demo.tasks import ctr, ranking
 from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 
 SHORT_HISTORIES = (0, 1, 3, 10)
-WORDINGS = 8
+WORDINGS = 4
 """Wordings of the same facts; with thousands of them a small model mixes them up."""
+VERDICT_SHARES = {"mixed": 0.5, "positive": 0.25, "negative": 0.25}
+"""Of explanations in the last stage: most predictions are middling, and hardest to word."""
+VERDICT_STARS = {"mixed": (3.0, 3.5), "positive": (4.0, 4.5, 5.0), "negative": (1.0, 1.5, 2.0, 2.5)}
+FEW_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,8 @@ class Packer:
         *,
         text_only: bool,
         augment: bool,
-        wordings: int = 0,
     ) -> PackedSequence:
-        """One sequence from a segment; ``augment`` drops history, profile and titles at random.
-
-        With ``wordings`` there are that many explanations in it and nothing else.
-        """
+        """One sequence from a segment; ``augment`` drops history, profile and titles at random."""
         data, config = self.prepared, self.train
         own = data.history.rows_of(segment.user)
         lengths = data.history.lengths
@@ -127,21 +128,9 @@ class Packer:
             targets = np.sort(rng.choice(targets, config.rows, replace=False))
         visible = {int(r): len(history) if cut else int(lengths[r]) for r in targets}
 
-        profile = ""
-        if not augment or rng.random() >= config.drop_profile:
-            profile = profile_text(
-                {
-                    "age": int(data.ages[segment.user]),
-                    "gender": data.genders[segment.user],
-                    "occupation": data.occupations[segment.user],
-                }
-            )
-        taste = ""
-        if augment and rng.random() < config.keep_taste:
-            taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
-
+        profile, taste = self._description(segment.user, before, rng, augment=augment)
         questions: list[Question] = []
-        for row in targets if not wordings else ():
+        for row in targets:
             item, stars = int(data.item[row]), float(data.rating[row])
             hide = bool(augment and rng.random() < config.hide_title)
             for task in ("rating", "ctr"):
@@ -149,18 +138,13 @@ class Packer:
                     questions.append(
                         Question(task, item, visible[int(row)], stars, hide_title=hide)
                     )
-        if "ranking" in config.tasks and not wordings:
+        if "ranking" in config.tasks:
             questions += self._choices(own, targets, visible, rng)
         if "explanation" in config.tasks:
-            for place in range(wordings or 1):
-                row = int(rng.choice(targets))
-                item, stars = int(data.item[row]), float(data.rating[row])
-                if place % 2:
-                    # any film with any rating: what is learnt is to put facts into words
-                    unseen = np.setdiff1d(np.arange(data.n_items), data.item[own])
-                    item, stars = int(rng.choice(unseen)), float(rng.integers(2, 11) / 2)
-                shown = history[start : visible[row]]
-                questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
+            row = int(rng.choice(targets))
+            item, stars = int(data.item[row]), float(data.rating[row])
+            shown = history[start : visible[row]]
+            questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
         return PackedSequence(
             data.item[history],
             data.rating[history],
@@ -170,6 +154,64 @@ class Packer:
             questions,
             text_only,
         )
+
+    def draw_wordings(
+        self, segment: Segment, rng: np.random.Generator, size: int
+    ) -> PackedSequence:
+        """``size`` explanations at one moment of a segment, for the last stage of training.
+
+        What is learnt there is to put facts into words, so the films are what the user rated next
+        or any others, the verdicts are drawn (`VERDICT_SHARES`), and half of the time the prompt
+        shows fewer films than the facts speak of.
+        """
+        data, config = self.prepared, self.train
+        own = data.history.rows_of(segment.user)
+        known = int(data.history.lengths[rng.choice(segment.rows)])
+        history, start = own[:known], window_start(known, self.prompt)
+        if rng.random() < config.drop_history:
+            history = own[max(0, known - int(rng.choice(SHORT_HISTORIES))) : known]
+            start = 0
+        profile, taste = self._description(segment.user, own[:known], rng, augment=True)
+        later = own[known:]
+        later = data.item[later[data.split[later] == TRAIN][:size]]
+        unseen = np.setdiff1d(np.arange(data.n_items), data.item[own])
+        questions = []
+        for place in range(size):
+            item = int(rng.choice(later if place % 2 else unseen))
+            verdict = rng.choice(list(VERDICT_SHARES), p=list(VERDICT_SHARES.values()))
+            stars = float(rng.choice(VERDICT_STARS[verdict]))
+            questions.append(
+                self._explanation(item, stars, history[start:], len(history), taste, rng)
+            )
+        if rng.random() < 0.5:
+            start = max(start, len(history) - int(rng.integers(FEW_SHOWN + 1)))
+        return PackedSequence(
+            data.item[history],
+            data.rating[history],
+            start,
+            profile,
+            taste,
+            questions,
+            text_only=False,
+        )
+
+    def _description(
+        self, user: int, before: np.ndarray, rng: np.random.Generator, *, augment: bool
+    ) -> tuple[str, str]:
+        """Profile and taste lines; ``augment`` drops the one and draws the other at random."""
+        data, config = self.prepared, self.train
+        profile = taste = ""
+        if not augment or rng.random() >= config.drop_profile:
+            profile = profile_text(
+                {
+                    "age": int(data.ages[user]),
+                    "gender": data.genders[user],
+                    "occupation": data.occupations[user],
+                }
+            )
+        if augment and rng.random() < config.keep_taste:
+            taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
+        return profile, taste
 
     def _choices(
         self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
