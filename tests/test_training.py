@@ -16,13 +16,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from synthetic import made_up
 from tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation.ablation import PARTS
+from ckf_demo.evaluation.ablation import ALONE, PARTS, POOLED, measure
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import System, read_manifest
@@ -590,6 +591,28 @@ def checkpoint(trained, tmp_path) -> Path:
 
 def reload(folder: Path, data=DATA) -> System:
     return System.load(folder, data, quantization="nf4-bf16")
+
+
+def test_an_ablation_measures_pooled_and_own_answers(workplace, checkpoint):
+    rows = measure(checkpoint, [checkpoint], 3, Console(quiet=True))
+    kinds = {(row["answer"], row["task"]) for row in rows}
+    assert kinds == {(POOLED, t) for t in CONFIG.train.tasks} | {
+        (ALONE, t) for t in CONFIG.train.tasks if t != "explanation"
+    }
+    taken = {
+        answer: {r["what"] for r in rows if r["answer"] == answer} for answer in (POOLED, ALONE)
+    }
+    assert set(PARTS) < taken[POOLED]
+    assert {"user bridge", "collaborative tokens", "shared adapter"} < taken[ALONE]
+    for row in rows:
+        if row["what"] == "nothing":
+            assert "change" not in row
+        elif row["what"].startswith("joint training"):
+            assert row["change"] == 0
+        else:
+            assert row["low"] <= row["change"] <= row["high"]
+    by = {(r["answer"], r["what"], r["task"]): r["loss"] for r in rows}
+    assert by[POOLED, "collaborative prior", "ctr"] == by[ALONE, "nothing", "ctr"]
 
 
 def test_a_checkpoint_is_read_back_as_it_was_saved(checkpoint):
