@@ -170,6 +170,7 @@ def evaluate(
     if not without_tokens:
         names.pop("no-tokens", None)
     own, *variants = names.values()
+    alone = names.get(ALONE, own)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -197,6 +198,9 @@ def evaluate(
             explain(relatives[-1], relative, folder, explained, results, progress)
     for other in [*relatives, *variants, *BASELINES]:
         results.add_difference(own, other)
+    # what the tokens bring to the words, without any prior
+    if TEXT_ONLY in relatives and alone != own:
+        results.add_difference(alone, TEXT_ONLY)
 
     found = {
         "dataset": prepared.dataset,
