@@ -132,8 +132,10 @@ def test_gradients_reach_the_adapters_of_all_tasks_in_use(engine):
 def test_all_adapters_are_trainable_float32_even_on_a_bf16_backbone():
     lora = MultiLora(tiny_llama(dtype=torch.bfloat16), TASKS, CONFIG)
     parameters = lora.adapter_parameters()
-    # two layers; shared on three weights and four tasks on one, each a pair
-    assert len(parameters) == 2 * 2 * (3 + 4)
+    # two layers; shared on three weights and four tasks on two, each a pair
+    assert CONFIG.shared_targets == ("k_proj", "v_proj", "o_proj")
+    assert CONFIG.task_targets == ("q_proj", "down_proj")
+    assert len(parameters) == 2 * 2 * (3 + 4 * 2)
     assert all(p.requires_grad and p.dtype == torch.float32 for p in parameters)
     assert sum(p.requires_grad for p in lora.parameters()) == len(parameters)
 
