@@ -145,15 +145,7 @@ class Packer:
             item, stars = int(data.item[row]), float(data.rating[row])
             shown = history[start : visible[row]]
             questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
-        return PackedSequence(
-            data.item[history],
-            data.rating[history],
-            start,
-            profile,
-            taste,
-            questions,
-            text_only,
-        )
+        return self._packed(history, start, (profile, taste), questions, text_only)
 
     def draw_wordings(
         self, segment: Segment, rng: np.random.Generator, size: int
@@ -185,15 +177,18 @@ class Packer:
             )
         if rng.random() < 0.5:
             start = max(start, len(history) - int(rng.integers(FEW_SHOWN + 1)))
-        return PackedSequence(
-            data.item[history],
-            data.rating[history],
-            start,
-            profile,
-            taste,
-            questions,
-            text_only=False,
-        )
+        return self._packed(history, start, (profile, taste), questions, False)
+
+    def _packed(
+        self,
+        history: np.ndarray,
+        start: int,
+        description: tuple[str, str],
+        questions: list[Question],
+        text_only: bool,
+    ) -> PackedSequence:
+        items, ratings = self.prepared.item[history], self.prepared.rating[history]
+        return PackedSequence(items, ratings, start, *description, questions, text_only)
 
     def _description(
         self, user: int, before: np.ndarray, rng: np.random.Generator, *, augment: bool

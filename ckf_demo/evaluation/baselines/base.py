@@ -114,11 +114,11 @@ class Baseline(ABC):
 
     def score(self, cases: Cases) -> Scores:
         """Answer for each target, given its history."""
-        raise NotImplementedError(f"{self.name} answers {', '.join(self.tasks)} only")
+        raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         """Score the catalogue for a history (item indices and ratings): float (I,)."""
-        raise NotImplementedError(f"{self.name} answers {', '.join(self.tasks)} only")
+        raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
 
 
 def score_by_history(
