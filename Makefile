@@ -1,5 +1,6 @@
 # make demo    brings up the trained demo on http://127.0.0.1:7860
 # make test    runs every test
+# make bench   measures speed against plain transformers and PEFT
 # make lint    checks style and formatting
 # Both install what they need into .venv, and again only when the requirements have changed.
 
@@ -12,13 +13,17 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test lint install browser clean
+.PHONY: demo test bench lint install browser clean
 
 demo: $(VENV)/installed
 	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
 
 test: $(VENV)/installed-dev browser
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/installed
+	$(VENV)/bin/python -m ckf_demo prepare
+	$(VENV)/bin/python -m ckf_demo bench $(BENCH_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

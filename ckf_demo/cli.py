@@ -1,4 +1,4 @@
-"""The ``ckf`` command: prepare, train, evaluate, score, methods, serve.
+"""The ``ckf`` command: prepare, train, evaluate, score, bench, methods, serve.
 
 Every command ends with exit code 0, or with 2 and one line on stderr that says what to do. Heavy
 modules are imported inside the commands, so that ``--help`` answers at once.
@@ -175,6 +175,39 @@ def score(
 
 
 @app.command()
+def bench(
+    checkpoint: Checkpoint = CHECKPOINT,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")
+    ] = None,
+    plot_path: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.html", help="Draw how time grows here.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One measurement; repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds of each.")] = 5,
+    quantization: Annotated[
+        str, typer.Option(help="Weights that are served: nf4, nf4-bf16 or bf16.")
+    ] = "nf4",
+) -> None:
+    """Measure speed against one prompt per question and plain generation, as ratios in one run.
+
+    **Example:** `ckf bench --only ranking --json speed.json`
+    """
+    from ckf_demo.bench.run import bench as run_bench
+
+    run_bench(
+        checkpoint,
+        only=only or [],
+        quantization=quantization,
+        rounds=rounds,
+        json_path=json_path,
+        plot_path=plot_path,
+    )
+
+
+@app.command()
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -234,6 +267,15 @@ def serve(
         int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
     ] = 7860,
     checkpoint: Checkpoint = CHECKPOINT,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CKF_QUANTIZATION",
+            show_default="auto",
+            help="How to hold the weights: auto (the faster of nf4 and nf4-bf16), nf4, nf4-bf16 "
+            "or bf16.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the web app; what is missing is prepared first.
 
@@ -241,7 +283,7 @@ def serve(
     """
     from ckf_demo.serve import serve as run_server
 
-    run_server(host, port, checkpoint)
+    run_server(host, port, checkpoint, quantization)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

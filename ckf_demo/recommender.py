@@ -11,7 +11,6 @@ would they like it, what should they watch, and why.
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
@@ -38,7 +38,6 @@ from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
 CANDIDATES = 100
 TASTE_WEIGHT = 0.5
-KEPT_PREFIXES = 8
 PROFILE_FIELDS = ("age", "gender", "occupation")
 NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
 
@@ -78,7 +77,7 @@ class Recommender:
         )
         # adapters are switched per forward pass, so one question runs at a time
         self._lock = RLock()
-        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+        self._prefixes = PrefixCache(system.engine)
         fit = self.prepared.fit
         self._fans = LikedTogether.fit(
             self.prepared.user[fit],
@@ -121,6 +120,12 @@ class Recommender:
             )
         system = System.load(folder, prepared, quantization=quantization or "nf4", device=device)
         return cls(system, store, manifest, folder)
+
+    def warm_up(self) -> None:
+        """Do now what the first explanation would otherwise wait for: seconds on two cores."""
+        if "explanation" in self.tasks:
+            with self._lock:
+                self.system.engine.decoder("explanation")
 
     # People and films
 
@@ -244,19 +249,6 @@ class Recommender:
         )
         return text, start
 
-    def _prefill(self, ids: list[int]) -> Prefix:
-        """Keys and values of a prefix: kept ones, extended when a history has grown."""
-        key = tuple(ids)
-        if key in self._prefixes:
-            self._prefixes.move_to_end(key)
-            return self._prefixes[key]
-        beginnings = [k for k in self._prefixes if len(k) < len(key) and key[: len(k)] == k]
-        known = self._prefixes[max(beginnings, key=len)] if beginnings else None
-        self._prefixes[key] = self.system.engine.prefill(ids, known)
-        if len(self._prefixes) > KEPT_PREFIXES:
-            self._prefixes.popitem(last=False)
-        return self._prefixes[key]
-
     def _method(self, method: str | None) -> str:
         method = method or self.methods[0]
         if method not in self.methods:
@@ -291,7 +283,7 @@ class Recommender:
         asked = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
         if asked:
             text, _ = self._prefix(person)
-            prefix = self._prefill(text.ids)
+            prefix = self._prefixes(text.ids)
             with_tokens = [self.system.fusion.uses_tokens and questions[i][2] == own for i in asked]
             branches = [
                 self.system.writer.branch(
@@ -580,7 +572,7 @@ class Recommender:
         self, person: Someone, target: int, facts: str, method: str
     ) -> tuple[Prefix, Branch, torch.Tensor | None]:
         text, _ = self._prefix(person)
-        prefix = self._prefill(text.ids)
+        prefix = self._prefixes(text.ids)
         with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
         branch = self.system.writer.branch(
             "explanation", target, prefix.length, with_tokens=with_tokens, facts=facts

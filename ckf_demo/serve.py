@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
+AUTO = "auto"
 
 
 def default_host() -> str:
@@ -22,8 +23,16 @@ def default_host() -> str:
     return "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
 
 
-def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
+def default_quantization() -> str:
+    """What ``CKF_QUANTIZATION`` says; without it `AUTO`."""
+    return os.environ.get("CKF_QUANTIZATION") or AUTO
+
+
+def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -> "gr.Blocks":
     """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
+
+    ``quantization`` is one of `load_backbone`, or `AUTO` for the faster way to hold the same
+    weights, which is measured at the first start; None for `default_quantization`.
 
     Raises
     ------
@@ -33,6 +42,7 @@ def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.bench.precision import choose
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
     from ckf_demo.system import read_manifest
@@ -43,13 +53,22 @@ def build_demo(checkpoint: Path = CHECKPOINT) -> "gr.Blocks":
     prepare(manifest["dataset"], None)
     say("Preparing the backbone")
     prepare_backbone(manifest["backbone"])
+    quantization = quantization or default_quantization()
+    if quantization == AUTO:
+        say("Choosing how to hold the weights (measured at the first start)")
+        precision = choose(manifest["backbone"])
+        quantization = precision.chosen
+        say(f"  {precision}")
     say(f"Loading {checkpoint.name}")
-    recommender = Recommender.load(checkpoint)
+    recommender = Recommender.load(checkpoint, quantization=quantization)
+    recommender.warm_up()
     say("Building the page")
     return build(recommender)
 
 
-def serve(host: str, port: int, checkpoint: Path = CHECKPOINT) -> None:
+def serve(
+    host: str, port: int, checkpoint: Path = CHECKPOINT, quantization: str | None = None
+) -> None:
     """Serve the app until interrupted; its address is the last line printed.
 
     Raises
@@ -58,7 +77,7 @@ def serve(host: str, port: int, checkpoint: Path = CHECKPOINT) -> None:
         As `build_demo`, or when the address cannot be listened on.
     """
     check_address(host, port)
-    demo = build_demo(checkpoint)
+    demo = build_demo(checkpoint, quantization)
     from ckf_demo.ui.app import launch_options
 
     demo.launch(

@@ -15,7 +15,7 @@ from ckf_demo import cli
 from ckf_demo.errors import UserError
 from ckf_demo.scoring import USERS_PER_BATCH, check_users, read_users, score
 
-COMMANDS = ("prepare", "train", "evaluate", "score", "methods", "serve")
+COMMANDS = ("prepare", "train", "evaluate", "score", "bench", "methods", "serve")
 
 
 def run(*arguments: str) -> int:

@@ -14,6 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from ckf_demo.backbone.attention import CHUNK, branch_attention
 from ckf_demo.backbone.engine import Branch, additive, pack, visibility
 from ckf_demo.backbone.multilora import Route
+from ckf_demo.backbone.prefixes import PrefixCache
 
 ENGINE = tiny_engine()
 VOCABULARY, HIDDEN = ENGINE.model.config.vocab_size, ENGINE.model.config.hidden_size
@@ -118,6 +119,38 @@ def test_an_extended_prefix_equals_one_prefilled_whole(ids, data):
     for one, other in zip(beginning.layers, kept, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
+
+
+@quick
+@given(st.lists(st.lists(tokens, min_size=1, max_size=12), min_size=1, max_size=6), st.data())
+def test_kept_prefixes_answer_as_fresh_ones_within_their_limit(asked, data):
+    """Whatever was asked before: a history that grew, lost its end, or is another one."""
+    one = ENGINE.prefill([1] * 12).size
+    cache = PrefixCache(ENGINE, limit=data.draw(st.integers(0, 4)) * one)
+    for ids in asked:
+        ids = data.draw(st.sampled_from(asked))[: data.draw(st.integers(0, 12))] + ids
+        for got, fresh in zip(cache(ids).layers, ENGINE.prefill(ids).layers, strict=True):
+            assert_close(got, fresh, **CLOSE)
+        assert cache.size <= cache.limit or len(cache) == 1
+
+
+def test_a_kept_prefix_is_prefilled_only_behind_what_is_shared(monkeypatch):
+    cache, begun = PrefixCache(ENGINE), []
+    prefill = ENGINE.prefill
+
+    def record(ids, known, common):
+        begun.append(common)
+        return prefill(ids, known, common)
+
+    monkeypatch.setattr(ENGINE, "prefill", record)
+    first = cache([1, 2, 3, 4])
+    assert cache([1, 2, 3, 4]) is first
+    cache([1, 2, 3, 4, 5])
+    cache([1, 2, 9, 9])
+    cache([1, 2])
+    cache([7])
+    assert begun == [0, 4, 2, 2, 0]
+    assert len(cache) == 5
 
 
 @quick

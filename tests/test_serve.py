@@ -25,18 +25,26 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         block_thread=lambda: done.append("block"),
     )
 
-    def load(checkpoint: Path) -> str:
-        done.append(("load", checkpoint))
-        return "recommender"
+    recommender = SimpleNamespace(warm_up=lambda: done.append("warm"))
 
-    def build(recommender: str) -> SimpleNamespace:
-        done.append(("build", recommender))
+    def load(checkpoint: Path, quantization: str) -> SimpleNamespace:
+        done.append(("load", checkpoint, quantization))
+        return recommender
+
+    def build(loaded: SimpleNamespace) -> SimpleNamespace:
+        assert loaded is recommender
+        done.append("build")
         return page
+
+    def choose(backbone: str) -> SimpleNamespace:
+        done.append(("choose", backbone))
+        return SimpleNamespace(chosen="nf4-bf16")
 
     manifest = {"dataset": "tiny", "backbone": "small"}
     module("ckf_demo.system", read_manifest=lambda checkpoint: manifest)
     module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
+    module("ckf_demo.bench.precision", choose=choose)
     module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
     module("ckf_demo.ui.app", build=build, launch_options=lambda: {"css": "body {}"})
     monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
@@ -52,8 +60,10 @@ def test_everything_is_prepared_and_the_address_comes_last(
         "address",
         ("data", "tiny", None),
         ("llm", "small"),
-        ("load", tmp_path),
-        ("build", "recommender"),
+        ("choose", "small"),
+        ("load", tmp_path, "nf4-bf16"),
+        "warm",
+        "build",
     ]
     assert (launch, block) == ("launch", "block")
     assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
@@ -61,6 +71,16 @@ def test_everything_is_prepared_and_the_address_comes_last(
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 5
     assert printed[-1] == "Ready: http://127.0.0.1:7861/"
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_weights_are_held_as_one_asks(
+    by: str, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CKF_QUANTIZATION", "bf16" if by == "environment" else "")
+    serve.serve("127.0.0.1", 7861, tmp_path, "nf4" if by == "option" else None)
+    assert ("load", tmp_path, "nf4" if by == "option" else "bf16") in steps
+    assert ("choose", "small") not in steps
 
 
 def test_the_host_is_open_on_a_space_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from synthetic import made_up
 from tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
 
+from ckf_demo.bench.run import bench
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.errors import UserError
@@ -613,6 +614,37 @@ def test_an_ablation_measures_pooled_and_own_answers(workplace, checkpoint):
             assert row["low"] <= row["change"] <= row["high"]
     by = {(r["answer"], r["what"], r["task"]): r["loss"] for r in rows}
     assert by[POOLED, "collaborative prior", "ctr"] == by[ALONE, "nothing", "ctr"]
+
+
+def test_an_ablation_without_parts_compares_checkpoints_alone(workplace, checkpoint):
+    rows = measure(checkpoint, [checkpoint], 2, Console(quiet=True), parts=False)
+    assert {row["what"] for row in rows} == {"nothing", f"joint training ({checkpoint.name})"}
+
+
+def test_the_benchmark_measures_all_and_writes_the_agreed_form(workplace, checkpoint):
+    path, plot = workplace / "speed.json", workplace / "growth.html"
+    quick = {"quantization": "nf4-bf16", "rounds": 1}
+    bench(checkpoint, only=[], json_path=path, plot_path=plot, **quick)
+    assert "catalogue" in plot.read_text()
+    result = json.loads(path.read_text())
+    assert result["machine"]["quantization"] == "nf4-bf16"
+    rows = {row["name"]: row for row in result["rows"]}
+    assert {
+        "rank_100_vs_one_prompt_each",
+        "rank_20_repeat_vs_first",
+        "train_vs_one_prompt_each",
+        "decode_vs_generate",
+        "rank_prefill_vs_matmul_rate",
+    } < rows.keys()
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+    assert rows["rank_100_difference_to_plain_float32"]["high"] < 1e-4
+    assert rows["train_gradient_cosine"]["value"] > 0.9
+    assert any(name.startswith("growth_history_") for name in rows)
+    with pytest.raises(UserError, match="No measurement 'speed'"):
+        bench(checkpoint, only=["speed"], **quick)
+    with pytest.raises(UserError, match="add --only growth"):
+        bench(checkpoint, only=["rate"], plot_path=plot, **quick)
 
 
 def test_a_checkpoint_is_read_back_as_it_was_saved(checkpoint):

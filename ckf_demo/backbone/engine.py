@@ -6,7 +6,7 @@ embeddings come from outside. The engine packs branches into one forward pass an
 hidden states that were asked for. It knows nothing of users, items or tasks' meanings.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
+from ckf_demo.backbone.decoder import Decoder, Writing, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
 
 
@@ -53,6 +54,16 @@ class Prefix:
 
     layers: list[tuple[Tensor, Tensor]]
     length: int
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+    def beginning(self, length: int) -> "Prefix":
+        """Its first ``length`` tokens, copied: a view would keep the whole in memory."""
+        layers = [(k[:, :, :length].clone(), v[:, :, :length].clone()) for k, v in self.layers]
+        return Prefix(layers, length)
 
     def cache(self, at: int | None = None) -> DynamicCache:
         """A cache of the first ``at`` tokens that a forward pass may extend."""
@@ -118,6 +129,7 @@ class Engine:
         self.lora = lora
         self.model = lora.model
         self.model.set_attn_implementation(NAME)
+        self._decoders: dict[str, Decoder] = {}
 
     @property
     def device(self) -> torch.device:
@@ -202,10 +214,18 @@ class Engine:
         return self._answers(hidden, branches, n)
 
     @torch.inference_mode()
-    def prefill(self, prefix_ids: list[int], known: Prefix | None = None) -> Prefix:
-        """Keys and values of a prefix; ``known`` holds those of its beginning, if any."""
-        start = known.length if known else 0
-        cache = known.cache() if known else DynamicCache()
+    def prefill(
+        self, prefix_ids: list[int], known: Prefix | None = None, common: int | None = None
+    ) -> Prefix:
+        """Keys and values of a prefix.
+
+        ``known`` is another prefix whose first ``common`` tokens are the same; all of them when
+        it is None.
+        """
+        start = 0 if known is None else known.length if common is None else common
+        if known is not None and start == len(prefix_ids):
+            return known.beginning(start)
+        cache = known.cache(start) if known else DynamicCache()
         ids = torch.tensor([prefix_ids[start:]], device=self.device)
         with self.lora.routing(Route()):
             self.model.model(
@@ -275,26 +295,62 @@ class Engine:
         max_tokens: int,
         stop: Event | None = None,
     ) -> Iterator[int]:
-        """Greedy tokens after a branch, one at a time, until a stop id, the limit or ``stop``."""
+        """Greedy tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
+
+        Where adapters are folded and a `Decoder` knows the architecture, it writes all tokens but
+        the first; otherwise the model does.
+        """
         cache = prefix.cache(branch.at)
         embedded, positions = self._embed([branch], [slots]), self._positions([branch])
+        following = self._following(branch.task, cache, max_tokens)
+        logits = self._step(branch.task, cache, embedded, positions)
+        token: int | None = None
         for _ in range(max_tokens):
             if stop is not None and stop.is_set():
                 return
-            with self.lora.routing(Route(task=branch.task)):
-                hidden = self.model.model(
-                    inputs_embeds=embedded,
-                    attention_mask=self._unused_mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                ).last_hidden_state[0, -1:]
-            token = int(self.logits(hidden).argmax())
+            if token is not None:
+                logits = following(token)
+            token = int(logits.argmax())
             if token in stop_ids:
                 return
             yield token
+
+    def decoder(self, task: str) -> Decoder | None:
+        """The decoder of a task, made at its first use; None where there is none."""
+        if not (self.lora.folded and supports(self.model)):
+            return None
+        if task not in self._decoders:
+            self._decoders[task] = Decoder(self.lora, task)
+        return self._decoders[task]
+
+    def _step(self, task: str, cache: DynamicCache, embedded: Tensor, positions: Tensor) -> Tensor:
+        """Logits (1, V) behind tokens that are added to a cache."""
+        with self.lora.routing(Route(task=task)):
+            hidden = self.model.model(
+                inputs_embeds=embedded,
+                attention_mask=self._unused_mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[0, -1:]
+        return self.logits(hidden)
+
+    def _following(self, task: str, cache: DynamicCache, room: int) -> Callable[[int], Tensor]:
+        """What gives the logits behind one more token, from when the cache holds the branch."""
+        decoder = self.decoder(task)
+        writing: Writing | None = None
+
+        def by_decoder(token: int) -> Tensor:
+            nonlocal writing
+            writing = writing or decoder.begin(cache, room)
+            return writing(token)
+
+        def by_model(token: int) -> Tensor:
             embedded = self.model.model.embed_tokens(torch.tensor([[token]], device=self.device))
-            positions = positions[:, -1:] + 1
+            place = torch.tensor([[cache.get_seq_length()]], device=self.device)
+            return self._step(task, cache, embedded, place)
+
+        return by_decoder if decoder else by_model
 
     def logits(self, hidden: Tensor, ids: Sequence[int] | None = None) -> Tensor:
         """Output logits (n, V) in float32, or only the rows of ``ids``: (n, len(ids))."""

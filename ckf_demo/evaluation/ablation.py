@@ -64,17 +64,18 @@ def difference(other: np.ndarray, own: np.ndarray) -> tuple[float, float, float,
 
 
 def measure(
-    checkpoint: Path, single: list[Path], size: int, console: Console
+    checkpoint: Path, single: list[Path], size: int, console: Console, *, parts: bool = True
 ) -> list[dict[str, object]]:
     """Rows ``{"answer", "what", "task", "loss", "change", "low", "high", "n"}``.
 
     ``answer`` is `POOLED` or `ALONE`; a change above zero means that the complete, joint checkpoint
-    is better. Explanations have no prior and stand under `POOLED` only.
+    is better. Explanations have no prior and stand under `POOLED` only. Without ``parts`` nothing
+    is taken away: the comparison with ``single`` alone.
     """
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
     system = System.load(checkpoint, prepared, quantization="nf4-bf16")
     sequences = sequences_for(system, size)
-    pooled = {"": COMPLETE, **PARTS}
+    pooled = {"": COMPLETE, **(PARTS if parts else {})}
     alone = {name: replace(s, prior=False) for name, s in pooled.items() if s.prior}
     losses = {
         (answer, name): sequence_losses_of(
@@ -131,12 +132,13 @@ def main(
     checkpoint: Annotated[Path, typer.Option()] = Path("checkpoints/ml-100k"),
     single: Annotated[list[Path] | None, typer.Option()] = None,
     sequences: Annotated[int, typer.Option()] = 60,
+    parts: Annotated[bool, typer.Option(help="Take parts away one at a time.")] = True,
     json_path: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Losses with one part taken away at a time, and joint against single-task training."""
     console = Console()
     try:
-        rows = measure(checkpoint, single or [], sequences, console)
+        rows = measure(checkpoint, single or [], sequences, console, parts=parts)
     except UserError as error:
         console.print(str(error))
         raise typer.Exit(2) from error

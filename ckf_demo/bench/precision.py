@@ -1,0 +1,92 @@
+"""NF4, or the same numbers held in bf16: whichever this machine computes faster with.
+
+Both answer alike; they differ in memory and speed, and which is faster depends on the processor.
+It is measured once and remembered in the user's cache.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ValidationError
+from transformers import PreTrainedModel
+
+from ckf_demo.backbone.loading import load_backbone
+from ckf_demo.bench.machine import describe
+from ckf_demo.bench.rounds import alternate
+from ckf_demo.paths import cache_dir, replacing
+
+CHOICES = ("nf4", "nf4-bf16")
+TOKENS = 512
+ROUNDS = 3
+
+
+class Precision(BaseModel):
+    """What was chosen, with seconds for a prompt of `TOKENS` tokens and megabytes of weights."""
+
+    chosen: str
+    seconds: dict[str, float]
+    megabytes: dict[str, float]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {self.seconds[name]:.2f} s, {self.megabytes[name]:.0f} MB"
+            for name in self.seconds
+        ]
+        return f"{self.chosen} ({TOKENS} tokens and weights: {'; '.join(parts)})"
+
+
+def choose(backbone: str, device: str | None = None) -> Precision:
+    """The remembered choice for this machine and backbone, measured where there is none."""
+    path = _place(backbone, device)
+    if path.exists():
+        try:
+            return Precision.model_validate_json(path.read_text())
+        except ValidationError:
+            # not as this version writes it: measured anew
+            pass
+    found = measure(backbone, device)
+    with replacing(path) as temporary:
+        temporary.write_text(found.model_dump_json(indent=1) + "\n")
+    return found
+
+
+def _place(backbone: str, device: str | None) -> Path:
+    machine = describe(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    text = json.dumps([backbone, machine], sort_keys=True)
+    return cache_dir() / "precision" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+@torch.inference_mode()
+def measure(backbone: str, device: str | None = None) -> Precision:
+    """Time both in alternating rounds."""
+    models = {name: load_backbone(backbone, name, device) for name in CHOICES}
+    vocabulary = models[CHOICES[0]].config.vocab_size
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocabulary, (1, TOKENS), generator=generator)
+
+    def prompt(model: PreTrainedModel) -> None:
+        model.model(input_ids=ids.to(model.device), use_cache=False)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    rounds = alternate({name: lambda m=model: prompt(m) for name, model in models.items()}, ROUNDS)
+    seconds = {name: float(np.median(times)) for name, times in rounds.items()}
+    return Precision(
+        chosen=min(seconds, key=seconds.get),
+        seconds=seconds,
+        megabytes={name: weight_bytes(model) / 1e6 for name, model in models.items()},
+    )
+
+
+def weight_bytes(model: PreTrainedModel) -> int:
+    """Bytes of all weights with what belongs to their quantisation."""
+    total = sum(p.nbytes for p in model.parameters())
+    for module in model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        while state is not None:
+            total += state.absmax.nbytes
+            state = getattr(state, "state2", None)
+    return total

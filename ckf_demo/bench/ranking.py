@@ -1,0 +1,141 @@
+"""Ranking: 100 candidates against one prompt for each, and the same person asked again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ckf_demo.backbone.prefixes import PrefixCache
+from ckf_demo.bench.machine import linear_shapes, matrix_rate, token_operations
+from ckf_demo.bench.people import Someone, answers, people, prompt, questions
+from ckf_demo.bench.plain import plain_prompts
+from ckf_demo.bench.rounds import Row, alternate
+from ckf_demo.system import System
+from ckf_demo.tasks.prompts import window_start
+
+PEOPLE = 2
+BATCH = 16
+AGAIN = 20
+
+
+def one_prompt_each(system: System, rounds: int) -> Iterator[Row]:
+    """Ratios of whole rankings, averaged over people of several history lengths."""
+    persons = people(system, PEOPLE)
+
+    def plainly() -> None:
+        with plain_prompts(system, BATCH):
+            for person in persons:
+                answers(system, person, "ranking")
+
+    seconds = alternate(
+        {
+            "engine": lambda: [answers(system, p, "ranking") for p in persons],
+            "plain": plainly,
+        },
+        rounds,
+    )
+    yield Row.of("rank_100_seconds", seconds["engine"] / PEOPLE, "s")
+    yield Row.of("rank_100_one_prompt_each_seconds", seconds["plain"] / PEOPLE, "s")
+    yield Row.of(
+        "rank_100_vs_one_prompt_each", seconds["plain"] / seconds["engine"], "times as fast"
+    )
+
+
+def agreement(system: System) -> Iterator[Row]:
+    """How far apart the probabilities of both ways are, and those of two plain batchings."""
+    for_all: dict[str, list[float]] = {"engine": [], "batching": []}
+    for person in people(system, PEOPLE):
+        ours = torch.sigmoid(answers(system, person, "ranking"))
+        plain = []
+        for batch in (BATCH, BATCH // 4):
+            with plain_prompts(system, batch):
+                plain.append(torch.sigmoid(answers(system, person, "ranking")))
+        for_all["engine"].append(float((ours - plain[0]).abs().max()))
+        for_all["batching"].append(float((plain[1] - plain[0]).abs().max()))
+    dtype = str(system.engine.dtype).removeprefix("torch.")
+    unit = "largest difference in probability"
+    yield Row.of(f"rank_100_difference_to_plain_{dtype}", np.array(for_all["engine"]), unit)
+    yield Row.of(
+        f"rank_100_difference_of_two_batchings_{dtype}", np.array(for_all["batching"]), unit
+    )
+
+
+def asked_again(system: System, rounds: int) -> Iterator[Row]:
+    """20 candidates: the first time, once more, after one rating more, and after one less.
+
+    The histories are such that the rating does not move the window of films that are shown; one
+    in `PromptConfig.block` does, and costs as much as the first time.
+    """
+    persons = [_steady(system, p) for p in people(system, PEOPLE)]
+    cache = PrefixCache(system.engine)
+
+    def ask(of: list[Someone]) -> None:
+        for person in of:
+            answers(system, person, "ranking", cache(prompt(system, person)))
+
+    shorter = [p.cut(len(p.items) - 1) for p in persons]
+
+    def forget() -> None:
+        nonlocal cache
+        cache = PrefixCache(system.engine)
+
+    def knowing(of: list[Someone]) -> Callable[[], None]:
+        def prepare() -> None:
+            forget()
+            for person in of:
+                cache(prompt(system, person))
+
+        return prepare
+
+    seconds = alternate(
+        {
+            "first": lambda: ask(persons),
+            "repeat": lambda: ask(persons),
+            "grown": lambda: ask(persons),
+            "shrunk": lambda: ask(shorter),
+        },
+        rounds,
+        before={
+            "first": forget,
+            "repeat": knowing(persons),
+            "grown": knowing(shorter),
+            "shrunk": knowing(persons),
+        },
+    )
+    yield Row.of("rank_20_first_seconds", seconds["first"] / PEOPLE, "s")
+    for name in ("repeat", "grown", "shrunk"):
+        yield Row.of(f"rank_20_{name}_vs_first", seconds["first"] / seconds[name], "times as fast")
+
+
+def _steady(system: System, person: Someone) -> Someone:
+    """With few candidates, and a history whose last film does not move the window."""
+    n, config = len(person.items), system.config.prompt
+    while n > 1 and window_start(n, config) != window_start(n - 1, config):
+        n -= 1
+    return replace(person.cut(n), candidates=person.candidates[:AGAIN])
+
+
+def share_of_matrix_rate(system: System, rounds: int) -> Iterator[Row]:
+    """Operations that ranking needs in the weights, over its time and the machine's rate."""
+    persons = people(system, PEOPLE)
+    shapes = linear_shapes(system.engine.model)
+    tokens = 0
+    for person in persons:
+        ids = prompt(system, person)
+        branches, _, _ = questions(system, person, "ranking", len(ids))
+        tokens += len(ids) + sum(len(b.ids) for b in branches)
+    rates = []
+
+    def measure() -> None:
+        rates.append(matrix_rate(shapes, 512, torch.bfloat16, system.engine.device))
+
+    seconds = alternate(
+        {"rank": lambda: [answers(system, p, "ranking") for p in persons]},
+        rounds,
+        before={"rank": measure},
+    )["rank"]
+    rate = np.array(rates[-rounds:])
+    yield Row.of("matmul_rate_bf16", rate / 1e9, "GFLOP/s")
+    needed = tokens * token_operations(shapes)
+    yield Row.of("rank_prefill_vs_matmul_rate", needed / seconds / rate, "share")

@@ -1,0 +1,55 @@
+"""Alternating rounds: ratios within one run hold where times alone do not."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: the median over rounds, and the least and greatest of them."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+
+    @classmethod
+    def of(cls, name: str, values: np.ndarray, unit: str) -> "Row":
+        """``values`` float (rounds,)."""
+        return cls(name, float(np.median(values)), float(values.min()), float(values.max()), unit)
+
+
+def alternate(
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    before: Mapping[str, Callable[[], object]] | None = None,
+) -> dict[str, np.ndarray]:
+    """Time every way once a round, in turn, after one round that is not counted.
+
+    Parameters
+    ----------
+    before
+        What a way needs done before its clock starts.
+
+    Returns
+    -------
+    Seconds per way and round, float64 (rounds,).
+    """
+    out = {name: np.empty(rounds) for name in ways}
+    names = list(ways)
+    for number in range(-1, rounds):
+        # the order changes from round to round, so that nobody always follows the same neighbour
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            if before and name in before:
+                before[name]()
+            began = time.perf_counter()
+            ways[name]()
+            if number >= 0:
+                out[name][number] = time.perf_counter() - began
+    return out

@@ -1,0 +1,73 @@
+"""The decoder writes what the model would, with its adapters merged."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import TASKS, tiny_engine
+from torch.testing import assert_close
+
+from ckf_demo.backbone.decoder import Decoder, Dense, Int8, supports
+from ckf_demo.backbone.engine import Branch
+
+MODEL, FOLDED = tiny_engine(), tiny_engine()
+FOLDED.lora.fold(torch.float32)
+VOCABULARY = MODEL.model.config.vocab_size
+tokens = st.integers(0, VOCABULARY - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(tokens, min_size=1, max_size=30),
+    st.lists(tokens, min_size=1, max_size=10),
+    st.sampled_from(TASKS),
+)
+def test_texts_equal_those_of_the_model(prefix, ids, task):
+    branch = Branch(ids, len(prefix), task)
+    texts = [
+        list(engine.generate(engine.prefill(prefix), branch, None, stop_ids=set(), max_tokens=12))
+        for engine in (MODEL, FOLDED)
+    ]
+    assert FOLDED.decoder(task) is not None
+    assert MODEL.decoder(task) is None
+    assert texts[0] == texts[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(tokens, min_size=1, max_size=20),
+    st.lists(tokens, min_size=1, max_size=6),
+    st.sampled_from(TASKS),
+)
+def test_logits_equal_those_of_the_model(prefix, written, task):
+    decoder = Decoder(FOLDED.lora, task)
+    caches = [FOLDED.prefill(prefix).cache() for _ in range(2)]
+    writing = decoder.begin(caches[0], len(written))
+    embed = FOLDED.model.model.embed_tokens
+    for token in written:
+        place = torch.tensor([[caches[1].get_seq_length()]])
+        with torch.inference_mode():
+            one = FOLDED._step(task, caches[1], embed(torch.tensor([[token]])), place)
+            assert_close(writing(token), one[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_task_is_merged_into_its_own_decoder_only():
+    weights = [FOLDED.decoder(task).layers[0].down.weight for task in TASKS[:2]]
+    assert (weights[0] - weights[1]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (96, 160)])
+def test_eight_bits_keep_products_within_a_hundredth(shape):
+    torch.manual_seed(0)
+    weight, x = torch.randn(shape).bfloat16(), torch.randn(1, shape[1]).bfloat16()
+    exact = weight.float() @ x[0].float()
+    error = (Int8(weight)(x)[0].float() - exact).norm() / exact.norm()
+    assert error < 0.02
+    assert_close(Dense(weight)(x)[0].float(), exact, rtol=0.02, atol=0.2)
+
+
+def test_other_architectures_are_left_to_the_model(monkeypatch):
+    assert supports(FOLDED.model)
+    monkeypatch.setattr(FOLDED.model.config, "attention_bias", True)
+    assert not supports(FOLDED.model)
+    assert FOLDED.decoder("rating") is None
