@@ -36,13 +36,15 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 
-def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
-    """Two layers, four heads over two key-value heads, hidden size 32."""
+def tiny_llama(
+    seed: int = 0, dtype: torch.dtype = torch.float32, hidden_size: int = 32
+) -> LlamaForCausalLM:
+    """Two layers, four heads over two key-value heads."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -84,9 +86,9 @@ def usual_attention(engine: Engine) -> Iterator[None]:
         engine.model.set_attn_implementation(ours)
 
 
-def save_backbone(folder: Path, seed: int = 0) -> Path:
+def save_backbone(folder: Path, seed: int = 0, hidden_size: int = 32) -> Path:
     """A folder that stands for a backbone: its name in a configuration is its path."""
-    tiny_llama(seed, torch.bfloat16).save_pretrained(folder)
+    tiny_llama(seed, torch.bfloat16, hidden_size).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 

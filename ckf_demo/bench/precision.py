@@ -63,6 +63,8 @@ def _place(backbone: str, device: str | None) -> Path:
 def measure(backbone: str, device: str | None = None) -> Precision:
     """Time both in alternating rounds."""
     models = {name: load_backbone(backbone, name, device) for name in CHOICES}
+    # Before the first prompt: bitsandbytes may repack the weights there.
+    megabytes = {name: weight_bytes(model) / 1e6 for name, model in models.items()}
     vocabulary = models[CHOICES[0]].config.vocab_size
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (1, TOKENS), generator=generator)
@@ -77,7 +79,7 @@ def measure(backbone: str, device: str | None = None) -> Precision:
     return Precision(
         chosen=min(seconds, key=seconds.get),
         seconds=seconds,
-        megabytes={name: weight_bytes(model) / 1e6 for name, model in models.items()},
+        megabytes=megabytes,
     )
 
 
