@@ -90,6 +90,14 @@ def train(
         str | None,
         typer.Option(metavar="TASK", help="Train for one task alone; saved as NAME-TASK."),
     ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Run one last stage alone on the weights that were trained before: choosing, "
+            "wording or calibration.",
+        ),
+    ] = None,
 ) -> None:
     """Train fusion and adapters as a configuration says.
 
@@ -97,7 +105,7 @@ def train(
     """
     from ckf_demo.training.loop import train as run_training
 
-    run_training(config, resume=resume, warm_start=warm_start, only=only)
+    run_training(config, resume=resume, warm_start=warm_start, only=only, stage=stage)
 
 
 @app.command()
@@ -188,8 +196,12 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds of each.")] = 5,
     quantization: Annotated[
-        str, typer.Option(help="Weights that are served: nf4, nf4-bf16 or bf16.")
-    ] = "nf4",
+        str,
+        typer.Option(
+            help="How to hold the weights: auto (as they are served on this machine), nf4, "
+            "nf4-bf16, nf4-fp32 or bf16."
+        ),
+    ] = "auto",
 ) -> None:
     """Measure speed against one prompt per question and plain generation, as ratios in one run.
 
@@ -272,8 +284,8 @@ def serve(
         typer.Option(
             envvar="CKF_QUANTIZATION",
             show_default="auto",
-            help="How to hold the weights: auto (the faster of nf4 and nf4-bf16), nf4, nf4-bf16 "
-            "or bf16.",
+            help="How to hold the weights: auto (the fastest of nf4, nf4-bf16 and nf4-fp32 "
+            "on this machine), one of these, or bf16.",
         ),
     ] = None,
 ) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
@@ -101,7 +102,8 @@ class Recommender:
         device
             ``"cuda"``, ``"cpu"``, or None for the best at hand.
         quantization
-            ``"nf4"`` (the default), ``"nf4-bf16"`` or ``"bf16"``; see `load_backbone`.
+            One of those of `load_backbone`; None for the fastest way to hold the 4-bit numbers on
+            this machine, which is measured once.
 
         Raises
         ------
@@ -118,7 +120,8 @@ class Recommender:
             raise UserError(
                 f"The store and the training file of '{dataset}' differ; run `ckf prepare` again."
             )
-        system = System.load(folder, prepared, quantization=quantization or "nf4", device=device)
+        quantization = quantization or choose(manifest["backbone"], device).chosen
+        system = System.load(folder, prepared, quantization=quantization, device=device)
         return cls(system, store, manifest, folder)
 
     def warm_up(self) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import gradio as gr
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
-AUTO = "auto"
 
 
 def default_host() -> str:
@@ -24,14 +23,14 @@ def default_host() -> str:
 
 
 def default_quantization() -> str:
-    """What ``CKF_QUANTIZATION`` says; without it `AUTO`."""
-    return os.environ.get("CKF_QUANTIZATION") or AUTO
+    """What ``CKF_QUANTIZATION`` says; without it ``"auto"``."""
+    return os.environ.get("CKF_QUANTIZATION") or "auto"
 
 
 def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -> "gr.Blocks":
     """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
 
-    ``quantization`` is one of `load_backbone`, or `AUTO` for the faster way to hold the same
+    ``quantization`` is one of `load_backbone`, or "auto" for the fastest way to hold the same
     weights, which is measured at the first start; None for `default_quantization`.
 
     Raises
@@ -42,7 +41,7 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from ckf_demo.backbone.loading import prepare_backbone
-    from ckf_demo.bench.precision import choose
+    from ckf_demo.backbone.precision import AUTO, choose
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
     from ckf_demo.system import read_manifest

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from ckf_demo.backbone.engine import Branch, Engine
 from ckf_demo.backbone.loading import (
     backbone_hash,
+    dense_precision,
     load_backbone,
     load_tokenizer,
 )
@@ -36,6 +37,7 @@ from ckf_demo.tasks.prompts import PromptWriter
 from ckf_demo.tasks.registry import TASKS
 
 FORMAT = 1
+COLLABORATIVE = "collaborative.safetensors"
 COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
 
 
@@ -92,13 +94,31 @@ class System:
         self.calibration: dict[str, tuple[float, float]] = {}
 
     @classmethod
-    def for_training(cls, config: RunConfig, prepared: Prepared) -> "System":
-        """A fresh system on dequantised weights, the ones that are served, with tables fitted."""
+    def for_training(
+        cls, config: RunConfig, prepared: Prepared, warm_start: Path | None = None
+    ) -> "System":
+        """A system on dequantised weights, the ones that are served.
+
+        It is fresh, with tables fitted, or has the weights of the checkpoint ``warm_start`` and the
+        tables that these belong to.
+
+        Raises
+        ------
+        UserError
+            When that checkpoint is damaged, belongs to other data or has another shape.
+        """
         name = config.backbone.name
-        knowledge = CollaborativeKnowledge.fit(prepared, seed=config.train.seed)
+        if warm_start is None:
+            knowledge = CollaborativeKnowledge.fit(prepared, seed=config.train.seed)
+        else:
+            checked_manifest(warm_start, prepared)
+            knowledge = CollaborativeKnowledge.load(warm_start / COLLABORATIVE, prepared)
         torch.manual_seed(config.train.seed)
-        model = load_backbone(name, "nf4-bf16")
-        return cls(config, prepared, knowledge, model, load_tokenizer(name))
+        model = load_backbone(name, dense_precision())
+        system = cls(config, prepared, knowledge, model, load_tokenizer(name))
+        if warm_start is not None:
+            system.load_weights(warm_start)
+        return system
 
     def pairs(
         self,
@@ -177,7 +197,7 @@ class System:
         }
         with replacing(folder / "fusion.safetensors") as temporary:
             save_file(tensors or {"nothing": torch.zeros(1)}, temporary)
-        self.knowledge.save(folder / "collaborative.safetensors")
+        self.knowledge.save(folder / COLLABORATIVE)
         config = json.loads(self.config.model_dump_json())
         manifest = {
             "format": FORMAT,
@@ -239,17 +259,11 @@ class System:
             another backbone; the text says which.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
-        verify_files(folder, manifest)
+        manifest = checked_manifest(folder, prepared)
         config = RunConfig.model_validate(manifest["config"])
-        if manifest["hashes"]["prepared"] != prepared.hash:
-            raise UserError(
-                f"The checkpoint {folder} was trained on other data than the prepared "
-                f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
-            )
         name = config.backbone.name
         model = load_backbone(name, quantization, device)
-        knowledge = CollaborativeKnowledge.load(folder / "collaborative.safetensors", prepared)
+        knowledge = CollaborativeKnowledge.load(folder / COLLABORATIVE, prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
             raise UserError(
@@ -283,6 +297,18 @@ def read_manifest(folder: Path) -> dict:
         raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
     if manifest.get("format") != FORMAT:
         raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+    return manifest
+
+
+def checked_manifest(folder: Path, prepared: Prepared) -> dict:
+    """The manifest of a whole checkpoint for this data; UserError says what does not fit."""
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    if manifest["hashes"]["prepared"] != prepared.hash:
+        raise UserError(
+            f"The checkpoint {folder} was trained on other data than the prepared "
+            f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
+        )
     return manifest
 
 

@@ -8,14 +8,16 @@ import torch
 from tiny import TASKS, stir, tiny_data, tiny_system
 from torch.testing import assert_close
 
+from ckf_demo import machine
 from ckf_demo.backbone.engine import Branch
-from ckf_demo.bench.machine import describe, linear_shapes, matrix_rate, token_operations
+from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.bench.people import answers, people
 from ckf_demo.bench.plain import plain_prompts
-from ckf_demo.bench.rounds import Row, alternate
 from ckf_demo.bench.training import gradients
 from ckf_demo.evaluation.ablation import sequences_for
+from ckf_demo.machine import describe, linear_shapes, matrix_rate, token_operations
 from ckf_demo.system import System
+from ckf_demo.timing import PeakMemory, Row, alternate
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
@@ -104,7 +106,29 @@ def test_people_are_spread_over_history_lengths(system):
 
 
 def test_the_machine_is_described():
-    machine = describe(torch.device("cpu"))
-    assert machine["cores"] >= 1
-    assert machine["memory_gib"] > 0
-    assert machine["versions"]["torch"] == version("torch")
+    described = describe(torch.device("cpu"))
+    assert described["cores"] >= 1
+    assert described["memory_gib"] > 0
+    assert described["versions"]["torch"] == version("torch")
+
+
+def test_memory_that_was_held_in_between_is_seen():
+    with PeakMemory() as memory:
+        torch.ones(40_000_000, dtype=torch.uint8).sum()
+    assert 30e6 < memory.peak < 200e6
+
+
+def test_the_rate_of_the_machine_is_that_of_its_faster_dtype(monkeypatch):
+    rates = {torch.bfloat16: 3.0, torch.float32: 2.0}
+    monkeypatch.setattr(machine, "matrix_rate", lambda shapes, n, dtype, device: rates[dtype])
+    assert machine.best_matrix_rate([(1, 1)], 8, torch.device("cpu")) == 3.0
+
+
+def test_bf16_instructions_are_read_off_the_processor(monkeypatch):
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: {"flags": "fpu avx2 avx512_bf16 amx_bf16"})
+    assert machine.bf16_instructions() == ["amx_bf16", "avx512_bf16"]
+    assert dense_precision("cpu") == "nf4-bf16"
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: {"flags": "fpu avx2"})
+    assert machine.bf16_instructions() == []
+    assert dense_precision("cpu") == "nf4-fp32"
+    assert dense_precision("cuda") == "nf4-bf16"

@@ -105,9 +105,12 @@ def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "ckf_demo.training.loop", train=calls(record))
     assert run("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
     assert run("train", "--config", "b.toml", "--only", "ctr") == 0
+    assert run("train", "--config", "c.toml", "--stage", "wording") == 0
+    usual = {"resume": False, "warm_start": None, "only": None, "stage": None}
     assert record == [
-        ((Path("a.toml"),), {"resume": True, "warm_start": Path("w"), "only": None}),
-        ((Path("b.toml"),), {"resume": False, "warm_start": None, "only": "ctr"}),
+        ((Path("a.toml"),), {**usual, "resume": True, "warm_start": Path("w")}),
+        ((Path("b.toml"),), {**usual, "only": "ctr"}),
+        ((Path("c.toml"),), {**usual, "stage": "wording"}),
     ]
 
 

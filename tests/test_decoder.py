@@ -40,7 +40,7 @@ def test_texts_equal_those_of_the_model(prefix, ids, task):
     st.sampled_from(TASKS),
 )
 def test_logits_equal_those_of_the_model(prefix, written, task):
-    decoder = Decoder(FOLDED.lora, task)
+    decoder = Decoder(FOLDED.lora, task, eight_bit=False)
     caches = [FOLDED.prefill(prefix).cache() for _ in range(2)]
     writing = decoder.begin(caches[0], len(written))
     embed = FOLDED.model.model.embed_tokens

@@ -12,7 +12,14 @@ from torch.testing import assert_close
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ckf_demo.backbone.attention import CHUNK, branch_attention
-from ckf_demo.backbone.engine import Branch, additive, pack, visibility
+from ckf_demo.backbone.engine import (
+    SHARE_FROM,
+    Branch,
+    additive,
+    common_beginning,
+    pack,
+    visibility,
+)
 from ckf_demo.backbone.multilora import Route
 from ckf_demo.backbone.prefixes import PrefixCache
 
@@ -72,6 +79,53 @@ def alone(prefix: list[int], branch: Branch, slots: Tensor | None) -> Tensor:
 def score(prefix: list[int], branches: list[Branch], slots, chunk_tokens: int = 512):
     parts = ENGINE.score(ENGINE.prefill(prefix), branches, slots, chunk_tokens=chunk_tokens)
     return [hidden for part in parts for hidden in part]
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[list[int], list[Branch], list[Tensor | None]]:
+    """Many branches of one task that begin alike, up to some token or slot."""
+    prefix = draw(st.lists(tokens, min_size=1, max_size=20))
+    beginning = draw(st.lists(tokens, max_size=6))
+    at, task = draw(st.integers(0, len(prefix))), draw(st.sampled_from(TASKS))
+    places = sorted(draw(st.sets(st.integers(0, 8), max_size=2)))
+    same = draw(st.booleans())
+    vectors = torch.randn(2, HIDDEN, generator=torch.Generator().manual_seed(3))
+    branches, slots = [], []
+    for seed in range(SHARE_FROM + draw(st.integers(0, 4))):
+        generator = torch.Generator().manual_seed(seed)
+        size = int(torch.randint(9, 14, (1,), generator=generator)) - len(beginning)
+        ids = beginning + torch.randint(VOCABULARY, (size,), generator=generator).tolist()
+        branches.append(Branch(ids, at, task, places, draw(st.sampled_from([-1, 0, 4]))))
+        own = vectors if same else torch.randn(2, HIDDEN, generator=generator)
+        slots.append(own[: len(places)] if places else None)
+    return prefix, branches, slots
+
+
+@quick
+@given(alike(), st.integers(1, 150))
+def test_branches_that_begin_alike_answer_as_separate_ones(prompt, chunk_tokens):
+    prefix, branches, slots = prompt
+    for ours, branch, own in zip(
+        score(prefix, branches, slots, chunk_tokens), branches, slots, strict=True
+    ):
+        assert_close(ours, alone(prefix, branch, own), **CLOSE)
+
+
+def test_a_common_beginning_ends_where_branches_differ():
+    def common(*given: Branch, slots: list[Tensor] | None = None) -> int:
+        return common_beginning(given, slots or [None] * len(given))
+
+    one, other = [5, 6, 7, 8], [5, 6, 9, 8]
+    assert common(Branch(one, 3, "ctr"), Branch(other, 3, "ctr")) == 2
+    assert common(Branch(one, 3, "ctr"), Branch(one, 3, "ctr")) == 3
+    assert common(Branch(one, 3, "ctr"), Branch(one, 2, "ctr")) == 0
+    assert common(Branch(one, 3, "ctr"), Branch(one, 3, "rating")) == 0
+    assert common(Branch(one, 3, "ctr", [], 1), Branch(one, 3, "ctr")) == 1
+    same, another = torch.ones(1, HIDDEN), torch.zeros(1, HIDDEN)
+    with_slot = Branch(one, 3, "ctr", [1])
+    assert common(with_slot, with_slot, slots=[same, same]) == 3
+    assert common(with_slot, with_slot, slots=[same, another]) == 1
+    assert common(with_slot, Branch(one, 3, "ctr"), slots=[same, None]) == 1
 
 
 @quick

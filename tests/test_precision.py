@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import save_backbone
 
-from ckf_demo.bench import precision
-from ckf_demo.bench.precision import CHOICES, Precision, choose, weight_bytes
+from ckf_demo.backbone import precision
+from ckf_demo.backbone.precision import CHOICES, Precision, choose, weight_bytes
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The recommender over a tiny language model and a small store: every question, every person."""
 
+import cProfile
+import pstats
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -10,6 +12,7 @@ import pytest
 import torch
 from tiny import TASKS, tiny_data, tiny_system
 
+from ckf_demo.bench.profile import Questions, counted_passes, shares
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.recommender import Recommender
@@ -544,3 +547,22 @@ def test_tastes_are_compared_by_minilm(recommender, monkeypatch, empty_cache):
     assert (empty_cache / "text").is_dir()
     similarity = real._taste_similarity("battles and soldiers")
     assert similarity[1] > similarity[0]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_profile_splits_a_question_into_its_parts(recommender, task):
+    questions = Questions(recommender)
+    call, arguments = questions.ask(task)
+    assert arguments["user"] != questions.ask(task)[1]["user"]
+    with counted_passes(recommender.system) as passes:
+        call()
+    assert len(passes) >= 2 and min(passes) >= 1
+    profiler = cProfile.Profile()
+    profiler.runcall(questions.ask(task)[0])
+    found = shares(pstats.Stats(profiler))
+    assert sum(found.values()) == pytest.approx(1)
+    assert all(0 <= share <= 1 for share in found.values()), found
+    for part in ("prefill", "branches", "head", "fusion", "prompt", "duckdb"):
+        assert found[part] > 0, part
+    assert (found["candidates"] > 0) == (task == "ranking")
+    assert (found["sampling"] > 0) == (task == "explanation")

@@ -44,7 +44,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     module("ckf_demo.system", read_manifest=lambda checkpoint: manifest)
     module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
-    module("ckf_demo.bench.precision", choose=choose)
+    module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
     module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
     module("ckf_demo.ui.app", build=build, launch_options=lambda: {"css": "body {}"})
     monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))

@@ -72,7 +72,7 @@ def tiny_engine(config: LoraConfig | None = None, seed: int = 0) -> Engine:
     """A float32 engine with stirred adapters for all tasks."""
     lora = MultiLora(tiny_llama(seed), TASKS, config or LoraConfig()).eval()
     stir(lora)
-    return Engine(lora)
+    return Engine(lora, eight_bit=False)
 
 
 @contextmanager
@@ -113,6 +113,7 @@ def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConf
         "negatives": 3,
         "validate_every": 6,
         "validation_sequences": 4,
+        "choosing_steps": 0,
         "wording_steps": 0,
         **changes.pop("train", {}),
     }

@@ -27,15 +27,19 @@ class Dense:
 
 
 class Int8:
-    """The same with 8-bit weights, one scale per output channel; bf16 on a CPU."""
+    """The same with 8-bit weights, one scale per output channel, for a CPU.
+
+    Products are of bf16, whose kernel is the fast one also where the rest is float32.
+    """
 
     def __init__(self, weight: Tensor):
         scale = weight.float().abs().amax(1).clamp(min=1e-12) / 127
         self.weight = (weight.float() / scale[:, None]).round().to(torch.int8)
-        self.scale = scale.to(weight.dtype)
+        self.scale = scale.to(torch.bfloat16)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch._weight_int8pack_mm(x, self.weight, self.scale)
+        out = torch._weight_int8pack_mm(x.to(torch.bfloat16), self.weight, self.scale)
+        return out.to(x.dtype)
 
 
 Weight = Dense | Int8
@@ -67,12 +71,14 @@ def supports(model: PreTrainedModel) -> bool:
 class Decoder:
     """Greedy decoding for one task behind a cache that a forward pass has filled.
 
+    ``eight_bit`` says whether weights are `Int8` or `Dense`.
+
     Building it asks every weight for its answer to the identity, adapters included, so it costs
     about as much as a long prompt, once per task.
     """
 
     @torch.inference_mode()
-    def __init__(self, lora: MultiLora, task: str):
+    def __init__(self, lora: MultiLora, task: str, *, eight_bit: bool):
         model = lora.model
         config = model.config
         self.rotary, self.epsilon = model.model.rotary_emb, config.rms_norm_eps
@@ -82,8 +88,7 @@ class Decoder:
         embedding = model.get_input_embeddings()
         self.embed = embedding.weight
         self.dtype, self.device = self.embed.dtype, self.embed.device
-        small = self.device.type == "cpu" and self.dtype == torch.bfloat16
-        hold = Int8 if small else Dense
+        hold = Int8 if eight_bit else Dense
         self.layers: list[Layer] = []
         with lora.routing(Route(task=task)):
             for layer in model.model.layers:

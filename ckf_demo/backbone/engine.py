@@ -7,7 +7,7 @@ hidden states that were asked for. It knows nothing of users, items or tasks' me
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import torch
@@ -73,6 +73,35 @@ class Prefix:
         return cache
 
 
+SHARE_FROM = 8
+"""So many branches make it pay to compute their common beginning in a pass of its own."""
+
+
+def common_beginning(branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> int:
+    """How many leading tokens all branches share, with their embeddings; 0 where they cannot.
+
+    They must belong to one task, hang at one place, and keep a token of their own behind. Slot
+    embeddings count as the same when they differ by no more than rounding.
+    """
+    first = branches[0]
+    if any((b.task, b.at) != (first.task, first.at) for b in branches):
+        return 0
+    most = min(min(len(b.ids) - 1, b.first_answer) for b in branches)
+    filled = 0
+    for place in range(most):
+        if place in first.slots:
+            vector = slots[0][filled]
+            for branch, own in zip(branches, slots, strict=True):
+                if place not in branch.slots:
+                    return place
+                if not torch.allclose(own[filled], vector, rtol=1e-4, atol=1e-6):
+                    return place
+            filled += 1
+        elif any(place in b.slots or b.ids[place] != first.ids[place] for b in branches):
+            return place
+    return most
+
+
 def visibility(branches: Sequence[Branch], prefix_length: int) -> Tensor:
     """Who sees whom: bool (ΣT, prefix_length + ΣT), True where a branch token may look."""
     total = sum(len(b.ids) for b in branches)
@@ -123,12 +152,16 @@ def pack(
 
 
 class Engine:
-    """Forward passes of a backbone with Multi-LoRA over prefixes and branches."""
+    """Forward passes of a backbone with Multi-LoRA over prefixes and branches.
 
-    def __init__(self, lora: MultiLora):
+    ``eight_bit`` says whether texts are written with 8-bit weights; None is for yes on a CPU.
+    """
+
+    def __init__(self, lora: MultiLora, *, eight_bit: bool | None = None):
         self.lora = lora
         self.model = lora.model
         self.model.set_attn_implementation(NAME)
+        self.eight_bit = self.device.type == "cpu" if eight_bit is None else eight_bit
         self._decoders: dict[str, Decoder] = {}
 
     @property
@@ -250,8 +283,15 @@ class Engine:
     ) -> Iterator[list[Tensor]]:
         """Hidden states of branches behind a cached prefix, chunk by chunk, in order.
 
-        Chunks hold whole branches of up to ``chunk_tokens`` tokens, without padding.
+        Chunks hold whole branches of up to ``chunk_tokens`` tokens, without padding. What many
+        branches begin with, such as the person's token, is computed once.
         """
+        if len(branches) >= SHARE_FROM:
+            length = common_beginning(branches, slots)
+            if length:
+                prefix, branches, slots = self._begun(
+                    prefix, branches, slots, length, shared=shared, tasks=tasks
+                )
         order = {task: i for i, task in enumerate(self.lora.tasks)}
         start = 0
         while start < len(branches):
@@ -283,6 +323,48 @@ class Engine:
                 ).last_hidden_state[0]
             yield self._answers(hidden, part, 0)
             start = end
+
+    def _begun(
+        self,
+        prefix: Prefix,
+        branches: Sequence[Branch],
+        slots: Sequence[Tensor | None],
+        length: int,
+        *,
+        shared: bool,
+        tasks: bool,
+    ) -> tuple[Prefix, list[Branch], list[Tensor | None]]:
+        """The first ``length`` tokens of all branches behind the prefix, and what is left of them.
+
+        Unlike the prefix itself they are computed with the task's update, so they serve this task
+        alone.
+        """
+        first = branches[0]
+        filled = [s for s in first.slots if s < length]
+        beginning = replace(first, ids=first.ids[:length], slots=filled, answers_from=-1)
+        own = [slots[0][: len(filled)] if filled else None]
+        cache = prefix.cache(first.at)
+        with self.lora.routing(Route(task=first.task, shared=shared, tasks=tasks)):
+            self.model.model(
+                inputs_embeds=self._embed([beginning], own),
+                attention_mask=self._unused_mask,
+                position_ids=self._positions([beginning]),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        longer = Prefix([(x.keys, x.values) for x in cache.layers], first.at + length)
+        rest = [
+            Branch(
+                b.ids[length:],
+                b.at + length,
+                b.task,
+                [s - length for s in b.slots if s >= length],
+                b.first_answer - length,
+            )
+            for b in branches
+        ]
+        left = [x if x is None else x[len(filled) :] for x in slots]
+        return longer, rest, left
 
     @torch.inference_mode()
     def generate(
@@ -320,7 +402,7 @@ class Engine:
         if not (self.lora.folded and supports(self.model)):
             return None
         if task not in self._decoders:
-            self._decoders[task] = Decoder(self.lora, task)
+            self._decoders[task] = Decoder(self.lora, task, eight_bit=self.eight_bit)
         return self._decoders[task]
 
     def _step(self, task: str, cache: DynamicCache, embedded: Tensor, positions: Tensor) -> Tensor:

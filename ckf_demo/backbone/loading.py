@@ -17,6 +17,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ckf_demo.errors import UserError
+from ckf_demo.machine import bf16_instructions
 from ckf_demo.paths import backbone_path, replacing
 
 PINNED = {
@@ -90,16 +91,26 @@ def _nf4() -> BitsAndBytesConfig:
     )
 
 
+def dense_precision(device: str | None = None) -> str:
+    """How to hold the NF4 numbers where many rows are computed at once: by training, evaluation.
+
+    bf16 on a GPU and on processors that multiply it, float32 on others.
+    """
+    if device not in (None, "cpu") or (device is None and torch.cuda.is_available()):
+        return "nf4-bf16"
+    return "nf4-bf16" if bf16_instructions() else "nf4-fp32"
+
+
 def load_backbone(name: str, quantization: str, device: str | None = None) -> PreTrainedModel:
     """A frozen backbone for serving.
 
     Parameters
     ----------
     quantization
-        ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"nf4-bf16"``: the same numbers
-        held in bf16, which takes more memory and computes faster, for training and evaluation.
-        ``"nf4-fp32"``: the same numbers in float32, a reference for what rounding costs.
-        ``"bf16"``: the weights as they were before quantisation.
+        ``"nf4"``: 4 bits with double quantisation by bitsandbytes. ``"nf4-bf16"`` and
+        ``"nf4-fp32"``: the same numbers held in bf16 or float32, which takes more memory; see
+        `ckf_demo.backbone.precision` for which is faster, and `dense_precision` for training and
+        evaluation. ``"bf16"``: the weights as they were before quantisation.
     device
         ``"cuda"``, ``"cpu"``, or None for the best at hand.
 

@@ -1,56 +1,51 @@
-"""How time grows with the history, the candidates and the catalogue, as figures and plots."""
+"""How time and memory grow with history, candidates and catalogue, as figures and plots."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from ckf_demo.bench.people import Someone, answers, people
-from ckf_demo.bench.rounds import Row
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.paths import replacing
 from ckf_demo.system import System
+from ckf_demo.timing import PeakMemory, Row, alternate
 
 HISTORIES = (5, 10, 20, 50, 100, 200)
 CANDIDATES = (10, 30, 100, 300, 1000, 2000)
 CATALOGUES = (1, 4, 16, 64)
 FEW = 20
-
-
-def seconds_of(call: Callable[[], object], rounds: int) -> np.ndarray:
-    """Seconds per round, float64 (rounds,), after one that is not counted."""
-    call()
-    out = np.empty(rounds)
-    for number in range(rounds):
-        began = time.perf_counter()
-        call()
-        out[number] = time.perf_counter() - began
-    return out
+COLOURS = {"history": "#0072B2", "candidates": "#D55E00", "catalogue": "#009E73"}
 
 
 def growth(system: System, rounds: int) -> Iterator[Row]:
-    """Seconds of ranking against each size; `plots` draws them."""
+    """Seconds and megabytes of ranking against each size; `plots` draws them."""
     keenest = people(system, 1, candidates=max(CANDIDATES), keenest=True)[0]
     for n in _within(HISTORIES, len(keenest.items)):
         person = replace(keenest.cut(n), candidates=keenest.candidates[:FEW])
-        yield _row("history", n, lambda p=person: answers(system, p, "ranking"), rounds)
+        yield from _rows("history", n, lambda p=person: answers(system, p, "ranking"), rounds)
     for n in _within(CANDIDATES, len(keenest.candidates)):
         person = replace(keenest, candidates=keenest.candidates[:n])
-        yield _row("candidates", n, lambda p=person: answers(system, p, "ranking"), rounds)
+        yield from _rows("candidates", n, lambda p=person: answers(system, p, "ranking"), rounds)
     for times in CATALOGUES:
         knowledge = repeated(system.knowledge, times)
-        yield _row("catalogue", knowledge.n_items, lambda k=knowledge: _propose(k, keenest), rounds)
+        yield from _rows(
+            "catalogue", knowledge.n_items, lambda k=knowledge: _propose(k, keenest), rounds
+        )
 
 
 def _within(sizes: Sequence[int], most: int) -> list[int]:
     return [n for n in sizes if n <= most] or [most]
 
 
-def _row(what: str, size: int, call: Callable[[], object], rounds: int) -> Row:
-    return Row.of(f"growth_{what}_{size}_seconds", seconds_of(call, rounds), "s")
+def _rows(what: str, size: int, call: Callable[[], object], rounds: int) -> Iterator[Row]:
+    seconds = alternate({"call": call}, rounds)["call"]
+    with PeakMemory() as memory:
+        call()
+    yield Row.of(f"growth_{what}_{size}_seconds", seconds, "s")
+    yield Row.of(f"growth_{what}_{size}_megabytes", np.array([memory.peak / 1e6]), "MB")
 
 
 def _propose(knowledge: CollaborativeKnowledge, person: Someone) -> np.ndarray:
@@ -76,22 +71,35 @@ def repeated(knowledge: CollaborativeKnowledge, times: int) -> CollaborativeKnow
 
 
 def plots(rows: Sequence[Row], path: Path) -> None:
-    """One page with a curve for each thing that grows, both axes logarithmic."""
-    figure = go.Figure()
-    for what in ("history", "candidates", "catalogue"):
-        own = [r for r in rows if r.name.startswith(f"growth_{what}_")]
-        figure.add_scatter(
-            name=what,
-            x=[int(r.name.split("_")[2]) for r in own],
-            y=[r.value for r in own],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [r.high - r.value for r in own],
-                "arrayminus": [r.value - r.low for r in own],
-            },
-        )
-    figure.update_xaxes(type="log", title="films in the history, candidates, or the catalogue")
-    figure.update_yaxes(type="log", title="seconds")
+    """One page: seconds and megabytes against each size, all axes logarithmic."""
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, subplot_titles=("time", "memory")
+    )
+    for place, unit in enumerate(("seconds", "megabytes"), start=1):
+        for what, colour in COLOURS.items():
+            own = [
+                r for r in rows if r.name.startswith(f"growth_{what}_") and r.name.endswith(unit)
+            ]
+            figure.add_scatter(
+                name=what,
+                legendgroup=what,
+                showlegend=place == 1,
+                line_color=colour,
+                x=[int(r.name.split("_")[2]) for r in own],
+                y=[r.value for r in own],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [r.high - r.value for r in own],
+                    "arrayminus": [r.value - r.low for r in own],
+                },
+                row=place,
+                col=1,
+            )
+        figure.update_yaxes(type="log", title=unit, row=place, col=1)
+    figure.update_xaxes(type="log")
+    figure.update_xaxes(
+        title="films in the history, candidates, or films in the catalogue", row=2, col=1
+    )
     with replacing(path) as temporary:
         figure.write_html(temporary, include_plotlyjs=True)

@@ -7,16 +7,17 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.prefixes import PrefixCache
-from ckf_demo.bench.machine import linear_shapes, matrix_rate, token_operations
 from ckf_demo.bench.people import Someone, answers, people, prompt, questions
 from ckf_demo.bench.plain import plain_prompts
-from ckf_demo.bench.rounds import Row, alternate
+from ckf_demo.machine import linear_shapes, matrix_rate, token_operations
 from ckf_demo.system import System
 from ckf_demo.tasks.prompts import window_start
+from ckf_demo.timing import Row, alternate
 
 PEOPLE = 2
 BATCH = 16
 AGAIN = 20
+CHUNKS = (64, 128, 256, 512, 1024, 4096)
 
 
 def one_prompt_each(system: System, rounds: int) -> Iterator[Row]:
@@ -116,8 +117,28 @@ def _steady(system: System, person: Someone) -> Someone:
     return replace(person.cut(n), candidates=person.candidates[:AGAIN])
 
 
+def chunks(system: System, rounds: int) -> Iterator[Row]:
+    """The same candidates in passes of different lengths: what `Engine.score` takes as its own."""
+    person = people(system, 1)[0]
+    ids = prompt(system, person)
+    prefix = system.engine.prefill(ids)
+    branches, slots, _ = questions(system, person, "ranking", len(ids))
+
+    def run(size: int) -> None:
+        for _ in system.engine.score(prefix, branches, slots, chunk_tokens=size):
+            pass
+
+    seconds = alternate({str(n): lambda n=n: run(n) for n in CHUNKS}, rounds)
+    for name, found in seconds.items():
+        yield Row.of(f"rank_100_in_passes_of_{name}_tokens", found, "s")
+
+
 def share_of_matrix_rate(system: System, rounds: int) -> Iterator[Row]:
-    """Operations that ranking needs in the weights, over its time and the machine's rate."""
+    """Operations that ranking needs in the weights, over its time and the machine's rate.
+
+    The rate is that of bf16 or of float32, whichever this machine multiplies faster. Tokens that
+    all candidates begin with count once for each, though they are computed once.
+    """
     persons = people(system, PEOPLE)
     shapes = linear_shapes(system.engine.model)
     tokens = 0
@@ -125,17 +146,20 @@ def share_of_matrix_rate(system: System, rounds: int) -> Iterator[Row]:
         ids = prompt(system, person)
         branches, _, _ = questions(system, person, "ranking", len(ids))
         tokens += len(ids) + sum(len(b.ids) for b in branches)
-    rates = []
+    rates: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
 
     def measure() -> None:
-        rates.append(matrix_rate(shapes, 512, torch.bfloat16, system.engine.device))
+        for dtype, found in rates.items():
+            found.append(matrix_rate(shapes, 512, dtype, system.engine.device))
 
     seconds = alternate(
         {"rank": lambda: [answers(system, p, "ranking") for p in persons]},
         rounds,
         before={"rank": measure},
     )["rank"]
-    rate = np.array(rates[-rounds:])
-    yield Row.of("matmul_rate_bf16", rate / 1e9, "GFLOP/s")
-    needed = tokens * token_operations(shapes)
-    yield Row.of("rank_prefill_vs_matmul_rate", needed / seconds / rate, "share")
+    bf16, float32 = (np.array(found[-rounds:]) for found in rates.values())
+    yield Row.of("matmul_rate_bf16", bf16 / 1e9, "GFLOP/s")
+    yield Row.of("matmul_rate_float32", float32 / 1e9, "GFLOP/s")
+    reached = tokens * token_operations(shapes) / seconds
+    yield Row.of("rank_prefill_rate", reached / 1e9, "GFLOP/s")
+    yield Row.of("rank_prefill_vs_matmul_rate", reached / np.maximum(bf16, float32), "share")

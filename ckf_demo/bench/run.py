@@ -5,16 +5,20 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ckf_demo.bench import generation, growth, ranking, training
-from ckf_demo.bench.machine import describe
-from ckf_demo.bench.rounds import Row
+from ckf_demo.backbone.precision import AUTO, choose, measure
+from ckf_demo.bench import generation, growth, llamacpp, profile, ranking, training
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
+from ckf_demo.machine import describe
 from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.recommender import Recommender
 from ckf_demo.system import System, read_manifest
+from ckf_demo.timing import Row
 
 ROUNDS = 5
 Measurement = Callable[["Bench"], Iterator[Row]]
@@ -27,8 +31,12 @@ class Bench:
     """
 
     def __init__(self, checkpoint: Path, quantization: str, rounds: int):
+        manifest = read_manifest(checkpoint)
+        self.backbone = manifest["backbone"]
+        if quantization == AUTO:
+            quantization = choose(self.backbone).chosen
         self.checkpoint, self.quantization, self.rounds = checkpoint, quantization, rounds
-        self.prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
+        self.prepared = Prepared.load(prepared_path(manifest["dataset"]))
         self._held: tuple[str, System] | None = None
 
     def system(self, quantization: str | None = None) -> System:
@@ -39,6 +47,12 @@ class Bench:
             gc.collect()
             self._held = name, System.load(self.checkpoint, self.prepared, quantization=name)
         return self._held[1]
+
+    def recommender(self) -> Recommender:
+        """The checkpoint as the app holds it, around the system as it is served."""
+        system = self.system()
+        store = InteractionStore.open(self.prepared.dataset)
+        return Recommender(system, store, read_manifest(self.checkpoint), self.checkpoint)
 
 
 def _ranking(bench: Bench) -> Iterator[Row]:
@@ -57,6 +71,30 @@ def _generation(bench: Bench) -> Iterator[Row]:
     yield from generation.decode_vs_generate(bench.system(), bench.rounds)
 
 
+def _folding(bench: Bench) -> Iterator[Row]:
+    yield from generation.folded_adapters(bench.system(), bench.rounds)
+
+
+def _llama_cpp(bench: Bench) -> Iterator[Row]:
+    yield from llamacpp.decode_vs_llama_cpp(bench.system(), bench.rounds)
+
+
+def _chunks(bench: Bench) -> Iterator[Row]:
+    yield from ranking.chunks(bench.system(), bench.rounds)
+
+
+def _profile(bench: Bench) -> Iterator[Row]:
+    yield from profile.profile(bench.recommender(), bench.rounds)
+
+
+def _precision(bench: Bench) -> Iterator[Row]:
+    found = measure(bench.backbone)
+    for name in found.seconds:
+        key = name.replace("-", "_")
+        yield Row.of(f"prompt_seconds_{key}", np.array([found.seconds[name]]), "s")
+        yield Row.of(f"weights_megabytes_{key}", np.array([found.megabytes[name]]), "MB")
+
+
 def _agreement(bench: Bench) -> Iterator[Row]:
     yield from ranking.agreement(bench.system())
     yield from ranking.agreement(bench.system("nf4-fp32"))
@@ -65,6 +103,7 @@ def _agreement(bench: Bench) -> Iterator[Row]:
 def _training(bench: Bench) -> Iterator[Row]:
     system = training.trained_system(bench.checkpoint, bench.system())
     yield from training.one_prompt_each(system, bench.rounds)
+    yield from training.adapter_dtypes(system, bench.rounds)
 
 
 def _growth(bench: Bench) -> Iterator[Row]:
@@ -72,10 +111,15 @@ def _growth(bench: Bench) -> Iterator[Row]:
 
 
 MEASUREMENTS: dict[str, Measurement] = {
+    "precision": _precision,
     "ranking": _ranking,
+    "chunks": _chunks,
     "again": _again,
     "rate": _rate,
     "generation": _generation,
+    "folding": _folding,
+    "llama-cpp": _llama_cpp,
+    "profile": _profile,
     "growth": _growth,
     "agreement": _agreement,
     "training": _training,
@@ -114,12 +158,16 @@ def bench(
     console = Console(stderr=True)
     bench_ = Bench(checkpoint, quantization, rounds)
     rows: list[Row] = []
-    for name in only or MEASUREMENTS:
+    names = list(only or MEASUREMENTS)
+    if not only and not llamacpp.available():
+        names.remove("llama-cpp")
+        console.print("Not measured: llama-cpp; pip install -r requirements-bench.txt")
+    for name in names:
         with console.status(f"Measuring {name} …"):
             for row in MEASUREMENTS[name](bench_):
                 rows.append(row)
                 console.print(_line(row))
-    machine = describe(bench_.system().engine.device) | {"quantization": quantization}
+    machine = describe(bench_.system().engine.device) | {"quantization": bench_.quantization}
     Console().print(_table(rows, machine))
     if json_path is not None:
         payload = {

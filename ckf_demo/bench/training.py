@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ckf_demo.bench.plain import plain_prompts
-from ckf_demo.bench.rounds import Row, alternate
 from ckf_demo.evaluation.ablation import sequences_for
 from ckf_demo.system import System
+from ckf_demo.timing import Row, alternate
 from ckf_demo.training.loop import TASK_WEIGHT, sequence_losses
 from ckf_demo.training.sequences import PackedSequence
 
@@ -34,6 +34,36 @@ def gradients(system: System, sequences: list[PackedSequence]) -> Tensor:
         losses = sequence_losses(system, sequence, teach=True)
         sum(TASK_WEIGHT[t] * x for t, x in losses.items()).backward()
     return torch.cat([p.grad.float().flatten() for p in learnt if p.grad is not None])
+
+
+def adapter_dtypes(system: System, rounds: int) -> Iterator[Row]:
+    """The same packed sequences with adapters kept in bf16 and in float32, as training does.
+
+    Steps of bf16 weights are rounded away when they are small against the weights, so bf16 would
+    have to be clearly faster to be worth it.
+    """
+    sequences = sequences_for(system, SEQUENCES)
+    adapters = system.lora.adapter_parameters()
+    system.lora.eval()
+    system.fusion.eval()
+
+    def hold(dtype: torch.dtype) -> None:
+        for parameter in adapters:
+            parameter.grad = None
+            parameter.data = parameter.data.to(dtype)
+
+    seconds = alternate(
+        {name: lambda: gradients(system, sequences) for name in ("float32", "bf16")},
+        rounds,
+        before={
+            "float32": lambda: hold(torch.float32),
+            "bf16": lambda: hold(torch.bfloat16),
+        },
+    )
+    hold(torch.float32)
+    yield Row.of(
+        "train_float32_vs_bf16_adapters", seconds["bf16"] / seconds["float32"], "times as fast"
+    )
 
 
 def one_prompt_each(system: System, rounds: int) -> Iterator[Row]:

@@ -20,6 +20,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
+from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
@@ -48,7 +49,7 @@ def sequences_for(system: System, size: int) -> list[PackedSequence]:
         data,
         system.config.train,
         system.config.prompt,
-        system.knowledge.item_count,
+        system.knowledge,
         lambda a, b: fans(data.item_index[a], data.item_index[b]),
     )
     return validation_sequences(packer, size, text_only=not system.fusion.uses_tokens)
@@ -73,7 +74,7 @@ def measure(
     is taken away: the comparison with ``single`` alone.
     """
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
-    system = System.load(checkpoint, prepared, quantization="nf4-bf16")
+    system = System.load(checkpoint, prepared, quantization=dense_precision())
     sequences = sequences_for(system, size)
     pooled = {"": COMPLETE, **(PARTS if parts else {})}
     alone = {name: replace(s, prior=False) for name, s in pooled.items() if s.prior}
@@ -87,7 +88,7 @@ def measure(
         for name, switches in variants.items()
     }
     for folder in single:
-        other = System.load(folder, prepared, quantization="nf4-bf16")
+        other = System.load(folder, prepared, quantization=dense_precision())
         for answer, switches in ((POOLED, COMPLETE), (ALONE, replace(COMPLETE, prior=False))):
             losses[answer, f"joint training ({folder.name})"] = sequence_losses_of(
                 other, track(sequences, f"{answer}: {folder.name}", console=console), switches

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source
 from ckf_demo.data.splits import TEST, VALID
@@ -35,9 +36,6 @@ from ckf_demo.paths import replacing
 from ckf_demo.recommender import Recommender
 
 SPLITS = {"valid": VALID, "test": TEST}
-WEIGHTS = "nf4-bf16"
-"""The served numbers, held so that many rows are scored faster; see `load_backbone`."""
-
 CANDIDATES = 100
 """Items that the candidate stage hands to the re-ranker."""
 
@@ -159,7 +157,8 @@ def evaluate(
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     checkpoint = Path(checkpoint)
-    recommender = Recommender.load(checkpoint, quantization=WEIGHTS)
+    weights = dense_precision()
+    recommender = Recommender.load(checkpoint, quantization=weights)
     prepared = _prepared(recommender, data_dir)
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
@@ -187,11 +186,11 @@ def evaluate(
         relatives = []
         text = checkpoint.with_name(f"{checkpoint.name}-text")
         if text.is_dir():
-            relative, relatives = Recommender.load(text, quantization=WEIGHTS), [TEXT_ONLY]
+            relative, relatives = Recommender.load(text, quantization=weights), [TEXT_ONLY]
             names = {relative.methods[0]: TEXT_ONLY}
             measure_model(relative, text, scope, names, results, predictions, progress)
         for folder in map(Path, single_task):
-            relative = Recommender.load(folder, quantization=WEIGHTS)
+            relative = Recommender.load(folder, quantization=weights)
             relatives.append(f"CKF-S {'+'.join(relative.tasks)}")
             names = {relative.methods[0]: relatives[-1]}
             measure_model(relative, folder, scope, names, results, predictions, progress)

@@ -44,6 +44,13 @@ from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segment
 TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
 SAVE_EVERY = 100
 CALIBRATION_ROWS = 2000
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
 console = Console(stderr=True)
 
 
@@ -119,7 +126,7 @@ def sequence_losses(
     prior = fused if switches.prior else None
     device, train = system.engine.device, system.config.train
     stars = torch.tensor([q.stars for q in questions], device=device)
-    counts = torch.from_numpy(system.knowledge.item_count[[q.item for q in questions]]).to(device)
+    offered = torch.tensor([q.offered for q in questions], device=device)
     losses: dict[str, Tensor] = {}
     for task in dict.fromkeys(q.task for q in questions):
         rows = [i for i, q in enumerate(questions) if q.task == task]
@@ -128,7 +135,7 @@ def sequence_losses(
             losses[task] = torch.stack(texts).mean()
             continue
         last = torch.cat([hidden[i] for i in rows])
-        known = stars[rows], counts[rows], train.negatives + 1
+        known = stars[rows], offered[rows], train.negatives + 1
         pooled = system.read(task, last, prior, rows, calibrate=False)
         losses[task] = _answer_loss(task, pooled, *known)
         if teach and prior is not None and task in prior.prior:
@@ -142,15 +149,15 @@ def sequence_losses(
     return losses
 
 
-def _answer_loss(task: str, answer: Tensor, stars: Tensor, counts: Tensor, group: int) -> Tensor:
+def _answer_loss(task: str, answer: Tensor, stars: Tensor, offered: Tensor, group: int) -> Tensor:
     if task == "ranking":
-        return ranking.loss(answer, counts, group)
+        return ranking.loss(answer, offered, group)
     return (rating if task == "rating" else ctr).loss(answer, stars)
 
 
-def _alignment(task: str, own: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
+def _alignment(task: str, own: Tensor, prior: Tensor, offered: Tensor, group: int) -> Tensor:
     if task == "ranking":
-        return ranking.alignment(own, prior, counts, group)
+        return ranking.alignment(own, prior, offered, group)
     return (rating if task == "rating" else ctr).alignment(own, prior)
 
 
@@ -203,7 +210,7 @@ class Run:
     def __init__(self, config: RunConfig, prepared: Prepared, warm_start: Path | None = None):
         self.config = config
         train = config.train
-        self.system = System.for_training(config, prepared)
+        self.system = System.for_training(config, prepared, warm_start)
         fit = prepared.fit
         liked = LikedTogether.fit(
             prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
@@ -212,20 +219,20 @@ class Run:
             prepared,
             train,
             config.prompt,
-            self.system.knowledge.item_count,
+            self.system.knowledge,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
         )
         rows = prepared.rows(split=0, unseen_by_collaborative=True)
         self.segments = segments_of(prepared, rows, config.prompt)
         self.prior: dict[str, float] = {}
-        if isinstance(self.system.fusion, CKF):
+        if warm_start is not None:
+            self.prior = read_manifest(warm_start)["training"].get("prior", {})
+        elif isinstance(self.system.fusion, CKF):
             console.print("Fitting the collaborative prior …")
             self.prior = fit_prior(
                 self.system.fusion, prepared, self.system.knowledge, seed=train.seed
             )
             console.print(f"  validation: {_row(self.prior)}")
-        if warm_start is not None:
-            self.system.load_weights(warm_start)
         kinds = self.system.trainable()
         self.optimiser = torch.optim.AdamW(
             [
@@ -341,20 +348,57 @@ class Run:
             writer.writeheader()
             writer.writerows(self.log)
 
-    def word(self, progress: Progress) -> None:
-        """The last stage: the explanation adapter learns to put facts into words.
+    def choose(self, progress: Progress) -> None:
+        """A last stage: the ranking adapter learns to order what the candidate stage offers.
 
-        Everything else is held at the best weights, so the other tasks stay as they are.
+        One task in four has too little of the joint stage for that. The weights are those that
+        were best on validation, those of before included.
         """
-        config, lora = self.config.train, self.system.lora
-        self.system.load_weights(self.folder)
-        own = [p for n, p in lora.peft.named_parameters() if ".explanation." in n]
-        for parameter in (*lora.adapter_parameters(), *self.system.fusion.parameters()):
-            parameter.requires_grad_(False)
-        for parameter in own:
-            parameter.requires_grad_(True)
-        lora.train()
-        self.system.fusion.eval()
+        config, system = self.config.train, self.system
+        own = self._hold_all_but("ranking")
+        alone = config.model_copy(update={"tasks": ("ranking",), "choices": config.choosing_size})
+        packer = Packer(
+            system.prepared, alone, self.config.prompt, system.knowledge, self.packer.liked_together
+        )
+        text_only = not system.fusion.uses_tokens
+        sequences = validation_sequences(packer, config.validation_sequences, text_only=text_only)
+
+        def validated() -> float:
+            return float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
+
+        best = validated()
+        console.print(f"choosing 0: ranking {best:.4f}")
+        optimiser = torch.optim.AdamW(own, lr=config.choosing_rate, weight_decay=0.0)
+        bar = progress.add_task("choosing", total=config.choosing_steps)
+        for step in range(config.choosing_steps):
+            torch.manual_seed(step)
+            segment, rng = self.segment(config.steps + step)
+            bare = text_only or rng.random() < config.text_share
+            sequence = packer.draw(segment, rng, text_only=bare, augment=True)
+            system.lora.train()
+            losses = sequence_losses(system, sequence, teach=True)
+            if losses:
+                losses["ranking"].backward()
+            if (step + 1) % config.accumulate == 0:
+                optimiser.param_groups[0]["lr"] = config.choosing_rate * rate_factor(
+                    step / config.choosing_steps, config
+                )
+                torch.nn.utils.clip_grad_norm_(own, 1.0)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+            progress.update(bar, completed=step + 1)
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.choosing_steps:
+                loss = validated()
+                console.print(f"choosing {step + 1}: ranking {loss:.4f}")
+                if loss < best:
+                    best = loss
+                    self._save_stage("choosing", {"steps": step + 1, "ranking": round(loss, 5)})
+
+    def word(self, progress: Progress) -> None:
+        """The last stage: the explanation adapter learns to put facts into words."""
+        config = self.config.train
+        own = self._hold_all_but("explanation")
+        self.system.lora.train()
         optimiser = torch.optim.AdamW(own, lr=config.wording_rate, weight_decay=0.0)
         bar = progress.add_task("wording", total=config.wording_steps)
         losses: list[float] = []
@@ -373,16 +417,36 @@ class Run:
             losses.append(loss.item())
             progress.update(bar, completed=step + 1)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.wording_steps:
-                console.print(f"wording {step + 1}: {np.mean(losses[-SAVE_EVERY:]):.4f}")
-                self.system.save(self.folder, extra=self._training_record())
+                recent = float(np.mean(losses[-SAVE_EVERY:]))
+                console.print(f"wording {step + 1}: {recent:.4f}")
+                self._save_stage("wording", {"steps": step + 1, "explanation": round(recent, 5)})
 
-    def _training_record(self) -> dict:
-        """What the manifest says of the joint stage; from disk once that is over."""
-        return {"training": read_manifest(self.folder)["training"]}
+    def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
+        """Take the best weights so far and let one task's own parameters learn, which are returned.
+
+        The other tasks stay as they are: a task adapter and a pooling weight answer for one alone.
+        """
+        self.system.load_weights(self.folder)
+        self.system.fusion.eval()
+        own = []
+        for module in (self.system.lora.peft, self.system.fusion):
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(task in name.split("."))
+                if parameter.requires_grad:
+                    own.append(parameter)
+        return own
+
+    def _save_stage(self, name: str, record: dict) -> None:
+        """Write the checkpoint, with what the manifest says of the stages before and of this."""
+        manifest = read_manifest(self.folder)
+        stages = manifest.get("stages", {}) | {name: record}
+        self.system.calibration = manifest["calibration"]
+        self.system.save(self.folder, extra={"training": manifest["training"], "stages": stages})
 
     def calibrate(self) -> None:
         """Fit slope and intercept of the CTR logit on validation rows, for the best weights."""
         self.system.load_weights(self.folder)
+        self.system.calibration = {}
         self.system.lora.eval()
         self.system.fusion.eval()
         rows = self.system.prepared.rows(split=1)
@@ -400,17 +464,10 @@ class Run:
     def run(self) -> None:
         """Train to the end or until validation stops getting better."""
         config = self.config.train
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
         recent: list[dict[str, float]] = []
         saved = self.step
         began = time.monotonic() - self.seconds
-        with Progress(*columns, console=console) as progress:
+        with Progress(*COLUMNS, console=console) as progress:
             bar = progress.add_task("training", total=config.steps, completed=self.step)
             while self.step < config.steps and self.bad < config.patience:
                 recent.append(self.train_step())
@@ -423,12 +480,40 @@ class Run:
                 if self.step - saved >= SAVE_EVERY and self.step % config.accumulate == 0:
                     self.save_state()
                     saved = self.step
-            if "explanation" in config.tasks and config.wording_steps:
-                self.word(progress)
-        if "ctr" in config.tasks:
+        console.print(f"Best weighted validation loss {self.best:.4f}")
+        for stage in self.last_stages:
+            self.finish(stage)
+        console.print(f"See {self.folder}")
+
+    @property
+    def last_stages(self) -> list[str]:
+        """Which stages follow the joint one for these tasks."""
+        config = self.config.train
+        needed = {
+            "choosing": "ranking" in config.tasks and config.choosing_steps > 0,
+            "wording": "explanation" in config.tasks and config.wording_steps > 0,
+            "calibration": "ctr" in config.tasks,
+        }
+        return [stage for stage, wanted in needed.items() if wanted]
+
+    def finish(self, stage: str) -> None:
+        """Run one of the last stages on the weights in the checkpoint's folder.
+
+        Raises
+        ------
+        UserError
+            For a stage that these tasks do not have.
+        """
+        if stage not in self.last_stages:
+            raise UserError(
+                f"No stage '{stage}' for these tasks; there are: {', '.join(self.last_stages)}."
+            )
+        if stage == "calibration":
             console.print("Calibrating …")
             self.calibrate()
-        console.print(f"Best weighted validation loss {self.best:.4f}; see {self.folder}")
+            return
+        with Progress(*COLUMNS, console=console) as progress:
+            (self.choose if stage == "choosing" else self.word)(progress)
 
     def _check(self, recent: list[dict[str, float]]) -> None:
         losses = self.validate()
@@ -456,6 +541,7 @@ def train(
     resume: bool = False,
     warm_start: Path | None = None,
     only: str | None = None,
+    stage: str | None = None,
 ) -> Path:
     """Train as a configuration says and return the checkpoint's folder.
 
@@ -467,7 +553,14 @@ def train(
         A checkpoint folder whose weights are the beginning.
     only
         One task alone: CKF-S, saved as ``NAME-TASK``.
+    stage
+        One of the last stages alone, on the weights that the checkpoint's folder holds.
     """
+    if stage is not None and (resume or warm_start is not None):
+        raise UserError(
+            f"--stage {stage} works on the weights in the checkpoint's folder; "
+            "leave --resume and --warm-start away."
+        )
     config = RunConfig.load(config_path)
     if only is not None:
         if only not in config.train.tasks:
@@ -482,6 +575,10 @@ def train(
             }
         )
     prepared = Prepared.load(prepared_path(config.data.dataset))
+    if stage is not None:
+        run = Run(config, prepared, Path("checkpoints") / config.name)
+        run.finish(stage)
+        return run.folder
     run = Run(config, prepared, warm_start)
     if resume:
         run.resume()

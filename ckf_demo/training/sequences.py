@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
@@ -28,7 +29,10 @@ FEW_SHOWN = 3
 
 @dataclass(frozen=True)
 class Question:
-    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated."""
+    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated.
+
+    ``offered`` is the logarithm of an item's weight among negatives, for ranking.
+    """
 
     task: str
     item: int
@@ -37,6 +41,7 @@ class Question:
     facts: str = ""
     text: str = ""
     hide_title: bool = False
+    offered: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,34 @@ def film(prepared: Prepared, item: int) -> Film:
     )
 
 
+def choice_proposal(
+    prepared: Prepared,
+    knowledge: CollaborativeKnowledge,
+    row: int,
+    own: np.ndarray,
+    shown: np.ndarray,
+) -> np.ndarray:
+    """`ranking.proposal` for the moment of an interaction: float64 (I,).
+
+    ``own`` are the user's rows in time, ``shown`` those of the history as the model gets it. All
+    that the user ever rates in this part of the data counts as seen, but for the row's own item.
+    """
+    seen = np.zeros(prepared.n_items, bool)
+    seen[prepared.item[own[prepared.split[own] <= prepared.split[row]]]] = True
+    seen[prepared.item[row]] = False
+    scores = knowledge.choice_scores(
+        knowledge.fold_in(prepared.item[shown], prepared.rating[shown])
+    )
+    return ranking.proposal(scores, knowledge.item_count, seen)
+
+
 class Packer:
     """Draws packed sequences from segments.
 
     Parameters
     ----------
-    counts
-        Ratings per item in the part that collaborative models saw, float (I,), for negatives.
+    knowledge
+        Says what the candidate stage would have offered, for negatives.
     """
 
     def __init__(
@@ -94,11 +120,11 @@ class Packer:
         prepared: Prepared,
         train: TrainConfig,
         prompt: PromptConfig,
-        counts: np.ndarray,
+        knowledge: CollaborativeKnowledge,
         liked_together: LikedTogether,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
-        self.counts, self.liked_together = counts, liked_together
+        self.knowledge, self.liked_together = knowledge, liked_together
 
     def draw(
         self,
@@ -139,7 +165,7 @@ class Packer:
                         Question(task, item, visible[int(row)], stars, hide_title=hide)
                     )
         if "ranking" in config.tasks:
-            questions += self._choices(own, targets, visible, rng)
+            questions += self._choices(own, history, targets, visible, rng, augment=augment)
         if "explanation" in config.tasks:
             row = int(rng.choice(targets))
             item, stars = int(data.item[row]), float(data.rating[row])
@@ -209,18 +235,35 @@ class Packer:
         return profile, taste
 
     def _choices(
-        self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
+        self,
+        own: np.ndarray,
+        history: np.ndarray,
+        targets: np.ndarray,
+        visible: dict[int, int],
+        rng: np.random.Generator,
+        *,
+        augment: bool,
     ) -> list[Question]:
+        """Groups of what was liked next, then the films that it was chosen over."""
         data, config = self.prepared, self.train
         liked = [int(r) for r in targets if data.rating[r] >= ctr.LIKED]
         rng.shuffle(liked)
         questions = []
         for row in liked[: config.choices]:
-            # all that the user ever rates in this part of the data counts as seen
-            seen = data.item[own[data.split[own] <= data.split[row]]]
-            others = ranking.sample_negatives(self.counts, seen, config.negatives, rng)
-            for item in (int(data.item[row]), *map(int, others)):
-                questions.append(Question("ranking", item, visible[row]))
+            item, shown = int(data.item[row]), history[: visible[row]]
+            weights = choice_proposal(self.prepared, self.knowledge, row, own, shown)
+            others = ranking.sample_negatives(weights, item, config.negatives, rng)
+            hide = bool(augment and rng.random() < config.hide_title)
+            questions += [
+                Question(
+                    "ranking",
+                    i,
+                    visible[row],
+                    hide_title=hide,
+                    offered=float(np.log(weights[i])),
+                )
+                for i in (item, *map(int, others))
+            ]
         return questions
 
     def _explanation(

@@ -1,7 +1,8 @@
-"""NF4, or the same numbers held in bf16: whichever this machine computes faster with.
+"""NF4, or the same numbers held in bf16 or float32: whichever this machine computes faster with.
 
-Both answer alike; they differ in memory and speed, and which is faster depends on the processor.
-It is measured once and remembered in the user's cache.
+All answer alike; they differ in memory and speed, and which is faster depends on the processor:
+one without bf16 instructions takes several times as long in NF4 and bf16 as in float32. It is
+measured once and remembered in the user's cache.
 """
 
 import hashlib
@@ -14,12 +15,13 @@ from pydantic import BaseModel, ValidationError
 from transformers import PreTrainedModel
 
 from ckf_demo.backbone.loading import load_backbone
-from ckf_demo.bench.machine import describe
-from ckf_demo.bench.rounds import alternate
+from ckf_demo.machine import describe
 from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.timing import alternate
 
-CHOICES = ("nf4", "nf4-bf16")
-TOKENS = 512
+AUTO = "auto"
+CHOICES = ("nf4", "nf4-bf16", "nf4-fp32")
+TOKENS = 128
 ROUNDS = 3
 
 
@@ -61,7 +63,7 @@ def _place(backbone: str, device: str | None) -> Path:
 
 @torch.inference_mode()
 def measure(backbone: str, device: str | None = None) -> Precision:
-    """Time both in alternating rounds."""
+    """Time all of `CHOICES` in alternating rounds."""
     models = {name: load_backbone(backbone, name, device) for name in CHOICES}
     # Before the first prompt: bitsandbytes may repack the weights there.
     megabytes = {name: weight_bytes(model) / 1e6 for name, model in models.items()}

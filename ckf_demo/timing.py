@@ -1,10 +1,12 @@
 """Alternating rounds: ratios within one run hold where times alone do not."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,31 @@ def alternate(
             if number >= 0:
                 out[name][number] = time.perf_counter() - began
     return out
+
+
+class PeakMemory:
+    """Bytes that a block of code held at most beyond what the process held before, as ``peak``.
+
+    The operating system's resident set is read every few milliseconds, so that a short peak may be
+    missed.
+    """
+
+    def __enter__(self) -> "PeakMemory":
+        self._process, self._over = psutil.Process(), threading.Event()
+        self._before = self._most = self._process.memory_info().rss
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.002):
+            self._most = max(self._most, self._process.memory_info().rss)
+
+    def __exit__(self, *_: object) -> None:
+        self._most = max(self._most, self._process.memory_info().rss)
+        self._over.set()
+        self._watcher.join()
+
+    @property
+    def peak(self) -> int:
+        return self._most - self._before
