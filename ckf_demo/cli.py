@@ -94,8 +94,8 @@ def train(
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Run one last stage alone on the weights that were trained before: choosing, "
-            "wording or calibration.",
+            help="Run one last stage alone on the weights that were trained before: wording or "
+            "calibration.",
         ),
     ] = None,
 ) -> None:

@@ -63,7 +63,7 @@ class TrainConfig(Section):
     """Target rows per sequence for rating and CTR."""
     choices: int = 2
     """Ranking groups per sequence: one film that was liked next, against ``negatives``."""
-    negatives: int = 7
+    negatives: int = 5
     adapter_rate: float = 6e-4
     fusion_rate: float = 2e-3
     own_weight: float = 1.0
@@ -88,13 +88,8 @@ class TrainConfig(Section):
     validation_sequences: int = 60
     patience: int = 3
     """Validations without improvement before stopping."""
-    choosing_steps: int = 300
-    """Sequences of a stage that trains the ranking adapter alone, all else held."""
-    choosing_size: int = 4
-    """Ranking groups per sequence of that stage."""
-    choosing_rate: float = 6e-4
     wording_steps: int = 400
-    """Sequences of a last stage that trains the explanation adapter alone, likewise."""
+    """Sequences of a last stage that trains the explanation adapter alone, all else held."""
     wording_size: int = 10
     """Explanations per sequence of that stage."""
     wording_rate: float = 1e-3

@@ -115,7 +115,7 @@ def test_the_machine_is_described():
 def test_memory_that_was_held_in_between_is_seen():
     with PeakMemory() as memory:
         torch.ones(40_000_000, dtype=torch.uint8).sum()
-    assert 30e6 < memory.peak < 200e6
+    assert memory.peak > 30e6
 
 
 def test_the_rate_of_the_machine_is_that_of_its_faster_dtype(monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny import TASKS, tiny_data, tiny_system
 
+from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.bench.profile import Questions, counted_passes, shares
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.errors import UserError
@@ -550,7 +551,8 @@ def test_tastes_are_compared_by_minilm(recommender, monkeypatch, empty_cache):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_profile_splits_a_question_into_its_parts(recommender, task):
+def test_a_profile_splits_a_question_into_its_parts(recommender, monkeypatch, task):
+    monkeypatch.setattr(recommender, "_prefixes", PrefixCache(recommender.system.engine))
     questions = Questions(recommender)
     call, arguments = questions.ask(task)
     assert arguments["user"] != questions.ask(task)[1]["user"]

@@ -33,55 +33,34 @@ def test_alignment_is_least_where_both_say_the_same():
     same = rating.alignment(PRIOR.log_softmax(-1), PRIOR)
     assert same.item() == pytest.approx(0, abs=1e-5)
     assert rating.alignment(LOGITS.log_softmax(-1), PRIOR) > same
-    scores, offered = PRIOR.flatten(), torch.arange(30.0)
-    assert ranking.alignment(scores, scores, offered, 5).item() == pytest.approx(0, abs=1e-5)
-    assert ranking.alignment(LOGITS.flatten(), scores, offered, 5) > 1e-3
+    scores, counts = PRIOR.flatten(), torch.arange(30.0)
+    assert ranking.alignment(scores, scores, counts, 5).item() == pytest.approx(0, abs=1e-5)
+    assert ranking.alignment(LOGITS.flatten(), scores, counts, 5) > 1e-3
     logit = torch.tensor([0.7])
     assert ctr.alignment(logit, logit) < ctr.alignment(logit + 0.5, logit)
     assert ctr.alignment(logit, logit) < ctr.alignment(logit - 0.5, logit)
 
 
-def test_drawing_some_films_more_often_does_not_bend_scores(monkeypatch):
+def test_sampling_more_of_the_popular_does_not_bend_scores():
     """The right scores for the whole catalogue are the best ones for groups drawn unevenly."""
-    monkeypatch.setattr(ranking, "SHORTLIST", 10)
     rng, n = np.random.default_rng(0), 40
-    counts, candidate = np.round(np.exp(rng.uniform(0, 7, n))), rng.normal(size=n)
-    weights = ranking.proposal(candidate, counts, np.zeros(n, bool))
+    counts = np.round(np.exp(rng.uniform(0, 7, n)))
     truth = rng.dirichlet(np.full(n, 3.0))
     chosen = rng.choice(n, 8000, p=truth)
-    groups = np.stack([[c, *ranking.sample_negatives(weights, c, 2, rng)] for c in chosen]).ravel()
-    offered = torch.from_numpy(np.log(weights)).float()[groups]
+    groups = np.stack(
+        [[c, *ranking.sample_negatives(counts, np.array([c]), 2, rng)] for c in chosen]
+    ).ravel()
     scores = torch.zeros(n, requires_grad=True)
     optimiser = torch.optim.LBFGS([scores], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss():
         optimiser.zero_grad()
-        value = ranking.loss(scores[groups], offered, 3)
+        value = ranking.loss(scores[groups], torch.from_numpy(counts).float()[groups], 3)
         value.backward()
         return value
 
     optimiser.step(loss)
     learnt = scores.detach().numpy()
     assert np.corrcoef(learnt, np.log(truth))[0, 1] > 0.9
-    assert np.corrcoef(learnt - np.log(weights), np.log(truth))[0, 1] < 0.7
-
-
-def test_half_of_the_negatives_are_what_the_candidate_stage_offers():
-    rng, n = np.random.default_rng(1), 300
-    counts, candidate = rng.integers(0, 50, n).astype(float), rng.normal(size=n)
-    seen = rng.random(n) < 0.3
-    weights = ranking.proposal(candidate, counts, seen)
-    assert weights.sum() == pytest.approx(1)
-    assert not weights[seen].any() and weights[~seen].all()
-    best = np.flatnonzero(~seen)[np.argsort(-candidate[~seen])[: ranking.SHORTLIST]]
-    even = (
-        weights
-        - 0.5 * (counts + 1) ** ranking.POWER * ~seen / ((counts[~seen] + 1) ** ranking.POWER).sum()
-    )
-    np.testing.assert_allclose(even[best], 0.5 / ranking.SHORTLIST)
-    np.testing.assert_allclose(np.delete(even, best), 0, atol=1e-12)
-    few = np.ones(n, bool)
-    few[:5] = False
-    assert ranking.proposal(candidate, counts, few)[:5].sum() == pytest.approx(1)
-    drawn = ranking.sample_negatives(weights, best[0], 20, rng)
-    assert len(set(drawn)) == 20 and best[0] not in drawn and not seen[drawn].any()
+    uncorrected = learnt - ranking.POWER * np.log(counts + 1)
+    assert np.corrcoef(uncorrected, np.log(truth))[0, 1] < 0.7

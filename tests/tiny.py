@@ -113,7 +113,6 @@ def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConf
         "negatives": 3,
         "validate_every": 6,
         "validation_sequences": 4,
-        "choosing_steps": 0,
         "wording_steps": 0,
         **changes.pop("train", {}),
     }

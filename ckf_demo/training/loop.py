@@ -126,7 +126,7 @@ def sequence_losses(
     prior = fused if switches.prior else None
     device, train = system.engine.device, system.config.train
     stars = torch.tensor([q.stars for q in questions], device=device)
-    offered = torch.tensor([q.offered for q in questions], device=device)
+    counts = torch.from_numpy(system.knowledge.item_count[[q.item for q in questions]]).to(device)
     losses: dict[str, Tensor] = {}
     for task in dict.fromkeys(q.task for q in questions):
         rows = [i for i, q in enumerate(questions) if q.task == task]
@@ -135,7 +135,7 @@ def sequence_losses(
             losses[task] = torch.stack(texts).mean()
             continue
         last = torch.cat([hidden[i] for i in rows])
-        known = stars[rows], offered[rows], train.negatives + 1
+        known = stars[rows], counts[rows], train.negatives + 1
         pooled = system.read(task, last, prior, rows, calibrate=False)
         losses[task] = _answer_loss(task, pooled, *known)
         if teach and prior is not None and task in prior.prior:
@@ -149,15 +149,15 @@ def sequence_losses(
     return losses
 
 
-def _answer_loss(task: str, answer: Tensor, stars: Tensor, offered: Tensor, group: int) -> Tensor:
+def _answer_loss(task: str, answer: Tensor, stars: Tensor, counts: Tensor, group: int) -> Tensor:
     if task == "ranking":
-        return ranking.loss(answer, offered, group)
+        return ranking.loss(answer, counts, group)
     return (rating if task == "rating" else ctr).loss(answer, stars)
 
 
-def _alignment(task: str, own: Tensor, prior: Tensor, offered: Tensor, group: int) -> Tensor:
+def _alignment(task: str, own: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
     if task == "ranking":
-        return ranking.alignment(own, prior, offered, group)
+        return ranking.alignment(own, prior, counts, group)
     return (rating if task == "rating" else ctr).alignment(own, prior)
 
 
@@ -219,7 +219,7 @@ class Run:
             prepared,
             train,
             config.prompt,
-            self.system.knowledge,
+            self.system.knowledge.item_count,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
         )
         rows = prepared.rows(split=0, unseen_by_collaborative=True)
@@ -348,52 +348,6 @@ class Run:
             writer.writeheader()
             writer.writerows(self.log)
 
-    def choose(self, progress: Progress) -> None:
-        """A last stage: the ranking adapter learns to order what the candidate stage offers.
-
-        One task in four has too little of the joint stage for that. The weights are those that
-        were best on validation, those of before included.
-        """
-        config, system = self.config.train, self.system
-        own = self._hold_all_but("ranking")
-        alone = config.model_copy(update={"tasks": ("ranking",), "choices": config.choosing_size})
-        packer = Packer(
-            system.prepared, alone, self.config.prompt, system.knowledge, self.packer.liked_together
-        )
-        text_only = not system.fusion.uses_tokens
-        sequences = validation_sequences(packer, config.validation_sequences, text_only=text_only)
-
-        def validated() -> float:
-            return float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
-
-        best = validated()
-        console.print(f"choosing 0: ranking {best:.4f}")
-        optimiser = torch.optim.AdamW(own, lr=config.choosing_rate, weight_decay=0.0)
-        bar = progress.add_task("choosing", total=config.choosing_steps)
-        for step in range(config.choosing_steps):
-            torch.manual_seed(step)
-            segment, rng = self.segment(config.steps + step)
-            bare = text_only or rng.random() < config.text_share
-            sequence = packer.draw(segment, rng, text_only=bare, augment=True)
-            system.lora.train()
-            losses = sequence_losses(system, sequence, teach=True)
-            if losses:
-                losses["ranking"].backward()
-            if (step + 1) % config.accumulate == 0:
-                optimiser.param_groups[0]["lr"] = config.choosing_rate * rate_factor(
-                    step / config.choosing_steps, config
-                )
-                torch.nn.utils.clip_grad_norm_(own, 1.0)
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            progress.update(bar, completed=step + 1)
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.choosing_steps:
-                loss = validated()
-                console.print(f"choosing {step + 1}: ranking {loss:.4f}")
-                if loss < best:
-                    best = loss
-                    self._save_stage("choosing", {"steps": step + 1, "ranking": round(loss, 5)})
-
     def word(self, progress: Progress) -> None:
         """The last stage: the explanation adapter learns to put facts into words."""
         config = self.config.train
@@ -424,16 +378,17 @@ class Run:
     def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
         """Take the best weights so far and let one task's own parameters learn, which are returned.
 
-        The other tasks stay as they are: a task adapter and a pooling weight answer for one alone.
+        The other tasks stay as they are: a task adapter answers for one alone.
         """
         self.system.load_weights(self.folder)
         self.system.fusion.eval()
         own = []
-        for module in (self.system.lora.peft, self.system.fusion):
-            for name, parameter in module.named_parameters():
-                parameter.requires_grad_(task in name.split("."))
-                if parameter.requires_grad:
-                    own.append(parameter)
+        for parameter in self.system.fusion.parameters():
+            parameter.requires_grad_(False)
+        for name, parameter in self.system.lora.peft.named_parameters():
+            parameter.requires_grad_(task in name.split("."))
+            if parameter.requires_grad:
+                own.append(parameter)
         return own
 
     def _save_stage(self, name: str, record: dict) -> None:
@@ -490,7 +445,6 @@ class Run:
         """Which stages follow the joint one for these tasks."""
         config = self.config.train
         needed = {
-            "choosing": "ranking" in config.tasks and config.choosing_steps > 0,
             "wording": "explanation" in config.tasks and config.wording_steps > 0,
             "calibration": "ctr" in config.tasks,
         }
@@ -513,7 +467,7 @@ class Run:
             self.calibrate()
             return
         with Progress(*COLUMNS, console=console) as progress:
-            (self.choose if stage == "choosing" else self.word)(progress)
+            self.word(progress)
 
     def _check(self, recent: list[dict[str, float]]) -> None:
         losses = self.validate()

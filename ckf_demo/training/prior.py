@@ -11,7 +11,6 @@ from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowled
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.training.sequences import choice_proposal
 
 EPOCHS, BATCH, RATE, DECAY = 30, 512, 3e-3, 0.1
 GROUP = 10
@@ -58,19 +57,17 @@ def fit_prior(
     stars = torch.from_numpy(prepared.rating[rows])
 
     liked = rows[prepared.rating[rows] >= ctr.LIKED]
-    choices, weights = [], []
+    choices = []
     for row in liked:
         own = prepared.history.rows_of(int(prepared.user[row]))
-        shown = own[: prepared.history.length(int(row))]
-        offered = choice_proposal(prepared, knowledge, row, own, shown)
-        item = int(prepared.item[row])
-        choices.append([item, *ranking.sample_negatives(offered, item, GROUP - 1, rng)])
-        weights.append(offered[choices[-1]])
+        seen = prepared.item[own[prepared.split[own] <= prepared.split[row]]]
+        others = ranking.sample_negatives(knowledge.item_count, seen, GROUP - 1, rng)
+        choices.append(np.concatenate([[prepared.item[row]], others]))
     grouped = row_features(
         prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
     )
     choice = (torch.from_numpy(grouped) @ fusion.choice_weights).view(len(liked), GROUP)
-    offered = torch.from_numpy(np.log(np.stack(weights)).astype(np.float32))
+    counts = torch.from_numpy(knowledge.item_count[np.stack(choices)])
 
     valid = prepared.rows(split=1)
     valid_features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
@@ -87,7 +84,7 @@ def fit_prior(
             out = fusion.prior(features[batch], choice[group].flatten())
             loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
             loss = loss + ctr.loss(out["ctr"], stars[batch])
-            loss = loss + ranking.loss(out["ranking"], offered[group].flatten(), GROUP)
+            loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
@@ -29,10 +28,7 @@ FEW_SHOWN = 3
 
 @dataclass(frozen=True)
 class Question:
-    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated.
-
-    ``offered`` is the logarithm of an item's weight among negatives, for ranking.
-    """
+    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated."""
 
     task: str
     item: int
@@ -41,7 +37,6 @@ class Question:
     facts: str = ""
     text: str = ""
     hide_title: bool = False
-    offered: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,34 +80,13 @@ def film(prepared: Prepared, item: int) -> Film:
     )
 
 
-def choice_proposal(
-    prepared: Prepared,
-    knowledge: CollaborativeKnowledge,
-    row: int,
-    own: np.ndarray,
-    shown: np.ndarray,
-) -> np.ndarray:
-    """`ranking.proposal` for the moment of an interaction: float64 (I,).
-
-    ``own`` are the user's rows in time, ``shown`` those of the history as the model gets it. All
-    that the user ever rates in this part of the data counts as seen, but for the row's own item.
-    """
-    seen = np.zeros(prepared.n_items, bool)
-    seen[prepared.item[own[prepared.split[own] <= prepared.split[row]]]] = True
-    seen[prepared.item[row]] = False
-    scores = knowledge.choice_scores(
-        knowledge.fold_in(prepared.item[shown], prepared.rating[shown])
-    )
-    return ranking.proposal(scores, knowledge.item_count, seen)
-
-
 class Packer:
     """Draws packed sequences from segments.
 
     Parameters
     ----------
-    knowledge
-        Says what the candidate stage would have offered, for negatives.
+    counts
+        Ratings per item in the part that collaborative models saw, float (I,), for negatives.
     """
 
     def __init__(
@@ -120,11 +94,11 @@ class Packer:
         prepared: Prepared,
         train: TrainConfig,
         prompt: PromptConfig,
-        knowledge: CollaborativeKnowledge,
+        counts: np.ndarray,
         liked_together: LikedTogether,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
-        self.knowledge, self.liked_together = knowledge, liked_together
+        self.counts, self.liked_together = counts, liked_together
 
     def draw(
         self,
@@ -165,7 +139,7 @@ class Packer:
                         Question(task, item, visible[int(row)], stars, hide_title=hide)
                     )
         if "ranking" in config.tasks:
-            questions += self._choices(own, history, targets, visible, rng, augment=augment)
+            questions += self._choices(own, targets, visible, rng)
         if "explanation" in config.tasks:
             row = int(rng.choice(targets))
             item, stars = int(data.item[row]), float(data.rating[row])
@@ -235,35 +209,18 @@ class Packer:
         return profile, taste
 
     def _choices(
-        self,
-        own: np.ndarray,
-        history: np.ndarray,
-        targets: np.ndarray,
-        visible: dict[int, int],
-        rng: np.random.Generator,
-        *,
-        augment: bool,
+        self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
     ) -> list[Question]:
-        """Groups of what was liked next, then the films that it was chosen over."""
         data, config = self.prepared, self.train
         liked = [int(r) for r in targets if data.rating[r] >= ctr.LIKED]
         rng.shuffle(liked)
         questions = []
         for row in liked[: config.choices]:
-            item, shown = int(data.item[row]), history[: visible[row]]
-            weights = choice_proposal(self.prepared, self.knowledge, row, own, shown)
-            others = ranking.sample_negatives(weights, item, config.negatives, rng)
-            hide = bool(augment and rng.random() < config.hide_title)
-            questions += [
-                Question(
-                    "ranking",
-                    i,
-                    visible[row],
-                    hide_title=hide,
-                    offered=float(np.log(weights[i])),
-                )
-                for i in (item, *map(int, others))
-            ]
+            # all that the user ever rates in this part of the data counts as seen
+            seen = data.item[own[data.split[own] <= data.split[row]]]
+            others = ranking.sample_negatives(self.counts, seen, config.negatives, rng)
+            for item in (int(data.item[row]), *map(int, others)):
+                questions.append(Question("ranking", item, visible[row]))
         return questions
 
     def _explanation(

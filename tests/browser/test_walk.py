@@ -70,7 +70,8 @@ def real_address(recommender) -> Iterator[str]:
     yield from serve(recommender)
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
+# The real one first: it is loaded before the fake ones get a cache of their own.
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
 def address(request) -> str:
     return request.getfixturevalue(f"{request.param}_address")
 
