@@ -84,9 +84,3 @@ def matrix_rate(
             torch.cuda.synchronize(device)
         best = max(best, tokens * token_operations(shapes) / (time.perf_counter() - began))
     return best
-
-
-def best_matrix_rate(shapes: Iterable[tuple[int, int]], tokens: int, device: torch.device) -> float:
-    """`matrix_rate` in bf16 or float32, whichever this machine multiplies faster."""
-    shapes = list(shapes)
-    return max(matrix_rate(shapes, tokens, t, device) for t in (torch.bfloat16, torch.float32))

@@ -118,12 +118,6 @@ def test_memory_that_was_held_in_between_is_seen():
     assert memory.peak > 30e6
 
 
-def test_the_rate_of_the_machine_is_that_of_its_faster_dtype(monkeypatch):
-    rates = {torch.bfloat16: 3.0, torch.float32: 2.0}
-    monkeypatch.setattr(machine, "matrix_rate", lambda shapes, n, dtype, device: rates[dtype])
-    assert machine.best_matrix_rate([(1, 1)], 8, torch.device("cpu")) == 3.0
-
-
 def test_bf16_instructions_are_read_off_the_processor(monkeypatch):
     monkeypatch.setattr(machine, "_cpuinfo", lambda: {"flags": "fpu avx2 avx512_bf16 amx_bf16"})
     assert machine.bf16_instructions() == ["amx_bf16", "avx512_bf16"]

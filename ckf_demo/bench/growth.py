@@ -1,5 +1,6 @@
 """How time and memory grow with history, candidates and catalogue, as figures and plots."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,22 @@ from ckf_demo.bench.people import Someone, answers, people
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.paths import replacing
 from ckf_demo.system import System
-from ckf_demo.timing import PeakMemory, Row, alternate
+from ckf_demo.timing import PeakMemory, Row
 
 HISTORIES = (5, 10, 20, 50, 100, 200)
 CANDIDATES = (10, 30, 100, 300, 1000, 2000)
 CATALOGUES = (1, 4, 16, 64)
 FEW = 20
+ROUNDS = 2
+"""The largest sizes take minutes, and a curve of many points needs few rounds."""
+
 COLOURS = {"history": "#0072B2", "candidates": "#D55E00", "catalogue": "#009E73"}
 
 
 def growth(system: System, rounds: int) -> Iterator[Row]:
     """Seconds and megabytes of ranking against each size; `plots` draws them."""
     keenest = people(system, 1, candidates=max(CANDIDATES), keenest=True)[0]
+    answers(system, replace(keenest, candidates=keenest.candidates[:FEW]), "ranking")
     for n in _within(HISTORIES, len(keenest.items)):
         person = replace(keenest.cut(n), candidates=keenest.candidates[:FEW])
         yield from _rows("history", n, lambda p=person: answers(system, p, "ranking"), rounds)
@@ -41,11 +46,15 @@ def _within(sizes: Sequence[int], most: int) -> list[int]:
 
 
 def _rows(what: str, size: int, call: Callable[[], object], rounds: int) -> Iterator[Row]:
-    seconds = alternate({"call": call}, rounds)["call"]
-    with PeakMemory() as memory:
-        call()
+    seconds, megabytes = np.empty(rounds), np.empty(rounds)
+    for number in range(rounds):
+        with PeakMemory() as memory:
+            began = time.perf_counter()
+            call()
+            seconds[number] = time.perf_counter() - began
+        megabytes[number] = memory.peak / 1e6
     yield Row.of(f"growth_{what}_{size}_seconds", seconds, "s")
-    yield Row.of(f"growth_{what}_{size}_megabytes", np.array([memory.peak / 1e6]), "MB")
+    yield Row.of(f"growth_{what}_{size}_megabytes", megabytes, "MB")
 
 
 def _propose(knowledge: CollaborativeKnowledge, person: Someone) -> np.ndarray:

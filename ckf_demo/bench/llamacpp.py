@@ -6,7 +6,10 @@ it cannot take; it reads the 4-bit weights as they were published. It needs the 
 """
 
 import importlib.util
-from collections.abc import Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -37,22 +40,7 @@ def decode_vs_llama_cpp(system: System, rounds: int) -> Iterator[Row]:
         raise UserError("llama.cpp is not installed; pip install -r requirements-bench.txt.")
     prompts = explanation_prompts(system)
     texts = [ids + branch.ids for ids, branch, _ in prompts]
-    server = _server(_weights(system.config.backbone.name), torch.get_num_threads())
-
-    def theirs(tokens: int) -> None:
-        for ids in texts:
-            answer = server.handle_completions(
-                {
-                    "prompt": ids,
-                    "max_tokens": tokens,
-                    "temperature": 0.0,
-                    "ignore_eos": True,
-                    "cache_prompt": False,
-                }
-            )
-            written = answer["usage"]["completion_tokens"]
-            if written != tokens:
-                raise RuntimeError(f"llama.cpp wrote {written} tokens instead of {tokens}")
+    gguf, threads = _weights(system.config.backbone.name), torch.get_num_threads()
 
     def ours(tokens: int) -> None:
         for ids, branch, slots in prompts:
@@ -60,15 +48,16 @@ def decode_vs_llama_cpp(system: System, rounds: int) -> Iterator[Row]:
             options = {"stop_ids": NOTHING, "max_tokens": tokens}
             list(system.engine.generate(prefix, branch, slots, **options))
 
-    seconds = alternate(
-        {
-            "ours": lambda: ours(TOKENS),
-            "ours first": lambda: ours(1),
-            "theirs": lambda: theirs(TOKENS),
-            "theirs first": lambda: theirs(1),
-        },
-        rounds,
-    )
+    with _writer(gguf, threads) as theirs:
+        seconds = alternate(
+            {
+                "ours": lambda: ours(TOKENS),
+                "ours first": lambda: ours(1),
+                "theirs": lambda: theirs(texts, TOKENS),
+                "theirs first": lambda: theirs(texts, 1),
+            },
+            rounds,
+        )
     own = seconds["ours"] - seconds["ours first"]
     other = seconds["theirs"] - seconds["theirs first"]
     length = sum(map(len, texts))
@@ -89,7 +78,31 @@ def _weights(backbone: str) -> Path:
     return target if target.exists() else downloads.extract(*PINNED[backbone], target)
 
 
-def _server(weights: Path, threads: int):
+@contextmanager
+def _writer(weights: Path, threads: int) -> Iterator[Callable[[list[list[int]], int], None]]:
+    """llama.cpp in a process of its own: in ours its thread pools slow PyTorch's down."""
+    context = multiprocessing.get_context("spawn")
+    ours, other = context.Pipe()
+    process = context.Process(target=_write_on_demand, args=(other, weights, threads), daemon=True)
+    process.start()
+    other.close()
+
+    def write(texts: list[list[int]], tokens: int) -> None:
+        ours.send((texts, tokens))
+        written = ours.recv()
+        if written != [tokens] * len(texts):
+            raise RuntimeError(f"llama.cpp wrote {written} tokens instead of {tokens} each")
+
+    try:
+        yield write
+    finally:
+        ours.close()
+        process.join()
+
+
+def _write_on_demand(connection: Connection, weights: Path, threads: int) -> None:
+    """Continue texts by some number of tokens and send back how many were written, until the end
+    of the connection."""
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -100,4 +113,15 @@ def _server(weights: Path, threads: int):
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads
     parameters.verbosity = 0
-    return xllamacpp.Server(parameters)
+    server = xllamacpp.Server(parameters)
+    options = {"temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
+    while True:
+        try:
+            texts, tokens = connection.recv()
+        except EOFError:
+            return
+        answers = [
+            server.handle_completions({"prompt": ids, "max_tokens": tokens, **options})
+            for ids in texts
+        ]
+        connection.send([a["usage"]["completion_tokens"] for a in answers])

@@ -20,7 +20,7 @@ from gradio_client import Client
 from ckf_demo.backbone.decoder import Writing
 from ckf_demo.backbone.engine import Engine
 from ckf_demo.data.store import InteractionStore
-from ckf_demo.machine import best_matrix_rate, linear_shapes, token_operations
+from ckf_demo.machine import linear_shapes, matrix_rate, token_operations
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import System
 from ckf_demo.tasks.prompts import PromptWriter
@@ -43,6 +43,9 @@ PARTS: dict[str, tuple[tuple[type, str], ...]] = {
 }
 """Functions of each part. Time in one part that was called from another counts for the inner one,
 so that the parts add up; what is in none is ``python``."""
+
+SIZE_STEP = 32
+"""The machine's rate is measured for passes of this many tokens and its multiples."""
 
 Place = tuple[str, int, str]
 
@@ -161,9 +164,14 @@ def profile(recommender: Recommender, rounds: int) -> Iterator[Row]:
                 call, _ = questions.ask(task)
                 with counted_passes(system) as passes:
                     call()
-                for tokens in {*passes} - {*rates}:
-                    rates[tokens] = best_matrix_rate(shapes, tokens, system.engine.device)
-                limit[number] = sum(n * operations / rates[n] for n in passes)
+                sizes = [-(-n // SIZE_STEP) * SIZE_STEP if n > SIZE_STEP else n for n in passes]
+                for size in {*sizes} - {*rates}:
+                    rates[size] = matrix_rate(
+                        shapes, size, system.engine.dtype, system.engine.device
+                    )
+                limit[number] = sum(
+                    n * operations / rates[size] for n, size in zip(passes, sizes, strict=True)
+                )
                 call, _ = questions.ask(task)
                 profiler = cProfile.Profile()
                 profiler.runcall(call)

@@ -150,7 +150,7 @@ def share_of_matrix_rate(system: System, rounds: int) -> Iterator[Row]:
 
     def measure() -> None:
         for dtype, found in rates.items():
-            found.append(matrix_rate(shapes, 512, dtype, system.engine.device))
+            found.append(matrix_rate(shapes, 512, dtype, system.engine.device, repeats=2))
 
     seconds = alternate(
         {"rank": lambda: [answers(system, p, "ranking") for p in persons]},

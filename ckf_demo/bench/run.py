@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -97,7 +98,8 @@ def _precision(bench: Bench) -> Iterator[Row]:
 
 def _agreement(bench: Bench) -> Iterator[Row]:
     yield from ranking.agreement(bench.system())
-    yield from ranking.agreement(bench.system("nf4-fp32"))
+    if bench.system().engine.dtype != torch.float32:
+        yield from ranking.agreement(bench.system("nf4-fp32"))
 
 
 def _training(bench: Bench) -> Iterator[Row]:
@@ -107,7 +109,7 @@ def _training(bench: Bench) -> Iterator[Row]:
 
 
 def _growth(bench: Bench) -> Iterator[Row]:
-    yield from growth.growth(bench.system(), bench.rounds)
+    yield from growth.growth(bench.system(), min(bench.rounds, growth.ROUNDS))
 
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -167,17 +169,18 @@ def bench(
             for row in MEASUREMENTS[name](bench_):
                 rows.append(row)
                 console.print(_line(row))
-    machine = describe(bench_.system().engine.device) | {"quantization": bench_.quantization}
+        machine = describe(bench_.system().engine.device) | {"quantization": bench_.quantization}
+        if json_path is not None:
+            # after every measurement, so that an interruption loses no more than one
+            payload = {
+                "machine": machine,
+                "checkpoint": checkpoint.name,
+                "rounds": rounds,
+                "rows": [vars(row) for row in rows],
+            }
+            with replacing(json_path) as temporary:
+                temporary.write_text(json.dumps(payload, indent=1) + "\n")
     Console().print(_table(rows, machine))
-    if json_path is not None:
-        payload = {
-            "machine": machine,
-            "checkpoint": checkpoint.name,
-            "rounds": rounds,
-            "rows": [vars(row) for row in rows],
-        }
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(payload, indent=1) + "\n")
     if plot_path is not None:
         growth.plots(rows, plot_path)
     return rows

@@ -14,7 +14,7 @@ from ckf_demo.timing import Row, alternate
 from ckf_demo.training.loop import TASK_WEIGHT, sequence_losses
 from ckf_demo.training.sequences import PackedSequence
 
-SEQUENCES = 2
+SEQUENCES = 1
 BATCH = 8
 
 
