@@ -388,6 +388,23 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(workplace, monkeypatch):
     assert [r["total"] for r in whole.log] == [r["total"] for r in resumed.log]
 
 
+def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(workplace, monkeypatch):
+    monkeypatch.setattr(Run, "calibrate", lambda self: None)
+    runs = []
+    for seed in (0, 0, 1):
+        run = Run(config_for(workplace, train={"seed": seed}), DATA)
+        run.run()
+        runs.append(run)
+    first, second, other = runs
+    assert_same(weights(first), weights(second))
+    assert first.log == second.log
+    rows = DATA.rows(split=1)[:20]
+    answers = [score_rows(run.system, rows) for run in (first, second)]
+    for task in ("rating", "ctr"):
+        np.testing.assert_array_equal(answers[0][task], answers[1][task])
+    assert first.log != other.log
+
+
 def test_states_are_saved_between_optimiser_steps(workplace, monkeypatch):
     """Gradients are not part of a state, so that none may be pending when it is saved."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
