@@ -19,6 +19,7 @@ from threading import Event, RLock
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
@@ -38,6 +39,9 @@ from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
 CANDIDATES = 100
+REMEMBERED = 20_000
+"""Answers that are kept, each a few numbers and a key of some kilobytes at most."""
+
 TASTE_WEIGHT = 0.5
 PROFILE_FIELDS = ("age", "gender", "occupation")
 NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
@@ -78,7 +82,7 @@ class Recommender:
         )
         # adapters are switched per forward pass, so one question runs at a time
         self._lock = RLock()
-        self._prefixes = PrefixCache(system.engine)
+        self.forget()
         fit = self.prepared.fit
         self._fans = LikedTogether.fit(
             self.prepared.user[fit],
@@ -123,6 +127,11 @@ class Recommender:
         quantization = quantization or choose(manifest["backbone"], device).chosen
         system = System.load(folder, prepared, quantization=quantization, device=device)
         return cls(system, store, manifest, folder)
+
+    def forget(self) -> None:
+        """Drop what is remembered of people who were asked about: prefixes and answers."""
+        self._prefixes = PrefixCache(self.system.engine)
+        self._answers: LRUCache = LRUCache(REMEMBERED)
 
     def warm_up(self) -> None:
         """Do now what the first explanation would otherwise wait for: seconds on two cores."""
@@ -277,15 +286,29 @@ class Recommender:
     ) -> list[torch.Tensor]:
         """Answers to (task, item, method) questions about one person, in one engine call.
 
-        Each is as `System.read` returns it: (5,) for a rating, a scalar otherwise.
+        Each is as `System.read` returns it: (5,) for a rating, a scalar otherwise. What was asked
+        lately about the same person is remembered.
         """
+        text, _ = self._prefix(person)
+        who = (tuple(text.ids), person.items.tobytes(), person.ratings.tobytes())
+        keys = [(who, *question) for question in questions]
+        new = list(dict.fromkeys(k for k in keys if k not in self._answers))
+        answers = {k: self._answers[k] for k in keys if k in self._answers}
+        if new:
+            found = self._compute(person, text, [k[1:] for k in new])
+            answers |= dict(zip(new, found, strict=True))
+            self._answers.update(answers)
+        return [answers[k] for k in keys]
+
+    def _compute(
+        self, person: Someone, text: PrefixText, questions: Sequence[tuple[str, int, str]]
+    ) -> list[torch.Tensor]:
         own = self.methods[0]
         targets = np.array([item for _, item, _ in questions], np.int64)
         fused = self._fuse(person, targets) if self.system.fusion.uses_tokens else None
         out: list[torch.Tensor | None] = [None] * len(questions)
         asked = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
         if asked:
-            text, _ = self._prefix(person)
             prefix = self._prefixes(text.ids)
             with_tokens = [self.system.fusion.uses_tokens and questions[i][2] == own for i in asked]
             branches = [

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny import TASKS, tiny_data, tiny_system
 
-from ckf_demo.backbone.prefixes import PrefixCache
+from ckf_demo.bench import ranking
 from ckf_demo.bench.profile import Questions, counted_passes, shares
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.errors import UserError
@@ -551,8 +551,8 @@ def test_tastes_are_compared_by_minilm(recommender, monkeypatch, empty_cache):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_profile_splits_a_question_into_its_parts(recommender, monkeypatch, task):
-    monkeypatch.setattr(recommender, "_prefixes", PrefixCache(recommender.system.engine))
+def test_a_profile_splits_a_question_into_its_parts(recommender, task):
+    recommender.forget()
     questions = Questions(recommender)
     call, arguments = questions.ask(task)
     assert arguments["user"] != questions.ask(task)[1]["user"]
@@ -568,3 +568,44 @@ def test_a_profile_splits_a_question_into_its_parts(recommender, monkeypatch, ta
         assert found[part] > 0, part
     assert (found["candidates"] > 0) == (task == "ranking")
     assert (found["sampling"] > 0) == (task == "explanation")
+
+
+def test_what_was_asked_about_the_same_person_is_remembered(recommender, monkeypatch):
+    person = PEOPLE["history"]
+    asked = []
+    compute = recommender._compute
+
+    def counted(someone, text, questions):
+        asked.append(len(questions))
+        return compute(someone, text, questions)
+
+    recommender.forget()
+    monkeypatch.setattr(recommender, "_compute", counted)
+    first = recommender.rank(**person, candidates=12)
+    again = recommender.rank(**person, candidates=12)
+    assert asked == [12]
+    assert again == first
+    recommender.rank(**person, candidates=15)
+    assert asked == [12, 3]
+    recommender.rank(history=[*person["history"], {"item": "9", "rating": 2}], candidates=12)
+    recommender.rank(**person, taste=TASTE, candidates=12)
+    assert asked[2:] == [12, 12]
+    for method in recommender.methods[1:]:
+        recommender.rank(**person, candidates=12, method=method)
+    assert asked[4:] == [12, 12]
+    recommender.forget()
+    assert answer(recommender.rate(**person, item=ITEM)) == answer(
+        recommender.rate(**person, item=ITEM)
+    )
+    assert asked[6:] == [1]
+
+
+def test_the_benchmark_asks_the_same_person_again(recommender):
+    rows = {row.name: row for row in ranking.asked_again(recommender, 1)}
+    assert rows.keys() == {
+        "rank_20_first_seconds",
+        "rank_20_repeat_vs_first",
+        "rank_20_grown_vs_first",
+        "rank_20_shrunk_vs_first",
+    }
+    assert rows["rank_20_repeat_vs_first"].value > 0

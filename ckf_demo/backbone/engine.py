@@ -277,7 +277,7 @@ class Engine:
         branches: Sequence[Branch],
         slots: Sequence[Tensor | None],
         *,
-        chunk_tokens: int = 512,
+        chunk_tokens: int = 1024,
         shared: bool = True,
         tasks: bool = True,
     ) -> Iterator[list[Tensor]]:

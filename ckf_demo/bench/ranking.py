@@ -1,15 +1,14 @@
 """Ranking: 100 candidates against one prompt for each, and the same person asked again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.bench.people import Someone, answers, people, prompt, questions
 from ckf_demo.bench.plain import plain_prompts
 from ckf_demo.machine import linear_shapes, matrix_rate, token_operations
+from ckf_demo.recommender import Recommender
 from ckf_demo.system import System
 from ckf_demo.tasks.prompts import window_start
 from ckf_demo.timing import Row, alternate
@@ -62,30 +61,23 @@ def agreement(system: System) -> Iterator[Row]:
     )
 
 
-def asked_again(system: System, rounds: int) -> Iterator[Row]:
+def asked_again(recommender: Recommender, rounds: int) -> Iterator[Row]:
     """20 candidates: the first time, once more, after one rating more, and after one less.
 
     The histories are such that the rating does not move the window of films that are shown; one
     in `PromptConfig.block` does, and costs as much as the first time.
     """
-    persons = [_steady(system, p) for p in people(system, PEOPLE)]
-    cache = PrefixCache(system.engine)
+    persons = [_steady(recommender, p) for p in people(recommender.system, PEOPLE)]
+    shorter = [person[:-1] for person in persons]
 
-    def ask(of: list[Someone]) -> None:
-        for person in of:
-            answers(system, person, "ranking", cache(prompt(system, person)))
+    def ask(histories: list[list[dict]]) -> None:
+        for history in histories:
+            recommender.rank(history=history, candidates=AGAIN)
 
-    shorter = [p.cut(len(p.items) - 1) for p in persons]
-
-    def forget() -> None:
-        nonlocal cache
-        cache = PrefixCache(system.engine)
-
-    def knowing(of: list[Someone]) -> Callable[[], None]:
+    def knowing(histories: list[list[dict]]) -> Callable[[], None]:
         def prepare() -> None:
-            forget()
-            for person in of:
-                cache(prompt(system, person))
+            recommender.forget()
+            ask(histories)
 
         return prepare
 
@@ -98,7 +90,7 @@ def asked_again(system: System, rounds: int) -> Iterator[Row]:
         },
         rounds,
         before={
-            "first": forget,
+            "first": recommender.forget,
             "repeat": knowing(persons),
             "grown": knowing(shorter),
             "shrunk": knowing(persons),
@@ -109,12 +101,15 @@ def asked_again(system: System, rounds: int) -> Iterator[Row]:
         yield Row.of(f"rank_20_{name}_vs_first", seconds["first"] / seconds[name], "times as fast")
 
 
-def _steady(system: System, person: Someone) -> Someone:
-    """With few candidates, and a history whose last film does not move the window."""
-    n, config = len(person.items), system.config.prompt
+def _steady(recommender: Recommender, person: Someone) -> list[dict]:
+    """A history whose last film does not move the window, as it is given to the recommender."""
+    n, config = len(person.items), recommender.system.config.prompt
     while n > 1 and window_start(n, config) != window_start(n - 1, config):
         n -= 1
-    return replace(person.cut(n), candidates=person.candidates[:AGAIN])
+    return [
+        {"item": recommender.item_order[item], "rating": float(stars)}
+        for item, stars in zip(person.items[:n], person.ratings[:n], strict=True)
+    ]
 
 
 def chunks(system: System, rounds: int) -> Iterator[Row]:

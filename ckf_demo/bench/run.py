@@ -61,7 +61,7 @@ def _ranking(bench: Bench) -> Iterator[Row]:
 
 
 def _again(bench: Bench) -> Iterator[Row]:
-    yield from ranking.asked_again(bench.system(), bench.rounds)
+    yield from ranking.asked_again(bench.recommender(), bench.rounds)
 
 
 def _rate(bench: Bench) -> Iterator[Row]:
