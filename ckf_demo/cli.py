@@ -94,8 +94,8 @@ def train(
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Run one last stage alone on the weights that were trained before: wording or "
-            "calibration.",
+            help="Run one last stage alone on the weights that were trained before: ranking, "
+            "wording or calibration.",
         ),
     ] = None,
 ) -> None:
@@ -110,10 +110,17 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Checkpoint = CHECKPOINT,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of a trained checkpoint.",
+            show_default="the one for --data, or checkpoints/ml-100k",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder with raw data other than the checkpoint's own."),
+        typer.Option(metavar="DIR", help="Folder with the raw data, imported if it is new."),
     ] = None,
     split: Annotated[Split, typer.Option(help="Part of the data.")] = Split.test,
     json_path: Annotated[
@@ -144,10 +151,11 @@ def evaluate(
 
     **Example:** `ckf evaluate --checkpoint checkpoints/ml-100k --split test --json results.json`
     """
+    from ckf_demo.evaluation.run import checkpoint_for
     from ckf_demo.evaluation.run import evaluate as run_evaluation
 
     run_evaluation(
-        checkpoint,
+        checkpoint or checkpoint_for(data),
         data,
         split.value,
         json_path,

@@ -88,6 +88,11 @@ class TrainConfig(Section):
     validation_sequences: int = 60
     patience: int = 3
     """Validations without improvement before stopping."""
+    ranking_steps: int = 0
+    """Sequences of a stage that trains the ranking adapter alone, all else held."""
+    ranking_size: int = 4
+    """Ranking groups per sequence of that stage."""
+    ranking_rate: float = 6e-4
     wording_steps: int = 400
     """Sequences of a last stage that trains the explanation adapter alone, all else held."""
     wording_size: int = 10

@@ -89,7 +89,12 @@ class System:
             config.fusion, knowledge, model.config.hidden_size, rms
         ).to(self.engine.device)
         self.writer = PromptWriter(
-            tokenizer, prepared.titles, prepared.years.tolist(), prepared.genres, config.prompt
+            tokenizer,
+            prepared.titles,
+            prepared.years.tolist(),
+            prepared.genres,
+            config.prompt,
+            prepared.feedback,
         )
         self.calibration: dict[str, tuple[float, float]] = {}
 
@@ -208,7 +213,7 @@ class System:
             "backbone": self.config.backbone.name,
             "hashes": {
                 "backbone": self.backbone_hash,
-                "prepared": self.prepared.hash,
+                "prepared": self.prepared.training_hash,
                 "config": config_hash(config),
                 "files": {
                     str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
@@ -304,7 +309,7 @@ def checked_manifest(folder: Path, prepared: Prepared) -> dict:
     """The manifest of a whole checkpoint for this data; UserError says what does not fit."""
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    if manifest["hashes"]["prepared"] != prepared.hash:
+    if manifest["hashes"]["prepared"] != prepared.training_hash:
         raise UserError(
             f"The checkpoint {folder} was trained on other data than the prepared "
             f"'{prepared.dataset}'; run `ckf prepare` again or train anew."

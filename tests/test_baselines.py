@@ -10,7 +10,8 @@ from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.evaluation import metrics
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.baselines.base import Material
-from ckf_demo.evaluation.protocol import Cases, ranking_queries
+from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.queries import ranking_queries
 
 ALL = pytest.mark.parametrize("name", list(BASELINES))
 SCORERS = [name for name, kind in BASELINES.items() if {"rating", "ctr"} & set(kind.tasks)]

@@ -11,7 +11,7 @@ from ckf_demo.config import PromptConfig
 from ckf_demo.errors import UserError
 from ckf_demo.tasks.prompts import (
     ITEM,
-    OPENING,
+    OPENINGS,
     USER,
     PromptWriter,
     profile_text,
@@ -50,7 +50,7 @@ def test_a_prefix_ends_where_each_line_ends(history, profile, taste):
     prefix = WRITER.prefix([i for i, _ in history], [r for _, r in history], profile, taste)
     assert len(prefix.ends) == len(history) + 1
     assert prefix.ends[-1] == len(prefix.ids)
-    expected = OPENING
+    expected = OPENINGS["ratings"]
     expected += f"Viewer: {profile}\n" if profile else ""
     expected += f"Taste: {taste}\n" if taste else ""
     assert TOKENIZER.decode(prefix.ids[: prefix.ends[0]]) == expected
@@ -84,7 +84,11 @@ def test_the_order_of_a_prompt(task):
         "Taste: likes War\n"
         "4 Toy Story\n"
         "2.5 Das Boot\n"
-        f"Viewer<u> and Fargo, 1996, Crime, Drama<i>{TASKS[task].cue}"
+        + (
+            "Viewer<u> watches next: Fargo<i>?"
+            if task == "ranking"
+            else f"Viewer<u> and Fargo, 1996, Crime, Drama<i>{TASKS[task].cue}"
+        )
     )
     assert branch.task == task
     assert branch.at == len(prefix.ids)
@@ -97,10 +101,18 @@ def test_branches_without_tokens_hold_no_slots(task, hide_title):
     branch = WRITER.branch(task, 1, 3, with_tokens=False, hide_title=hide_title)
     assert branch.slots == []
     assert END not in branch.ids
-    title = "a film" if hide_title else "Fargo"
-    assert TOKENIZER.decode(branch.ids) == (
-        f"Viewer and {title}, 1996, Crime, Drama{TASKS[task].cue}"
-    )
+    film = "a film, 1996, Crime, Drama" if hide_title else "Fargo, 1996, Crime, Drama"
+    if task == "ranking":
+        film = film if hide_title else "Fargo"
+        assert TOKENIZER.decode(branch.ids) == f"Viewer watches next: {film}?"
+    else:
+        assert TOKENIZER.decode(branch.ids) == f"Viewer and {film}{TASKS[task].cue}"
+
+
+def test_candidates_of_a_ranking_share_all_words_but_the_title():
+    branches = [WRITER.branch("ranking", item, 3, with_tokens=True) for item in (0, 1, 2)]
+    lead = [*WRITER.tokens("Viewer"), END, *WRITER.tokens(TASKS["ranking"].lead)]
+    assert all(b.ids[: len(lead)] == lead for b in branches)
 
 
 def test_pieces_say_what_the_branch_holds():

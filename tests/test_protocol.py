@@ -8,11 +8,11 @@ from ckf_demo.evaluation.protocol import (
     BANDS,
     Cases,
     ranked,
-    ranking_queries,
     sample_by_user,
     user_groups,
     warm_users,
 )
+from ckf_demo.queries import ranking_queries
 
 DATA = made_up()
 TEST_ROWS = DATA.rows(split=2)

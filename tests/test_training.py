@@ -48,7 +48,7 @@ MOMENT = {(u, v): t for u, v, t in zip(DATA.user, DATA.item, DATA.timestamp, str
 STARS = {(u, v): r for u, v, r in zip(DATA.user, DATA.item, DATA.rating, strict=True)}
 SYSTEM = tiny_system()
 CONFIG = SYSTEM.config
-SEGMENTS = segments_of(DATA, DATA.rows(split=0, unseen_by_collaborative=True), CONFIG.prompt)
+SEGMENTS = segments_of(DATA, DATA.learning_rows(), CONFIG.prompt)
 PACKER = Packer(
     DATA,
     CONFIG.train,

@@ -7,8 +7,7 @@ NumPy archive without pickled objects.
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,24 +15,34 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ckf_demo.data.sources.base import RawData
-from ckf_demo.data.splits import time_order, time_split
+from ckf_demo.data.splits import TEST, TRAIN, time_order, time_split
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
 
 FORMAT = 1
+LIKED, LIKED_STARS = 1.0, 4.0
 ARRAYS = ("user", "item", "rating", "timestamp", "source_row", "split", "fit")
 
 
 class HistoryIndex:
-    """Who had rated what strictly before each interaction.
+    """Who had rated, or liked, what before each interaction.
 
     Parameters
     ----------
     user, timestamp : integer arrays (n,)
         In time order. Rows of one user with equal timestamps are not in each other's history.
+    liked : bool array (n,), optional
+        Histories hold these interactions alone, those of the same moment that stand earlier among
+        them.
     """
 
-    def __init__(self, user: np.ndarray, timestamp: np.ndarray, n_users: int):
+    def __init__(
+        self,
+        user: np.ndarray,
+        timestamp: np.ndarray,
+        n_users: int,
+        liked: np.ndarray | None = None,
+    ):
         order = np.argsort(user, kind="stable")
         starts = np.searchsorted(user[order], np.arange(n_users + 1))
         self._rows = [order[starts[u] : starts[u + 1]] for u in range(n_users)]
@@ -41,14 +50,19 @@ class HistoryIndex:
         self._length = np.empty(len(user), dtype=np.int64)
         for rows in self._rows:
             moments = timestamp[rows]
-            self._length[rows] = np.searchsorted(moments, moments, side="left")
+            if liked is None:
+                self._length[rows] = np.searchsorted(moments, moments, side="left")
+            else:
+                self._length[rows] = np.cumsum(liked[rows]) - liked[rows]
+        if liked is not None:
+            self._rows = [rows[liked[rows]] for rows in self._rows]
 
     def rows_of(self, user: int) -> np.ndarray:
-        """All interaction indices of a user, oldest first."""
+        """All interaction indices that a user's histories may hold, oldest first."""
         return self._rows[user]
 
     def length(self, row: int) -> int:
-        """How many of the same user's interactions are strictly earlier than ``row``."""
+        """How many of the same user's interactions stand in the history of ``row``."""
         return int(self._length[row])
 
     @property
@@ -70,6 +84,10 @@ class Prepared:
     ``user`` and ``item`` are int32 (n,), ``rating`` float32 (n,), ``timestamp`` int64 (n,) in
     seconds, ``source_row`` int32 (n,), ``split`` int8 (n,) and ``fit`` bool (n,) as in
     `ckf_demo.data.splits`. A year or an age of 0 and an empty string stand for unknown.
+
+    ``feedback`` is ``"ratings"`` or ``"likes"``; with likes, ``rating`` is 1 or 0 and histories
+    hold what was liked alone. ``given_split`` says that the source came with its split; then its
+    test part may be missing, and nothing that is trained depends on whether it is there.
     """
 
     dataset: str
@@ -88,6 +106,8 @@ class Prepared:
     source_row: np.ndarray
     split: np.ndarray
     fit: np.ndarray
+    feedback: str = "ratings"
+    given_split: bool = False
 
     @classmethod
     def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
@@ -100,7 +120,12 @@ class Prepared:
         user_ids, item_ids = users["user"].astype(str).tolist(), items["item"].astype(str).tolist()
         user_of = {u: i for i, u in enumerate(user_ids)}
         item_of = {v: i for i, v in enumerate(item_ids)}
-        split, fit = time_split(len(rows))
+        given = "split" in rows
+        if given:
+            split = rows["split"].to_numpy(dtype=np.int8)
+            fit = split == TRAIN
+        else:
+            split, fit = time_split(len(rows))
         return cls(
             dataset=dataset,
             user_ids=user_ids,
@@ -118,6 +143,8 @@ class Prepared:
             source_row=rows["source_row"].to_numpy(dtype=np.int32),
             split=split,
             fit=fit,
+            feedback=raw.feedback,
+            given_split=given,
         )
 
     @property
@@ -130,7 +157,13 @@ class Prepared:
 
     @cached_property
     def history(self) -> HistoryIndex:
-        return HistoryIndex(self.user, self.timestamp, self.n_users)
+        liked = self.liked if self.feedback == "likes" else None
+        return HistoryIndex(self.user, self.timestamp, self.n_users, liked)
+
+    @cached_property
+    def liked(self) -> np.ndarray:
+        """Which interactions are likes (four stars or more): bool (n,)."""
+        return self.rating >= (LIKED if self.feedback == "likes" else LIKED_STARS)
 
     @cached_property
     def user_index(self) -> dict[str, int]:
@@ -154,13 +187,47 @@ class Prepared:
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
-    def rows(self, *, split: int, unseen_by_collaborative: bool = False) -> np.ndarray:
-        """Interaction indices of one part, in time order."""
-        mask = self.split == split
-        return np.flatnonzero(mask & ~self.fit if unseen_by_collaborative else mask)
+    @cached_property
+    def training_hash(self) -> str:
+        """The hash of what training may see: all, but for a given split's test part."""
+        return self.without_test().hash if self.given_split else self.hash
 
-    def _text(self) -> dict[str, Sequence]:
-        return {
+    def without_test(self) -> "Prepared":
+        """The same without the test part, its users and its items.
+
+        Sources list users and items by first appearance, so the others keep their indices.
+        """
+        kept = self.split != TEST
+        if kept.all():
+            return self
+        users, items = int(self.user[kept].max()) + 1, int(self.item[kept].max()) + 1
+        return replace(
+            self,
+            user_ids=self.user_ids[:users],
+            item_ids=self.item_ids[:items],
+            titles=self.titles[:items],
+            years=self.years[:items],
+            genres=self.genres[:items],
+            ages=self.ages[:users],
+            genders=self.genders[:users],
+            occupations=self.occupations[:users],
+            **{name: getattr(self, name)[kept] for name in ARRAYS},
+        )
+
+    def rows(self, *, split: int) -> np.ndarray:
+        """Interaction indices of one part, in time order."""
+        return np.flatnonzero(self.split == split)
+
+    def learning_rows(self) -> np.ndarray:
+        """Interaction indices that the language model learns from, in time order.
+
+        They follow those that collaborative models see; with a given split all training rows are
+        for both, and collaborative signals must come out of fold.
+        """
+        return np.flatnonzero((self.split == TRAIN) & (~self.fit | self.given_split))
+
+    def _text(self) -> dict[str, object]:
+        known = {
             "dataset": self.dataset,
             "user_ids": self.user_ids,
             "item_ids": self.item_ids,
@@ -169,6 +236,9 @@ class Prepared:
             "genders": self.genders,
             "occupations": self.occupations,
         }
+        if self.feedback != "ratings" or self.given_split:
+            known |= {"feedback": self.feedback, "given_split": self.given_split}
+        return known
 
     def save(self, path: Path) -> None:
         """Write the archive beside ``path`` and rename it."""

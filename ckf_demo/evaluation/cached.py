@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ckf_demo.evaluation.protocol import Cases, Query
+from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.queries import Query
 
 if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender

@@ -15,9 +15,6 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 
-LIKED = 4.0
-"""A rating from which on an interaction counts as liked (CTR label 1, relevant in rankings)."""
-
 TRUNCATIONS: tuple[int | None, ...] = (0, 1, 3, 10, None)
 """Histories cut down to the last k interactions; ``None`` is the whole history."""
 
@@ -28,9 +25,6 @@ BANDS: tuple[tuple[str, int, int], ...] = (
     ("11+", 11, np.iinfo(np.int64).max),
 )
 """History-length bands: name, first and last length."""
-
-TENTH = 9
-"""Position of the interaction at which a user without an earlier row is asked about."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Cases:
     @property
     def labels(self) -> np.ndarray:
         """Whether each target was liked, int8 (n,)."""
-        return (self.ratings >= LIKED).astype(np.int8)
+        return self.prepared.liked[self.rows].astype(np.int8)
 
     @cached_property
     def history_lengths(self) -> np.ndarray:
@@ -100,58 +94,6 @@ class Cases:
             if len(positions):
                 before = history.before(int(self.rows[positions[0]]), self.k)
                 yield positions, self.prepared.item[before], self.prepared.rating[before]
-
-
-@dataclass(frozen=True)
-class Query:
-    """One user's request for a ranking of the whole catalogue.
-
-    ``items`` and ``ratings`` are the history that a method may see, oldest first; ``seen`` are all
-    items rated before ``at``, which are no candidates; ``relevant`` are items to be found.
-    """
-
-    user: int
-    at: int
-    items: np.ndarray
-    ratings: np.ndarray
-    seen: np.ndarray
-    relevant: np.ndarray
-
-
-def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> list[Query]:
-    """One query for each user of a part who has something to be found.
-
-    A query stands at the user's first row in that part; for a user without any earlier row it
-    stands at their tenth interaction, as in the app, since nobody can rank for a stranger who has
-    said nothing. History: everything strictly before that moment (its last ``k`` interactions).
-    Relevant: items of the part at or after that moment with a rating of at least 4. Candidates:
-    the whole catalogue minus everything rated before.
-    """
-    queries = []
-    for user in np.unique(prepared.user[prepared.split == split]):
-        rows = prepared.history.rows_of(int(user))
-        first = int(np.argmax(prepared.split[rows] == split))
-        at = int(prepared.timestamp[rows[first]])
-        if prepared.history.length(int(rows[first])) == 0:
-            at = int(prepared.timestamp[rows[min(TENTH, len(rows) - 1)]])
-        moments = prepared.timestamp[rows]
-        before = rows[moments < at]
-        later = rows[(moments >= at) & (prepared.split[rows] == split)]
-        relevant = prepared.item[later[prepared.rating[later] >= LIKED]]
-        if not len(relevant):
-            continue
-        known = before if k is None else before[max(0, len(before) - k) :]
-        queries.append(
-            Query(
-                user=int(user),
-                at=at,
-                items=prepared.item[known],
-                ratings=prepared.rating[known],
-                seen=prepared.item[before],
-                relevant=relevant,
-            )
-        )
-    return queries
 
 
 def warm_users(prepared: Prepared) -> np.ndarray:

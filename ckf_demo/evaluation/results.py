@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ckf_demo.evaluation import bootstrap, metrics
-from ckf_demo.evaluation.protocol import Cases, Query
+from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.queries import Query
 
 RATING_METRICS = ("rmse", "mae")
 CTR_METRICS = ("auc", "uauc", "log_loss", "ece")

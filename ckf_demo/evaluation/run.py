@@ -10,9 +10,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ckf_demo.backbone.loading import dense_precision
+from ckf_demo.backbone.loading import dense_precision, prepare_backbone
+from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.sources import source
+from ckf_demo.data.sources import source, source_of
 from ckf_demo.data.splits import TEST, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
@@ -24,16 +25,16 @@ from ckf_demo.evaluation.explanations import choose_rows, measure_explanations
 from ckf_demo.evaluation.protocol import (
     TRUNCATIONS,
     Cases,
-    Query,
     ranked,
-    ranking_queries,
     sample_by_user,
     truncation_name,
     user_groups,
 )
 from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import replacing
-from ckf_demo.recommender import Recommender
+from ckf_demo.paths import prepared_path, replacing, store_path
+from ckf_demo.queries import Query, ranking_queries
+from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
+from ckf_demo.system import read_manifest
 
 SPLITS = {"valid": VALID, "test": TEST}
 CANDIDATES = 100
@@ -125,7 +126,8 @@ def evaluate(
         Folder of the checkpoint. A folder of the same name with ``-text`` at its end, if there is
         one, is measured as ``text-only``.
     data_dir
-        Folder with the raw data; it must hold the data that the checkpoint was trained on.
+        Folder with the raw data that the checkpoint was trained on; where the data come with
+        their split, it may hold a test part that was not known before.
     split
         ``"valid"`` or ``"test"``.
     json_path, predictions_path
@@ -158,8 +160,12 @@ def evaluate(
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     checkpoint = Path(checkpoint)
     weights = dense_precision()
+    if data_dir is not None:
+        manifest = read_manifest(checkpoint)
+        _import(Path(data_dir), manifest["dataset"])
+        prepare_backbone(manifest["backbone"])
     recommender = Recommender.load(checkpoint, quantization=weights)
-    prepared = _prepared(recommender, data_dir)
+    prepared = recommender.prepared
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
     results, predictions = Results(weights), Predictions(scope.cases)
@@ -363,16 +369,47 @@ def _names(recommender: Recommender) -> dict[str, str]:
     return {method: own} | {other: VARIANTS[other].format(own) for other in others}
 
 
-def _prepared(recommender: Recommender, data_dir: Path | str | None) -> Prepared:
-    """The data that the checkpoint refers to; a given folder must hold the same."""
-    prepared = recommender.prepared
-    if data_dir is not None:
-        origin, folder = source(prepared.dataset), Path(data_dir)
-        if not origin.recognises(folder):
-            raise UserError(f"{folder} does not hold {origin.label}; it needs {origin.files}.")
-        if Prepared.from_raw(origin.read(folder), prepared.dataset).hash != prepared.hash:
+def checkpoint_for(data_dir: Path | None) -> Path:
+    """The project's own checkpoint for the data in a folder, or the default one without any.
+
+    Raises
+    ------
+    UserError
+        When the folder holds no known data, or data that no checkpoint was trained on.
+    """
+    if data_dir is None:
+        return DEFAULT_CHECKPOINT
+    origin = source_of(Path(data_dir))
+    folder = DEFAULT_CHECKPOINT.with_name(origin.name)
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no checkpoint for {origin.label}; train one and name it with --checkpoint."
+        )
+    return folder
+
+
+def _import(folder: Path, dataset: str) -> None:
+    """Take the data in a folder, which must be a data set's; its test part may be new.
+
+    Raises
+    ------
+    UserError
+        When the folder holds something else.
+    """
+    origin = source_of(folder)
+    if origin.name != dataset:
+        raise UserError(
+            f"{folder} holds {origin.label}, and the checkpoint was trained on "
+            f"{source(dataset).label}; name a checkpoint for it with --checkpoint."
+        )
+    if not store_path(dataset).exists():
+        prepare(dataset, folder)
+        return
+    given = Prepared.from_raw(origin.read(folder), dataset)
+    if given.hash != Prepared.load(prepared_path(dataset)).hash:
+        if not given.given_split:
             raise UserError(
-                f"{folder} holds other interactions than this checkpoint was trained on; train one "
-                "on it, or leave the data folder out."
+                f"{folder} holds other interactions than were prepared for {origin.label}; train "
+                "a checkpoint on it, or leave the data folder out."
             )
-    return prepared
+        prepare(dataset, folder)

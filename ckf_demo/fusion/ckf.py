@@ -107,6 +107,12 @@ class CKF(FusionMethod):
         self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
 
+    def set_weight(self, task: str, weight: float) -> None:
+        """Set a pooling weight; 0 and 1 are taken as one in a thousand from it."""
+        weight = torch.tensor(weight).clamp(1e-3, 1 - 1e-3)
+        with torch.no_grad():
+            self.trust[task].copy_(weight.logit() / STEEPNESS)
+
     def standardise(self, features: Tensor) -> None:
         """Take mean and scale of the pair features from training rows (n, F)."""
         self.feature_mean.copy_(features.mean(0))

@@ -10,13 +10,16 @@ class Task:
     """A question about a (person, item) pair.
 
     ``cue`` ends the branch; ``answers`` are the single-token answers that are scored, empty for a
-    task that is answered in free text.
+    task that is answered in free text. With a ``lead`` the question stands before the film, so that
+    all candidates share it, and the film is named by its title alone: for a task that is asked
+    about a hundred films at once.
     """
 
     name: str
     label: str
     cue: str
     answers: tuple[str, ...] = ()
+    lead: str = ""
 
 
 def pool(own: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:

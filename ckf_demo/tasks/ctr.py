@@ -14,9 +14,9 @@ def combine(logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tens
     return pool(logits[:, 0] - logits[:, 1], prior, weight)
 
 
-def loss(logit: Tensor, stars: Tensor) -> Tensor:
-    """Binary cross-entropy against ``stars >= 4``, mean over m."""
-    return F.binary_cross_entropy_with_logits(logit, (stars >= LIKED).float())
+def loss(logit: Tensor, liked: Tensor) -> Tensor:
+    """Binary cross-entropy of logits (m,) against what was liked, bool (m,); mean over m."""
+    return F.binary_cross_entropy_with_logits(logit, liked.float())
 
 
 def alignment(logit: Tensor, prior: Tensor) -> Tensor:

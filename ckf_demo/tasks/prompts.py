@@ -8,6 +8,11 @@ The order is fixed, since everything before the branch is shared by all question
     4 Toy Story                            ← the prefix ends after some history line
     Viewer <user token> and Fargo, 1996, Crime, Drama <item token>
     Stars: 4                               ← a branch, in its task's words
+
+A ranking asks the same of a hundred films, so its question comes first and each film is short;
+year and genres reach the language model through the item token's pair features:
+
+    Viewer <user token> watches next: Fargo <item token>?
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +26,11 @@ from ckf_demo.config import PromptConfig
 from ckf_demo.errors import UserError
 from ckf_demo.tasks.registry import TASKS
 
-OPENING = "Films one viewer rated, oldest first, 1 (worst) to 5 (best).\n"
+OPENINGS = {
+    "ratings": "Films one viewer rated, oldest first, 1 (worst) to 5 (best).\n",
+    "likes": "Films one viewer liked, oldest first.\n",
+}
+"""By `Prepared.feedback`; a film that was liked stands without stars."""
 USER, ITEM = "user_token", "item_token"
 
 
@@ -54,6 +63,8 @@ class PromptWriter:
     ----------
     titles, years, genres
         By item index; a year of 0 is unknown.
+    feedback
+        What a history holds: ``"ratings"`` or ``"likes"``.
     """
 
     def __init__(
@@ -63,8 +74,9 @@ class PromptWriter:
         years: Sequence[int],
         genres: Sequence[Sequence[str]],
         config: PromptConfig,
+        feedback: str = "ratings",
     ):
-        self.tokenizer = tokenizer
+        self.tokenizer, self.feedback = tokenizer, feedback
         self.titles, self.years, self.genres = titles, years, genres
         self.config = config
         self._kept: dict[str, list[int]] = {}
@@ -99,14 +111,15 @@ class PromptWriter:
         taste: str = "",
     ) -> PrefixText:
         """Opening, profile, taste and the given history lines, oldest first."""
-        ids = list(self.tokens(OPENING))
+        ids = list(self.tokens(OPENINGS[self.feedback]))
         if profile:
             ids += self.tokenizer(f"Viewer: {profile}\n", add_special_tokens=False).input_ids
         if taste:
             ids += self.tokenizer(f"Taste: {taste}\n", add_special_tokens=False).input_ids
         ends = [len(ids)]
         for item, rating in zip(items, ratings, strict=True):
-            ids = ids + self.tokens(f"{float(rating):g} {self.titles[item]}\n")
+            stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
+            ids = ids + self.tokens(f"{stars}{self.titles[item]}\n")
             ends.append(len(ids))
         return PrefixText(ids, ends)
 
@@ -129,10 +142,15 @@ class PromptWriter:
         user = [("<user>", USER)] if with_tokens else []
         end = [("<item>", ITEM)] if with_tokens else []
         notes = f"\n{facts}" if facts else ""
+        lead = TASKS[task].lead
+        if lead and not hide_title:
+            film = [(lead, "text"), (f" {self.titles[item]}", "text")]
+        else:
+            film = [(f"{lead or ' and'} {self.item_text(item, hide_title=hide_title)}", "text")]
         return [
             ("Viewer", "text"),
             *user,
-            (f" and {self.item_text(item, hide_title=hide_title)}", "text"),
+            *film,
             *end,
             (notes, "text"),
             (TASKS[task].cue, "text"),

@@ -39,6 +39,7 @@ from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, write_manifest
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.training.prior import fit_prior
+from ckf_demo.training.ranking_stage import weights_by_ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
 
 TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
@@ -125,7 +126,10 @@ def sequence_losses(
     )
     prior = fused if switches.prior else None
     device, train = system.engine.device, system.config.train
-    stars = torch.tensor([q.stars for q in questions], device=device)
+    truth = {
+        "rating": torch.tensor([q.stars for q in questions], device=device),
+        "ctr": torch.tensor([q.liked for q in questions], device=device),
+    }
     counts = torch.from_numpy(system.knowledge.item_count[[q.item for q in questions]]).to(device)
     losses: dict[str, Tensor] = {}
     for task in dict.fromkeys(q.task for q in questions):
@@ -135,7 +139,7 @@ def sequence_losses(
             losses[task] = torch.stack(texts).mean()
             continue
         last = torch.cat([hidden[i] for i in rows])
-        known = stars[rows], counts[rows], train.negatives + 1
+        known = truth[task][rows] if task in truth else None, counts[rows], train.negatives + 1
         pooled = system.read(task, last, prior, rows, calibrate=False)
         losses[task] = _answer_loss(task, pooled, *known)
         if teach and prior is not None and task in prior.prior:
@@ -149,10 +153,12 @@ def sequence_losses(
     return losses
 
 
-def _answer_loss(task: str, answer: Tensor, stars: Tensor, counts: Tensor, group: int) -> Tensor:
+def _answer_loss(
+    task: str, answer: Tensor, truth: Tensor | None, counts: Tensor, group: int
+) -> Tensor:
     if task == "ranking":
         return ranking.loss(answer, counts, group)
-    return (rating if task == "rating" else ctr).loss(answer, stars)
+    return (rating if task == "rating" else ctr).loss(answer, truth)
 
 
 def _alignment(task: str, own: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
@@ -222,7 +228,7 @@ class Run:
             self.system.knowledge.item_count,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
         )
-        rows = prepared.rows(split=0, unseen_by_collaborative=True)
+        rows = prepared.learning_rows()
         self.segments = segments_of(prepared, rows, config.prompt)
         self.prior: dict[str, float] = {}
         if warm_start is not None:
@@ -375,6 +381,63 @@ class Run:
                 console.print(f"wording {step + 1}: {recent:.4f}")
                 self._save_stage("wording", {"steps": step + 1, "explanation": round(recent, 5)})
 
+    def order(self, progress: Progress) -> None:
+        """A last stage: the ranking adapter alone, then its weight in the pool.
+
+        The adapter is the one that was best on validation, that of before included; the weight is
+        the one with the best order of validation queries.
+        """
+        config, system = self.config.train, self.system
+        own = self._hold_all_but("ranking")
+        alone = config.model_copy(update={"tasks": ("ranking",), "choices": config.ranking_size})
+        packer = Packer(
+            system.prepared,
+            alone,
+            self.config.prompt,
+            system.knowledge.item_count,
+            self.packer.liked_together,
+        )
+        sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
+        best = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
+        console.print(f"ranking 0: {best:.4f}")
+        optimiser = torch.optim.AdamW(own, lr=config.ranking_rate, weight_decay=0.0)
+        bar = progress.add_task("ranking", total=config.ranking_steps)
+        for step in range(config.ranking_steps):
+            torch.manual_seed(step)
+            segment, rng = self.segment(config.steps + step)
+            bare = bool(rng.random() < config.text_share)
+            system.lora.train()
+            losses = sequence_losses(
+                system, packer.draw(segment, rng, text_only=bare, augment=True), teach=True
+            )
+            if losses:
+                losses["ranking"].backward()
+            optimiser.param_groups[0]["lr"] = config.ranking_rate * rate_factor(
+                step / config.ranking_steps, config
+            )
+            torch.nn.utils.clip_grad_norm_(own, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            progress.update(bar, completed=step + 1)
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.ranking_steps:
+                loss = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
+                console.print(f"ranking {step + 1}: {loss:.4f}")
+                if loss < best:
+                    best = loss
+                    self._save_stage("ranking", {"steps": step + 1, "ranking": round(loss, 5)})
+        self._weigh(progress)
+
+    def _weigh(self, progress: Progress) -> None:
+        """Set the weight in the ranking pool by the order of validation queries."""
+        self.system.load_weights(self.folder)
+        bar = progress.add_task("weight of ranking", total=None)
+        found = weights_by_ndcg(self.system, lambda: progress.advance(bar))
+        console.print(" ".join(f"{w:g}: {x:.4f}" for w, x in found.items()))
+        weight = max(found, key=found.get)
+        record = read_manifest(self.folder).get("stages", {}).get("ranking", {"steps": 0})
+        self.system.fusion.set_weight("ranking", weight)
+        self._save_stage("ranking", record | {"weight": weight, "ndcg@10": round(found[weight], 5)})
+
     def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
         """Take the best weights so far and let one task's own parameters learn, which are returned.
 
@@ -410,7 +473,7 @@ class Run:
         )
         probability = score_rows(self.system, np.sort(chosen), tasks=("ctr",))["ctr"]
         logits = np.log(probability / (1 - probability))[:, None]
-        liked = self.system.prepared.rating[np.sort(chosen)] >= ctr.LIKED
+        liked = self.system.prepared.liked[np.sort(chosen)]
         fitted = LogisticRegression(C=1e6).fit(logits, liked)
         manifest = read_manifest(self.folder)
         manifest["calibration"] = {"ctr": [float(fitted.coef_[0, 0]), float(fitted.intercept_[0])]}
@@ -445,6 +508,7 @@ class Run:
         """Which stages follow the joint one for these tasks."""
         config = self.config.train
         needed = {
+            "ranking": config.ranking_steps > 0 and isinstance(self.system.fusion, CKF),
             "wording": "explanation" in config.tasks and config.wording_steps > 0,
             "calibration": "ctr" in config.tasks,
         }
@@ -467,7 +531,7 @@ class Run:
             self.calibrate()
             return
         with Progress(*COLUMNS, console=console) as progress:
-            self.word(progress)
+            (self.order if stage == "ranking" else self.word)(progress)
 
     def _check(self, recent: list[dict[str, float]]) -> None:
         losses = self.validate()

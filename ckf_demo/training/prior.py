@@ -50,13 +50,14 @@ def fit_prior(
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    rows = prepared.rows(split=0, unseen_by_collaborative=True)
+    rows = prepared.learning_rows()
     raw = torch.from_numpy(row_features(prepared, knowledge, rows))
     fusion.standardise(raw)
     features = fusion.standard(raw)
     stars = torch.from_numpy(prepared.rating[rows])
+    likes = torch.from_numpy(prepared.liked[rows])
 
-    liked = rows[prepared.rating[rows] >= ctr.LIKED]
+    liked = rows[prepared.liked[rows]]
     choices = []
     for row in liked:
         own = prepared.history.rows_of(int(prepared.user[row]))
@@ -83,7 +84,7 @@ def fit_prior(
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
             out = fusion.prior(features[batch], choice[group].flatten())
             loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
-            loss = loss + ctr.loss(out["ctr"], stars[batch])
+            loss = loss + ctr.loss(out["ctr"], likes[batch])
             loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
             optimiser.zero_grad()
             loss.backward()
@@ -94,7 +95,7 @@ def fit_prior(
         out = fusion.prior(valid_features, torch.zeros(len(valid)))
         distribution = out["rating"].log_softmax(-1)
         losses["rating"] = float(rating.loss(distribution, valid_stars))
-        losses["ctr"] = float(ctr.loss(out["ctr"], valid_stars))
+        losses["ctr"] = float(ctr.loss(out["ctr"], torch.from_numpy(prepared.liked[valid])))
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     fusion.prior.requires_grad_(False)
     return losses

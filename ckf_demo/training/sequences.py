@@ -13,7 +13,7 @@ import numpy as np
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.tasks import ctr, ranking
+from ckf_demo.tasks import ranking
 from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 
@@ -28,12 +28,13 @@ FEW_SHOWN = 3
 
 @dataclass(frozen=True)
 class Question:
-    """One branch: ``length`` history items are visible; ``stars`` is the answer, if rated."""
+    """One branch: ``length`` history items are visible; ``stars`` and ``liked`` are the answer."""
 
     task: str
     item: int
     length: int
     stars: float = 0.0
+    liked: bool = False
     facts: str = ""
     text: str = ""
     hide_title: bool = False
@@ -135,8 +136,9 @@ class Packer:
             hide = bool(augment and rng.random() < config.hide_title)
             for task in ("rating", "ctr"):
                 if task in config.tasks:
+                    liked = bool(data.liked[row])
                     questions.append(
-                        Question(task, item, visible[int(row)], stars, hide_title=hide)
+                        Question(task, item, visible[int(row)], stars, liked, hide_title=hide)
                     )
         if "ranking" in config.tasks:
             questions += self._choices(own, targets, visible, rng)
@@ -212,7 +214,7 @@ class Packer:
         self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
     ) -> list[Question]:
         data, config = self.prepared, self.train
-        liked = [int(r) for r in targets if data.rating[r] >= ctr.LIKED]
+        liked = [int(r) for r in targets if data.liked[r]]
         rng.shuffle(liked)
         questions = []
         for row in liked[: config.choices]:
@@ -232,4 +234,4 @@ class Packer:
         facts, _ = fact_line(history, candidate, stars, self.liked_together, taste)
         wording = random.Random(int(rng.integers(WORDINGS)))
         text = compose(history, candidate, stars, self.liked_together, wording, taste).text
-        return Question("explanation", item, length, stars, facts, text)
+        return Question("explanation", item, length, stars, facts=facts, text=text)

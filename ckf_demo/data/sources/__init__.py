@@ -1,14 +1,31 @@
 """Public data formats, one file each. A new format is a new file and one line in ``SOURCES``."""
 
-from ckf_demo.data.sources import movielens100k
+from pathlib import Path
+
+from ckf_demo.data.sources import collm_ml1m, movielens100k
 from ckf_demo.data.sources.base import RawData, Source
 from ckf_demo.errors import UserError
 
-__all__ = ["SOURCES", "RawData", "Source", "source"]
+__all__ = ["SOURCES", "RawData", "Source", "source", "source_of"]
 
-SOURCES: dict[str, Source] = {
-    movielens100k.SOURCE.name: movielens100k.SOURCE,
-}
+SOURCES: dict[str, Source] = {kind.SOURCE.name: kind.SOURCE for kind in (movielens100k, collm_ml1m)}
+
+
+def source_of(folder: Path) -> Source:
+    """The source that can read a folder.
+
+    Raises
+    ------
+    UserError
+        When there is none; the message says what a folder may hold.
+    """
+    for known in SOURCES.values():
+        if known.holds(folder):
+            return known
+    raise UserError(
+        f"{folder} holds no data set that is known here; it may hold "
+        + "; ".join(f"{known.files} ({known.label})" for known in SOURCES.values())
+    )
 
 
 def source(dataset: str) -> Source:

@@ -29,12 +29,17 @@ class RawData:
         (may be missing), ``genres`` tuple of str (empty when unknown); one row per item.
     interactions
         ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
-        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0).
+        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0); and
+        ``split`` int8 (see `ckf_demo.data.splits`) where the source comes with one.
+    feedback
+        ``"ratings"``; or ``"likes"``: then ``rating`` is 1 for what was liked and 0 for what was
+        not, and histories hold likes alone.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
+    feedback: str = "ratings"
 
     @classmethod
     def from_rows(
@@ -42,6 +47,8 @@ class RawData:
         users: list[tuple[str, int | None, str | None, str | None]],
         items: list[tuple[str, str, int | None, tuple[str, ...]]],
         interactions: list[tuple[str, str, float, int]],
+        *,
+        feedback: str = "ratings",
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
@@ -70,7 +77,7 @@ class RawData:
                     f"interaction {unknown.index[0] + 1} names {name} {unknown.iloc[0]!r}, which "
                     f"the {name} file lacks; add its line there or remove the interaction"
                 )
-        return cls(users=user_table, items=item_table, interactions=rows)
+        return cls(users=user_table, items=item_table, interactions=rows, feedback=feedback)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,8 @@ class Source:
         What people call it.
     files
         Names of the files that a folder must hold, for messages.
+    holds
+        Whether a folder has these files.
     read
         Reads such a folder.
     wheel
@@ -96,6 +105,7 @@ class Source:
     name: str
     label: str
     files: str
+    holds: Callable[[Path], bool]
     read: Callable[[Path], RawData]
     wheel: str | None = None
     members: tuple[str, ...] = ()

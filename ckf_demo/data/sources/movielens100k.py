@@ -150,6 +150,7 @@ SOURCE = Source(
     name="ml-100k",
     label="MovieLens-100K",
     files=f"{', '.join(RECBOLE_FILES)} or {', '.join(ORIGINAL_FILES)}",
+    holds=lambda folder: _holds(folder, RECBOLE_FILES) or _holds(folder, ORIGINAL_FILES),
     read=read,
     wheel="recbole",
     members=tuple(f"recbole/dataset_example/ml-100k/{name}" for name in RECBOLE_FILES),

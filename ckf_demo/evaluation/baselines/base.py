@@ -16,7 +16,8 @@ from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.evaluation.protocol import Cases, Query, ranking_queries
+from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.queries import Query, ranking_queries
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Ratings lie between these, in stars."""
@@ -44,7 +45,7 @@ class Material:
     @property
     def learning(self) -> Cases:
         """The rows that the language model is trained on, with their histories."""
-        rows = self.prepared.rows(split=TRAIN, unseen_by_collaborative=True)
+        rows = self.prepared.learning_rows()
         return Cases(self.prepared, rows)
 
     @property

@@ -4,7 +4,8 @@ import numpy as np
 
 from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores, score_by_history
 from ckf_demo.evaluation.metrics import auc, ndcg_at_10
-from ckf_demo.evaluation.protocol import LIKED, Cases, ranked
+from ckf_demo.evaluation.protocol import Cases, ranked
+from ckf_demo.tasks.ctr import LIKED
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0)
 """λ of the model; the best on validation is taken, for each task its own."""

@@ -1,0 +1,112 @@
+"""MovieLens-1M in CoLLM's split, on which CoLLM, BinLLM, CoRA and others report.
+
+Three tables, ``train``, ``valid`` and ``test`` (which may be missing), as Parquet or as the
+authors' own pickles. A row is a user, an item and whether it was liked (4 stars or more); its
+history ``his`` are the items that its user liked before, in (time, row) order, after a padding 0.
+So a history says nothing about dislikes, and unlike elsewhere it holds likes of the same second
+that stand earlier in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.frames import read_parquet, read_pickle
+from ckf_demo.data.sources.titles import tidy_title
+from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.errors import UserError
+
+PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
+PARQUET, PICKLES = "{}.parquet", "{}_ood2.pkl"
+COLUMNS = ("uid", "iid", "label", "timestamp", "his", "title")
+
+
+def read(folder: Path) -> RawData:
+    """Read the split from a folder.
+
+    Raises
+    ------
+    UserError
+        When training or validation part are missing, a column is missing or of another type, or a
+        history is not what the rows before say.
+    """
+    form = _form(folder)
+    if form is None:
+        raise UserError(f"{folder} holds no {SOURCE.label}; it must hold {SOURCE.files}")
+    tables = []
+    for part, split in PARTS.items():
+        path = folder / form.format(part)
+        if path.is_file():
+            tables.append(_read_part(path, form).assign(split=split, path=path.name))
+    rows = pd.concat(tables, ignore_index=True)
+    _check_histories(rows)
+    titles = rows.drop_duplicates("iid")
+    items = [
+        (str(item), *tidy_title(title), ())
+        for item, title in zip(titles["iid"], titles["title"], strict=True)
+    ]
+    users = [(str(user), None, None, None) for user in dict.fromkeys(rows["uid"])]
+    columns = [rows[c].tolist() for c in ("uid", "iid", "label", "timestamp")]
+    raw = RawData.from_rows(
+        users,
+        items,
+        [(str(u), str(i), float(label), t) for u, i, label, t in zip(*columns, strict=True)],
+        feedback="likes",
+    )
+    raw.interactions["split"] = rows["split"].to_numpy(np.int8)
+    return raw
+
+
+def _form(folder: Path) -> str | None:
+    """Which form of both needed parts lies in a folder."""
+    for form in (PARQUET, PICKLES):
+        if all((folder / form.format(part)).is_file() for part in ("train", "valid")):
+            return form
+    return None
+
+
+def _read_part(path: Path, form: str) -> pd.DataFrame:
+    table = read_parquet(path) if form == PARQUET else read_pickle(path)
+    missing = [c for c in COLUMNS if c not in table]
+    if missing:
+        raise UserError(
+            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
+        )
+    table = table[list(COLUMNS)].reset_index(drop=True)
+    for column in ("uid", "iid", "label", "timestamp"):
+        if not pd.api.types.is_integer_dtype(table[column]):
+            raise UserError(f"{path}: column {column!r} does not hold whole numbers; mend it")
+    wrong = table.index[~table["label"].isin((0, 1))]
+    if len(wrong):
+        value = table["label"][wrong[0]]
+        raise UserError(f"{path}, row {wrong[0]}: label {value} is not 0 or 1; mend the row")
+    return table
+
+
+def _check_histories(rows: pd.DataFrame) -> None:
+    """Raise unless every ``his`` is what its user liked before in (time, row) order."""
+    liked: dict[int, list[int]] = {}
+    for row in rows.sort_values("timestamp", kind="stable").itertuples():
+        before = liked.setdefault(row.uid, [])
+        given = [int(item) for item in row.his if item != 0]
+        if given != before:
+            raise UserError(
+                f"{row.path}: the history of user {row.uid} at item {row.iid} holds {len(given)} "
+                f"items where the rows before say {len(before)}; use a complete copy of the split"
+            )
+        if row.label:
+            before.append(int(row.iid))
+
+
+SOURCE = Source(
+    name="collm-ml-1m",
+    label="MovieLens-1M in CoLLM's split",
+    files="train.parquet and valid.parquet (test.parquet may be missing), or "
+    "train_ood2.pkl and valid_ood2.pkl",
+    holds=lambda folder: _form(folder) is not None,
+    read=read,
+)

@@ -1,0 +1,80 @@
+"""Data frames from files that a user gives: Parquet, or pickles without running what is in them.
+
+A pickle is a program. The reader here only takes those that build a plain pandas frame of numbers,
+texts and lists, by an exact list of what they may name; a whole module is never let through.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pandas as pd
+from pandas.compat.pickle_compat import Unpickler
+
+from ckf_demo.errors import UserError
+
+ALLOWED = frozenset(
+    {
+        ("builtins", "slice"),
+        ("pandas.core.frame", "DataFrame"),
+        ("pandas.core.internals.managers", "BlockManager"),
+        ("pandas.core.internals.blocks", "new_block"),
+        ("pandas._libs.internals", "_unpickle_block"),
+        ("pandas.core.indexes.base", "Index"),
+        ("pandas.core.indexes.base", "_new_Index"),
+        ("pandas.core.indexes.range", "RangeIndex"),
+        ("pandas.core.indexes.numeric", "Int64Index"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("_codecs", "encode"),
+    }
+)
+"""(module, name) pairs; modules moved between versions of pandas and NumPy, so some stand twice."""
+
+
+class _FrameUnpickler(Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module, name)
+
+
+def read_pickle(path: Path) -> pd.DataFrame:
+    """The frame in a pickle that holds nothing else.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, is no pickle, or names anything that a frame does not need.
+    """
+    try:
+        with path.open("rb") as file:
+            frame = _FrameUnpickler(file).load()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the folder") from error
+    # A damaged program can fail in any way, and all of them mean the same.
+    except Exception as error:
+        raise UserError(
+            f"{path} is no plain pandas table ({error}); it was not opened. Convert it to Parquet "
+            "where you trust it, or use a fresh copy of the data set"
+        ) from error
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"{path} holds a {type(frame).__name__} instead of a table; check the file")
+    return frame
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The table in a Parquet file; UserError when it cannot be read."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as Parquet ({error}); use a fresh copy of the data set"
+        ) from error
