@@ -146,6 +146,13 @@ def evaluate(
     without_tokens: Annotated[
         bool, typer.Option(help="Also measure the checkpoint without its collaborative tokens.")
     ] = True,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK",
+            help="Measure this task alone; results of others in --json stay. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a checkpoint and its baselines, with bootstrap intervals over users.
 
@@ -165,6 +172,7 @@ def evaluate(
         sample=sample,
         explanations=explanations,
         without_tokens=without_tokens,
+        **({"tasks": task} if task else {}),
     )
 
 

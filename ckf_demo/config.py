@@ -44,6 +44,14 @@ class FusionConfig(Section):
     """Width of the attention over the history and of the meta-networks."""
     dropout: float = 0.1
     """On the bridged embeddings."""
+    bridges: Literal["personal", "static", "user", "item", "none"] = "personal"
+    """Made for each person by meta-networks; one learned map for all, as in CoLLM; or a personal
+    one for the user or the item alone, or for neither, the others being the identity."""
+    out_of_fold: bool = True
+    """Whether labels behind the features of training rows leave these rows out (for likes)."""
+    prior: Literal["deep", "score"] = "deep"
+    """What the collaborative signal says alone: a small network on all pair features, or the first
+    of them, a score, on a fitted scale."""
 
 
 class PromptConfig(Section):
@@ -52,9 +60,16 @@ class PromptConfig(Section):
     block: int = 12
     """The window moves by this many, so that prefixes stay shared while a history grows."""
 
+    question_first: tuple[Literal["ctr", "ranking"], ...] = ("ranking",)
+    """Tasks whose question stands before the film, which is then named by its title alone."""
+    titles: Literal["own", "shuffled", "none"] = "own"
+    """Titles as they are; of other items, as a control of what was memorised; or ids only."""
+
 
 class TrainConfig(Section):
     tasks: tuple[TaskName, ...] = ("rating", "ctr", "ranking", "explanation")
+    users_share: float = Field(1.0, gt=0, le=1)
+    """Share of training users whose rows the language model learns from."""
     steps: int = 1200
     """Packed user sequences."""
     accumulate: int = 2
@@ -84,6 +99,9 @@ class TrainConfig(Section):
     keep_taste: float = 0.3
     hide_title: float = 0.5
     """Share of candidates shown by year and genres only: a title is an item id in disguise."""
+    pool_on_validation: bool = False
+    """Whether the weight of the language model in the pool for CTR is fitted on validation rows,
+    together with the calibration, instead of in training."""
     validate_every: int = 150
     validation_sequences: int = 60
     patience: int = 3
@@ -114,22 +132,36 @@ class RunConfig(Section):
 
     @classmethod
     def load(cls, path: Path) -> "RunConfig":
-        """Read a TOML file.
+        """Read a TOML file; with ``base``, a path beside it, only what differs from that file.
 
         Raises
         ------
         UserError
-            When the file is missing, not TOML, or has an unknown or ill-typed field.
+            When a file is missing, not TOML, or has an unknown or ill-typed field.
         """
         path = Path(path)
-        if not path.exists():
-            known = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "none"
-            raise UserError(f"No configuration at {path}; there: {known}.")
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{path} is not valid TOML: {error}") from error
+            return cls.model_validate(_read_toml(path))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _read_toml(path: Path) -> dict:
+    """The fields of a file over those of its base."""
+    if not path.exists():
+        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "none"
+        raise UserError(f"No configuration at {path}; there: {known}.")
+    try:
+        fields = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    merged = _read_toml(path.parent / str(base))
+    for name, value in fields.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = merged[name] | value if both else value
+    return merged

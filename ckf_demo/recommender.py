@@ -170,6 +170,8 @@ class Recommender:
             known = self.store.user(user)
             at = self.store.default_at(user) if at is None else at
             rows = self.store.history(user, at)
+            if self.prepared.feedback == "likes":
+                rows = rows[rows["rating"] > 0]
             items += [self.prepared.item_index[i] for i in rows["item"]]
             ratings += rows["rating"].tolist()
             profile = {k: profile[k] or known[k] for k in PROFILE_FIELDS}
@@ -179,6 +181,9 @@ class Recommender:
                     f"{entry!r} is no history entry; give item and rating for each film."
                 )
             item, stars = self._item(entry["item"]), self._stars(entry["rating"])
+            if self.prepared.feedback == "likes" and stars < ctr.LIKED:
+                # histories of this data hold likes alone, and nothing was learnt from others
+                continue
             if item in items:
                 # a newer opinion replaces the older one
                 place = items.index(item)
@@ -278,7 +283,14 @@ class Recommender:
 
     def _fuse(self, person: Someone, targets: np.ndarray) -> Fused:
         lengths = np.full(len(targets), len(person.items))
-        return self.system.fuse(self.system.pairs(person.items, person.ratings, lengths, targets))
+        knowledge, known = self.system.knowledge, (None, None)
+        if knowledge.uses_labels and person.user is not None:
+            user = self.prepared.user_index[person.user]
+            moments = np.full(len(targets), person.at)
+            labelled = knowledge.labelled(user, training=False)
+            known = labelled, knowledge.label_counts(user, moments)
+        pairs = self.system.pairs(person.items, person.ratings, lengths, targets, *known)
+        return self.system.fuse(pairs)
 
     @torch.inference_mode()
     def _ask(
@@ -410,14 +422,19 @@ class Recommender:
 
     @cached_property
     def _averages(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean rating and share of likes per item over the training part; NaN without ratings."""
+        """Mean rating and share of likes per item over the training part.
+
+        NaN without ratings; means are NaN where the data hold likes alone.
+        """
         train = self.prepared.split == 0
         item, stars = self.prepared.item[train], self.prepared.rating[train]
         n = self.prepared.n_items
         count = np.bincount(item, minlength=n)
         with np.errstate(invalid="ignore"):
             means = np.bincount(item, stars, minlength=n) / count
-            shares = np.bincount(item, stars >= ctr.LIKED, minlength=n) / count
+            shares = np.bincount(item, self.prepared.liked[train], minlength=n) / count
+        if self.prepared.feedback == "likes":
+            means = np.full(n, np.nan)
         return means, shares
 
     def _candidates(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.data.splits import TRAIN
 from ckf_demo.system import COMPLETE, Switches, System
 from ckf_demo.tasks.prompts import profile_text, window_start
 
@@ -55,7 +57,8 @@ def score_rows(
         items, stars = data.item[history].astype(np.int64), data.rating[history]
         fused = None
         if fuses:
-            fused = system.fuse(system.pairs(items, stars, lengths, targets), switches)
+            known = _labels(system, rows[group]) if k is None else (None, None)
+            fused = system.fuse(system.pairs(items, stars, lengths, targets, *known), switches)
         if prior_only:
             for task in tasks:
                 keep(task, task, group, fused.prior[task])
@@ -90,6 +93,16 @@ def score_rows(
         if progress is not None:
             progress(len(group))
     return out
+
+
+def _labels(system: System, rows: np.ndarray) -> tuple[Labelled, np.ndarray] | tuple[None, None]:
+    """What the training part says of the user of some rows, and how much counts for each."""
+    data, knowledge = system.prepared, system.knowledge
+    if not knowledge.uses_labels:
+        return None, None
+    user, training = int(data.user[rows[0]]), bool((data.split[rows] == TRAIN).all())
+    labelled = knowledge.labelled(user, training=training)
+    return labelled, knowledge.label_counts(user, data.timestamp[rows])
 
 
 def profile_of(system: System, user: int) -> str:

@@ -25,7 +25,8 @@ from ckf_demo.backbone.loading import (
     load_tokenizer,
 )
 from ckf_demo.backbone.multilora import MultiLora
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.registry import KNOWLEDGE, Knowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
@@ -74,7 +75,7 @@ class System:
         self,
         config: RunConfig,
         prepared: Prepared,
-        knowledge: CollaborativeKnowledge,
+        knowledge: Knowledge,
         model: PreTrainedModel,
         tokenizer,
     ):
@@ -90,7 +91,7 @@ class System:
         ).to(self.engine.device)
         self.writer = PromptWriter(
             tokenizer,
-            prepared.titles,
+            _titles(prepared, config),
             prepared.years.tolist(),
             prepared.genres,
             config.prompt,
@@ -114,10 +115,12 @@ class System:
         """
         name = config.backbone.name
         if warm_start is None:
-            knowledge = CollaborativeKnowledge.fit(prepared, seed=config.train.seed)
+            knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=config.train.seed)
+            if knowledge.uses_labels:
+                knowledge.out_of_fold = config.fusion.out_of_fold
         else:
             checked_manifest(warm_start, prepared)
-            knowledge = CollaborativeKnowledge.load(warm_start / COLLABORATIVE, prepared)
+            knowledge = KNOWLEDGE[prepared.feedback].load(warm_start / COLLABORATIVE, prepared)
         torch.manual_seed(config.train.seed)
         model = load_backbone(name, dense_precision())
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
@@ -131,9 +134,20 @@ class System:
         ratings: np.ndarray,
         lengths: np.ndarray,
         targets: np.ndarray,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
     ) -> PairBatch:
         """Fold in and batch (person, item) pairs of one history; see `PairBatch.build`."""
-        return PairBatch.build(self.knowledge, items, ratings, lengths, targets, self.engine.device)
+        return PairBatch.build(
+            self.knowledge,
+            items,
+            ratings,
+            lengths,
+            targets,
+            self.engine.device,
+            labelled=labelled,
+            counts=counts,
+        )
 
     def fuse(self, pairs: PairBatch, switches: Switches = COMPLETE) -> Fused:
         """Collaborative tokens and priors of pairs."""
@@ -268,7 +282,7 @@ class System:
         config = RunConfig.model_validate(manifest["config"])
         name = config.backbone.name
         model = load_backbone(name, quantization, device)
-        knowledge = CollaborativeKnowledge.load(folder / COLLABORATIVE, prepared)
+        knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
             raise UserError(
@@ -281,6 +295,16 @@ class System:
         system.fusion.eval()
         system.lora.fold(system.engine.dtype)
         return system
+
+
+def _titles(prepared: Prepared, config: RunConfig) -> list[str]:
+    """Titles as the prompt shows them: their own, or for controls others' or none."""
+    if config.prompt.titles == "none":
+        return ["a film"] * prepared.n_items
+    if config.prompt.titles == "shuffled":
+        order = np.random.default_rng(0).permutation(prepared.n_items)
+        return [prepared.titles[i] for i in order]
+    return prepared.titles
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:

@@ -1,9 +1,11 @@
 """A small made-up data set with a known structure, for tests of the protocol and of baselines."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.splits import time_order, time_split
+from ckf_demo.data.splits import TRAIN, time_order, time_split
 
 
 def made_up(n_users: int = 60, n_items: int = 40, n: int = 2400, seed: int = 0) -> Prepared:
@@ -36,4 +38,16 @@ def made_up(n_users: int = 60, n_items: int = 40, n: int = 2400, seed: int = 0) 
         source_row=order.astype(np.int32),
         split=split,
         fit=fit,
+    )
+
+
+def made_up_likes(seed: int = 0) -> Prepared:
+    """The same as likes and dislikes, with a given split."""
+    data = made_up(seed=seed)
+    return replace(
+        data,
+        rating=(data.rating >= 4).astype(np.float32),
+        fit=data.split == TRAIN,
+        feedback="likes",
+        given_split=True,
     )

@@ -53,7 +53,7 @@ PACKER = Packer(
     DATA,
     CONFIG.train,
     CONFIG.prompt,
-    SYSTEM.knowledge.item_count,
+    SYSTEM.knowledge,
     lambda a, b: (int(a) + int(b)) % 3 == 0,
 )
 

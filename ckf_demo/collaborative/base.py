@@ -45,6 +45,19 @@ class Rows:
         return from_interactions_df(frame)
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """What the training part says of one person, oldest first.
+
+    ``items`` int64 (s,), ``labels`` float (s,) 0/1; ``fold`` says which cross-fitted tables go with
+    them, None for those of all training rows.
+    """
+
+    items: np.ndarray
+    labels: np.ndarray
+    fold: int | None = None
+
+
 class CollaborativeModel(Protocol):
     """A model with an item table that folds in people whom it has never seen."""
 

@@ -9,11 +9,12 @@ feature baseline are given. All of it is fitted on rows that the language model 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.base import Labelled, Rows
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
@@ -76,6 +77,9 @@ class CollaborativeKnowledge:
     item_count: np.ndarray
     genre_matrix: np.ndarray
     years: np.ndarray
+
+    feature_names: ClassVar[tuple[str, ...]] = FEATURE_NAMES
+    uses_labels: ClassVar[bool] = False
 
     @classmethod
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
@@ -226,6 +230,33 @@ class CollaborativeKnowledge:
             np.log1p(near.sum(1)),
         ]
         return np.stack(columns, axis=1).astype(np.float32)
+
+    def pair_inputs(
+        self,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        lengths: np.ndarray,
+        targets: np.ndarray,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is known of pairs after prefixes of one history of ratings.
+
+        ``labelled`` and ``counts`` are not looked at: a history says all of a person.
+
+        Returns
+        -------
+        users : float32 (m, D)
+            e_u, folded in.
+        residuals : float32 (n,)
+            Ratings of the history minus the item's own level, in stars.
+        features : float32 (m, F)
+            See `features`.
+        """
+        unique, which = np.unique(lengths, return_inverse=True)
+        users = self.embed_prefixes(items, ratings, unique)[which]
+        residuals = (ratings - self.global_mean - self.item_bias[items]).astype(np.float32)
+        return users, residuals, self.features(items, ratings, lengths, targets)
 
     def predict_rating(self, person: Person, items: np.ndarray) -> np.ndarray:
         """The biased matrix factorisation alone, in stars clipped to 1–5: float32 (m,)."""

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ckf_demo.data.sources.base import RawData
-from ckf_demo.data.splits import TEST, TRAIN, time_order, time_split
+from ckf_demo.data.splits import TEST, TRAIN, VALID, choosing_half, time_order, time_split
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
 
@@ -225,6 +225,21 @@ class Prepared:
         for both, and collaborative signals must come out of fold.
         """
         return np.flatnonzero((self.split == TRAIN) & (~self.fit | self.given_split))
+
+    @cached_property
+    def choosing_users(self) -> np.ndarray:
+        """With a given split, half of the validation users: bool (U,). Otherwise everybody."""
+        if not self.given_split:
+            return np.ones(self.n_users, dtype=bool)
+        users = np.unique(self.user[self.split == VALID])
+        chosen = np.zeros(self.n_users, dtype=bool)
+        chosen[users] = choosing_half([self.user_ids[u] for u in users])
+        return chosen
+
+    def choosing_rows(self) -> np.ndarray:
+        """Validation rows to choose on; with a given split, other users' are for accepting."""
+        rows = self.rows(split=VALID)
+        return rows[self.choosing_users[self.user[rows]]]
 
     def _text(self) -> dict[str, object]:
         known = {

@@ -6,10 +6,24 @@ histories. So the language model meets collaborative signals as fresh as those a
 instead of signals that have already seen the label.
 """
 
+from collections.abc import Sequence
+from hashlib import sha1
+
 import numpy as np
 
 TRAIN, VALID, TEST = 0, 1, 2
 TRAIN_SHARE, VALID_SHARE, FIT_SHARE = 0.8, 0.1, 0.6
+
+
+def choosing_half(ids: Sequence[str]) -> np.ndarray:
+    """Which users one chooses on; the others are for accepting what was chosen: bool (n,).
+
+    Every second one in the order of their hashes.
+    """
+    order = sorted(range(len(ids)), key=lambda i: sha1(ids[i].encode()).hexdigest())
+    chosen = np.zeros(len(ids), dtype=bool)
+    chosen[order[::2]] = True
+    return chosen
 
 
 def time_order(timestamp: np.ndarray, source_row: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def sequences_for(system: System, size: int) -> list[PackedSequence]:
         data,
         system.config.train,
         system.config.prompt,
-        system.knowledge.item_count,
+        system.knowledge,
         lambda a, b: fans(data.item_index[a], data.item_index[b]),
     )
     return validation_sequences(packer, size, text_only=not system.fusion.uses_tokens)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.splits import TRAIN
+from ckf_demo.data.splits import TRAIN, VALID
 
 TRUNCATIONS: tuple[int | None, ...] = (0, 1, 3, 10, None)
 """Histories cut down to the last k interactions; ``None`` is the whole history."""
@@ -102,7 +102,7 @@ def warm_users(prepared: Prepared) -> np.ndarray:
 
 
 def user_groups(
-    prepared: Prepared, users: np.ndarray, lengths: np.ndarray
+    prepared: Prepared, users: np.ndarray, lengths: np.ndarray, items: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The named groups that every result is given for.
 
@@ -110,15 +110,26 @@ def user_groups(
     ----------
     users, lengths : int arrays (n,)
         User index and length of the whole history of each row or query.
+    items : int array (n,), optional
+        Item index of each row.
 
     Returns
     -------
     dict of bool arrays (n,)
         ``all``; ``warm`` (the user has training ratings) and ``cold``; the history-length bands.
+        With a given split ``warm`` asks that the training part has the item too, as such splits'
+        authors do, and ``choose`` and ``accept`` are the halves of `Prepared.choosing_users`.
     """
     warm = warm_users(prepared)[users]
+    if prepared.given_split and items is not None:
+        train = prepared.split == TRAIN
+        warm &= np.bincount(prepared.item[train], minlength=prepared.n_items)[items] > 0
     groups = {"all": np.ones(len(users), dtype=bool), "warm": warm, "cold": ~warm}
     groups |= {name: (lengths >= low) & (lengths <= high) for name, low, high in BANDS}
+    validation = np.unique(prepared.user[prepared.split == VALID])
+    if prepared.given_split and np.isin(users, validation).all():
+        chosen = prepared.choosing_users[users]
+        groups |= {"choose": chosen, "accept": ~chosen}
     return groups
 
 

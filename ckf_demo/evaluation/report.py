@@ -36,9 +36,19 @@ DIFFERENCE_METRICS = ("rmse", "auc", "uauc", "log_loss", "ndcg@10")
 GROUP_COLUMNS = (
     ("rating", "rmse", "RMSE"),
     ("ctr", "auc", "AUC"),
+    ("ctr", "uauc", "UAUC"),
     ("ranking", "ndcg@10", "NDCG@10"),
 )
-GROUPS = ("warm", "cold", "0", "1-3", "4-10", "11+", "k=0", "k=1", "k=3", "k=10", "k=all")
+GROUPS = (
+    *("choose", "accept", "warm", "cold"),
+    *("0", "1-3", "4-10", "11+"),
+    *("k=0", "k=1", "k=3", "k=10", "k=all"),
+)
+DIFFERENCE_GROUPS = {
+    "all": "Differences (95 % interval, paired over users)",
+    "accept": "Differences on the accepting half of validation users",
+    "cold": "Differences on cold rows",
+}
 EXPLANATION_LABELS = {
     "names_evidence": "names a film of the history",
     "named_in_history": "names no film outside history and candidate",
@@ -58,7 +68,11 @@ def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
     differences = [m for m in methods if " - " in m]
     made = [
         _results(f"Results on {results['dataset']}, {results['split']} part", single, cells),
-        _differences("Differences (95 % interval, paired over users)", differences, cells),
+        *(
+            _differences(title, differences, cells, group)
+            for group, title in DIFFERENCE_GROUPS.items()
+            if group == "all" or any(g == "accept" for *_, g in cells)
+        ),
     ]
     for task, metric, name in GROUP_COLUMNS:
         made.append(_by_group(f"{name} by group", single, cells, task, metric))
@@ -131,12 +145,16 @@ def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str
 
 
 def _differences(
-    title: str, methods: list[str], cells: dict
+    title: str, methods: list[str], cells: dict, group: str
 ) -> tuple[str, list[str], list[list[str]]]:
-    columns = [c for c in COLUMNS if c[1] in DIFFERENCE_METRICS]
+    columns = [
+        c
+        for c in COLUMNS
+        if c[1] in DIFFERENCE_METRICS and any((m, c[0], c[1], group) in cells for m in methods)
+    ]
     rows = []
     for method in methods:
-        found = [cells.get((method, task, metric, "all")) for task, metric, _ in columns]
+        found = [cells.get((method, task, metric, group)) for task, metric, _ in columns]
         if any(found):
             rows.append([method, *map(_with_interval, found)])
     return title, ["difference", *(heading for *_, heading in columns)], rows

@@ -1,8 +1,9 @@
 """`evaluate`: measure a checkpoint and every baseline on the same rows with the same histories."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ckf_demo.data.splits import TEST, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.baselines import BASELINES
-from ckf_demo.evaluation.baselines.base import Baseline, Material
+from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.evaluation.calibration import platt
 from ckf_demo.evaluation.explanations import choose_rows, measure_explanations
@@ -35,6 +36,7 @@ from ckf_demo.paths import prepared_path, replacing, store_path
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.system import read_manifest
+from ckf_demo.tasks.registry import TASKS
 
 SPLITS = {"valid": VALID, "test": TEST}
 CANDIDATES = 100
@@ -90,7 +92,7 @@ class Scope:
         lengths = np.array([len(q.items) for q in whole])
         return cls(
             cases=cases,
-            groups=user_groups(prepared, cases.users, cases.history_lengths),
+            groups=user_groups(prepared, cases.users, cases.history_lengths, cases.items),
             truncated={truncation_name(k): Cases(prepared, sampled, k) for k in TRUNCATIONS},
             queries=whole,
             query_groups=user_groups(prepared, np.array([q.user for q in whole]), lengths),
@@ -112,6 +114,7 @@ def evaluate(
     sample: int = 2000,
     explanations: int = 150,
     without_tokens: bool = True,
+    tasks: Sequence[str] = tuple(TASKS),
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict:
@@ -144,6 +147,10 @@ def evaluate(
         (User, item) pairs that are explained; 0 for none.
     without_tokens
         Whether the language model is asked once more without its collaborative tokens.
+    tasks
+        What is measured, as far as the checkpoint answers it. Results of other tasks that
+        ``json_path`` already holds are kept, for a checkpoint of which one task's adapter alone
+        was trained anew.
 
     Returns
     -------
@@ -158,14 +165,18 @@ def evaluate(
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown:
+        raise UserError(f"Unknown task {unknown[0]!r}; choose among {', '.join(TASKS)}.")
     checkpoint = Path(checkpoint)
-    weights = dense_precision()
+    held = dense_precision()
     if data_dir is not None:
         manifest = read_manifest(checkpoint)
         _import(Path(data_dir), manifest["dataset"])
         prepare_backbone(manifest["backbone"])
-    recommender = Recommender.load(checkpoint, quantization=weights)
+    recommender = Recommender.load(checkpoint, quantization=held)
     prepared = recommender.prepared
+    tasks = [task for task in tasks if task in recommender.tasks]
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
     results, predictions = Results(weights), Predictions(scope.cases)
@@ -184,22 +195,31 @@ def evaluate(
         console=console,
     ) as progress:
         material = Material(prepared, recommender.system.knowledge)
-        measure_baselines(material, scope, results, predictions, progress)
-        measure_model(recommender, checkpoint, scope, names, results, predictions, progress)
+        measure_baselines(material, scope, results, predictions, progress, tasks)
+        measure = partial(
+            measure_model,
+            scope=scope,
+            results=results,
+            predictions=predictions,
+            progress=progress,
+            asked_for=tasks,
+        )
+        measure(recommender, checkpoint, names=names)
+        explanations = explanations if "explanation" in tasks else 0
         size = explanations if limit is None else min(explanations, max(1, limit // 10))
         explained = choose_rows(scope.cases, size, seed)
         explain(own, recommender, checkpoint, explained, results, progress)
         relatives = []
         text = checkpoint.with_name(f"{checkpoint.name}-text")
         if text.is_dir():
-            relative, relatives = Recommender.load(text, quantization=weights), [TEXT_ONLY]
+            relative, relatives = Recommender.load(text, quantization=held), [TEXT_ONLY]
             names = {relative.methods[0]: TEXT_ONLY}
-            measure_model(relative, text, scope, names, results, predictions, progress)
+            measure(relative, text, names=names)
         for folder in map(Path, single_task):
-            relative = Recommender.load(folder, quantization=weights)
+            relative = Recommender.load(folder, quantization=held)
             relatives.append(f"CKF-S {'+'.join(relative.tasks)}")
             names = {relative.methods[0]: relatives[-1]}
-            measure_model(relative, folder, scope, names, results, predictions, progress)
+            measure(relative, folder, names=names)
             explain(relatives[-1], relative, folder, explained, results, progress)
     for other in [*relatives, *variants, *BASELINES]:
         results.add_difference(own, other)
@@ -214,6 +234,7 @@ def evaluate(
         "rows": results.rows,
     }
     if json_path is not None:
+        found["rows"] = _beside_others(found, Path(json_path), tasks)
         with replacing(Path(json_path)) as temporary:
             temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     if predictions_path is not None:
@@ -221,6 +242,16 @@ def evaluate(
             predictions.frame().to_parquet(temporary, index=False)
     report.show(found)
     return found
+
+
+def _beside_others(found: dict, path: Path, tasks: Sequence[str]) -> list[dict]:
+    """New rows together with those of other tasks in the same results at ``path``."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    if any(old.get(key) != found[key] for key in ("dataset", "split", "checkpoint")):
+        return found["rows"]
+    rows = [r for r in old["rows"] if r["task"] not in tasks] + found["rows"]
+    order = {m: i for i, m in enumerate(dict.fromkeys(r["method"] for r in old["rows"] + rows))}
+    return sorted(rows, key=lambda row: order[row["method"]])
 
 
 class Predictions:
@@ -266,24 +297,29 @@ def measure_baselines(
     results: Results,
     predictions: Predictions,
     progress: Progress,
+    asked_for: Sequence[str],
 ) -> None:
     """Fit every baseline and add its results; CTR scores are calibrated on the validation part."""
-    bar = progress.add_task("baselines", total=len(BASELINES))
-    for name, kind in BASELINES.items():
+    suitable = {
+        name: kind
+        for name, kind in BASELINES.items()
+        if set(kind.tasks) & set(asked_for) and material.prepared.feedback in kind.feedback
+    }
+    bar = progress.add_task("baselines", total=len(suitable))
+    for name, kind in suitable.items():
         progress.update(bar, description=f"baselines: {name}")
         baseline = kind()
         baseline.fit(material)
-        if {"rating", "ctr"} & set(baseline.tasks):
+        if {"rating", "ctr"} & set(baseline.tasks) & set(asked_for):
             calibrate = _calibration(baseline, material)
-            scores = baseline.score(scope.cases)
-            rating, probability = scores.rating, calibrate(scores.ctr)
+            rating, probability = _asked(baseline.score(scope.cases), calibrate, asked_for)
             results.add_scores(name, scope.cases, scope.groups, rating, probability)
             predictions.add(name, rating, probability)
             for group, cases in scope.truncated.items():
-                scores = baseline.score(cases)
                 everything = {group: np.ones(len(cases), dtype=bool)}
-                results.add_scores(name, cases, everything, scores.rating, calibrate(scores.ctr))
-        if "ranking" in baseline.tasks:
+                answers = _asked(baseline.score(cases), calibrate, asked_for)
+                results.add_scores(name, cases, everything, *answers)
+        if "ranking" in baseline.tasks and "ranking" in asked_for:
             rankings = _rankings(baseline, scope.queries)
             results.add_rankings(name, scope.queries, scope.query_groups, rankings)
             for group, queries in scope.truncated_queries.items():
@@ -301,17 +337,19 @@ def measure_model(
     results: Results,
     predictions: Predictions,
     progress: Progress,
+    asked_for: Sequence[str],
 ) -> None:
-    """Add the results of a checkpoint.
+    """Add the results of a checkpoint, in the tasks that are asked for.
 
     Parameters
     ----------
     names
         Methods of the recommender to measure, and their names in the results.
     """
-    tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
+    known = [task for task in asked_for if task in recommender.tasks]
+    tasks = tuple(task for task in ("rating", "ctr") if task in known)
     for method, name in names.items():
-        ranks = "ranking" in recommender.tasks and method not in (*IN_SHORT, ALONE)
+        ranks = "ranking" in known and method not in (*IN_SHORT, ALONE)
         asked = {"method": recommender.methods[0] if method == ALONE else method}
         asked["alone"] = method == ALONE
         truncated = {} if method in IN_SHORT else scope.truncated
@@ -348,6 +386,14 @@ def explain(
         bar = progress.add_task(f"{name}: explanations", total=len(rows))
         model = CachedModel(recommender, folder, lambda n: progress.advance(bar, n))
         measure_explanations(name, model, rows, results)
+
+
+def _asked(
+    scores: Scores, calibrate: Callable, tasks: Sequence[str]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Rating and calibrated CTR of a baseline, each None when it is not asked for."""
+    rating = scores.rating if "rating" in tasks else None
+    return rating, calibrate(scores.ctr) if "ctr" in tasks else None
 
 
 def _rankings(baseline: Baseline, queries: list[Query]) -> list[np.ndarray]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
 
 
@@ -14,8 +15,8 @@ from ckf_demo.config import FusionConfig
 class PairBatch:
     """m (person, item) pairs of one history, each seeing a prefix of it.
 
-    ``history`` int64 (n,) item indices, oldest first; ``residuals`` float32 (n,) ratings minus the
-    item's own level, in stars; ``lengths`` int64 (m,) how much of the history each pair sees;
+    ``history`` int64 (n,) item indices, oldest first; ``residuals`` float32 (n,) how much more each
+    was liked than it is by others; ``lengths`` int64 (m,) how much of the history each pair sees;
     ``users`` float32 (m, D) e_u folded in from that; ``targets`` int64 (m,); ``features``
     float32 (m, F).
     """
@@ -30,28 +31,28 @@ class PairBatch:
     @classmethod
     def build(
         cls,
-        knowledge: CollaborativeKnowledge,
+        knowledge: Knowledge,
         items: np.ndarray,
         ratings: np.ndarray,
         lengths: np.ndarray,
         targets: np.ndarray,
         device: torch.device | str = "cpu",
+        *,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
     ) -> "PairBatch":
-        """Fold a history (n,) in at every length (m,) and pair it with items (m,)."""
+        """Fold a history (n,) in at every length (m,) and pair it with items (m,).
+
+        ``labelled`` is what the training part says of the person besides, of which ``counts`` (m,)
+        labels count for each pair.
+        """
         items, targets = np.asarray(items, np.int64), np.asarray(targets, np.int64)
         lengths = np.asarray(lengths, np.int64)
         ratings = np.asarray(ratings, np.float32)
-        unique, which = np.unique(lengths, return_inverse=True)
-        users = knowledge.embed_prefixes(items, ratings, unique)[which]
-        residuals = ratings - knowledge.global_mean - knowledge.item_bias[items]
-        arrays = (
-            items,
-            residuals.astype(np.float32),
-            lengths,
-            users,
-            targets,
-            knowledge.features(items, ratings, lengths, targets),
+        users, residuals, features = knowledge.pair_inputs(
+            items, ratings, lengths, targets, labelled, counts
         )
+        arrays = items, residuals, lengths, users, targets, features
         return cls(*(torch.from_numpy(a).to(device) for a in arrays))
 
 
@@ -90,7 +91,7 @@ class FusionMethod(nn.Module):
     def __init__(
         self,
         config: FusionConfig,
-        knowledge: CollaborativeKnowledge,
+        knowledge: Knowledge,
         hidden_size: int,
         embedding_rms: float,
     ):

@@ -15,7 +15,7 @@ labels and from the prior's answer, and the two are then pooled with a learned w
 import torch
 from torch import Tensor, nn
 
-from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
 from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 
@@ -41,16 +41,40 @@ class MetaNetwork(nn.Module):
         return torch.eye(self.size, device=preference.device) + change
 
 
+class StaticBridge(nn.Module):
+    """The same bridge I + ΔW (m, D, D) for everybody, as CoLLM's map is; ΔW starts at zero."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.change = nn.Parameter(torch.zeros(size, size))
+
+    def forward(self, preference: Tensor) -> Tensor:
+        bridge = torch.eye(len(self.change), device=preference.device) + self.change
+        return bridge.expand(len(preference), -1, -1)
+
+
+class NoBridge(nn.Module):
+    """The identity (m, D, D)."""
+
+    def forward(self, preference: Tensor) -> Tensor:
+        size = preference.shape[1]
+        return torch.eye(size, device=preference.device).expand(len(preference), -1, -1)
+
+
 class CollaborativePrior(nn.Module):
     """Pair features (m, F) → what they alone say about each task.
 
     Ratings and CTR: two hidden layers beside a linear path, so that what is linear stays linear.
     Features beyond three standard deviations are cut: new people must not be extrapolated.
     Ranking: the score of the candidate stage (m,) times a fitted scale.
+
+    Where the knowledge has a score of its own as its first feature (``kind`` is ``"score"``), the
+    logit for CTR is that score on a fitted scale, and nothing else is learnt.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, kind: str = "deep"):
         super().__init__()
+        self.kind = kind
         width = 64
         self.body = nn.Sequential(
             nn.Linear(size, width),
@@ -65,10 +89,22 @@ class CollaborativePrior(nn.Module):
         self.choice_scale = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, features: Tensor, choice: Tensor) -> dict[str, Tensor]:
+        if self.kind == "score":
+            first = features[:, :1] * self.flat["ctr"].weight[:, :1] + self.flat["ctr"].bias
+            return {"ctr": first[:, 0]}
         hidden = self.body(features)
         out = {t: self.deep[t](hidden) + self.flat[t](features) for t in PRIOR_SIZES}
         out = {t: x if PRIOR_SIZES[t] > 1 else x[:, 0] for t, x in out.items()}
         return out | {"ranking": self.choice_scale * choice}
+
+
+def _bridge(config: FusionConfig, side: str, size: int) -> nn.Module:
+    """The bridge of a side, as a configuration wants it."""
+    if config.bridges == "static":
+        return StaticBridge(size)
+    if config.bridges in ("personal", side):
+        return MetaNetwork(size, config.hidden)
+    return NoBridge()
 
 
 class CKF(FusionMethod):
@@ -81,12 +117,12 @@ class CKF(FusionMethod):
     def __init__(
         self,
         config: FusionConfig,
-        knowledge: CollaborativeKnowledge,
+        knowledge: Knowledge,
         hidden_size: int,
         embedding_rms: float,
     ):
         super().__init__(config, knowledge, hidden_size, embedding_rms)
-        size, n_features = knowledge.size, len(FEATURE_NAMES)
+        size, n_features = knowledge.size, len(knowledge.feature_names)
         self.register_buffer("item_table", torch.from_numpy(knowledge.item_table), persistent=False)
         self.register_buffer(
             "choice_weights", torch.from_numpy(knowledge.choice_weights), persistent=False
@@ -96,14 +132,14 @@ class CKF(FusionMethod):
         self.attention = nn.Sequential(
             nn.Linear(size + 1, config.hidden), nn.Tanh(), nn.Linear(config.hidden, 1)
         )
-        self.meta_user = MetaNetwork(size, config.hidden)
-        self.meta_item = MetaNetwork(size, config.hidden)
+        self.meta_user = _bridge(config, "user", size)
+        self.meta_item = _bridge(config, "item", size)
         self.project_user = nn.Linear(size, hidden_size)
         self.project_item = nn.Linear(size + n_features, hidden_size)
         for layer in (self.project_user, self.project_item):
             nn.init.normal_(layer.weight, std=embedding_rms / layer.in_features**0.5)
             nn.init.normal_(layer.bias, std=embedding_rms)
-        self.prior = CollaborativePrior(n_features)
+        self.prior = CollaborativePrior(n_features, config.prior)
         self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
 

@@ -10,9 +10,9 @@ class Task:
     """A question about a (person, item) pair.
 
     ``cue`` ends the branch; ``answers`` are the single-token answers that are scored, empty for a
-    task that is answered in free text. With a ``lead`` the question stands before the film, so that
-    all candidates share it, and the film is named by its title alone: for a task that is asked
-    about a hundred films at once.
+    task that is answered in free text. Where a configuration asks the question first
+    (`PromptConfig.question_first`), ``lead`` stands before the film instead, so that all candidates
+    share it.
     """
 
     name: str

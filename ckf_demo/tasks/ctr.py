@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from ckf_demo.tasks.base import Task, pool
 
-TASK = Task("ctr", "Like", "\nWould like it:", (" Yes", " No"))
+TASK = Task("ctr", "Like", "\nWould like it:", (" Yes", " No"), lead=" would like:")
 LIKED = 4.0
 
 

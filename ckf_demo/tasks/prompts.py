@@ -9,8 +9,8 @@ The order is fixed, since everything before the branch is shared by all question
     Viewer <user token> and Fargo, 1996, Crime, Drama <item token>
     Stars: 4                               ← a branch, in its task's words
 
-A ranking asks the same of a hundred films, so its question comes first and each film is short;
-year and genres reach the language model through the item token's pair features:
+A ranking asks the same of a hundred films, so its question comes first and each film is named by
+title alone; year and genres reach the language model through the item token's pair features:
 
     Viewer <user token> watches next: Fargo <item token>?
 """
@@ -142,19 +142,14 @@ class PromptWriter:
         user = [("<user>", USER)] if with_tokens else []
         end = [("<item>", ITEM)] if with_tokens else []
         notes = f"\n{facts}" if facts else ""
-        lead = TASKS[task].lead
-        if lead and not hide_title:
-            film = [(lead, "text"), (f" {self.titles[item]}", "text")]
+        if task in self.config.question_first:
+            film = self.item_text(item, hide_title=True) if hide_title else self.titles[item]
+            words = [(TASKS[task].lead, "text"), (f" {film}", "text")]
+            cue = "?"
         else:
-            film = [(f"{lead or ' and'} {self.item_text(item, hide_title=hide_title)}", "text")]
-        return [
-            ("Viewer", "text"),
-            *user,
-            *film,
-            *end,
-            (notes, "text"),
-            (TASKS[task].cue, "text"),
-        ]
+            words = [(f" and {self.item_text(item, hide_title=hide_title)}", "text")]
+            cue = TASKS[task].cue
+        return [("Viewer", "text"), *user, *words, *end, (notes, "text"), (cue, "text")]
 
     def branch(
         self,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ckf_demo.tasks.base import Task, pool
 
-TASK = Task("ranking", "Top-K", "?", (" Yes", " No"), lead=" watches next:")
+TASK = Task("ranking", "Top-K", "\nWatches it next:", (" Yes", " No"), lead=" watches next:")
 POWER = 0.75
 
 

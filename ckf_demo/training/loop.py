@@ -36,7 +36,7 @@ from ckf_demo.fusion.base import Fused
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.paths import cache_dir, prepared_path, replacing
 from ckf_demo.rows import score_rows
-from ckf_demo.system import COMPLETE, Switches, System, read_manifest, write_manifest
+from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.training.prior import fit_prior
 from ckf_demo.training.ranking_stage import weights_by_ndcg
@@ -114,6 +114,8 @@ def sequence_losses(
             sequence.ratings,
             np.array([q.length for q in questions]),
             np.array([q.item for q in questions]),
+            sequence.labelled,
+            np.array([q.labels for q in questions]),
         )
         fused = system.fuse(pairs, switches)
     slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
@@ -195,7 +197,7 @@ def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[
     """The same validation sequences each time: whole histories, nothing dropped."""
     rng = np.random.default_rng(12345)
     prepared = packer.prepared
-    segments = segments_of(prepared, prepared.rows(split=1), packer.prompt)
+    segments = segments_of(prepared, prepared.choosing_rows(), packer.prompt)
     chosen = rng.choice(len(segments), min(size, len(segments)), replace=False)
     return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
 
@@ -225,10 +227,15 @@ class Run:
             prepared,
             train,
             config.prompt,
-            self.system.knowledge.item_count,
+            self.system.knowledge,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
         )
         rows = prepared.learning_rows()
+        if train.users_share < 1:
+            users = np.unique(prepared.user[rows])
+            size = max(1, round(train.users_share * len(users)))
+            kept = np.random.default_rng(train.seed).choice(users, size, replace=False)
+            rows = rows[np.isin(prepared.user[rows], kept)]
         self.segments = segments_of(prepared, rows, config.prompt)
         self.prior: dict[str, float] = {}
         if warm_start is not None:
@@ -394,7 +401,7 @@ class Run:
             system.prepared,
             alone,
             self.config.prompt,
-            system.knowledge.item_count,
+            system.knowledge,
             self.packer.liked_together,
         )
         sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
@@ -458,26 +465,40 @@ class Run:
         """Write the checkpoint, with what the manifest says of the stages before and of this."""
         manifest = read_manifest(self.folder)
         stages = manifest.get("stages", {}) | {name: record}
-        self.system.calibration = manifest["calibration"]
+        if name != "calibration":
+            self.system.calibration = manifest["calibration"]
         self.system.save(self.folder, extra={"training": manifest["training"], "stages": stages})
 
     def calibrate(self) -> None:
-        """Fit slope and intercept of the CTR logit on validation rows, for the best weights."""
-        self.system.load_weights(self.folder)
-        self.system.calibration = {}
-        self.system.lora.eval()
-        self.system.fusion.eval()
-        rows = self.system.prepared.rows(split=1)
-        chosen = np.random.default_rng(0).choice(
-            rows, min(CALIBRATION_ROWS, len(rows)), replace=False
-        )
-        probability = score_rows(self.system, np.sort(chosen), tasks=("ctr",))["ctr"]
-        logits = np.log(probability / (1 - probability))[:, None]
-        liked = self.system.prepared.liked[np.sort(chosen)]
-        fitted = LogisticRegression(C=1e6).fit(logits, liked)
-        manifest = read_manifest(self.folder)
-        manifest["calibration"] = {"ctr": [float(fitted.coef_[0, 0]), float(fitted.intercept_[0])]}
-        write_manifest(self.folder, manifest)
+        """Fit slope and intercept of the CTR logit on validation rows, for the best weights.
+
+        With ``pool_on_validation`` the language model's own logit and the prior's are fitted side
+        by side, which gives their weights in the pool as well.
+        """
+        system = self.system
+        system.load_weights(self.folder)
+        system.calibration = {}
+        system.lora.eval()
+        system.fusion.eval()
+        rows = system.prepared.choosing_rows()
+        size = min(CALIBRATION_ROWS, len(rows))
+        chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
+        scores = score_rows(system, chosen, tasks=("ctr",))
+        liked = system.prepared.liked[chosen]
+        if self.config.train.pool_on_validation:
+            prior = score_rows(system, chosen, tasks=("ctr",), prior_only=True)["ctr"]
+            both = np.stack([_logit(scores["ctr alone"]), _logit(prior)], axis=1)
+            fitted = LogisticRegression(C=1e6).fit(both, liked)
+            own, other = fitted.coef_[0].clip(min=0.0)
+            slope, weight = float(own + other), float(own / (own + other))
+            console.print(f"weight of the language model: {weight:.3f}")
+            system.fusion.set_weight("ctr", weight)
+        else:
+            fitted = LogisticRegression(C=1e6).fit(_logit(scores["ctr"])[:, None], liked)
+            slope, weight = float(fitted.coef_[0, 0]), None
+        record = {"rows": size} | ({} if weight is None else {"weight": round(weight, 4)})
+        system.calibration = {"ctr": (slope, float(fitted.intercept_[0]))}
+        self._save_stage("calibration", record)
 
     def run(self) -> None:
         """Train to the end or until validation stops getting better."""
@@ -548,6 +569,10 @@ class Run:
             self.save_checkpoint()
         else:
             self.bad += 1
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    return np.log(probability / (1 - probability))
 
 
 def _row(values: dict[str, float]) -> str:

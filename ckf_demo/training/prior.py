@@ -5,10 +5,13 @@ It takes seconds, and the language model starts where the collaborative signal e
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.collaborative.registry import Knowledge
+from ckf_demo.collaborative.rows import row_features
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.tasks import ctr, ranking, rating
 
@@ -16,31 +19,8 @@ EPOCHS, BATCH, RATE, DECAY = 30, 512, 3e-3, 0.1
 GROUP = 10
 
 
-def row_features(
-    prepared: Prepared,
-    knowledge: CollaborativeKnowledge,
-    rows: np.ndarray,
-    targets: np.ndarray | None = None,
-) -> np.ndarray:
-    """Pair features float32 (n, F) of rows, each with its own history.
-
-    ``targets`` replaces the rows' items.
-    """
-    targets = prepared.item[rows] if targets is None else targets
-    out = np.empty((len(rows), len(FEATURE_NAMES)), np.float32)
-    order = np.argsort(prepared.user[rows], kind="stable")
-    starts = np.flatnonzero(np.diff(prepared.user[rows][order], prepend=-1))
-    for group in np.split(order, starts[1:]):
-        own = prepared.history.rows_of(int(prepared.user[rows[group[0]]]))
-        visible = prepared.history.lengths[rows[group]]
-        out[group] = knowledge.features(
-            prepared.item[own], prepared.rating[own], visible, targets[group]
-        )
-    return out
-
-
 def fit_prior(
-    fusion: CKF, prepared: Prepared, knowledge: CollaborativeKnowledge, *, seed: int
+    fusion: CKF, prepared: Prepared, knowledge: Knowledge, *, seed: int
 ) -> dict[str, float]:
     """Fit ``fusion.prior`` on the language model's training rows.
 
@@ -48,6 +28,8 @@ def fit_prior(
     -------
     Validation losses: ``rating`` and ``ctr`` as in their tasks, mean over rows.
     """
+    if fusion.prior.kind == "score":
+        return _fit_scale(fusion, prepared, knowledge)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     rows = prepared.learning_rows()
@@ -99,3 +81,22 @@ def fit_prior(
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     fusion.prior.requires_grad_(False)
     return losses
+
+
+def _fit_scale(fusion: CKF, prepared: Prepared, knowledge: Knowledge) -> dict[str, float]:
+    """Put the score among the features on the scale of a logit, by logistic regression."""
+    rows, valid = prepared.learning_rows(), prepared.rows(split=VALID)
+    raw = torch.from_numpy(row_features(prepared, knowledge, rows))
+    fusion.standardise(raw)
+    score = fusion.standard(raw)[:, :1].numpy()
+    fitted = LogisticRegression(C=1e6).fit(score, prepared.liked[rows])
+    head = fusion.prior.flat["ctr"]
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[0, 0] = float(fitted.coef_[0, 0])
+        head.bias.fill_(float(fitted.intercept_[0]))
+        features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
+        logit = fusion.prior(features, torch.zeros(len(valid)))["ctr"]
+    fusion.prior.requires_grad_(False)
+    fusion.prior.eval()
+    return {"ctr": float(ctr.loss(logit, torch.from_numpy(prepared.liked[valid])))}

@@ -6,10 +6,12 @@ had rated strictly before it, in the prompt as in the collaborative embeddings.
 
 import random
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
@@ -28,13 +30,17 @@ FEW_SHOWN = 3
 
 @dataclass(frozen=True)
 class Question:
-    """One branch: ``length`` history items are visible; ``stars`` and ``liked`` are the answer."""
+    """One branch: ``length`` history items are visible; ``stars`` and ``liked`` are the answer.
+
+    ``labels`` of the training part are known besides, where the collaborative side uses any.
+    """
 
     task: str
     item: int
     length: int
     stars: float = 0.0
     liked: bool = False
+    labels: int = 0
     facts: str = ""
     text: str = ""
     hide_title: bool = False
@@ -51,6 +57,7 @@ class PackedSequence:
     taste: str
     questions: list[Question]
     text_only: bool
+    labelled: Labelled | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,8 @@ class Packer:
 
     Parameters
     ----------
-    counts
-        Ratings per item in the part that collaborative models saw, float (I,), for negatives.
+    knowledge
+        What the collaborative side knows: how often items were rated, for negatives, and labels.
     """
 
     def __init__(
@@ -95,11 +102,11 @@ class Packer:
         prepared: Prepared,
         train: TrainConfig,
         prompt: PromptConfig,
-        counts: np.ndarray,
+        knowledge: Knowledge,
         liked_together: LikedTogether,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
-        self.counts, self.liked_together = counts, liked_together
+        self.knowledge, self.liked_together = knowledge, liked_together
 
     def draw(
         self,
@@ -128,6 +135,14 @@ class Packer:
         if len(targets) > config.rows:
             targets = np.sort(rng.choice(targets, config.rows, replace=False))
         visible = {int(r): len(history) if cut else int(lengths[r]) for r in targets}
+        labelled, labels = None, dict.fromkeys(visible, 0)
+        if self.knowledge.uses_labels:
+            training = bool(data.split[targets[0]] == TRAIN)
+            labelled = self.knowledge.labelled(segment.user, training=training)
+            if not cut:
+                moments = data.timestamp[targets]
+                counts = self.knowledge.label_counts(segment.user, moments)
+                labels = dict(zip(visible, map(int, counts), strict=True))
 
         profile, taste = self._description(segment.user, before, rng, augment=augment)
         questions: list[Question] = []
@@ -137,9 +152,8 @@ class Packer:
             for task in ("rating", "ctr"):
                 if task in config.tasks:
                     liked = bool(data.liked[row])
-                    questions.append(
-                        Question(task, item, visible[int(row)], stars, liked, hide_title=hide)
-                    )
+                    known = visible[int(row)], stars, liked, labels[int(row)]
+                    questions.append(Question(task, item, *known, hide_title=hide))
         if "ranking" in config.tasks:
             questions += self._choices(own, targets, visible, rng)
         if "explanation" in config.tasks:
@@ -147,7 +161,8 @@ class Packer:
             item, stars = int(data.item[row]), float(data.rating[row])
             shown = history[start : visible[row]]
             questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
-        return self._packed(history, start, (profile, taste), questions, text_only)
+        packed = self._packed(history, start, (profile, taste), questions, text_only)
+        return replace(packed, labelled=labelled)
 
     def draw_wordings(
         self, segment: Segment, rng: np.random.Generator, size: int
@@ -220,7 +235,9 @@ class Packer:
         for row in liked[: config.choices]:
             # all that the user ever rates in this part of the data counts as seen
             seen = data.item[own[data.split[own] <= data.split[row]]]
-            others = ranking.sample_negatives(self.counts, seen, config.negatives, rng)
+            others = ranking.sample_negatives(
+                self.knowledge.item_count, seen, config.negatives, rng
+            )
             for item in (int(data.item[row]), *map(int, others)):
                 questions.append(Question("ranking", item, visible[row]))
         return questions

@@ -2,27 +2,37 @@
 
 from ckf_demo.evaluation.baselines.base import Baseline
 from ckf_demo.evaluation.baselines.biased_mf import FoldedBiasedMF
+from ckf_demo.evaluation.baselines.biased_mf_likes import LikesBiasedMF
 from ckf_demo.evaluation.baselines.boosting import Boosting
 from ckf_demo.evaluation.baselines.candidates import CandidateStage
 from ckf_demo.evaluation.baselines.ease import EASE
+from ckf_demo.evaluation.baselines.ease_likes import LikesEASE
 from ckf_demo.evaluation.baselines.folded_bias import FoldedBias
 from ckf_demo.evaluation.baselines.item_knn import ItemKNN
+from ckf_demo.evaluation.baselines.lightgcn import LightGCN
 from ckf_demo.evaluation.baselines.linear import Linear
 from ckf_demo.evaluation.baselines.means import GlobalMean, ItemMean
 from ckf_demo.evaluation.baselines.popularity import Popularity
+from ckf_demo.evaluation.baselines.sasrec import SASRec
+from ckf_demo.evaluation.baselines.two_means import TwoMeans
 
 BASELINES: dict[str, type[Baseline]] = {
     baseline.name: baseline
     for baseline in (
         GlobalMean,
         ItemMean,
+        TwoMeans,
         FoldedBias,
         FoldedBiasedMF,
+        LikesBiasedMF,
         ItemKNN,
         EASE,
+        LikesEASE,
         Popularity,
         CandidateStage,
         Linear,
         Boosting,
+        LightGCN,
+        SASRec,
     )
 }

@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from ckf_demo.collaborative.base import Rows
-from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.collaborative.registry import Knowledge
+from ckf_demo.collaborative.rows import row_features
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.evaluation.protocol import Cases
@@ -33,7 +34,7 @@ class Material:
     """
 
     prepared: Prepared
-    knowledge: CollaborativeKnowledge
+    knowledge: Knowledge
     _features: dict[tuple[bytes, int | None], np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -50,8 +51,8 @@ class Material:
 
     @property
     def validation(self) -> Cases:
-        """The validation part, with histories."""
-        return Cases(self.prepared, self.prepared.rows(split=VALID))
+        """The validation part, with histories; with a given split, its choosing half."""
+        return Cases(self.prepared, self.prepared.choosing_rows())
 
     def validation_queries(self) -> list[Query]:
         """Ranking queries of the validation part."""
@@ -61,28 +62,20 @@ class Material:
         """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
         key = (cases.rows.tobytes(), cases.k)
         if key not in self._features:
-            compute = self._by_user if cases.k is None else self._by_history
-            self._features[key] = compute(cases)
+            if cases.k is None:
+                table = row_features(self.prepared, self.knowledge, cases.rows)
+            else:
+                table = self._by_history(cases)
+            self._features[key] = table
         return self._features[key]
 
     def _by_history(self, cases: Cases) -> np.ndarray:
-        table = np.empty((len(cases), len(FEATURE_NAMES)), dtype=np.float32)
+        """For cut histories: of people who are known by these alone."""
+        table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
         for positions, items, ratings in cases.by_history():
-            person = self.knowledge.fold_in(items, ratings)
-            table[positions] = self.knowledge.pair_features(person, cases.items[positions])
-        return table
-
-    def _by_user(self, cases: Cases) -> np.ndarray:
-        """The same for whole histories, which are prefixes of one sequence for each user."""
-        table = np.empty((len(cases), len(FEATURE_NAMES)), dtype=np.float32)
-        for user in np.unique(cases.users):
-            positions = np.flatnonzero(cases.users == user)
-            own = self.prepared.history.rows_of(int(user))
-            table[positions] = self.knowledge.features(
-                self.prepared.item[own],
-                self.prepared.rating[own],
-                cases.history_lengths[positions],
-                cases.items[positions],
+            lengths = np.full(len(positions), len(items))
+            _, _, table[positions] = self.knowledge.pair_inputs(
+                items, ratings, lengths, cases.items[positions]
             )
         return table
 
@@ -106,6 +99,9 @@ class Baseline(ABC):
     summary: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     tasks: ClassVar[tuple[str, ...]]
+    feedback: ClassVar[tuple[str, ...]] = ("ratings",)
+    """The kinds of data (``Prepared.feedback``) that it suits."""
+
     gives_probabilities: ClassVar[bool] = False
     """Whether ``ctr`` is a probability already, so that it is not calibrated on validation."""
 

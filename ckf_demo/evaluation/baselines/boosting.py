@@ -25,6 +25,7 @@ class Boosting(Baseline):
     summary = "Gradient boosting on folded-in collaborative features."
     needs = ("collaborative knowledge", "history")
     tasks = ("rating", "ctr")
+    feedback = ("ratings", "likes")
     gives_probabilities = True
 
     def fit(self, material: Material) -> None:

@@ -20,6 +20,7 @@ class Linear(Baseline):
     summary = "Linear models on folded-in collaborative features."
     needs = ("collaborative knowledge", "history")
     tasks = ("rating", "ctr")
+    feedback = ("ratings", "likes")
     gives_probabilities = True
 
     def fit(self, material: Material) -> None:

@@ -31,6 +31,7 @@ class ItemMean(Baseline):
     summary = "The item's mean rating, shrunk towards everybody's mean."
     needs = ("ratings",)
     tasks = ("rating", "ctr")
+    feedback = ("ratings", "likes")
 
     def fit(self, material: Material) -> None:
         rows = material.train

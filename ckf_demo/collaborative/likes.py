@@ -1,0 +1,440 @@
+"""Collaborative knowledge where histories hold likes alone: quality of items and taste of people.
+
+    score(u, v) = q_v + f_u(v) + c · EASE(history of u, v),   f_u(v) = w_u · φ_v
+
+q_v is an item's level: its own mean, drawn to what its neighbourhood (a spectral embedding of who
+saw what), year and popularity predict. f_u is a Gaussian process over φ, the same attributes, given
+the labels that the training part holds of a person; someone without any has f_u = 0, and is known
+by the films that they liked: as neighbours (EASE) and as the mean of their embeddings. Both are
+one linear Gaussian model of 0/1 labels, fitted by backfitting.
+
+All labels that a training row's features are made of come from other people (six folds of users)
+or from the same person at an earlier time: the target is never among them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scipy import linalg
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.linalg import svds
+
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.errors import UserError
+from ckf_demo.paths import replacing
+
+FEATURE_NAMES = (
+    "score",
+    "quality",
+    "taste",
+    "neighbours (EASE)",
+    "log history length",
+    "log item count",
+    "log number of labels",
+    "year",
+    "distance in years",
+)
+
+FOLDS = 6
+EMBEDDING = 40
+BUMPS = np.arange(1930, 2001, 10)
+BUMP_WIDTH = 8.0
+ITEM_PRECISION, NEIGHBOUR_PRECISION, YEAR_PRECISION, POPULARITY_PRECISION = 8.0, 20.0, 20.0, 20.0
+"""Of the level of items, in units of one label's precision: the item's own and its predictors'."""
+LEVEL, NEIGHBOURS, YEARS, POPULARITY, QUALITY = 0.1, 0.05, 0.02, 0.01, 0.02
+"""Prior variances of what people differ in, in units of one label's variance."""
+QUALITY_SCALE = 5.0
+SWEEPS = 8
+BIAS_DAMPING = 5.0
+EASE_RIDGE = 500.0
+EASE_WEIGHT = 0.9
+
+
+@dataclass(frozen=True)
+class Likes:
+    """Training rows in time order.
+
+    ``user``, ``item`` and ``timestamp`` are int64 (n,), ``label`` float64 (n,) 0 or 1.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    label: np.ndarray
+    timestamp: np.ndarray
+    n_users: int
+    n_items: int
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "Likes":
+        """The training part of a data set."""
+        rows = prepared.rows(split=TRAIN)
+        return cls(
+            prepared.user[rows].astype(np.int64),
+            prepared.item[rows].astype(np.int64),
+            prepared.rating[rows].astype(np.float64),
+            prepared.timestamp[rows],
+            prepared.n_users,
+            prepared.n_items,
+        )
+
+    def without(self, users: np.ndarray) -> "Likes":
+        """The rows of all other users."""
+        kept = ~np.isin(self.user, users)
+        columns = {k: getattr(self, k)[kept] for k in ("user", "item", "label", "timestamp")}
+        return replace(self, **columns)
+
+    @cached_property
+    def rows_by_user(self) -> list[np.ndarray]:
+        """Row numbers of each user, in time order."""
+        order = np.argsort(self.user, kind="stable")
+        ends = np.cumsum(np.bincount(self.user, minlength=self.n_users))
+        return np.split(order, ends[:-1])
+
+
+def biases(rows: Likes) -> np.ndarray:
+    """Damped item biases beside user biases, by alternation: float64 (I,)."""
+    deviation = rows.label - rows.label.mean()
+    n_user = np.bincount(rows.user, minlength=rows.n_users) + BIAS_DAMPING
+    n_item = np.bincount(rows.item, minlength=rows.n_items) + BIAS_DAMPING
+    of_user = np.zeros(rows.n_users)
+    for _ in range(SWEEPS):
+        of_item = np.bincount(rows.item, deviation - of_user[rows.user], rows.n_items) / n_item
+        of_user = np.bincount(rows.user, deviation - of_item[rows.item], rows.n_users) / n_user
+    return of_item
+
+
+def neighbourhood(rows: Likes) -> np.ndarray:
+    """Spectral embedding of who saw what, whether liked or not: float64 (I, `EMBEDDING`).
+
+    It holds no label. Its mean squared length is one; an item that nobody saw lies at zero.
+    """
+    seen = csr_matrix(
+        (np.ones(len(rows.item)), (rows.user, rows.item)), shape=(rows.n_users, rows.n_items)
+    )
+    n_user, n_item = (np.asarray(seen.sum(axis)).ravel() for axis in (1, 0))
+    scaled = diags(1 / np.sqrt(n_user + 5)) @ seen @ diags(1 / np.sqrt(n_item + 5))
+    start = np.random.default_rng(0).random(min(scaled.shape))
+    size = min(EMBEDDING, min(scaled.shape) - 2)
+    _, strength, axes = svds(scaled, k=size + 1, v0=start)
+    # the first axis is popularity, which has a place of its own
+    order = np.argsort(-strength)[1:]
+    table = (axes[order] * np.sqrt(strength[order])[:, None]).T / np.sqrt(n_item + 5)[:, None]
+    table = np.pad(table, ((0, 0), (0, EMBEDDING - size)))
+    return table / np.sqrt((table**2).sum(1)[n_item > 0].mean())
+
+
+def year_bumps(years: np.ndarray) -> np.ndarray:
+    """Years as eight overlapping bumps: float64 (I, 8)."""
+    return np.exp(-0.5 * ((years[:, None] - BUMPS) / BUMP_WIDTH) ** 2)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What labels say of items: ``quality`` and ``bias`` float64 (I,).
+
+    Items that nobody labelled have the quality that their attributes let expect.
+    """
+
+    quality: np.ndarray
+    bias: np.ndarray
+
+
+class Neighbours:
+    """EASE over liked histories, in its dual form (as many equations as users).
+
+    B = I − P / diag(P) with P = (XᵀX + λI)⁻¹; the score of v after a history h is h · B[:, v].
+    """
+
+    def __init__(self, rows: Likes):
+        liked = rows.label > 0
+        x = csr_matrix(
+            (np.ones(int(liked.sum())), (rows.user[liked], rows.item[liked])),
+            shape=(rows.n_users, rows.n_items),
+        )
+        self.x = x[np.asarray(x.sum(1)).ravel() > 0]
+        gram = (self.x @ self.x.T).toarray()
+        inverse = np.linalg.inv(gram + EASE_RIDGE * np.eye(len(gram)))
+        self.weights = np.asarray(self.x.T @ inverse).T
+        self.rest = 1 - np.asarray(self.x.multiply(self.weights).sum(0)).ravel()
+
+    def between(self, history: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """B[j, v] for history items (n,) and targets (m,): float64 (n, m)."""
+        return self.x[:, history].T @ self.weights[:, targets] / self.rest[targets]
+
+
+class LikesKnowledge:
+    """Tables over the catalogue (I items) and what they say of people and pairs.
+
+    Parameters
+    ----------
+    rows
+        The training part.
+    embedding : float (I, `EMBEDDING`)
+    years : float (I,)
+        0 where unknown.
+    tables
+        Fitted on all training rows; None to fit them now.
+    """
+
+    feature_names = FEATURE_NAMES
+    uses_labels = True
+    out_of_fold = True
+    """Whether labels behind the features of training rows leave these rows out. Without that they
+    promise more than there will be later: for the experiment alone."""
+
+    def __init__(
+        self,
+        rows: Likes,
+        embedding: np.ndarray,
+        years: np.ndarray,
+        tables: Tables | None = None,
+    ):
+        self.rows, self.embedding = rows, embedding
+        self.item_count = np.bincount(rows.item, minlength=rows.n_items).astype(np.float32)
+        seen = self.item_count > 0
+        known = years[seen & (years > 0)]
+        self.years = np.where(years > 0, years, known.mean() if len(known) else 1990.0)
+        bumps = year_bumps(self.years)
+        self._bumps = bumps - bumps[seen].mean(0)
+        self._popularity = np.log1p(self.item_count).astype(np.float64) - 3
+        self.tables = tables or self._fit(rows)
+        self._cross: dict[int | None, tuple[Tables, Neighbours, np.ndarray]] = {}
+
+    @classmethod
+    def fit(cls, prepared: Prepared, *, seed: int = 0) -> "LikesKnowledge":
+        """Fit on the training part; nothing is drawn, so ``seed`` changes nothing."""
+        rows = Likes.of(prepared)
+        return cls(rows, neighbourhood(rows), prepared.years.astype(np.float64))
+
+    # Fitting
+
+    @cached_property
+    def _predictors(self) -> np.ndarray:
+        """Attributes that an item's level is drawn to, each at unit prior variance: (I, 50)."""
+        return np.c_[
+            self.embedding / np.sqrt(NEIGHBOUR_PRECISION),
+            self._bumps / np.sqrt(YEAR_PRECISION),
+            np.c_[self._popularity, np.minimum(self._popularity, 0)]
+            / np.sqrt(POPULARITY_PRECISION),
+        ]
+
+    def _attributes(self, bias: np.ndarray) -> np.ndarray:
+        """φ with a constant in front, scaled by prior deviations: float64 (I, 51)."""
+        return np.c_[
+            np.full(len(bias), np.sqrt(LEVEL)),
+            self.embedding * np.sqrt(NEIGHBOURS),
+            self._bumps * np.sqrt(YEARS),
+            self._popularity * np.sqrt(POPULARITY),
+            QUALITY_SCALE * bias * np.sqrt(QUALITY),
+        ]
+
+    def _fit(self, rows: Likes) -> Tables:
+        """Quality and bias from some of the training rows."""
+        bias = biases(rows)
+        attributes, predictors = self._attributes(bias), self._predictors
+        n = np.bincount(rows.item, minlength=rows.n_items)
+        weight = n / (1 + n / ITEM_PRECISION)
+        factor = linalg.cho_factor(
+            (predictors.T * weight) @ predictors + np.eye(predictors.shape[1])
+        )
+        people = [own for own in rows.rows_by_user if len(own)]
+        smoothers = []
+        for own in people:
+            x = attributes[rows.item[own]]
+            kernel = x @ x.T
+            smoothers.append(kernel @ np.linalg.inv(kernel + np.eye(len(own))))
+        mean = rows.label.mean()
+        deviation, taste = rows.label - mean, np.zeros(len(rows.label))
+        for _ in range(SWEEPS):
+            total = np.bincount(rows.item, deviation - taste, rows.n_items)
+            weights = linalg.cho_solve(factor, (predictors.T * weight) @ (total / np.maximum(n, 1)))
+            expected = predictors @ weights
+            level = expected + (total - n * expected) / (n + ITEM_PRECISION)
+            for own, smoother in zip(people, smoothers, strict=True):
+                taste[own] = smoother @ (deviation[own] - level[rows.item[own]])
+        return Tables(mean + level, bias)
+
+    @cached_property
+    def _folds(self) -> np.ndarray:
+        """Which fold each user belongs to, int (U,)."""
+        return np.random.default_rng(0).permutation(self.rows.n_users) % FOLDS
+
+    def _of_fold(self, fold: int | None) -> tuple[Tables, Neighbours, np.ndarray]:
+        """Tables, neighbours and φ: of all training rows, or of those outside a fold of users."""
+        if fold not in self._cross:
+            rows, tables = self.rows, self.tables
+            if fold is not None:
+                rows = rows.without(np.flatnonzero(self._folds == fold))
+                tables = self._fit(rows)
+            self._cross[fold] = tables, Neighbours(rows), self._attributes(tables.bias)
+        return self._cross[fold]
+
+    # What the training part says of people
+
+    def labelled(self, user: int, *, training: bool) -> Labelled:
+        """All labels of a user in the training part, and which tables go with them."""
+        own = self.rows.rows_by_user[user]
+        return Labelled(
+            self.rows.item[own],
+            self.rows.label[own],
+            int(self._folds[user]) if training and self.out_of_fold else None,
+        )
+
+    def label_counts(self, user: int, moments: np.ndarray) -> np.ndarray:
+        """How many of them are strictly earlier than each moment: int64 (m,)."""
+        if not self.out_of_fold:
+            return np.full(len(moments), len(self.rows.rows_by_user[user]))
+        return np.searchsorted(self.rows.timestamp[self.rows.rows_by_user[user]], moments)
+
+    # What the fusion is given
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_count)
+
+    @property
+    def size(self) -> int:
+        """D, the dimension of e_u and e_v."""
+        return self.item_table.shape[1]
+
+    @property
+    def global_mean(self) -> float:
+        """Share of likes among the training rows."""
+        return float(self.rows.label.mean())
+
+    @property
+    def choice_weights(self) -> np.ndarray:
+        """float32 (F,), all zero: there is no candidate stage on likes."""
+        return np.zeros(len(FEATURE_NAMES), np.float32)
+
+    @cached_property
+    def item_table(self) -> np.ndarray:
+        """E_V, float32 (I, D): neighbourhood, year and popularity at unit scale; no labels."""
+        bumps = self._bumps / (self._bumps[self.item_count > 0].std() + 1e-8)
+        table = np.c_[self.embedding * np.sqrt(EMBEDDING), bumps, self._popularity[:, None] / 1.5]
+        return table.astype(np.float32)
+
+    def pair_inputs(
+        self,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        lengths: np.ndarray,
+        targets: np.ndarray,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is known of pairs after prefixes of one history of likes.
+
+        Parameters
+        ----------
+        items : int (n,)
+            What the person liked, oldest first; ``ratings`` are not looked at.
+        lengths, targets : int (m,)
+            For each pair: how much of the history counts, and the item.
+        labelled, counts
+            Labels of the same person, and how many of them count for each pair: int (m,).
+
+        Returns
+        -------
+        users : float32 (m, D)
+            e_u: the mean of the liked films' e_j plus the taste that labels show.
+        residuals : float32 (n,)
+            How much more each history item was liked than its quality says.
+        features : float32 (m, F)
+            See ``FEATURE_NAMES``.
+        """
+        tables, neighbours, attributes = self._of_fold(labelled.fold if labelled else None)
+        counts = np.zeros(len(targets), np.int64) if counts is None else counts
+        tastes = self._tastes(labelled, counts, tables, attributes)
+        taste = (attributes[targets] * tastes).sum(1)
+
+        earlier = np.arange(len(items))[None, :] < lengths[:, None]
+        near = (neighbours.between(items, targets).T * earlier).sum(1)
+        quality = tables.quality[targets]
+        n = np.maximum(lengths, 1)
+        liked = earlier @ self.item_table[items] / n[:, None]
+        liked_year = earlier @ self.years[items] / n
+        distance = np.where(lengths > 0, np.abs(self.years[targets] - liked_year), 10.0)
+        features = np.stack(
+            [
+                quality + taste + EASE_WEIGHT * near,
+                quality,
+                taste,
+                near,
+                np.log1p(lengths),
+                np.log1p(self.item_count[targets]),
+                np.log1p(counts),
+                (self.years[targets] - 1990) / 10,
+                distance / 10,
+            ],
+            axis=1,
+        )
+        size = self.item_table.shape[1]
+        users = liked + self._taste_scale * tastes[:, 1 : size + 1]
+        residuals = 1.0 - tables.quality[items]
+        return tuple(a.astype(np.float32) for a in (users, residuals, features))
+
+    _taste_scale = 6.0
+    """Brings the taste's weights to about the scale of e_v."""
+
+    @staticmethod
+    def _tastes(
+        labelled: Labelled | None, counts: np.ndarray, tables: Tables, attributes: np.ndarray
+    ) -> np.ndarray:
+        """Posterior means w_u after ``counts`` (m,) labels: float64 (m, 51).
+
+        With the Cholesky factor L of K + I in time order, the first c rows of L⁻¹ depend on the
+        first c labels alone, so one factorisation serves every prefix.
+        """
+        if labelled is None or not len(labelled.items) or not counts.any():
+            return np.zeros((len(counts), attributes.shape[1]))
+        most = int(counts.max())
+        x = attributes[labelled.items[:most]]
+        factor = np.linalg.cholesky(x @ x.T + np.eye(most))
+        deviation = labelled.labels[:most] - tables.quality[labelled.items[:most]]
+        solved = linalg.solve_triangular(factor, np.c_[x, deviation], lower=True)
+        steps = np.cumsum(solved[:, :-1] * solved[:, -1:], axis=0)
+        return np.concatenate([np.zeros((1, x.shape[1])), steps])[counts]
+
+    # Files
+
+    def save(self, path: Path) -> None:
+        """One safetensors file with what was fitted; training rows and years stay with the data."""
+        tensors = {
+            "embedding": self.embedding,
+            "quality": self.tables.quality,
+            "bias": self.tables.bias,
+        }
+        with replacing(path) as temporary:
+            save_file(
+                {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, temporary
+            )
+
+    @classmethod
+    def load(cls, path: Path, prepared: Prepared) -> "LikesKnowledge":
+        """Read what `save` wrote; items that only the test part has are added as unseen ones.
+
+        Raises
+        ------
+        UserError
+            When the file is missing.
+        """
+        if not Path(path).exists():
+            raise UserError(f"No collaborative tables at {path}; the checkpoint is incomplete.")
+        tensors = {k: v.astype(np.float64) for k, v in load_file(path).items()}
+        new = prepared.n_items - len(tensors["quality"])
+        embedding = np.pad(tensors["embedding"], ((0, new), (0, 0)))
+        rows = Likes.of(prepared)
+        years = prepared.years.astype(np.float64)
+        if new:
+            fitted = cls(rows, embedding, years)
+            old = slice(0, prepared.n_items - new)
+            for name in ("quality", "bias"):
+                getattr(fitted.tables, name)[old] = tensors[name]
+            return fitted
+        return cls(rows, embedding, years, Tables(tensors["quality"], tensors["bias"]))

@@ -1,0 +1,241 @@
+"""Baselines for likes: what each must do on a made-up split, and values worked out by hand."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.evaluation import metrics
+from ckf_demo.evaluation.baselines import BASELINES, biased_mf_likes, ease_likes, lightgcn, sasrec
+from ckf_demo.evaluation.baselines.base import Baseline, Material
+from ckf_demo.evaluation.protocol import Cases
+
+NAMES = ["item mean + user mean", "biased MF (likes)", "EASE (likes)", "LightGCN", "SASRec"]
+EACH = pytest.mark.parametrize("name", NAMES)
+N_USERS, N_ITEMS, SEEN_USERS, SEEN_ITEMS = 24, 30, 18, 26
+
+
+def likes(n: int = 400, seed: int = 0) -> Prepared:
+    """Users like one of two kinds of items; some users and items come after the training part."""
+    rng = np.random.default_rng(seed)
+    late = np.arange(n) >= n * 3 // 5
+    pairs = rng.permutation(N_USERS * N_ITEMS)
+    user, item = pairs // N_ITEMS, pairs % N_ITEMS
+    early = (user < SEEN_USERS) & (item < SEEN_ITEMS)
+    first = pairs[early][: (~late).sum()]
+    rest = rng.permutation(np.setdiff1d(pairs, first))[: late.sum()]
+    pairs = np.r_[first, rest]
+    user, item = pairs // N_ITEMS, pairs % N_ITEMS
+    logit = 2.0 * (user % 2 == item % 2) + rng.normal(0, 1, N_USERS)[user] - 1.0
+    split = np.where(late, VALID, TRAIN).astype(np.int8)
+    split[n * 4 // 5 :] = TEST
+    return Prepared(
+        dataset="made-up",
+        user_ids=[str(i + 1) for i in range(N_USERS)],
+        item_ids=[str(i + 1) for i in range(N_ITEMS)],
+        titles=[f"Film {i + 1}" for i in range(N_ITEMS)],
+        years=np.full(N_ITEMS, 1990, np.int32),
+        genres=[()] * N_ITEMS,
+        ages=np.zeros(N_USERS, np.int32),
+        genders=[""] * N_USERS,
+        occupations=[""] * N_USERS,
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        rating=(rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.float32),
+        timestamp=np.arange(n, dtype=np.int64) // 2,
+        source_row=np.arange(n, dtype=np.int32),
+        split=split,
+        fit=split == TRAIN,
+        feedback="likes",
+        given_split=True,
+    )
+
+
+DATA = likes()
+
+
+def flipped(part: int) -> Prepared:
+    """The same data with the other label everywhere in one part."""
+    return replace(
+        DATA, rating=np.where(DATA.split == part, 1 - DATA.rating, DATA.rating).astype(np.float32)
+    )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
+    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 3)
+
+
+def fit(name: str, data: Prepared) -> Baseline:
+    baseline = BASELINES[name]()
+    baseline.fit(Material(data, knowledge=None))
+    return baseline
+
+
+@cache
+def fitted(name: str) -> Baseline:
+    return fit(name, DATA)
+
+
+def cases(part: int, k: int | None = None, data: Prepared = DATA) -> Cases:
+    return Cases(data, data.rows(split=part), k)
+
+
+@EACH
+def test_suits_likes_and_ctr_alone(name):
+    kind = BASELINES[name]
+    assert (kind.name, kind.tasks, kind.feedback) == (name, ("ctr",), ("likes",))
+    assert kind.needs
+    assert kind.summary.endswith(".")
+
+
+@EACH
+@pytest.mark.parametrize("k", [0, 1, None])
+@pytest.mark.parametrize("part", [TRAIN, VALID, TEST])
+def test_answers_every_target_unseen_users_and_items_too(name, part, k):
+    asked = cases(part, k)
+    if part != TRAIN:
+        assert (asked.users >= SEEN_USERS).any()
+        assert (asked.items >= SEEN_ITEMS).any()
+    scores = fitted(name).score(asked)
+    assert scores.rating is None
+    assert scores.ctr.shape == (len(asked),)
+    assert np.isfinite(scores.ctr).all()
+
+
+@EACH
+def test_learns_what_there_is_to_learn(name):
+    learned = cases(TRAIN)
+    assert metrics.auc(learned.labels, fitted(name).score(learned).ctr) > 0.55
+
+
+@EACH
+def test_gives_the_same_again(name):
+    before = fitted(name).score(cases(VALID)).ctr
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    assert fit(name, DATA).score(cases(VALID)).ctr.tolist() == before.tolist()
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@EACH
+def test_does_not_depend_on_the_test_part(name):
+    before = fitted(name).score(cases(VALID)).ctr
+    for other in (flipped(TEST), DATA.without_test()):
+        after = fit(name, other).score(cases(VALID, data=other)).ctr
+        assert after.tolist() == before.tolist()
+
+
+@EACH
+def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
+    """With one choice left, the labels of the validation part change no answer about training."""
+    monkeypatch.setattr(biased_mf_likes, "SIZES", (4,))
+    monkeypatch.setattr(biased_mf_likes, "REGULARIZATIONS", (0.1,))
+    monkeypatch.setattr(ease_likes, "REGULARIZATIONS", (50.0,))
+    monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 2)
+    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 1)
+    answers = [
+        fit(name, data).score(cases(TRAIN, data=data)).ctr for data in (DATA, flipped(VALID))
+    ]
+    assert answers[0].tolist() == answers[1].tolist()
+
+
+@EACH
+def test_scores_of_a_row_do_not_depend_on_the_others(name):
+    asked = cases(VALID)
+    whole = fitted(name).score(asked).ctr
+    half = fitted(name).score(Cases(DATA, asked.rows[::2])).ctr
+    assert half == pytest.approx(whole[::2], abs=1e-5)
+
+
+def test_two_means_by_hand():
+    rows = [(0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 1), (0, 2, 1), (2, 0, 0), (2, 3, 0)]
+    user, item, label = map(np.array, zip(*rows, strict=True))
+    split = np.array([TRAIN] * 4 + [VALID] * 3, np.int8)
+    data = replace(
+        DATA,
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        rating=label.astype(np.float32),
+        timestamp=np.arange(7),
+        source_row=np.arange(7, dtype=np.int32),
+        split=split,
+        fit=split == TRAIN,
+    )
+    scores = fit("item mean + user mean", data).score(Cases(data, np.array([2, 4, 5, 6]))).ctr
+    mean = 3 / 4
+    user_0, user_1 = (2 + 5 * mean) / 7, (1 + 5 * mean) / 7
+    item_0 = (1 + 5 * mean) / 7
+    assert scores == pytest.approx([item_0 + user_1 - mean, user_0, item_0, mean])
+
+
+def test_ease_equals_a_dense_solve():
+    ease, train = fitted("EASE (likes)"), Material(DATA, None).train
+    liked = np.zeros((N_USERS, N_ITEMS))
+    liked[train.user, train.item] = train.rating
+    known = np.flatnonzero(liked.any(axis=0))
+    x = liked[:, known]
+    expected = np.zeros((N_ITEMS, N_ITEMS))
+    for j, column in enumerate(known):
+        others = np.delete(np.arange(len(known)), j)
+        gram = x[:, others].T @ x[:, others] + ease.chosen * np.eye(len(others))
+        expected[known[others], column] = np.linalg.solve(gram, x[:, others].T @ x[:, j])
+    asked = cases(VALID)
+    scores = ease.score(asked).ctr
+    for row, item, score in zip(asked.rows, asked.items, scores, strict=True):
+        history = DATA.item[DATA.history.before(int(row))]
+        if len(history):
+            assert score == pytest.approx(expected[history, item].sum(), abs=1e-5)
+    average = (liked.sum(axis=0) / len(np.unique(train.user))) @ expected
+    assert ease.score(cases(VALID, 0)).ctr == pytest.approx(average[asked.items], abs=1e-5)
+
+
+def test_biased_mf_gives_unseen_users_the_item_and_the_item_alone():
+    mf, asked = fitted("biased MF (likes)"), cases(VALID)
+    unseen = asked.users >= SEEN_USERS
+    expected = mf.model.mean + mf.model.item_bias[asked.items[unseen]]
+    assert mf.score(asked).ctr[unseen] == pytest.approx(expected)
+
+
+def test_lightgcn_folds_unseen_users_in_and_no_others():
+    tables, asked = fitted("LightGCN").tables, cases(VALID)
+    scores = fitted("LightGCN").score(asked).ctr
+    cut = fitted("LightGCN").score(cases(VALID, 1)).ctr
+    known = tables.knows_user[asked.users]
+    assert cut[known].tolist() == scores[known].tolist()
+    folded = 0
+    for row, user, item, score in zip(asked.rows, asked.users, asked.items, scores, strict=True):
+        history = DATA.item[DATA.history.before(int(row))]
+        history = history[tables.knows_item[history]]
+        if not tables.knows_user[user] and len(history):
+            expected = tables.items[history].mean(axis=0) @ tables.items[item]
+            assert score == pytest.approx(expected, abs=1e-12)
+            folded += 1
+    assert folded
+
+
+def test_lightgcn_steps_along_the_gradient_of_its_own_batch(monkeypatch):
+    """The library sums all gradients since the start, which must not be what steps are made of."""
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def watched(optimizer, *args, **kwargs):
+        seen.append(optimizer.param_groups[0]["params"][0].grad.abs().max().item())
+        step(optimizer, *args, **kwargs)
+        assert optimizer.param_groups[0]["params"][0].grad is None
+
+    monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    fit("LightGCN", DATA)
+    assert len(seen) == 10
+
+
+def test_sasrec_reads_the_last_items_only(monkeypatch):
+    net, asked = fitted("SASRec"), cases(TEST)
+    monkeypatch.setattr(sasrec, "LONGEST", 3)
+    assert net.score(asked).ctr == pytest.approx(net.score(cases(TEST, 3)).ctr, abs=1e-6)
