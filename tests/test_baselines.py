@@ -13,10 +13,11 @@ from ckf_demo.evaluation.baselines.base import Material
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.queries import ranking_queries
 
-ALL = pytest.mark.parametrize("name", list(BASELINES))
-SCORERS = [name for name, kind in BASELINES.items() if {"rating", "ctr"} & set(kind.tasks)]
+SUITABLE = {name: kind for name, kind in BASELINES.items() if "ratings" in kind.feedback}
+ALL = pytest.mark.parametrize("name", list(SUITABLE))
+SCORERS = [name for name, kind in SUITABLE.items() if {"rating", "ctr"} & set(kind.tasks)]
 SCORING = pytest.mark.parametrize("name", SCORERS)
-RANKERS = [name for name, kind in BASELINES.items() if "ranking" in kind.tasks]
+RANKERS = [name for name, kind in SUITABLE.items() if "ranking" in kind.tasks]
 RANKING = pytest.mark.parametrize("name", RANKERS)
 
 
@@ -29,7 +30,7 @@ def material() -> Material:
 @pytest.fixture(scope="module")
 def fitted(material):
     baselines = {}
-    for name, kind in BASELINES.items():
+    for name, kind in SUITABLE.items():
         baselines[name] = kind()
         baselines[name].fit(material)
     return baselines

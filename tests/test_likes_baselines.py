@@ -68,7 +68,10 @@ def flipped(part: int) -> Prepared:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
-    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 3)
+    # so few rows need more and larger steps
+    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(sasrec, "BATCH", 16)
+    monkeypatch.setattr(sasrec, "LEARNING_RATE", 0.01)
 
 
 def fit(name: str, data: Prepared) -> Baseline:
@@ -229,7 +232,6 @@ def test_lightgcn_steps_along_the_gradient_of_its_own_batch(monkeypatch):
         step(optimizer, *args, **kwargs)
         assert optimizer.param_groups[0]["params"][0].grad is None
 
-    monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     fit("LightGCN", DATA)
     assert len(seen) == 10

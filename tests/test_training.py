@@ -28,6 +28,7 @@ from ckf_demo.config import RunConfig
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation.ablation import ALONE, PARTS, POOLED, measure
 from ckf_demo.evaluation.report import END, START
+from ckf_demo.fusion.ckf import STEEPNESS
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import System, read_manifest
@@ -41,6 +42,7 @@ from ckf_demo.training.loop import (
     text_probability,
     train,
 )
+from ckf_demo.training.ranking_stage import WEIGHTS, Choice, ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
 
 DATA = tiny_data()
@@ -826,3 +828,37 @@ def test_another_backbone_is_refused(checkpoint, trained):
 def test_an_unknown_quantization_is_refused(checkpoint):
     with pytest.raises(UserError, match="choose one of nf4"):
         System.load(checkpoint, DATA, quantization="int3")
+
+
+def test_a_ranking_stage_changes_ranking_alone_and_sets_its_weight(workplace):
+    path = write_config(workplace, config_for(workplace, train={"ranking_steps": 4}))
+    train(path)
+    folder = workplace / "checkpoints" / "tiny"
+    stage = read_manifest(folder)["stages"]["ranking"]
+    assert stage["weight"] in WEIGHTS
+    assert 0 <= stage["ndcg@10"] <= 1
+    system = reload(folder)
+    trust = system.fusion.trust["ranking"].item() * STEEPNESS
+    assert torch.tensor(trust).sigmoid().item() == pytest.approx(stage["weight"], abs=2e-3)
+
+    others = {
+        name: (folder / "adapters" / name / "adapter_model.safetensors").read_bytes()
+        for name in ("shared", "rating", "ctr", "explanation")
+    }
+    rows = DATA.rows(split=1)[:20]
+    before = score_rows(system, rows)
+    train(path, stage="ranking")
+    after = score_rows(reload(folder), rows)
+    for name, content in others.items():
+        assert (folder / "adapters" / name / "adapter_model.safetensors").read_bytes() == content
+    for task in ("rating", "ctr"):
+        np.testing.assert_array_equal(before[task], after[task])
+
+
+def test_the_weight_of_a_pool_is_the_one_with_the_best_order():
+    relevant = np.array([0.0, 1.0, 0.0])
+    right, wrong = np.array([0.0, 2.0, 1.0]), np.array([5.0, 0.0, 1.0])
+    good = Choice(own=right, prior=wrong, relevant=relevant)
+    bad = Choice(own=wrong, prior=right, relevant=relevant)
+    assert ndcg([good], 1.0) == ndcg([bad], 0.0) == 1.0
+    assert ndcg([good], 0.0) == ndcg([bad], 1.0) == pytest.approx(0.5)

@@ -58,6 +58,8 @@ IN_SHORT = ("no-tokens",)
 """Measured on rating and CTR with whole histories only, since the language model takes long."""
 
 TEXT_ONLY = "text-only"
+WORST = 50
+"""How many rows of each task are listed as the most wrong ones."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def evaluate(
         For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
         ranking queries and explanations.
     single_task
-        Checkpoints that were trained on one task, measured as ``CKF-S <task>``.
+        Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, or
+        ablations, measured by what their names have beyond the checkpoint's.
     sample
         Rows that the language model is asked about again with histories cut to k = 0, 1, 3, 10;
         baselines are measured on the very same rows.
@@ -155,8 +158,9 @@ def evaluate(
     Returns
     -------
     dict ``{"dataset", "split", "checkpoint", "rows": [{"method", "task", "metric", "group",
-    "value", "low", "high", "n"}]}``; groups are those of `protocol.user_groups` and ``k=…`` for
-    histories cut to the last k interactions.
+    "value", "low", "high", "n"}], "errors": [{"task", "user", "item", "label", "score",
+    "prior"}]}``; groups are those of `protocol.user_groups` and ``k=…`` for histories cut to the
+    last k interactions, errors are those of `Predictions.worst`.
 
     Raises
     ------
@@ -217,7 +221,7 @@ def evaluate(
             measure(relative, text, names=names)
         for folder in map(Path, single_task):
             relative = Recommender.load(folder, quantization=held)
-            relatives.append(f"CKF-S {'+'.join(relative.tasks)}")
+            relatives.append(_relative_name(recommender, relative))
             names = {relative.methods[0]: relatives[-1]}
             measure(relative, folder, names=names)
             explain(relatives[-1], relative, folder, explained, results, progress)
@@ -232,9 +236,10 @@ def evaluate(
         "split": split,
         "checkpoint": checkpoint.as_posix(),
         "rows": results.rows,
+        "errors": predictions.worst(own, VARIANTS["collaborative"].format(own)),
     }
     if json_path is not None:
-        found["rows"] = _beside_others(found, Path(json_path), tasks)
+        _take_others(found, Path(json_path), tasks)
         with replacing(Path(json_path)) as temporary:
             temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     if predictions_path is not None:
@@ -244,14 +249,15 @@ def evaluate(
     return found
 
 
-def _beside_others(found: dict, path: Path, tasks: Sequence[str]) -> list[dict]:
-    """New rows together with those of other tasks in the same results at ``path``."""
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+def _take_others(found: dict, path: Path, tasks: Sequence[str]) -> None:
+    """Add what the same results at ``path`` hold of other tasks."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if any(old.get(key) != found[key] for key in ("dataset", "split", "checkpoint")):
-        return found["rows"]
+        return
     rows = [r for r in old["rows"] if r["task"] not in tasks] + found["rows"]
     order = {m: i for i, m in enumerate(dict.fromkeys(r["method"] for r in old["rows"] + rows))}
-    return sorted(rows, key=lambda row: order[row["method"]])
+    found["rows"] = sorted(rows, key=lambda row: order[row["method"]])
+    found["errors"] = [e for e in old.get("errors", []) if e["task"] not in tasks] + found["errors"]
 
 
 class Predictions:
@@ -285,6 +291,37 @@ class Predictions:
                         }
                     )
                 )
+
+    def worst(self, method: str, beside: str, size: int = WORST) -> list[dict]:
+        """The rows of each task in which a method was most wrong, at most one for each user.
+
+        ``prior`` is the score of ``beside`` for the same row, None where it was not measured.
+        """
+        if not self._parts:
+            return []
+        frame = self.frame()
+        rows = []
+        for task in frame["task"].unique():
+            own = frame[(frame["task"] == task) & (frame["method"] == method)]
+            other = frame[(frame["task"] == task) & (frame["method"] == beside)]
+            own = own.assign(
+                wrong=(own["score"] - own["label"]).abs(),
+                prior=other["score"].to_numpy() if len(other) else None,
+            )
+            own = own.sort_values("wrong", ascending=False, kind="stable")
+            for row in own.drop_duplicates("user").head(size).itertuples():
+                prior = None if row.prior is None else round(float(row.prior), 4)
+                rows.append(
+                    {
+                        "task": task,
+                        "user": row.user,
+                        "item": row.item,
+                        "label": float(row.label),
+                        "score": round(float(row.score), 4),
+                        "prior": prior,
+                    }
+                )
+        return rows
 
     def frame(self) -> pd.DataFrame:
         """All parts below each other, ordered by task and method as they were added."""
@@ -405,6 +442,13 @@ def _calibration(baseline: Baseline, material: Material):
         return lambda scores: scores
     validation = material.validation
     return platt(baseline.score(validation).ctr, validation.labels)
+
+
+def _relative_name(recommender: Recommender, relative: Recommender) -> str:
+    """``CKF-S ctr`` for fewer tasks than the checkpoint's, otherwise what the name adds."""
+    if len(relative.tasks) < len(recommender.tasks):
+        return f"CKF-S {'+'.join(relative.tasks)}"
+    return relative.manifest["name"].removeprefix(f"{recommender.manifest['name']}-")
 
 
 def _names(recommender: Recommender) -> dict[str, str]:
