@@ -45,9 +45,17 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
     from ckf_demo.system import read_manifest
+    from ckf_demo.tasks.registry import TASKS
     from ckf_demo.ui.app import build
 
     manifest = read_manifest(checkpoint)
+    missing = [task for task in TASKS if task not in manifest["tasks"]]
+    if missing:
+        raise UserError(
+            f"{checkpoint} was not trained for {', '.join(missing)}, and the page asks for all of "
+            f"{', '.join(TASKS)}; serve another checkpoint, and ask this one from Python or with "
+            "ckf evaluate."
+        )
     say("Preparing the data")
     prepare(manifest["dataset"], None)
     say("Preparing the backbone")

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from ckf_demo import serve
+from ckf_demo.errors import UserError
 
 
 @pytest.fixture
@@ -40,7 +41,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         done.append(("choose", backbone))
         return SimpleNamespace(chosen="nf4-bf16")
 
-    manifest = {"dataset": "tiny", "backbone": "small"}
+    manifest = {
+        "dataset": "tiny",
+        "backbone": "small",
+        "tasks": ["rating", "ctr", "ranking", "explanation"],
+    }
     module("ckf_demo.system", read_manifest=lambda checkpoint: manifest)
     module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
@@ -71,6 +76,16 @@ def test_everything_is_prepared_and_the_address_comes_last(
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 5
     assert printed[-1] == "Ready: http://127.0.0.1:7861/"
+
+
+def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
+    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = {"dataset": "tiny", "backbone": "small", "tasks": ["ctr"]}
+    monkeypatch.setattr(sys.modules["ckf_demo.system"], "read_manifest", lambda _: manifest)
+    with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
+        serve.serve("127.0.0.1", 7861, tmp_path)
+    assert steps == ["address"]
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
