@@ -1,5 +1,5 @@
 // Behaviour of the page that Gradio has no component for: tables and star lists that report a
-// row's own id, the pair in the address, the drawer on phones, and the three maps.
+// row's own id, the pair in the address, the drawer on phones, the three maps, and the dot plots.
 window.ckf = (() => {
   const PAIR_FIELDS = ["user", "rated", "taste", "age", "occupation", "item", "at"];
 
@@ -243,5 +243,127 @@ window.ckf = (() => {
     draw();
   }
 
-  return { address, tab, table, maps, start, closeDrawer, openDrawer };
+  // --- dot plots ------------------------------------------------------------------------------
+
+  const DOTS = {
+    own: { symbol: "diamond", size: 12, colour: "--ckf-accent" },
+    other: { symbol: "circle", size: 9, colour: "--ckf-muted" },
+    sure: { symbol: "diamond", size: 12, colour: "--ckf-accent" },
+    unsure: { symbol: "circle-open", size: 10, colour: "--body-text-color" },
+  };
+
+  function dotTrace(data, mark, style) {
+    const { symbol, size, colour } = DOTS[mark];
+    const color = style.getPropertyValue(colour).trim() || style.color;
+    const places = [...data.rows.keys()].filter((place) => data.rows[place].mark === mark);
+    const rows = places.map((place) => data.rows[place]);
+    return {
+      x: rows.map((row) => row.value),
+      y: places,
+      error_x: {
+        type: "data",
+        symmetric: false,
+        array: rows.map((row) => (row.high === null ? 0 : row.high - row.value)),
+        arrayminus: rows.map((row) => (row.low === null ? 0 : row.value - row.low)),
+        color,
+        thickness: 1.5,
+        width: 4,
+      },
+      text: rows.map((row) => row.hover),
+      hovertemplate: "%{text}<extra></extra>",
+      type: "scatter",
+      mode: "markers",
+      showlegend: false,
+      marker: { color, symbol, size, line: { color, width: 2 } },
+    };
+  }
+
+  function drawDots(host, data, width) {
+    const style = getComputedStyle(host);
+    const last = data.rows.length - 1;
+    // Long names beside the dots would leave these no room: they go above them.
+    const longest = Math.max(...data.rows.map((row) => row.label.length));
+    const above = 6.5 * longest > 0.45 * width;
+    const ends = data.rows.flatMap(({ low, value, high }) => [low ?? value, value, high ?? value]);
+    if (data.zero) ends.push(0);
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    const room = 0.06 * (high - low || 1);
+    const line = { color: style.color, width: 1.5, dash: above ? "solid" : "dash" };
+    // Names above the dots are not to be struck through by the line at zero.
+    const zeros = above
+      ? data.rows.map((_, place) => ({ y0: place - 0.2, y1: place + 0.36 }))
+      : [{ yref: "paper", y0: 0, y1: 1 }];
+    const layout = {
+      width,
+      height: (above ? 38 : 26) * data.rows.length + 64,
+      margin: { l: 8, r: 14, t: 8, b: 48 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: style.color, family: style.fontFamily, size: 12 },
+      xaxis: {
+        title: { text: data.axis, standoff: 8 },
+        range: [low - room, high + room],
+        nticks: width < 400 ? 5 : 7,
+        tickangle: 0,
+        gridcolor: GRID,
+        zeroline: false,
+        fixedrange: true,
+      },
+      yaxis: {
+        range: [last + 0.6, above ? -0.8 : -0.6],
+        tickvals: [...data.rows.keys()],
+        ticktext: data.rows.map((row) => (row.mark === "own" ? `<b>${row.label}</b>` : row.label)),
+        showticklabels: !above,
+        ticks: "",
+        automargin: !above,
+        gridcolor: GRID,
+        zeroline: false,
+        fixedrange: true,
+      },
+      shapes: data.zero ? zeros.map((at) => ({ ...at, type: "line", x0: 0, x1: 0, line })) : [],
+      annotations: data.rows.map((row, place) => ({
+        visible: above,
+        text: row.mark === "own" ? `<b>${row.label}</b>` : row.label,
+        xref: "paper",
+        x: 0,
+        xanchor: "left",
+        y: place,
+        yshift: 15,
+        showarrow: false,
+      })),
+      hoverlabel: { align: "left" },
+      dragmode: false,
+    };
+    const plot = document.createElement("div");
+    host.replaceChildren(plot);
+    window.Plotly.newPlot(
+      plot,
+      Object.keys(DOTS).map((mark) => dotTrace(data, mark, style)),
+      layout,
+      { displayModeBar: false },
+    );
+  }
+
+  // Draws every plot of a panel, now and whenever its width changes (hidden tabs have none);
+  // returns the function that draws what the panel holds after it was filled anew.
+  function dots(element) {
+    const drawn = new WeakMap();
+
+    function draw() {
+      element.querySelectorAll("[data-dots]").forEach((host) => {
+        const width = host.offsetWidth;
+        const state = `${width} ${getComputedStyle(host).color} ${host.dataset.dots}`;
+        // A panel that is filled anew loses its plots but keeps the elements they were in.
+        if (!width || (host.firstElementChild && drawn.get(host) === state)) return;
+        drawn.set(host, state);
+        drawDots(host, JSON.parse(host.dataset.dots), width);
+      });
+    }
+
+    new ResizeObserver(draw).observe(element);
+    draw();
+    return draw;
+  }
+
+  return { address, tab, table, maps, dots, start, closeDrawer, openDrawer };
 })();

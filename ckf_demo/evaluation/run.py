@@ -80,24 +80,36 @@ class Scope:
 
     @classmethod
     def choose(
-        cls, prepared: Prepared, split: int, limit: int | None, sample: int, seed: int
+        cls,
+        prepared: Prepared,
+        split: int,
+        limit: int | None,
+        sample: int,
+        seed: int,
+        *,
+        ranks: bool,
     ) -> "Scope":
-        """The rows of a part (at most about ``limit``) and ``sample`` of them for cut histories."""
+        """The rows of a part (at most about ``limit``) and ``sample`` of them for cut histories.
+
+        Without ``ranks`` there are no ranking queries.
+        """
         rows = sample_by_user(prepared, prepared.rows(split=split), limit, seed)
         cases = Cases(prepared, rows)
         sampled = sample_by_user(prepared, rows, sample, seed)
-        queries = {k: ranking_queries(prepared, split, k) for k in TRUNCATIONS}
+        queries = {k: ranking_queries(prepared, split, k) if ranks else [] for k in TRUNCATIONS}
         kept = slice(None)
         if limit is not None:
             kept = slice(max(1, limit // 10))
         whole = queries[None][kept]
-        lengths = np.array([len(q.items) for q in whole])
+        lengths = np.array([len(q.items) for q in whole], dtype=int)
         return cls(
             cases=cases,
             groups=user_groups(prepared, cases.users, cases.history_lengths, cases.items),
             truncated={truncation_name(k): Cases(prepared, sampled, k) for k in TRUNCATIONS},
             queries=whole,
-            query_groups=user_groups(prepared, np.array([q.user for q in whole]), lengths),
+            query_groups=user_groups(
+                prepared, np.array([q.user for q in whole], dtype=int), lengths
+            ),
             truncated_queries={
                 truncation_name(k): queries[k][kept] for k in TRUNCATIONS if k is not None
             },
@@ -181,7 +193,7 @@ def evaluate(
     recommender = Recommender.load(checkpoint, quantization=held)
     prepared = recommender.prepared
     tasks = [task for task in tasks if task in recommender.tasks]
-    scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed)
+    scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed, ranks="ranking" in tasks)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
     results, predictions = Results(weights), Predictions(scope.cases)
 

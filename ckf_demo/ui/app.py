@@ -13,11 +13,12 @@ from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, war
 from ckf_demo.ui.model_card import ModelCardTab
 from ckf_demo.ui.pair import Pair, bar, from_query, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
+from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "map", "card")
+TABS = ("predict", "topk", "map", "results", "card")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -79,6 +80,8 @@ def build(recommender) -> gr.Blocks:
                 predict.panels.append(topk.panel)
             with gr.Tab("Map", id="map") as map_tab:
                 maps = MapTab(recommender, spaces)
+            with gr.Tab("Results", id="results") as results_tab:
+                results = ResultsTab(recommender)
             with gr.Tab("Model card", id="card") as card_tab:
                 ModelCardTab(recommender)
 
@@ -100,7 +103,10 @@ def build(recommender) -> gr.Blocks:
             source.select(choose_film, pair, pair, **QUIET)
         maps.highlights.select(choose_film, pair, pair, **QUIET)
 
-        for tab, name in zip((predict_tab, topk_tab, map_tab, card_tab), TABS, strict=True):
+        results.errors.select(results.choose, pair, pair, **QUIET)
+
+        shown_tabs = (predict_tab, topk_tab, map_tab, results_tab, card_tab)
+        for tab, name in zip(shown_tabs, TABS, strict=True):
             tab.select(
                 lambda name=name: name,
                 outputs=active,
@@ -161,6 +167,15 @@ def build(recommender) -> gr.Blocks:
             **PRIVATE,
             **MODEL_QUEUE,
         )
+        gr.on(
+            [control.input for control in results.controls],
+            results.show,
+            [pair, *results.controls],
+            results.outputs,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        pair.change(results.reselect, [pair, results.shown], results.errors, **QUIET)
         pair.change(
             predict.answer,
             [pair, predict.task],

@@ -89,9 +89,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row: its id (sent when it is chosen), and one value per column."""
+    """A table's row: its id (sent when it is chosen; None where there is nothing to choose), and
+    one value per column."""
 
-    pick: str
+    pick: str | None
     cells: Sequence[object]
     anchor: str | None = None
     selected: bool = False
@@ -141,7 +142,8 @@ def _row(columns: Sequence[Column], row: Row) -> str:
         cells.append(f'<td{_classes(column)} data-sort="{escape(order)}">{shown}</td>')
     anchor = f' id="{escape(row.anchor)}"' if row.anchor else ""
     selected = ' class="ckf-selected"' if row.selected else ""
-    return f'<tr{anchor}{selected} data-pick="{escape(row.pick)}">{"".join(cells)}</tr>'
+    pick = f' data-pick="{escape(row.pick)}"' if row.pick is not None else ""
+    return f"<tr{anchor}{selected}{pick}>{''.join(cells)}</tr>"
 
 
 def plain_table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str) -> str:
