@@ -106,7 +106,7 @@ def test_without_a_history_the_folded_bias_is_the_item_mean(fitted, material):
 
 def test_features_by_user_equal_features_by_history(material):
     cases = Cases(material.prepared, material.prepared.rows(split=1))
-    assert material._by_user(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
+    assert material.features(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
 
 
 def test_biased_mf_folds_in_as_the_collaborative_model_does(fitted, material):
