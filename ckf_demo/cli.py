@@ -134,7 +134,7 @@ def evaluate(
         int | None, typer.Option(min=1, help="For a quick look: about so many rows.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1, help="Rows that are scored again with histories cut short.")
+        int, typer.Option(min=0, help="Rows that are scored again with histories cut short.")
     ] = 2000,
     explanations: Annotated[
         int, typer.Option(min=0, help="Pairs of a user and an item that are explained.")

@@ -91,11 +91,12 @@ class Scope:
     ) -> "Scope":
         """The rows of a part (at most about ``limit``) and ``sample`` of them for cut histories.
 
-        Without ``ranks`` there are no ranking queries.
+        With a ``sample`` of 0 no history is cut; without ``ranks`` there are no ranking queries.
         """
         rows = sample_by_user(prepared, prepared.rows(split=split), limit, seed)
         cases = Cases(prepared, rows)
-        sampled = sample_by_user(prepared, rows, sample, seed)
+        sampled = sample_by_user(prepared, rows, sample, seed) if sample else rows[:0]
+        cuts = TRUNCATIONS if sample else ()
         queries = {k: ranking_queries(prepared, split, k) if ranks else [] for k in TRUNCATIONS}
         kept = slice(None)
         if limit is not None:
@@ -105,14 +106,12 @@ class Scope:
         return cls(
             cases=cases,
             groups=user_groups(prepared, cases.users, cases.history_lengths, cases.items),
-            truncated={truncation_name(k): Cases(prepared, sampled, k) for k in TRUNCATIONS},
+            truncated={truncation_name(k): Cases(prepared, sampled, k) for k in cuts},
             queries=whole,
             query_groups=user_groups(
                 prepared, np.array([q.user for q in whole], dtype=int), lengths
             ),
-            truncated_queries={
-                truncation_name(k): queries[k][kept] for k in TRUNCATIONS if k is not None
-            },
+            truncated_queries={truncation_name(k): queries[k][kept] for k in cuts if k is not None},
         )
 
 
@@ -157,7 +156,7 @@ def evaluate(
         ablations, measured by what their names have beyond the checkpoint's.
     sample
         Rows that the language model is asked about again with histories cut to k = 0, 1, 3, 10;
-        baselines are measured on the very same rows.
+        baselines are measured on the very same rows. 0 for none.
     explanations
         (User, item) pairs that are explained; 0 for none.
     without_tokens
