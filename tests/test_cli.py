@@ -116,9 +116,17 @@ def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     record: list = []
-    stand_in(monkeypatch, "ckf_demo.evaluation.run", evaluate=calls(record))
+    found = {None: cli.CHECKPOINT, Path("d"): Path("for-d")}
+    stand_in(
+        monkeypatch,
+        "ckf_demo.evaluation.run",
+        evaluate=calls(record),
+        checkpoint_for=found.__getitem__,
+    )
     assert run("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
     assert run("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
+    assert run("evaluate", "--data", "d", "--task", "ctr") == 0
+    assert run("evaluate", "--data", "d", "--checkpoint", "c") == 0
     sizes = {"single_task": [], "sample": 2000, "explanations": 150, "without_tokens": True}
     assert record == [
         ((cli.CHECKPOINT, None, "valid", Path("r.json"), Path("p"), None), sizes),
@@ -126,6 +134,8 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None
             (cli.CHECKPOINT, None, "test", None, None, 50),
             {**sizes, "single_task": [Path("a")], "without_tokens": False},
         ),
+        ((Path("for-d"), Path("d"), "test", None, None, None), {**sizes, "tasks": ["ctr"]}),
+        ((Path("c"), Path("d"), "test", None, None, None), sizes),
     ]
 
 

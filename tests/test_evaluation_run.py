@@ -130,7 +130,12 @@ def small(checkpoint) -> dict:
 
 def test_results_have_the_agreed_form(small, checkpoint):
     assert json.loads((checkpoint.parent / "out.json").read_text()) == small
-    assert set(small) == {"dataset", "split", "checkpoint", "rows"}
+    assert set(small) == {"dataset", "split", "checkpoint", "rows", "errors"}
+    wrong = {task: [e for e in small["errors"] if e["task"] == task] for task in ("rating", "ctr")}
+    for errors in wrong.values():
+        sizes = [abs(e["score"] - e["label"]) for e in errors]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len({e["user"] for e in errors}) == len(errors) > 5
     fields = {"method", "task", "metric", "group", "value", "low", "high", "n"}
     assert all(set(row) == fields for row in small["rows"])
     keys = [(r["method"], r["task"], r["metric"], r["group"]) for r in small["rows"]]

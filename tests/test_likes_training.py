@@ -150,7 +150,8 @@ def test_one_task_measured_again_leaves_the_others(workplace, monkeypatch, tmp_p
     path = tmp_path / "results.json"
     options = {"split": "valid", "resamples": 20, "sample": 20, "json_path": path}
     found = evaluate("checkpoints/tiny", **options)
-    other = {"method": "ckf", "task": "rating", "metric": "rmse", "group": "all", "value": 1.0}
+    other = {"method": "ckf", "task": "rating", "metric": "rmse", "group": "all"}
+    other |= {"value": 1.0, "low": 0.9, "high": 1.1, "n": 5}
     path.write_text(json.dumps(found | {"rows": [other, *found["rows"]]}))
     again = evaluate("checkpoints/tiny", tasks=("ctr",), **options)
     assert sorted(map(str, again["rows"])) == sorted(map(str, [other, *found["rows"]]))

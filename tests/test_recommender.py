@@ -354,7 +354,8 @@ def test_the_prompt_as_the_model_gets_it(recommender, person, task):
     whole = "".join(piece["text"] for piece in pieces if piece["kind"] == "text")
     assert whole.startswith("Films one viewer rated")
     assert ("\nTaste: " in whole) == ("taste" in person)
-    assert f" and {DATA.titles[DATA.item_index[ITEM]]}, 1990" in whole
+    title = DATA.titles[DATA.item_index[ITEM]]
+    assert (f" watches next: {title}?" if task == "ranking" else f" and {title}, 1990") in whole
     assert ("\nTies: " in whole) == (task == "explanation")
 
 

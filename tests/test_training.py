@@ -160,7 +160,7 @@ def test_taste_and_features_are_of_the_past(place, seed):
         type(DATA)(**{k: changed[k] for k in DATA.__dataclass_fields__}),
         CONFIG.train.model_copy(update={"tasks": ("rating", "ctr")}),
         CONFIG.prompt,
-        PACKER.counts,
+        PACKER.knowledge,
         PACKER.liked_together,
     )
     again = other.draw(segment, np.random.default_rng(seed), text_only=False, augment=True)
@@ -440,7 +440,7 @@ def test_the_last_stage_trains_the_explanation_adapter_alone(workplace):
     assert after.calibration == before.calibration
     manifest = read_manifest(run.folder)
     assert manifest["training"]["steps"] == 6
-    assert manifest["stages"].keys() == {"wording"}
+    assert manifest["stages"].keys() == {"calibration", "wording"}
     assert manifest["stages"]["wording"]["steps"] == 4
 
 
