@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from ckf_demo.backbone.engine import common_beginning
 from ckf_demo.bench.people import Someone, answers, people, prompt, questions
 from ckf_demo.bench.plain import plain_prompts
 from ckf_demo.machine import linear_shapes, matrix_rate, token_operations
@@ -132,15 +133,16 @@ def share_of_matrix_rate(system: System, rounds: int) -> Iterator[Row]:
     """Operations that ranking needs in the weights, over its time and the machine's rate.
 
     The rate is that of bf16 or of float32, whichever this machine multiplies faster. Tokens that
-    all candidates begin with count once for each, though they are computed once.
+    all candidates begin with are computed once and count once.
     """
     persons = people(system, PEOPLE)
     shapes = linear_shapes(system.engine.model)
     tokens = 0
     for person in persons:
         ids = prompt(system, person)
-        branches, _, _ = questions(system, person, "ranking", len(ids))
-        tokens += len(ids) + sum(len(b.ids) for b in branches)
+        branches, slots, _ = questions(system, person, "ranking", len(ids))
+        shared = common_beginning(branches, slots)
+        tokens += len(ids) + shared + sum(len(b.ids) - shared for b in branches)
     rates: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
 
     def measure() -> None:
