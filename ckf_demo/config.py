@@ -85,6 +85,8 @@ class TrainConfig(Section):
     """Weight of the loss of the language model's own answer, before it is pooled with the prior."""
     alignment: float = 1.0
     """Weight of its divergence from the prior's answer."""
+    within_user: float = 0.0
+    """Weight of a loss on the order of liked before disliked items of one person, for CTR."""
     weight_decay: float = 0.01
     warmup: float = 0.05
     """Share of the steps."""

@@ -19,6 +19,16 @@ def loss(logit: Tensor, liked: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, liked.float())
 
 
+def within_user(logit: Tensor, liked: Tensor) -> Tensor:
+    """Pairwise logistic loss of one person's liked items above the others (BPR), mean over pairs.
+
+    Logits (m,) and what was liked, bool (m,); zero for a person with one kind alone.
+    """
+    above, below = logit[liked], logit[~liked]
+    pairs = above[:, None] - below[None, :]
+    return F.softplus(-pairs).mean() if pairs.numel() else logit.sum() * 0.0
+
+
 def alignment(logit: Tensor, prior: Tensor) -> Tensor:
     """Cross-entropy of the language model's own answer (m,) to the prior's, mean over m."""
     return F.binary_cross_entropy_with_logits(logit, prior.sigmoid())

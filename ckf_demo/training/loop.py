@@ -152,6 +152,8 @@ def sequence_losses(
                 + train.own_weight * _answer_loss(task, own, *known)
                 + train.alignment * distance
             )
+            if task == "ctr" and train.within_user:
+                losses[task] = losses[task] + train.within_user * ctr.within_user(own, known[0])
     return losses
 
 
@@ -213,10 +215,20 @@ def selection_loss(losses: dict[str, float]) -> float:
 
 
 class Run:
-    """One training run: its data, its system, its optimiser and where it stands."""
+    """One training run: its data, its system, its optimiser and where it stands.
 
-    def __init__(self, config: RunConfig, prepared: Prepared, warm_start: Path | None = None):
+    ``folder`` is where the checkpoint is written, ``checkpoints/NAME`` by default.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        warm_start: Path | None = None,
+        folder: Path | None = None,
+    ):
         self.config = config
+        self.folder = folder or Path("checkpoints") / config.name
         train = config.train
         self.system = System.for_training(config, prepared, warm_start)
         fit = prepared.fit
@@ -259,10 +271,6 @@ class Run:
         )
         self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
         self.log: list[dict] = []
-
-    @property
-    def folder(self) -> Path:
-        return Path("checkpoints") / self.config.name
 
     @property
     def state_path(self) -> Path:
@@ -500,8 +508,8 @@ class Run:
         system.calibration = {"ctr": (slope, float(fitted.intercept_[0]))}
         self._save_stage("calibration", record)
 
-    def run(self) -> None:
-        """Train to the end or until validation stops getting better."""
+    def run(self, *, stages: bool = True) -> None:
+        """Train to the end or until validation stops getting better; then the last stages."""
         config = self.config.train
         recent: list[dict[str, float]] = []
         saved = self.step
@@ -520,7 +528,7 @@ class Run:
                     self.save_state()
                     saved = self.step
         console.print(f"Best weighted validation loss {self.best:.4f}")
-        for stage in self.last_stages:
+        for stage in self.last_stages if stages else ():
             self.finish(stage)
         console.print(f"See {self.folder}")
 
