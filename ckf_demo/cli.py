@@ -239,16 +239,18 @@ def bench(
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List every fusion method and baseline, with the tasks it answers and what it needs.
+    """List every fusion method and baseline: tasks, needs, and what is trained for which data.
 
     **Example:** `ckf methods --json`
     """
     from ckf_demo.config import TaskName
     from ckf_demo.evaluation.baselines import BASELINES
     from ckf_demo.fusion.registry import METHODS
+    from ckf_demo.system import trained_checkpoints
 
     known = [("fusion", m, get_args(TaskName), [m.needs]) for m in METHODS.values()]
     known += [("baseline", m, m.tasks, m.needs) for m in BASELINES.values()]
+    trained = trained_checkpoints(Path("checkpoints"))
     rows = [
         {
             "name": method.name,
@@ -257,6 +259,15 @@ def methods(
             "tasks": list(tasks),
             "needs": list(needs),
         }
+        | (
+            {
+                "label": method.label,
+                "paper": method.paper,
+                "trained": [t for t in trained if t["method"] == method.name],
+            }
+            if kind == "fusion"
+            else {}
+        )
         for kind, method, tasks, needs in known
     ]
     if as_json:
@@ -278,6 +289,15 @@ def methods(
                 tasks, needs = ", ".join(row["tasks"]), ", ".join(row["needs"])
                 table.add_row(row["name"], tasks, needs, row["summary"])
         Console().print(table)
+    table = Table(title="Trained", title_justify="left", box=SIMPLE_HEAD, expand=True)
+    for column in ("Checkpoint", "Method", "Tasks", "Trained parameters", "MB", "Minutes"):
+        table.add_column(column, justify="left" if column in ("Checkpoint", "Tasks") else "right")
+    for t in trained:
+        count = "not noted" if t["parameters"] is None else f"{t['parameters']:,}"
+        minutes = "" if t["minutes"] is None else f"{t['minutes']:g}"
+        cells = t["checkpoint"], t["method"], ", ".join(t["tasks"]), count
+        table.add_row(*cells, f"{t['megabytes']:g}", minutes)
+    Console().print(table)
 
 
 @app.command()

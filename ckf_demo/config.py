@@ -47,6 +47,22 @@ class FusionConfig(Section):
     bridges: Literal["personal", "static", "user", "item", "none"] = "personal"
     """Made for each person by meta-networks; one learned map for all, as in CoLLM; or a personal
     one for the user or the item alone, or for neither, the others being the identity."""
+    blocks: int = 2
+    """CoRA: blocks of self-attention, cross-attention and feed-forward over its queries."""
+    queries: int = 4
+    """CoRA: learnable queries."""
+    update_rank: int = 2
+    """CoRA: rank of the weight update."""
+    update_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """CoRA: which weights get an update (its Table 4)."""
+    update_every: int = 3
+    """CoRA: every how many layers have one."""
+    matching: bool = True
+    """A-LLMRec: whether item and text embeddings are matched in stage 1."""
+    item_reconstruction: bool = True
+    text_reconstruction: bool = True
+    joint: bool = True
+    """A-LLMRec: whether tokens come from the joint space; otherwise from SASRec's own."""
     out_of_fold: bool = True
     """Whether labels behind the features of training rows leave these rows out (for likes)."""
     prior: Literal["deep", "score"] = "deep"
@@ -90,6 +106,9 @@ class TrainConfig(Section):
     weight_decay: float = 0.01
     warmup: float = 0.05
     """Share of the steps."""
+    text_first: float = 0.0
+    """Share of the steps in which the adapters learn from text alone, to be held afterwards while
+    the fusion learns (CoLLM's two-step tuning); 0 for the curriculum."""
     curriculum_middle: float = 0.15
     """Where the sigmoid from text-only to collaborative prompts stands at one half."""
     curriculum_width: float = 0.05
@@ -106,6 +125,9 @@ class TrainConfig(Section):
     together with the calibration, instead of in training."""
     validate_every: int = 150
     validation_sequences: int = 60
+    select_on: Literal["pooled", "own"] = "pooled"
+    """Whose validation loss chooses the weights: the answers as they are given, or the language
+    model's own before they are pooled with the prior."""
     patience: int = 3
     """Validations without improvement before stopping."""
     ranking_steps: int = 0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from threading import Event, RLock
 
@@ -78,7 +79,9 @@ class Recommender:
         self.tasks = task_list(manifest)
         own = system.fusion.name
         self.methods: tuple[str, ...] = (
-            (own, NO_TOKENS, COLLABORATIVE) if system.fusion.uses_tokens else (own,)
+            own,
+            *([NO_TOKENS] if system.fusion.fuses else []),
+            *([COLLABORATIVE] if system.fusion.prior is not None else []),
         )
         # adapters are switched per forward pass, so one question runs at a time
         self._lock = RLock()
@@ -259,10 +262,14 @@ class Recommender:
 
     # Prompts
 
-    def _prefix(self, person: Someone) -> tuple[PrefixText, int]:
+    def _prefix(self, person: Someone, *, with_tokens: bool = True) -> tuple[PrefixText, int]:
         start = window_start(len(person.items), self.system.config.prompt)
         text = self.system.writer.prefix(
-            person.items[start:], person.ratings[start:], person.profile, person.taste
+            person.items[start:],
+            person.ratings[start:],
+            person.profile,
+            person.taste,
+            with_tokens=with_tokens,
         )
         return text, start
 
@@ -315,34 +322,53 @@ class Recommender:
     def _compute(
         self, person: Someone, text: PrefixText, questions: Sequence[tuple[str, int, str]]
     ) -> list[torch.Tensor]:
-        own = self.methods[0]
+        """Answers to questions that were not asked before; each method with its own prompts."""
+        own, fusion = self.methods[0], self.system.fusion
         targets = np.array([item for _, item, _ in questions], np.int64)
-        fused = self._fuse(person, targets) if self.system.fusion.uses_tokens else None
+        fused = self._fuse(person, targets) if fusion.fuses else None
         out: list[torch.Tensor | None] = [None] * len(questions)
-        asked = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
-        if asked:
-            prefix = self._prefixes(text.ids)
-            with_tokens = [self.system.fusion.uses_tokens and questions[i][2] == own for i in asked]
-            branches = [
-                self.system.writer.branch(
-                    questions[i][0], questions[i][1], prefix.length, with_tokens=tokens
-                )
-                for i, tokens in zip(asked, with_tokens, strict=True)
+        tokens = [fusion.uses_tokens and method == own for _, _, method in questions]
+        rest = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
+        hidden: dict[int, torch.Tensor] = {}
+        if fusion.changes_weights:
+            updated = [i for i in rest if questions[i][2] == own]
+            rest = [i for i in rest if questions[i][2] != own]
+            updates = {name: (a[updated], b) for name, (a, b) in fused.updates.items()}
+            branches = [self._branch(questions[i], len(text.ids), False) for i in updated]
+            found = self.system.engine.separate(text.ids, branches, updates)
+            hidden |= dict(zip(updated, found, strict=True))
+        groups = [(text, rest)]
+        if fusion.history_tokens:
+            # tokens in the history make another prefix for those who are asked without them
+            bare, _ = self._prefix(person, with_tokens=False)
+            groups = [
+                (text, [i for i in rest if tokens[i]]),
+                (bare, [i for i in rest if not tokens[i]]),
             ]
+        for own_text, group in groups:
+            if not group:
+                continue
+            prefix = self._prefixes(own_text.ids)
+            branches = [self._branch(questions[i], prefix.length, tokens[i]) for i in group]
             slots = [
                 self.system.slot(fused, i) if b.slots else None
-                for i, b in zip(asked, branches, strict=True)
+                for i, b in zip(group, branches, strict=True)
             ]
-            hidden = [h for part in self.system.engine.score(prefix, branches, slots) for h in part]
-        for place, i in enumerate(asked):
+            parts = self.system.engine.score(prefix, branches, slots)
+            hidden |= dict(zip(group, (h for part in parts for h in part), strict=True))
+        for i, states in hidden.items():
             task, _, method = questions[i]
             uses = fused if method == own else None
-            out[i] = self.system.read(task, hidden[place], uses, [i], calibrate=method == own)[0]
+            out[i] = self.system.read(task, states, uses, [i], calibrate=method == own)[0]
         for i, (task, _, method) in enumerate(questions):
             if method == COLLABORATIVE:
                 value = fused.prior[task][i]
                 out[i] = value.log_softmax(-1) if task == "rating" else value
         return out
+
+    def _branch(self, question: tuple[str, int, str], at: int, with_tokens: bool) -> Branch:
+        task, item, _ = question
+        return self.system.writer.branch(task, item, at, with_tokens=with_tokens)
 
     # The four tasks
 
@@ -391,7 +417,7 @@ class Recommender:
         with self._lock:
             answers = self._ask(person, questions)
         labels = {
-            self.methods[0]: "CKF",
+            self.methods[0]: self.system.fusion.label,
             NO_TOKENS: "Without collaborative tokens",
             COLLABORATIVE: "Collaborative signal alone",
         }
@@ -614,9 +640,9 @@ class Recommender:
     def _explanation_branch(
         self, person: Someone, target: int, facts: str, method: str
     ) -> tuple[Prefix, Branch, torch.Tensor | None]:
-        text, _ = self._prefix(person)
-        prefix = self._prefixes(text.ids)
         with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
+        text, _ = self._prefix(person, with_tokens=with_tokens)
+        prefix = self._prefixes(text.ids)
         branch = self.system.writer.branch(
             "explanation", target, prefix.length, with_tokens=with_tokens, facts=facts
         )
@@ -649,13 +675,71 @@ class Recommender:
         pieces = self.system.writer.pieces(
             task, target, with_tokens=self.system.fusion.uses_tokens, facts=facts
         )
-        out = [{"text": self.system.writer.tokenizer.decode(text.ids), "kind": "text"}]
-        for piece, kind in [*pieces, ("", "answer")]:
+        out = [{"text": "", "kind": "text"}]
+        for piece, kind in [*self._spelled(text.ids), *pieces, ("", "answer")]:
             if kind == "text" and out[-1]["kind"] == "text":
                 out[-1]["text"] += piece
             else:
                 out.append({"text": piece, "kind": kind})
         return out
+
+    def _spelled(self, ids: list[int]) -> Iterator[tuple[str, str]]:
+        """Prompt ids as (text, kind): words, and the tokens of history items between them."""
+        for kind, run in groupby(ids, key=lambda i: "text" if i >= 0 else "item_token"):
+            if kind == "text":
+                yield self.system.writer.tokenizer.decode(list(run)), kind
+            else:
+                yield from (("<item>", kind) for _ in run)
+
+    def candidates(
+        self, user=None, history=None, taste=None, profile=None, at=None, size: int = CANDIDATES
+    ) -> list[str]:
+        """What the candidate stage picks from the whole catalogue minus the history.
+
+        Returns
+        -------
+        Up to ``size`` item ids, best first.
+
+        Raises
+        ------
+        UserError
+            When the data hold likes alone: nothing is learnt there about choosing.
+        """
+        if self.prepared.feedback == "likes":
+            raise UserError(
+                f"The data '{self.prepared.dataset}' hold likes alone, without a stage that picks "
+                "candidates; ask about single films instead."
+            )
+        size = self._whole(size, "size")
+        pool = self._candidates(self._someone(user, history, taste, profile, at), size)
+        return [self.prepared.item_ids[i] for i in pool]
+
+    def order(
+        self,
+        candidates: Sequence[str],
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        at=None,
+        by: str = "ranking",
+    ) -> list[float]:
+        """Scores of given candidates, in their order: logits, comparable within one list.
+
+        ``by`` is the task that scores them, ``"ranking"`` or ``"ctr"``.
+
+        Raises
+        ------
+        UserError
+            When the checkpoint was not trained for that task, or a candidate is unknown.
+        """
+        if by not in ("ranking", "ctr"):
+            raise UserError(f"Candidates cannot be ordered by {by!r}; choose ranking or ctr.")
+        self._need(by)
+        person = self._someone(user, history, taste, profile, at)
+        questions = [(by, self._item(item), self.methods[0]) for item in candidates]
+        with self._lock:
+            return [float(score) for score in self._ask(person, questions)]
 
     # Embedding spaces
 

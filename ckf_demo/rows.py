@@ -50,8 +50,8 @@ def score_rows(
         values = answer.softmax(-1) if task == "rating" else answer.sigmoid()
         out.setdefault(name, np.empty(shape, np.float32))[group] = values.float().cpu().numpy()
 
-    fuses = system.fusion.uses_tokens and (switches.tokens or switches.prior or prior_only)
-    with_tokens = fuses and switches.tokens
+    fuses = system.fusion.fuses and (switches.tokens or switches.prior or prior_only)
+    with_tokens = fuses and switches.tokens and system.fusion.uses_tokens
     for group, history, lengths, start in shared_prefixes(system, rows, k):
         targets = data.item[rows[group]].astype(np.int64)
         items, stars = data.item[history].astype(np.int64), data.rating[history]
@@ -64,8 +64,9 @@ def score_rows(
                 keep(task, task, group, fused.prior[task])
             continue
         user = int(data.user[rows[group[0]]])
-        text = system.writer.prefix(items[start:], stars[start:], profile_of(system, user))
-        prefix = system.engine.prefill(text.ids)
+        text = system.writer.prefix(
+            items[start:], stars[start:], profile_of(system, user), with_tokens=with_tokens
+        )
         questions = [
             (task, int(target), text.ends[n - start])
             for task in tasks
@@ -76,11 +77,17 @@ def score_rows(
             for task, target, at in questions
         ]
         pairs = list(range(len(group))) * len(tasks)
-        slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
-        parts = system.engine.score(
-            prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
-        )
-        hidden = torch.cat([h for part in parts for h in part]).split(len(group))
+        if fused is not None and fused.updates and switches.tokens:
+            updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
+            answers = system.engine.separate(text.ids, branches, updates)
+        else:
+            prefix = system.engine.prefill(text.ids)
+            slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
+            parts = system.engine.score(
+                prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
+            )
+            answers = [h for part in parts for h in part]
+        hidden = torch.cat(answers).split(len(group))
         beside = fused if switches.prior else None
         for task, own in zip(tasks, hidden, strict=True):
             answer = system.read(

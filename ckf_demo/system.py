@@ -25,12 +25,14 @@ from ckf_demo.backbone.loading import (
     load_tokenizer,
 )
 from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.backbone.sharing import shared_backbone
+from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.registry import KNOWLEDGE, Knowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
-from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.paths import replacing
 from ckf_demo.tasks import ctr, ranking, rating
@@ -81,14 +83,11 @@ class System:
     ):
         self.config, self.prepared, self.knowledge = config, prepared, knowledge
         self.backbone_hash = backbone_hash(model)
+        shape = BackboneShape.of(model)
         self.lora = MultiLora(model, config.train.tasks, config.lora)
         self.engine = Engine(self.lora)
-        embeddings = model.get_input_embeddings().weight
-        rms = float(embeddings.detach().float().square().mean().sqrt())
         method = get_method(config.fusion.method)
-        self.fusion: FusionMethod = method(
-            config.fusion, knowledge, model.config.hidden_size, rms
-        ).to(self.engine.device)
+        self.fusion: FusionMethod = method(config.fusion, knowledge, shape).to(self.engine.device)
         self.writer = PromptWriter(
             tokenizer,
             _titles(prepared, config),
@@ -96,7 +95,12 @@ class System:
             prepared.genres,
             config.prompt,
             prepared.feedback,
+            history_tokens=self.fusion.history_tokens,
         )
+        if self.fusion.history_tokens:
+            self.engine.vectors = self.fusion.history_vectors
+        if self.fusion.changes_weights:
+            self.engine.updates = PairUpdates(model, self.fusion.targets)
         self.calibration: dict[str, tuple[float, float]] = {}
 
     @classmethod
@@ -200,15 +204,15 @@ class System:
 
     def trainable(self) -> dict[str, list[torch.nn.Parameter]]:
         """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
-        fusion = [p for name, p in self.fusion.named_parameters() if not name.startswith("prior.")]
-        return {"adapters": self.lora.adapter_parameters(), "fusion": fusion}
+        return {"adapters": self.lora.adapter_parameters(), "fusion": self.fusion.learnt()}
 
     def save(self, folder: Path, *, extra: dict | None = None) -> None:
         """Write a checkpoint; the files of an earlier one are replaced one by one."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "adapters") as temporary:
-            self.lora.save(temporary)
+        if self.lora.adapter_parameters():
+            with replacing(folder / "adapters") as temporary:
+                self.lora.save(temporary)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
         tensors = {
             k: v.to(torch.bfloat16) if v.ndim > 1 and not k.startswith("prior.") else v
@@ -245,7 +249,7 @@ class System:
     def load_weights(self, folder: Path) -> None:
         """Take fusion and adapters from a checkpoint of the same shape."""
         self.lora.load(Path(folder) / "adapters")
-        tensors = load_file(Path(folder) / "fusion.safetensors")
+        tensors = self.fusion.extended(load_file(Path(folder) / "fusion.safetensors"))
         if self.fusion.state_dict():
             own = self.fusion.state_dict()
             wrong = sorted(
@@ -281,7 +285,7 @@ class System:
         manifest = checked_manifest(folder, prepared)
         config = RunConfig.model_validate(manifest["config"])
         name = config.backbone.name
-        model = load_backbone(name, quantization, device)
+        model = shared_backbone(name, quantization, device)
         knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
@@ -357,6 +361,34 @@ def verify_files(folder: Path, manifest: dict) -> None:
                 f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
                 "manifest; restore it from the repository."
             )
+
+
+def trained_checkpoints(root: Path) -> list[dict]:
+    """What is trained under a folder of checkpoints, by name.
+
+    Returns
+    -------
+    ``[{"checkpoint", "method", "dataset", "tasks", "parameters", "megabytes", "minutes"}]``:
+    parameters are those trained, None where an older manifest does not say; minutes of training
+    on the machine at hand then.
+    """
+    found = []
+    for path in sorted(Path(root).glob("*/manifest.json")):
+        manifest = read_manifest(path.parent)
+        training = manifest.get("training", {})
+        files = (path.parent / name for name in manifest["hashes"]["files"])
+        found.append(
+            {
+                "checkpoint": path.parent.name,
+                "method": manifest["method"],
+                "dataset": manifest["dataset"],
+                "tasks": list(task_list(manifest)),
+                "parameters": training.get("parameters"),
+                "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+                "minutes": training.get("minutes"),
+            }
+        )
+    return found
 
 
 def task_list(manifest: dict) -> tuple[str, ...]:

@@ -3,25 +3,32 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_data, tiny_knowledge
+from tiny import tiny_data, tiny_knowledge, tiny_llama
 from torch.testing import assert_close
 
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES
 from ckf_demo.config import FusionConfig
 from ckf_demo.errors import UserError
-from ckf_demo.fusion.base import FusionMethod, PairBatch
+from ckf_demo.fusion.base import BackboneShape, FusionMethod, PairBatch
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS, get_method
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
-HIDDEN, SCALE = 24, 0.2
+SHAPE = BackboneShape.of(tiny_llama())
+HIDDEN, SCALE = SHAPE.hidden_size, SHAPE.embedding_rms
 ITEMS, STARS = np.arange(10, 16), np.array([5, 1, 4, 3, 2, 5], np.float32)
 LENGTHS, TARGETS = np.array([0, 2, 6, 6]), np.array([1, 2, 3, 4])
 
 
 def make(name: str, seed: int = 0) -> FusionMethod:
     torch.manual_seed(seed)
-    return get_method(name)(FusionConfig(hidden=8), KNOWLEDGE, HIDDEN, SCALE).eval()
+    method = get_method(name)(FusionConfig(hidden=8), KNOWLEDGE, SHAPE)
+    with torch.no_grad():
+        for parameter in method.learnt():
+            if parameter.ndim == 2 and not parameter.any():
+                # a matrix that begins at zero hides what stands before it
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return method.eval()
 
 
 def pairs(items=ITEMS, stars=STARS, lengths=LENGTHS, targets=TARGETS) -> PairBatch:
@@ -29,7 +36,8 @@ def pairs(items=ITEMS, stars=STARS, lengths=LENGTHS, targets=TARGETS) -> PairBat
 
 
 def everything(fused) -> list[torch.Tensor]:
-    return [fused.user_tokens, fused.item_tokens, *fused.prior.values()]
+    updates = [a @ b for a, b in fused.updates.values()]
+    return [fused.user_tokens, fused.item_tokens, *fused.prior.values(), *updates]
 
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -44,6 +52,10 @@ def test_shapes_and_finite_numbers(name):
     for task, prior in fused.prior.items():
         assert prior.shape == ((4, 5) if task == "rating" else (4,))
         assert fused.weight[task].numel() == 1
+    for path, (a, b) in fused.updates.items():
+        assert (*a.shape[:2], b.shape[1]) == (4, *SHAPE.linears[path])
+        assert a.shape[2] == b.shape[0]
+    assert bool(fused.updates) == method.changes_weights
     assert all(torch.isfinite(x).all() for x in everything(fused))
     assert all(x.dtype == torch.float32 for x in everything(fused))
 
@@ -86,12 +98,14 @@ def test_weights_survive_saving(name):
 def test_gradients_reach_all_weights(name):
     method = make(name)
     if not list(method.parameters()):
-        assert not method.uses_tokens
+        assert not method.fuses
         return
     fused = method(pairs())
     loss = sum(x.square().sum() for x in everything(fused))
     sum((loss, *fused.weight.values())).backward()
     for parameter_name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
 
@@ -100,6 +114,7 @@ def test_gradients_reach_all_weights(name):
 def test_methods_describe_themselves(name):
     method = METHODS[name]
     assert method.name == name
+    assert method.label
     assert method.summary
     assert method.needs
 

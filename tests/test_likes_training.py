@@ -170,7 +170,7 @@ def test_a_checkpoint_is_found_by_its_data(tmp_path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_configuration_trains(workplace, path):
     config = RunConfig.load(path)
-    small = {"steps": 2, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}
+    small = {"steps": 4, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}
     config = config.model_copy(
         update={
             "backbone": config.backbone.model_copy(update={"name": str(workplace / "backbone")}),
@@ -180,7 +180,7 @@ def test_every_configuration_trains(workplace, path):
     )
     run = Run(config, DATA if config.data.dataset == "collm-ml-1m" else tiny_data())
     before = [p.detach().clone() for kind in run.system.trainable().values() for p in kind]
-    losses = [run.train_step() for _ in range(2)]
+    losses = [run.train_step() for _ in range(4)]
     after = [p for kind in run.system.trainable().values() for p in kind]
     assert all(np.isfinite(list(loss.values())).all() for loss in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -6,7 +6,7 @@ embeddings come from outside. The engine packs branches into one forward pass an
 hidden states that were asked for. It knows nothing of users, items or tasks' meanings.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
 from ckf_demo.backbone.decoder import Decoder, Writing, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
+from ckf_demo.backbone.updates import PairUpdates
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,13 @@ class Engine:
     """Forward passes of a backbone with Multi-LoRA over prefixes and branches.
 
     ``eight_bit`` says whether texts are written with 8-bit weights; None is for yes on a CPU.
+
+    Prefixes may hold tokens that are no words: an id of −1 − i stands for the i-th of the things
+    that ``vectors`` embeds, int64 (n,) → (n, H), wherever it is seen.
     """
+
+    vectors: Callable[[Tensor], Tensor] | None = None
+    updates: PairUpdates | None = None
 
     def __init__(self, lora: MultiLora, *, eight_bit: bool | None = None):
         self.lora = lora
@@ -179,8 +186,7 @@ class Engine:
 
     def _embed(self, branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> Tensor:
         """(1, ΣT, H), with slot embeddings in their places."""
-        ids = torch.tensor([i for b in branches for i in b.ids], device=self.device)
-        embedded = self.model.model.embed_tokens(ids)
+        embedded = self._embed_ids([i for b in branches for i in b.ids])[0]
         positions, vectors, start = [], [], 0
         for branch, own in zip(branches, slots, strict=True):
             if branch.slots:
@@ -190,6 +196,16 @@ class Engine:
         if positions:
             index = torch.tensor(positions, device=self.device)
             embedded = embedded.index_copy(0, index, torch.cat(vectors).to(embedded.dtype))
+        return embedded[None]
+
+    def _embed_ids(self, ids: Sequence[int]) -> Tensor:
+        """(1, n, H) for ids of words and, below zero, of what `vectors` embeds."""
+        known = torch.tensor(ids, dtype=torch.int64, device=self.device)
+        embedded = self.model.model.embed_tokens(known.clamp(min=0))
+        places = torch.nonzero(known < 0)[:, 0]
+        if len(places):
+            own = self.vectors(-1 - known[places]).to(embedded.dtype)
+            embedded = embedded.index_copy(0, places, own)
         return embedded[None]
 
     def _positions(self, branches: Sequence[Branch]) -> Tensor:
@@ -224,8 +240,7 @@ class Engine:
         -------
         Per branch the hidden states from its ``answers_from`` on, (n, H).
         """
-        prefix = self.model.model.embed_tokens(torch.tensor([prefix_ids], device=self.device))
-        embedded = torch.cat([prefix, self._embed(branches, slots)], dim=1)
+        embedded = torch.cat([self._embed_ids(prefix_ids), self._embed(branches, slots)], dim=1)
         n = len(prefix_ids)
         positions = torch.cat(
             [torch.arange(n, device=self.device)[None], self._positions(branches)], dim=1
@@ -259,16 +274,63 @@ class Engine:
         if known is not None and start == len(prefix_ids):
             return known.beginning(start)
         cache = known.cache(start) if known else DynamicCache()
-        ids = torch.tensor([prefix_ids[start:]], device=self.device)
         with self.lora.routing(Route()):
             self.model.model(
-                input_ids=ids,
+                inputs_embeds=self._embed_ids(prefix_ids[start:]),
                 attention_mask=self._unused_mask,
                 past_key_values=cache,
                 use_cache=True,
             )
         layers = [(layer.keys, layer.values) for layer in cache.layers]
         return Prefix(layers, len(prefix_ids))
+
+    def separate(
+        self,
+        prefix_ids: list[int],
+        branches: Sequence[Branch],
+        updates: Mapping[str, tuple[Tensor, Tensor]],
+        *,
+        chunk_tokens: int = 1024,
+    ) -> list[Tensor]:
+        """Branches as prompts of their own, each with weights of its own, so nothing is shared.
+
+        Parameters
+        ----------
+        updates
+            Per weight A (m, inputs, r), one for each branch, and B (r, outputs); see `PairUpdates`.
+
+        Returns
+        -------
+        Per branch the hidden states from its ``answers_from`` on, (n, H). With gradients where
+        the caller wants them.
+        """
+        whole = [
+            replace(b, ids=[*prefix_ids[: b.at], *b.ids], at=0, answers_from=b.at + b.first_answer)
+            for b in branches
+        ]
+        out: list[Tensor] = []
+        start = 0
+        while start < len(whole):
+            end, total = start, 0
+            while end < len(whole) and (
+                end == start or total + len(whole[end].ids) <= chunk_tokens
+            ):
+                total += len(whole[end].ids)
+                end += 1
+            part = whole[start:end]
+            own = {name: (a[start:end], b) for name, (a, b) in updates.items()}
+            packing = pack(part, 0, with_prefix=False, dtype=self.dtype, device=self.device)
+            with self.updates.applied(own, [len(b.ids) for b in part]):
+                hidden = self.model.model(
+                    inputs_embeds=self._embed(part, [None] * len(part)),
+                    attention_mask=self._unused_mask,
+                    position_ids=self._positions(part),
+                    use_cache=False,
+                    packing=packing,
+                ).last_hidden_state[0]
+            out += self._answers(hidden, part, 0)
+            start = end
+        return out
 
     @torch.inference_mode()
     def score(

@@ -47,6 +47,8 @@ class MultiLora(nn.Module):
         A causal LM of the Llama family, in any dtype or in 4 bits.
     tasks
         Names of the tasks, in the order of ``Route.per_token``.
+    config
+        Without any targets the backbone stays as it is, and there are no adapters.
     """
 
     def __init__(self, model: PreTrainedModel, tasks: tuple[str, ...], config: LoraConfig):
@@ -60,9 +62,18 @@ class MultiLora(nn.Module):
                 f"The backbone has no weights named {', '.join(sorted(missing))}; set "
                 "lora.shared_targets and lora.task_targets to names that it has."
             )
-        self.peft: PeftModel = get_peft_model(model, self._peft(config.shared_targets), SHARED)
-        for task in self.tasks:
-            self.peft.add_adapter(task, self._peft(config.task_targets))
+        self._names = ((SHARED,) if config.shared_targets else ()) + self.tasks
+        self._route = Route()
+        self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._layers: list[nn.Module] = []
+        if not self._names:
+            self._bare = model
+            return
+        targets = {SHARED: config.shared_targets} | dict.fromkeys(self.tasks, config.task_targets)
+        first, *others = self._names
+        self.peft: PeftModel = get_peft_model(model, self._peft(targets[first]), first)
+        for name in others:
+            self.peft.add_adapter(name, self._peft(targets[name]))
         self._attach()
 
     def _peft(self, targets: tuple[str, ...]) -> PeftLoraConfig:
@@ -77,8 +88,6 @@ class MultiLora(nn.Module):
     def _attach(self) -> None:
         # PEFT's own forward is switched off; the hooks below add the routed updates instead.
         self.peft.base_model.disable_adapter_layers()
-        self._route = Route()
-        self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
         self._layers = [m for m in self.peft.modules() if hasattr(m, "lora_A")]
         for layer in self._layers:
             layer.register_forward_hook(self._update)
@@ -89,7 +98,7 @@ class MultiLora(nn.Module):
     @property
     def model(self) -> PreTrainedModel:
         """The backbone with its adapters in place."""
-        return self.peft.base_model.model
+        return self.peft.base_model.model if self._names else self._bare
 
     @property
     def scale(self) -> float:
@@ -158,9 +167,9 @@ class MultiLora(nn.Module):
         ]
 
     def save(self, folder: Path) -> None:
-        """Write every adapter in PEFT's own format, in bf16."""
+        """Write every adapter, of which there must be one, in PEFT's own format, in bf16."""
         state = {k: v.to(torch.bfloat16) for k, v in self.peft.state_dict().items() if "lora_" in k}
-        for name in (SHARED, *self.tasks):
+        for name in self._names:
             self.peft.save_pretrained(folder, selected_adapters=[name], state_dict=state)
         for readme in Path(folder).rglob("README.md"):
             readme.unlink()
@@ -175,7 +184,7 @@ class MultiLora(nn.Module):
         """
         from safetensors.torch import load_file
 
-        for name in (SHARED, *self.tasks):
+        for name in self._names:
             path = Path(folder) / name / "adapter_model.safetensors"
             if not path.exists():
                 raise UserError(f"The checkpoint has no adapter '{name}' at {path}.")

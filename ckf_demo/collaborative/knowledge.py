@@ -80,6 +80,8 @@ class CollaborativeKnowledge:
 
     feature_names: ClassVar[tuple[str, ...]] = FEATURE_NAMES
     uses_labels: ClassVar[bool] = False
+    level: ClassVar[str] = "item bias"
+    """The pair feature that says how well liked an item is."""
 
     @classmethod
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
@@ -111,6 +113,11 @@ class CollaborativeKnowledge:
     def item_bias(self) -> np.ndarray:
         """float32 (I,), in stars."""
         return self.rating_model.item_bias
+
+    @property
+    def levels(self) -> np.ndarray:
+        """How well liked each item is, in stars about the mean: float32 (I,)."""
+        return self.item_bias
 
     @cached_property
     def item_table(self) -> np.ndarray:

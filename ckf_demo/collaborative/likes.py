@@ -183,6 +183,9 @@ class LikesKnowledge:
 
     feature_names = FEATURE_NAMES
     uses_labels = True
+    level = "quality"
+    """The pair feature that says how well liked an item is."""
+
     out_of_fold = True
     """Whether labels behind the features of training rows leave these rows out. Without that they
     promise more than there will be later: for the experiment alone."""
@@ -301,6 +304,11 @@ class LikesKnowledge:
     def size(self) -> int:
         """D, the dimension of e_u and e_v."""
         return self.item_table.shape[1]
+
+    @property
+    def levels(self) -> np.ndarray:
+        """How well liked each item is, as a share of likes: float64 (I,)."""
+        return self.tables.quality
 
     @property
     def global_mean(self) -> float:

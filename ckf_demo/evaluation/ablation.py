@@ -52,7 +52,7 @@ def sequences_for(system: System, size: int) -> list[PackedSequence]:
         system.knowledge,
         lambda a, b: fans(data.item_index[a], data.item_index[b]),
     )
-    return validation_sequences(packer, size, text_only=not system.fusion.uses_tokens)
+    return validation_sequences(packer, size, text_only=not system.fusion.fuses)
 
 
 def difference(other: np.ndarray, own: np.ndarray) -> tuple[float, float, float, int]:

@@ -43,6 +43,9 @@ def shortened(config: RunConfig, steps: int) -> RunConfig:
     train = config.train.model_copy(
         update={
             "steps": steps,
+            # few sequences: each counts at once
+            "accumulate": 1,
+            "select_on": "own",
             "validate_every": max(1, steps // VALIDATIONS),
             "validation_sequences": VALIDATION_SEQUENCES,
             "patience": VALIDATIONS,
@@ -125,7 +128,7 @@ def measure(
         name = own if config is base else variant_name(config, base)
         folder, found["trained"][name] = trained(shortened(config, steps), prepared)
         recommender = Recommender.load(folder, quantization=dense_precision())
-        alone = bool(recommender.system.fusion.uses_tokens)
+        alone = recommender.system.fusion.prior is not None
         model = CachedModel(recommender, folder)
         _, probability = model.scores(cases, ("ctr",), recommender.methods[0], alone=alone)
         results.add_scores(name, cases, groups, None, np.asarray(probability, float))
@@ -140,7 +143,7 @@ def measure(
 def main(
     variants: Annotated[list[Path], typer.Argument(help="Configurations to compare.")],
     base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m.toml"),
-    steps: Annotated[int, typer.Option(min=1, help="Sequences per run.")] = 240,
+    steps: Annotated[int, typer.Option(min=1, help="Sequences per run.")] = 300,
     json_path: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Each configuration trained on the same budget and measured on the same rows."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
+from ckf_demo.data.prepared import Prepared
 
 
 @dataclass(frozen=True)
@@ -63,42 +65,100 @@ class Fused:
     ``user_tokens`` and ``item_tokens`` float32 (m, H) take the places of placeholders in the
     backbone's embedding space. ``prior`` maps a task to what the collaborative signal alone says:
     rating (m, 5) logits, ctr (m,) and ranking (m,) a logit. ``weight`` maps a task to the scalar
-    weight in 0–1 of the language model's own logits in the pool of both.
+    weight in 0–1 of the language model's own logits in the pool of both. ``updates`` maps the path
+    of a backbone weight to its low-rank update ΔW = A B: A float32 (m, inputs, r) for each pair,
+    B (r, outputs) for all.
     """
 
     user_tokens: Tensor
     item_tokens: Tensor
     prior: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
+    updates: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BackboneShape:
+    """What a method may know of the language model.
+
+    ``hidden_size`` is H, ``embedding_rms`` the scale of the token table; ``linears`` maps the path
+    of each weight matrix of the layers to its (inputs, outputs), layer by layer.
+    """
+
+    hidden_size: int
+    embedding_rms: float
+    linears: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "BackboneShape":
+        """The shape of a causal LM, in any precision."""
+        table = model.get_input_embeddings().weight
+        rms = float(table.detach().float().square().mean().sqrt())
+        linears = {
+            name: (module.in_features, module.out_features)
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
+        }
+        return cls(model.config.hidden_size, rms, linears)
 
 
 class FusionMethod(nn.Module):
     """A way to carry collaborative knowledge into the language model.
 
+    A new method is a subclass in a file of its own and one line in the registry.
+
     Attributes
     ----------
-    name, summary, needs
-        As listed by ``ckf methods``.
+    name, label, summary, needs, paper
+        As listed by ``ckf methods`` and on screen; ``paper`` is an arXiv number, empty for none.
     uses_tokens
-        Whether prompts hold collaborative tokens at all.
+        Whether prompts hold collaborative tokens.
+    history_tokens
+        Whether the history holds a token of each item, the same for everybody, embedded by
+        `history_vectors`.
+    changes_weights
+        Whether the method updates the backbone's weights for each pair (`Fused.updates`). Nothing
+        can then be shared between the questions about one person.
+    prior
+        What the collaborative signal says alone, fitted before training, or None.
     """
 
     name = ""
+    label = ""
     summary = ""
     needs = ""
+    paper = ""
     uses_tokens = True
+    history_tokens = False
+    changes_weights = False
 
-    def __init__(
-        self,
-        config: FusionConfig,
-        knowledge: Knowledge,
-        hidden_size: int,
-        embedding_rms: float,
-    ):
-        """``hidden_size`` is the backbone's H, ``embedding_rms`` the scale of its token table."""
+    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__()
         self.config = config
+        self.prior: nn.Module | None = None
+
+    @property
+    def fuses(self) -> bool:
+        """Whether anything collaborative enters at all."""
+        return self.uses_tokens or self.changes_weights
+
+    def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
+        """What is fitted before the language model is trained; the losses of that, by name."""
+        return {}
+
+    def history_vectors(self, items: Tensor) -> Tensor:
+        """Tokens (n, H) of history items, int64 (n,)."""
+        raise TypeError(f"{type(self).__name__} has no tokens in the history")
+
+    def extended(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a checkpoint for data to which a test part added items at the end."""
+        return tensors
+
+    def learnt(self) -> list[nn.Parameter]:
+        """Parameters that are trained with the language model."""
+        held = set() if self.prior is None else set(self.prior.parameters())
+        return [p for p in self.parameters() if p.requires_grad and p not in held]
 
     def forward(self, pairs: PairBatch) -> Fused:
-        """Tokens and priors for every pair."""
+        """Tokens, weight updates and priors for every pair."""
         raise TypeError(f"{type(self).__name__} must say how pairs are fused")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
-from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 
 PRIOR_SIZES = {"rating": 5, "ctr": 1}
 POOLED = (*PRIOR_SIZES, "ranking")
@@ -111,17 +111,14 @@ class CKF(FusionMethod):
     """Collaborative Knowledge Fusion, arXiv 2410.20642."""
 
     name = "ckf"
+    label = "CKF"
+    paper = "2410.20642"
     summary = "personal bridges by meta-networks, collaborative tokens, Multi-LoRA (2410.20642)"
     needs = "collaborative tables"
 
-    def __init__(
-        self,
-        config: FusionConfig,
-        knowledge: Knowledge,
-        hidden_size: int,
-        embedding_rms: float,
-    ):
-        super().__init__(config, knowledge, hidden_size, embedding_rms)
+    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+        super().__init__(config, knowledge, shape)
+        hidden_size, embedding_rms = shape.hidden_size, shape.embedding_rms
         size, n_features = knowledge.size, len(knowledge.feature_names)
         self.register_buffer("item_table", torch.from_numpy(knowledge.item_table), persistent=False)
         self.register_buffer(

@@ -9,7 +9,9 @@ class TextOnly(FusionMethod):
     """No tokens, no prior: what the language model makes of the words."""
 
     name = "text"
+    label = "TALLRec"
     summary = "text-only prompts, one LoRA; the control for every fusion"
+    paper = "2305.00447"
     needs = "nothing but the prompt"
     uses_tokens = False
 

@@ -65,6 +65,8 @@ class PromptWriter:
         By item index; a year of 0 is unknown.
     feedback
         What a history holds: ``"ratings"`` or ``"likes"``.
+    history_tokens
+        Whether each history title is followed by a token of its item, −1 − item among the ids.
     """
 
     def __init__(
@@ -75,8 +77,11 @@ class PromptWriter:
         genres: Sequence[Sequence[str]],
         config: PromptConfig,
         feedback: str = "ratings",
+        *,
+        history_tokens: bool = False,
     ):
         self.tokenizer, self.feedback = tokenizer, feedback
+        self.history_tokens = history_tokens
         self.titles, self.years, self.genres = titles, years, genres
         self.config = config
         self._kept: dict[str, list[int]] = {}
@@ -109,8 +114,13 @@ class PromptWriter:
         ratings: Sequence[float],
         profile: str = "",
         taste: str = "",
+        *,
+        with_tokens: bool = True,
     ) -> PrefixText:
-        """Opening, profile, taste and the given history lines, oldest first."""
+        """Opening, profile, taste and the given history lines, oldest first.
+
+        ``with_tokens`` is for methods whose history holds items' tokens beside titles.
+        """
         ids = list(self.tokens(OPENINGS[self.feedback]))
         if profile:
             ids += self.tokenizer(f"Viewer: {profile}\n", add_special_tokens=False).input_ids
@@ -119,7 +129,11 @@ class PromptWriter:
         ends = [len(ids)]
         for item, rating in zip(items, ratings, strict=True):
             stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
-            ids = ids + self.tokens(f"{stars}{self.titles[item]}\n")
+            if self.history_tokens and with_tokens:
+                ids = [*ids, *self.tokens(f"{stars}{self.titles[item]}"), -1 - int(item)]
+                ids += self.tokens("\n")
+            else:
+                ids = ids + self.tokens(f"{stars}{self.titles[item]}\n")
             ends.append(len(ids))
         return PrefixText(ids, ends)
 

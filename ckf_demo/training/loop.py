@@ -33,7 +33,6 @@ from ckf_demo.config import RunConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
-from ckf_demo.fusion.ckf import CKF
 from ckf_demo.paths import cache_dir, prepared_path, replacing
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
@@ -87,13 +86,14 @@ def sequence_losses(
     if not questions:
         # one task alone may have nothing to ask, as ranking where nothing was liked
         return {}
-    fuses = system.fusion.uses_tokens and not sequence.text_only
-    with_tokens = fuses and switches.tokens
+    fuses = system.fusion.fuses and not sequence.text_only
+    with_tokens = fuses and switches.tokens and system.fusion.uses_tokens
     prefix = system.writer.prefix(
         sequence.items[sequence.shown_from :],
         sequence.ratings[sequence.shown_from :],
         sequence.profile,
         sequence.taste,
+        with_tokens=with_tokens,
     )
     branches = [
         system.writer.branch(
@@ -119,13 +119,16 @@ def sequence_losses(
         )
         fused = system.fuse(pairs, switches)
     slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
-    hidden = system.engine.forward(
-        prefix.ids,
-        branches,
-        slots,
-        shared=switches.shared_adapter,
-        tasks=switches.task_adapter,
-    )
+    if fused is not None and fused.updates and switches.tokens:
+        hidden = system.engine.separate(prefix.ids, branches, fused.updates)
+    else:
+        hidden = system.engine.forward(
+            prefix.ids,
+            branches,
+            slots,
+            shared=switches.shared_adapter,
+            tasks=switches.task_adapter,
+        )
     prior = fused if switches.prior else None
     device, train = system.engine.device, system.config.train
     truth = {
@@ -250,24 +253,30 @@ class Run:
             rows = rows[np.isin(prepared.user[rows], kept)]
         self.segments = segments_of(prepared, rows, config.prompt)
         self.prior: dict[str, float] = {}
+        fusion, knowledge = self.system.fusion, self.system.knowledge
         if warm_start is not None:
             self.prior = read_manifest(warm_start)["training"].get("prior", {})
-        elif isinstance(self.system.fusion, CKF):
+        elif fusion.prior is not None:
             console.print("Fitting the collaborative prior …")
-            self.prior = fit_prior(
-                self.system.fusion, prepared, self.system.knowledge, seed=train.seed
-            )
+            self.prior = fit_prior(fusion, prepared, knowledge, seed=train.seed)
             console.print(f"  validation: {_row(self.prior)}")
+        else:
+            self.prior = fusion.fit(prepared, knowledge, seed=train.seed)
+            if self.prior:
+                console.print(f"Before the language model: {_row(self.prior)}")
         kinds = self.system.trainable()
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": kinds["adapters"], "lr": train.adapter_rate, "peak": train.adapter_rate},
-                {"params": kinds["fusion"], "lr": train.fusion_rate, "peak": train.fusion_rate},
+                {"kind": kind, "params": kinds[kind], "lr": peak, "peak": peak}
+                for kind, peak in (
+                    ("adapters", train.adapter_rate),
+                    ("fusion", train.fusion_rate),
+                )
             ],
             weight_decay=train.weight_decay,
         )
         self.validation = validation_sequences(
-            self.packer, train.validation_sequences, text_only=not self.system.fusion.uses_tokens
+            self.packer, train.validation_sequences, text_only=not fusion.fuses
         )
         self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
         self.log: list[dict] = []
@@ -291,29 +300,48 @@ class Run:
         segment, rng = self.segment(self.step)
         torch.manual_seed(self.step)
         text_only = rng.random() < text_probability(progress, config)
+        if config.text_first:
+            text_only = progress < config.text_first
+        fusion = self.system.fusion
         sequence = self.packer.draw(
-            segment, rng, text_only=text_only or not self.system.fusion.uses_tokens, augment=True
+            segment, rng, text_only=text_only or not fusion.fuses, augment=True
         )
         self.system.lora.train()
-        self.system.fusion.train()
-        if isinstance(self.system.fusion, CKF):
-            self.system.fusion.prior.eval()
+        fusion.train()
+        if fusion.prior is not None:
+            fusion.prior.eval()
         losses = sequence_losses(self.system, sequence, teach=True)
         if losses:
             total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
-            total.backward()
+            # words alone give a frozen backbone nothing to learn
+            if total.requires_grad:
+                total.backward()
         self.step += 1
         if self.step % config.accumulate == 0:
             for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * rate_factor(progress, config)
+                group["lr"] = group["peak"] * self._rate(group["kind"], progress)
             parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
+    def _rate(self, kind: str, progress: float) -> float:
+        """The rate of adapters or fusion relative to its peak; in two steps each has its own."""
+        config = self.config.train
+        if not config.text_first:
+            return rate_factor(progress, config)
+        first = progress < config.text_first
+        if first != (kind == "adapters"):
+            return 0.0
+        own = config.text_first if first else 1 - config.text_first
+        return rate_factor((progress - (0 if first else config.text_first)) / own, config)
+
     def validate(self) -> dict[str, float]:
-        losses = sequence_losses_of(self.system, self.validation)
+        pooled = self.config.train.select_on == "pooled"
+        losses = sequence_losses_of(
+            self.system, self.validation, COMPLETE if pooled else replace(COMPLETE, prior=False)
+        )
         return {task: float(np.nanmean(values)) for task, values in losses.items()}
 
     def save_state(self) -> None:
@@ -356,6 +384,9 @@ class Run:
                     "steps": self.step,
                     "of": self.config.train.steps,
                     "minutes": round(self.seconds / 60, 1),
+                    "parameters": sum(
+                        p.numel() for kind in self.system.trainable().values() for p in kind
+                    ),
                     "threads": torch.get_num_threads(),
                     "device": str(self.system.engine.device),
                     "validation": self.log[-1],
@@ -537,7 +568,7 @@ class Run:
         """Which stages follow the joint one for these tasks."""
         config = self.config.train
         needed = {
-            "ranking": config.ranking_steps > 0 and isinstance(self.system.fusion, CKF),
+            "ranking": config.ranking_steps > 0 and self.system.fusion.prior is not None,
             "wording": "explanation" in config.tasks and config.wording_steps > 0,
             "calibration": "ctr" in config.tasks,
         }
