@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.errors import UserError
+from ckf_demo.shelf import MethodOnShelf, Shelf
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
 SPLIT_TIME = 890_000_000
@@ -278,6 +279,26 @@ class FakeRecommender:
             for place, row in enumerate(rows[:k], start=1)
         ]
 
+    def candidates(
+        self, user=None, history=None, taste=None, profile=None, at=None, size=100
+    ) -> list[str]:
+        rows = self.rank(user, history, taste, profile, k=size, at=at)
+        return [row["item"] for row in sorted(rows, key=lambda row: row["collaborative_rank"])]
+
+    def order(
+        self,
+        candidates,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        at=None,
+        by="ranking",
+    ) -> list[float]:
+        self.calls.append(f"order by {by}")
+        rated = self._known(user, history, taste, profile, at)
+        return [self._level(rated, item) for item in candidates]
+
     def explain(
         self,
         user=None,
@@ -386,3 +407,32 @@ class FakeRecommender:
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
     ) -> np.ndarray | None:
         return self.item_vectors(space, user, history, taste, profile, at).mean(axis=0)
+
+
+class FakeTextRecommender(FakeRecommender):
+    """A sibling that was trained for two tasks and sees films in another order."""
+
+    tasks = ("rating", "ctr")
+    methods = ("text",)
+
+    def _level(self, rated, item, method=None) -> float:
+        return float(
+            np.clip(super()._level(rated, item, method) + (int(item) % 3 - 1) * 0.5, 1.1, 4.9)
+        )
+
+
+class FakeShelf(Shelf):
+    """The fake recommender with a sibling beside it."""
+
+    def _find(self) -> None:
+        self._loaded["text"] = FakeTextRecommender()
+        self._methods["text"] = MethodOnShelf(
+            name="text",
+            label="TALLRec",
+            paper="2305.00447",
+            summary="words alone",
+            tasks=FakeTextRecommender.tasks,
+            checkpoint="made-up-text",
+            parameters=None,
+            minutes=11.9,
+        )

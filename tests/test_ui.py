@@ -62,6 +62,7 @@ def test_exactly_the_named_endpoints_are_offered(client):
         "/click",
         "/rank",
         "/explain",
+        "/compare",
     }
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
     assert names == ["user", "history", "taste", "profile", "item", "at", "method"]

@@ -2,7 +2,7 @@
 
 The tables are made from the results' JSON alone, so they never say anything else than it. To renew
 documents: ``python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md
-checkpoints/NAME/MODEL_CARD.md``.
+checkpoints/NAME/MODEL_CARD.md``; several results, named first, are written one below the other.
 """
 
 import json
@@ -119,19 +119,21 @@ def write_between_markers(path: Path, text: str) -> None:
         temporary.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def publish(results_path: Path, documents: Sequence[Path]) -> None:
-    """Write the tables of a results file between the markers of each document.
+def publish(results: Path | Sequence[Path], documents: Sequence[Path]) -> None:
+    """Write the tables of a results file, or of several, between the markers of each document.
 
     Raises
     ------
     UserError
-        When the results are missing, or a document is or has no markers.
+        When results are missing, or a document is or has no markers.
     """
-    if not Path(results_path).exists():
-        raise UserError(f"No results at {results_path}; write them with `ckf evaluate --json`.")
-    text = markdown(json.loads(Path(results_path).read_text(encoding="utf-8")))
+    parts = []
+    for path in map(Path, [results] if isinstance(results, str | Path) else results):
+        if not path.exists():
+            raise UserError(f"No results at {path}; write them with `ckf evaluate --json`.")
+        parts.append(markdown(json.loads(path.read_text(encoding="utf-8"))))
     for document in documents:
-        write_between_markers(document, text)
+        write_between_markers(document, "\n\n".join(parts))
 
 
 def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str], list[list[str]]]:
@@ -209,4 +211,8 @@ def _line(cells: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    publish(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    names = [Path(name) for name in sys.argv[1:]]
+    publish(
+        [name for name in names if name.suffix == ".json"],
+        [name for name in names if name.suffix != ".json"],
+    )

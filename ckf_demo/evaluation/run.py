@@ -32,6 +32,7 @@ from ckf_demo.evaluation.protocol import (
     user_groups,
 )
 from ckf_demo.evaluation.results import Results
+from ckf_demo.fusion.registry import METHODS
 from ckf_demo.paths import prepared_path, replacing, store_path
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
@@ -152,8 +153,8 @@ def evaluate(
         For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
         ranking queries and explanations.
     single_task
-        Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, or
-        ablations, measured by what their names have beyond the checkpoint's.
+        Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, other
+        methods or ablations, measured by what their names have beyond the checkpoint's.
     sample
         Rows that the language model is asked about again with histories cut to k = 0, 1, 3, 10;
         baselines are measured on the very same rows. 0 for none.
@@ -238,9 +239,10 @@ def evaluate(
             explain(relatives[-1], relative, folder, explained, results, progress)
     for other in [*relatives, *variants, *BASELINES]:
         results.add_difference(own, other)
-    # what the tokens bring to the words, without any prior
-    if TEXT_ONLY in relatives and alone != own:
-        results.add_difference(alone, TEXT_ONLY)
+    # what the tokens bring to the words, without any prior, and beside methods that have none
+    for other in relatives if alone != own else ():
+        if other == TEXT_ONLY or other in METHODS:
+            results.add_difference(alone, other)
 
     found = {
         "dataset": prepared.dataset,
@@ -457,7 +459,8 @@ def _calibration(baseline: Baseline, material: Material):
 
 def _relative_name(recommender: Recommender, relative: Recommender) -> str:
     """``CKF-S ctr`` for fewer tasks than the checkpoint's, otherwise what the name adds."""
-    if len(relative.tasks) < len(recommender.tasks):
+    same = relative.methods[0] == recommender.methods[0]
+    if same and len(relative.tasks) < len(recommender.tasks):
         return f"CKF-S {'+'.join(relative.tasks)}"
     return relative.manifest["name"].removeprefix(f"{recommender.manifest['name']}-")
 

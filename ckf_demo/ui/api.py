@@ -11,6 +11,7 @@ from functools import wraps
 import gradio as gr
 
 from ckf_demo.errors import UserError
+from ckf_demo.shelf import Shelf
 from ckf_demo.ui.streaming import in_one_thread
 
 # All model calls share one queue that runs one of them at a time.
@@ -47,7 +48,7 @@ def _id(value: str | int | None) -> str | None:
     return None if value in (None, "") else str(value)
 
 
-def add_endpoints(recommender) -> None:
+def add_endpoints(recommender, shelf: Shelf) -> None:
     """Register the named endpoints in the current Blocks context."""
 
     @_said
@@ -222,9 +223,44 @@ def add_endpoints(recommender) -> None:
             stop,
         )
 
+    @_said
+    def compare(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+    ) -> list[dict]:
+        """Predict what a person thinks of a film by every method at hand, side by side.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known.
+
+        Returns:
+            [{"method", "label", "rating", "distribution": {"1": p, …, "5": p}, "probability",
+            "seconds"}, …], at the end everybody's average; null where a method was not trained
+            for a task.
+        """
+        return list(
+            shelf.compare_item(
+                user=_id(user),
+                history=history,
+                taste=taste or None,
+                profile=profile,
+                item=_item(item),
+                at=at,
+            )
+        )
+
     for function in (search_items, history):
         gr.api(function, api_name=function.__name__, concurrency_limit=4)
-    for function in (rate, click, rank, explain):
+    for function in (rate, click, rank, explain, compare):
         gr.api(function, api_name=function.__name__, **MODEL_QUEUE)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import gradio as gr
 
 from ckf_demo.errors import UserError
+from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
 from ckf_demo.ui.api import MODEL_QUEUE, add_endpoints
+from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
@@ -18,7 +20,7 @@ from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "map", "results", "card")
+TABS = ("predict", "topk", "compare", "map", "results", "card")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -39,21 +41,25 @@ def launch_options() -> dict:
     }
 
 
-def build(recommender) -> gr.Blocks:
+def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
     """The app around a loaded recommender.
+
+    ``shelf`` holds the methods to compare: those of the checkpoints beside the recommender's own
+    when it is None.
 
     The page that visitors land on is answered here, once: the cold example with all its figures and
     words. The map's projections are fitted, or read from the cache.
     """
     ready = examples(recommender)
     landing = finished_answer(recommender, ready[0].pair)
+    shelf = shelf or Shelf(recommender)
     spaces = Spaces(recommender)
     spaces.prepare()
     stops = Stops()
     store = recommender.store
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
-        add_endpoints(recommender)
+        add_endpoints(recommender, shelf)
         pair = gr.State(landing.pair)
         active = gr.State(TABS[0])
         query = gr.Textbox(visible=False)
@@ -78,6 +84,8 @@ def build(recommender) -> gr.Blocks:
             with gr.Tab("Top-K", id="topk") as topk_tab:
                 topk = TopKTab(recommender, landing)
                 predict.panels.append(topk.panel)
+            with gr.Tab("Compare", id="compare") as compare_tab:
+                compare = CompareTab(recommender, shelf)
             with gr.Tab("Map", id="map") as map_tab:
                 maps = MapTab(recommender, spaces)
             with gr.Tab("Results", id="results") as results_tab:
@@ -99,13 +107,20 @@ def build(recommender) -> gr.Blocks:
             trigger_mode="always_last",
             **QUIET,
         )
-        for source in (found, predict.history, topk.table, maps.maps, maps.neighbours):
+        for source in (
+            found,
+            predict.history,
+            topk.table,
+            compare.shown,
+            maps.maps,
+            maps.neighbours,
+        ):
             source.select(choose_film, pair, pair, **QUIET)
         maps.highlights.select(choose_film, pair, pair, **QUIET)
 
         results.errors.select(results.choose, pair, pair, **QUIET)
 
-        shown_tabs = (predict_tab, topk_tab, map_tab, results_tab, card_tab)
+        shown_tabs = (predict_tab, topk_tab, compare_tab, map_tab, results_tab, card_tab)
         for tab, name in zip(shown_tabs, TABS, strict=True):
             tab.select(
                 lambda name=name: name,
@@ -149,6 +164,23 @@ def build(recommender) -> gr.Blocks:
             [active, pair, topk.ranking, *topk.controls],
             [topk.table, topk.ranking],
             show_progress_on=topk.table,
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+
+        def compare_methods(tab: str, current: Pair, latest: Comparison | None, *controls):
+            if tab == "compare":
+                yield from compare.compare(current, latest, *controls)
+            else:
+                yield {compare.latest: gr.skip()}
+
+        gr.on(
+            [active.change, pair.change, *compare.changes],
+            compare_methods,
+            [active, pair, compare.latest, *compare.controls],
+            compare.outputs,
+            show_progress_on=compare.shown,
             trigger_mode="always_last",
             **PRIVATE,
             **MODEL_QUEUE,

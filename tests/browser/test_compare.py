@@ -1,0 +1,53 @@
+"""The Compare tab in Chromium: both modes with two people, and a film chosen from a list."""
+
+import pytest
+from fakes import FakeRecommender, FakeShelf
+from playwright.sync_api import expect
+
+# Fixtures of the walks, which are found by name.
+from test_walk import (  # noqa: F401
+    browser,
+    expect_field,
+    fake_cache,
+    new_page,
+    pytestmark,
+)
+
+from ckf_demo.ui.app import build, launch_options
+
+
+@pytest.fixture(scope="module")
+def address(fake_cache):  # noqa: F811
+    recommender = FakeRecommender()
+    demo = build(recommender, FakeShelf(recommender))
+    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    yield demo.local_url
+    demo.close()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+def test_methods_and_people_are_compared(address, new_page, theme, width):  # noqa: F811
+    page = new_page(f"{address}?tab=compare&user=3&item=7&__theme={theme}", width=width)
+    shown = page.locator("#compare")
+    expect(shown.locator("tbody tr")).to_have_count(4)  # two methods, the average, the truth
+    expect(shown).to_contain_text("TALLRec")
+
+    page.get_by_label("Second person").fill("8")
+    page.get_by_label("Second person").press("Enter")
+    expect(shown.locator("h3", has_text="User 8")).to_be_visible()
+
+    page.locator("#compare-mode").get_by_label("Top list").check()
+    # user 8 has rated all but 15 of the 40 films
+    expect(shown.locator("svg g")).to_have_count(20 + 15)
+    expect(shown.locator("table", has_text="Agreement")).to_have_count(2)
+    row = shown.locator("tr[data-pick]").nth(2)
+    item = row.get_attribute("data-pick")
+    row.locator(".ckf-pick").click()
+    expect_field(page, "item", item)
+    expect(shown.locator("g.ckf-chosen").first).to_be_attached()
+    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert excess <= 0
+
+    page.locator("#compare-methods").get_by_label("CKF").uncheck()
+    page.locator("#compare-methods").get_by_label("TALLRec").uncheck()
+    expect(shown).to_contain_text("No method is chosen")
