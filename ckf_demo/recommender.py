@@ -436,15 +436,18 @@ class Recommender:
                 rows[method] |= _stars_answer(answer)
             else:
                 rows[method]["probability"] = float(answer.sigmoid())
-        means, shares = self._averages
-        everybody = {
+        return [*rows.values(), self.everybody(item)]
+
+    def everybody(self, item) -> dict:
+        """What everybody said of a film in the training part, as a row of `compare`."""
+        target, (means, shares) = self._item(item), self._averages
+        return {
             "method": "average",
             "label": "Everybody's average",
             "rating": None if math.isnan(means[target]) else float(means[target]),
             "distribution": None,
             "probability": None if math.isnan(shares[target]) else float(shares[target]),
         }
-        return [*rows.values(), everybody]
 
     @cached_property
     def _averages(self) -> tuple[np.ndarray, np.ndarray]:

@@ -361,16 +361,16 @@ class FakeRecommender:
                     "probability": (level - 1) / 4,
                 }
             )
-        return [
-            *rows,
-            {
-                "method": "average",
-                "label": "Everybody's average",
-                "rating": 3.53,
-                "distribution": None,
-                "probability": 0.55,
-            },
-        ]
+        return [*rows, self.everybody(item)]
+
+    def everybody(self, item) -> dict:
+        return {
+            "method": "average",
+            "label": "Everybody's average",
+            "rating": 3.53,
+            "distribution": None,
+            "probability": 0.55,
+        }
 
     def prompt(
         self,

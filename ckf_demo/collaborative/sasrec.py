@@ -19,7 +19,6 @@ LONGEST = 50
 BLOCKS = 2
 DROPOUT = 0.2
 LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 0.5
 BATCH = 32
 """Windows of at most `LONGEST` + 1 items in one step."""
 
@@ -43,26 +42,19 @@ def training_sequences(prepared: Prepared) -> list[np.ndarray]:
 
 
 class Block(nn.Module):
-    """Causal self-attention with one head, then a feed-forward layer: (g, L, d) → (g, L, d).
-
-    Places enter as a learnt bias for each distance from the item that attends.
-    """
+    """Causal self-attention with one head, then a feed-forward layer: (g, L, d) → (g, L, d)."""
 
     def __init__(self, size: int):
         super().__init__()
         self.before_attention, self.before_feed = nn.LayerNorm(size), nn.LayerNorm(size)
         self.attend = nn.Linear(size, 3 * size)
         self.mix = nn.Linear(size, size)
-        self.closeness = nn.Parameter(torch.zeros(LONGEST + 1))
         self.feed = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size))
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.attend(self.before_attention(x)).chunk(3, -1)
-        place = torch.arange(x.shape[1], device=x.device)
-        distance = place[:, None] - place
-        bias = self.closeness[distance.clamp(min=0)].masked_fill(distance < 0, -torch.inf)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.mix(mixed)
         return x + self.dropout(self.feed(self.before_feed(x)))
 
@@ -70,8 +62,8 @@ class Block(nn.Module):
 class SASRec(nn.Module):
     """Causal self-attention over a start token and the last `LONGEST` items of a history.
 
-    Positions are relative, so that a prefix is read alike whatever follows it. Items that no
-    training sequence has are zero rows of the table, and histories are read without them.
+    Positions are counted from the end. Items that no training sequence has are zero rows of the
+    table, and histories are read without them.
 
     Parameters
     ----------
@@ -85,11 +77,13 @@ class SASRec(nn.Module):
         super().__init__()
         self.start = nn.Parameter(SPREAD * torch.randn(size))
         self.items = nn.Embedding(n_items + 1, size, padding_idx=PADDING)
+        self.positions = nn.Embedding(LONGEST + 1, size)
         self.dropout = nn.Dropout(DROPOUT)
         self.blocks = nn.ModuleList(Block(size) for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(size)
         with torch.no_grad():
-            self.items.weight.mul_(SPREAD)
+            for table in (self.items, self.positions):
+                table.weight.mul_(SPREAD)
 
     @property
     def item_table(self) -> Tensor:
@@ -118,9 +112,7 @@ class SASRec(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = cls(len(known), size)
-            optimizer = torch.optim.AdamW(
-                net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-            )
+            optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
             taken = Taken(rows, len(known) + 1)
             for _ in range(epochs):
@@ -132,20 +124,23 @@ class SASRec(nn.Module):
         model.load_state_dict(net.state_dict() | {"items.weight": table})
         return model.eval().requires_grad_(False), loss
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """States after each item of windows.
 
         Parameters
         ----------
         rows : int64 (g, L)
-            Rows of the embedding table, oldest first and padded at the end; L at most `LONGEST`.
+            Rows of the embedding table, oldest first and padded at the end.
+        lengths : int64 (g,)
 
         Returns
         -------
         float32 (g, L + 1, d), that before the first item first.
         """
         x = torch.cat([self.start.expand(len(rows), 1, -1), self.items(rows)], 1)
-        x = self.dropout(x)
+        positions = lengths[:, None] - torch.arange(x.shape[1], device=rows.device)
+        x = self.dropout(x + self.positions(positions.clamp(min=0)))
+        # padding comes last, so being causal hides it
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -176,7 +171,7 @@ class SASRec(nn.Module):
         places = (ends - counts)[:, None] + place
         inside = place < counts[:, None]
         windows = torch.where(inside, rows[torch.where(inside, places, 0)], PADDING)
-        after = self(windows)
+        after = self(windows, counts)
         return after[torch.arange(len(after), device=items.device), counts][of_prefix]
 
 
@@ -224,7 +219,8 @@ def _train_epoch(
     total = torch.zeros(2)
     for batch in torch.randperm(len(windows)).split(BATCH):
         targets = pad_sequence([windows[i] for i in batch.tolist()], batch_first=True)
-        hidden = net(targets[:, :-1])
+        lengths = (targets != PADDING).sum(1)
+        hidden = net(targets[:, :-1], lengths - 1)
         users = torch.tensor([owners[i] for i in batch.tolist()])[:, None].expand_as(targets)
         negatives = taken.others(users)
         kept = targets != PADDING

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
+from ckf_demo.fusion.registry import METHODS
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,
@@ -33,6 +34,13 @@ from ckf_demo.ui.markup import (
 from ckf_demo.ui.pair import Pair, from_query
 
 RESULTS = "results.json"
+KINDS = {
+    RESULTS: "",
+    "methods.json": "methods side by side",
+    "robustness.json": "one part changed at a time",
+}
+"""Files of results beside a checkpoint, and what sets them apart."""
+
 PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
 DIFFERENCE = " - "
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss"})
@@ -218,14 +226,18 @@ def read_results(path: Path) -> Results:
 
 
 def read_all(served: Path) -> tuple[dict[str, Results], list[str]]:
-    """The results beside the served checkpoint, by folder name, its own first; and what is wrong
-    with those that cannot be read."""
+    """The results beside the served checkpoint, its own first, and what is wrong with those that
+    cannot be read.
+
+    They go by the folder's name and, for other files than its results, by what these are.
+    """
     own = served / RESULTS
-    others = sorted(path for path in served.parent.glob(f"*/{RESULTS}") if path != own)
+    others = [path for name in KINDS for path in served.parent.glob(f"*/{name}") if path != own]
     found, problems = {}, []
-    for path in (own, *others):
+    for path in (own, *sorted(others, key=lambda path: (path.parent != served, path.parent.name))):
+        kind = KINDS[path.name]
         try:
-            found[path.parent.name] = read_results(path)
+            found[f"{path.parent.name}: {kind}" if kind else path.parent.name] = read_results(path)
         except UserError as error:
             problems.append(str(error))
     return found, problems
@@ -263,7 +275,8 @@ def ablations(results: Results) -> set[str]:
     others = {
         row.method.removeprefix(first) for row in results.rows if row.method.startswith(first)
     }
-    return {other for other in others if other not in BASELINES and not other.startswith(ways)}
+    known = {*BASELINES, *METHODS}
+    return {other for other in others if other not in known and not other.startswith(ways)}
 
 
 def differences(results: Results, view: View) -> list[Measured]:
@@ -754,7 +767,10 @@ class ResultsTab:
 
 def _labels(found: dict[str, Results]) -> list[tuple[str, str]]:
     """Names of the results, with the checkpoint's where two share data set and part."""
-    names = {folder: f"{each.dataset}, {each.part}" for folder, each in found.items()}
+    names = {}
+    for source, each in found.items():
+        kind = source.partition(": ")[2]
+        names[source] = f"{each.dataset}, {each.part}" + (f": {kind}" if kind else "")
     shared = Counter(names.values())
     return [
         (f"{name} ({folder})" if shared[name] > 1 else name, folder)
