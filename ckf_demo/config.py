@@ -130,6 +130,8 @@ class TrainConfig(Section):
     model's own before they are pooled with the prior."""
     patience: int = 3
     """Validations without improvement before stopping."""
+    calibration_rows: int = 2000
+    """Validation rows on which the CTR logit is calibrated."""
     ranking_steps: int = 0
     """Sequences of a stage that trains the ranking adapter alone, all else held."""
     ranking_size: int = 4

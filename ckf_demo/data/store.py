@@ -7,8 +7,14 @@ the same moment do not see each other.
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
+import signal
+import subprocess
+import sys
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,6 +180,237 @@ SELECT count(*) AS n_interactions,
 FROM interactions
 """
 _RATINGS = "SELECT rating, count(*) FROM interactions GROUP BY rating ORDER BY rating"
+
+# What free queries see beside the tables: ids, titles and times in place of positions and seconds.
+# The ids are not called "user" and "item": an unquoted user is the name of the database's user.
+_RATINGS_VIEW = f"""
+CREATE TEMP VIEW ratings AS
+SELECT users.id AS user_id, items.id AS item_id, title, year, genres, rating,
+    make_timestamp(moment * 1000000) AS time,
+    CASE split WHEN {TRAIN} THEN 'train' WHEN {VALID} THEN 'valid' WHEN {TEST} THEN 'test' END
+        AS part
+FROM interactions
+    JOIN users ON users.position = user_position
+    JOIN items ON items.position = item_position
+"""
+_COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE NOT internal ORDER BY table_name <> 'ratings', table_name, column_index
+"""
+
+MAX_SQL = 10_000
+"""Longest text of a free query, in characters."""
+
+MAX_RESULT = 4_000_000
+"""Most characters of a free query's result, as JSON."""
+
+_QUERY_MEMORY = 1 << 30  # bytes of address space; DuckDB's own limit is a quarter of it
+# Beyond the query's own time: until a new process has started on a busy machine.
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """What a free query found.
+
+    Attributes
+    ----------
+    columns
+        Names, as the statement gives them; they may repeat.
+    types
+        DuckDB's type of each column.
+    rows
+        One list of JSON values per row: times and dates are ISO text, decimals and floats are
+        numbers, NaN and infinity are None.
+    truncated
+        Whether there were more rows than the limit, or than `MAX_RESULT` characters hold.
+    seconds
+        What the query took, without the start of its process.
+    """
+
+    columns: list[str]
+    types: list[str]
+    rows: list[list[Any]]
+    truncated: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that free queries can read: ``columns`` are pairs of name and type."""
+
+    name: str
+    columns: list[tuple[str, str]]
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A ready-made query, with one sentence on what it shows.
+
+    ``needs`` is a condition on the data set: it makes sense where some row of ``table`` meets it.
+    """
+
+    title: str
+    about: str
+    sql: str
+    needs: tuple[str, str] | None = None
+
+
+LONG_TAIL = Analysis(
+    "Long tail of items",
+    "How many percent of all ratings the most rated items have together, by percent of the "
+    "catalogue.",
+    """\
+WITH counted AS (
+    SELECT items.id, count(rating) AS n
+    FROM items LEFT JOIN ratings ON item_id = items.id
+    GROUP BY items.id
+), ranked AS (
+    SELECT n, row_number() OVER (ORDER BY n DESC) AS place, count(*) OVER () AS n_items
+    FROM counted
+)
+SELECT ceil(100 * place / n_items)::INTEGER AS top_percent_of_items,
+    round(100 * sum(sum(n)) OVER (ORDER BY top_percent_of_items)
+        / (SELECT count(*) FROM ratings), 2) AS percent_of_ratings,
+    min(n) AS ratings_of_the_last
+FROM ranked
+GROUP BY top_percent_of_items
+ORDER BY top_percent_of_items""",
+)
+USER_GROUPS = Analysis(
+    "Ratings per user",
+    "How many users have how many ratings, in the bands of the cold-start metrics: before the "
+    "split, and in all.",
+    """\
+WITH counted AS (
+    SELECT users.id, count(rating) FILTER (part = 'train') AS before, count(rating) AS total
+    FROM users LEFT JOIN ratings ON user_id = users.id
+    GROUP BY users.id
+), bands(low, high, band) AS (
+    VALUES (0, 0, '0'), (1, 3, '1–3'), (4, 10, '4–10'), (11, 30, '11–30'),
+        (31, 100, '31–100'), (101, NULL, '101+')
+)
+SELECT band,
+    count(*) FILTER (before >= low AND before <= coalesce(high, before)) AS users_before_split,
+    count(*) FILTER (total >= low AND total <= coalesce(high, total)) AS users_in_all
+FROM bands, counted
+GROUP BY band, low
+ORDER BY low""",
+)
+DRIFT = Analysis(
+    "Ratings over time",
+    "The mean rating of each month (the share of likes where the data set has likes), with the "
+    "number of ratings behind it.",
+    """\
+SELECT date_trunc('month', time)::DATE AS month,
+    round(avg(rating), 3) AS mean_rating,
+    count(*) AS ratings
+FROM ratings
+GROUP BY month
+ORDER BY month""",
+)
+NEWCOMERS = Analysis(
+    "Newcomers per month",
+    "How many users gave their first rating in each month, and what percentage of that month’s "
+    "ratings came from them.",
+    """\
+WITH firsts AS (
+    SELECT user_id, date_trunc('month', min(time)) AS first_month FROM ratings GROUP BY user_id
+)
+SELECT date_trunc('month', time)::DATE AS month,
+    count(DISTINCT user_id) FILTER (date_trunc('month', time) = first_month) AS newcomers,
+    round(100 * avg((date_trunc('month', time) = first_month)::INTEGER), 1)
+        AS percent_of_ratings_by_newcomers
+FROM ratings JOIN firsts USING (user_id)
+GROUP BY month
+ORDER BY month""",
+)
+FIRST_RATINGS = Analysis(
+    "What the first ratings tell",
+    "How far the mean of a user’s first k ratings is from the mean of all theirs, over users with "
+    "at least 20 ratings.",
+    """\
+WITH counted AS (
+    SELECT user_id, rating,
+        row_number() OVER in_time AS k,
+        avg(rating) OVER (in_time ROWS UNBOUNDED PRECEDING) AS mean_so_far,
+        avg(rating) OVER (PARTITION BY user_id) AS mean_of_all,
+        count(*) OVER (PARTITION BY user_id) AS n
+    FROM ratings
+    WINDOW in_time AS (PARTITION BY user_id ORDER BY time, item_id)
+)
+SELECT k, round(avg(abs(mean_so_far - mean_of_all)), 4) AS mean_difference, count(*) AS users
+FROM counted
+WHERE n >= 20 AND k <= 20
+GROUP BY k
+ORDER BY k""",
+)
+GENRES_BY_AGE = Analysis(
+    "Genres by age",
+    "What percentage of an age group’s ratings goes to films of each genre; a film counts for all "
+    "its genres.",
+    """\
+WITH rated AS (
+    SELECT unnest(genres) AS genre,
+        CASE WHEN age < 25 THEN 'young' WHEN age < 40 THEN 'middle' ELSE 'old' END AS age_group
+    FROM ratings JOIN users ON users.id = user_id
+    WHERE age IS NOT NULL
+), totals AS (
+    SELECT CASE WHEN age < 25 THEN 'young' WHEN age < 40 THEN 'middle' ELSE 'old' END AS age_group,
+        count(*) AS n
+    FROM ratings JOIN users ON users.id = user_id
+    WHERE age IS NOT NULL
+    GROUP BY age_group
+)
+SELECT genre,
+    round(100 * count(*) FILTER (age_group = 'young')
+        / (SELECT n FROM totals WHERE age_group = 'young'), 1) AS percent_under_25,
+    round(100 * count(*) FILTER (age_group = 'middle')
+        / (SELECT n FROM totals WHERE age_group = 'middle'), 1) AS percent_25_to_39,
+    round(100 * count(*) FILTER (age_group = 'old')
+        / (SELECT n FROM totals WHERE age_group = 'old'), 1) AS percent_40_and_over
+FROM rated
+GROUP BY genre
+ORDER BY count(*) DESC""",
+    needs=("users, items", "age IS NOT NULL AND len(genres) > 0"),
+)
+RELEASE_YEARS = Analysis(
+    "Ratings by year of release",
+    "The number of ratings and their mean for films of each year of release.",
+    """\
+SELECT year, count(*) AS ratings, round(avg(rating), 3) AS mean_rating
+FROM ratings
+WHERE year IS NOT NULL
+GROUP BY year
+ORDER BY year""",
+    needs=("items", "year IS NOT NULL"),
+)
+SPARSITY = Analysis(
+    "Sparsity",
+    "How much of the table of users and items is filled, in each part of the data and in all.",
+    """\
+SELECT coalesce(part, 'all') AS part,
+    count(DISTINCT user_id) AS users,
+    count(DISTINCT item_id) AS items,
+    count(*) AS ratings,
+    round(100 * count(*) / (count(DISTINCT user_id) * count(DISTINCT item_id)), 3)
+        AS percent_filled
+FROM ratings
+GROUP BY ROLLUP (part)
+ORDER BY ratings DESC""",
+)
+ANALYSES = (
+    USER_GROUPS,
+    LONG_TAIL,
+    DRIFT,
+    NEWCOMERS,
+    FIRST_RATINGS,
+    GENRES_BY_AGE,
+    RELEASE_YEARS,
+    SPARSITY,
+)
+"""All ready-made analyses; `InteractionStore.analyses` leaves out what a data set cannot answer."""
 
 _ARTICLE = re.compile(r"^(?:the|an?|le|la|les|il|el|los|las|das|der|die) (?=\S)")
 # Letters with strokes and ligatures, which Unicode does not decompose.
@@ -514,6 +751,94 @@ class InteractionStore:
             "ratings": {f"{rating:g}": n for rating, n in self._query(_RATINGS).fetchall()},
         }
 
+    def query(self, sql: str, *, limit: int = 1000, seconds: float = 5.0) -> QueryResult:
+        """Answer one SELECT statement that somebody wrote, over the store's tables (see `schema`).
+
+        It runs in a process of its own that has the file open for reading only. There DuckDB is
+        locked down, and the kernel lets it open nothing more, write no file, and take no more time
+        and memory than it may: DuckDB looks at its own limits only between batches of rows, and
+        single functions allocate past them.
+
+        Parameters
+        ----------
+        sql
+            The statement, at most `MAX_SQL` characters.
+        limit
+            How many rows to return at most.
+        seconds
+            How long the query may take.
+
+        Raises
+        ------
+        UserError
+            When the text is no single SELECT statement, DuckDB refuses it (with DuckDB's words),
+            it takes too much time or memory, or a row is too long.
+        """
+        if not sql.strip():
+            raise UserError("no query was given; write a SELECT statement")
+        if len(sql) > MAX_SQL:
+            raise UserError(
+                f"the query has {len(sql):,} characters; write it in at most {MAX_SQL:,}"
+            )
+        request = {
+            "path": str(self.path),
+            "setup": _RATINGS_VIEW,
+            "sql": _key(sql),
+            "limit": _limit(limit),
+            "seconds": seconds,
+            "memory": _QUERY_MEMORY,
+            "size": MAX_RESULT,
+        }
+        # The source of one function in a bare interpreter: to import this module there would take
+        # longer than most queries.
+        program = f"{inspect.getsource(_answer_query)}\n{_answer_query.__name__}()"
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            input=json.dumps(request),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=_START_SECONDS + seconds,
+            check=False,
+        )
+        if process.returncode == -signal.SIGALRM:
+            raise UserError(
+                f"the query was stopped after {seconds:g} seconds; ask for less, for example with "
+                "a filter, or join on ids"
+            )
+        if process.returncode:
+            reason = process.stderr.strip().splitlines()[-1:] or [f"exit {process.returncode}"]
+            raise UserError(
+                f"the query was ended ({reason[0]}): it needed more than "
+                f"{_QUERY_MEMORY >> 20:,} MB of memory, or something that DuckDB cannot do; ask "
+                "for less"
+            )
+        answer = json.loads(process.stdout)
+        if "error" in answer:
+            raise UserError(answer["error"])
+        return QueryResult(**answer)
+
+    def schema(self) -> list[Table]:
+        """The tables that `query` reads, the one to begin with first."""
+        cursor = self._connection.cursor()
+        cursor.execute(_RATINGS_VIEW)
+        columns: dict[str, list[tuple[str, str]]] = {}
+        for table, name, kind in cursor.execute(_COLUMNS).fetchall():
+            columns.setdefault(table, []).append((name, kind))
+        return [
+            Table(name, found, cursor.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
+            for name, found in columns.items()
+        ]
+
+    def analyses(self) -> list[Analysis]:
+        """The ready-made queries that make sense for this data set."""
+        return [each for each in ANALYSES if each.needs is None or self._holds(*each.needs)]
+
+    def _holds(self, table: str, condition: str) -> bool:
+        ((found,),) = self._query(
+            f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {condition})"
+        ).fetchall()
+        return found
+
     def _query(
         self, sql: str, parameters: dict[str, Any] | None = None
     ) -> duckdb.DuckDBPyConnection:
@@ -524,6 +849,109 @@ class InteractionStore:
         result = self._query(sql, parameters)
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _answer_query() -> None:
+    """Answer the request on standard input, with everything but that shut off.
+
+    It is run by its source in an interpreter of its own, so it knows nothing of this module.
+    """
+    import datetime
+    import decimal
+    import json
+    import math
+    import resource
+    import signal
+    import sys
+    import time
+    import uuid
+
+    import duckdb
+
+    def value(found):
+        """A value of DuckDB's as JSON can hold it."""
+        if isinstance(found, decimal.Decimal):
+            found = float(found)
+        if isinstance(found, float):
+            return found if math.isfinite(found) else None
+        if isinstance(found, datetime.date | datetime.time):  # a datetime is a date
+            return found.isoformat()
+        if isinstance(found, datetime.timedelta | uuid.UUID):
+            return str(found)
+        if isinstance(found, bytes):
+            return found.hex()
+        if isinstance(found, dict):
+            return {str(key): value(inner) for key, inner in found.items()}
+        if isinstance(found, list | tuple):
+            return [value(inner) for inner in found]
+        return found
+
+    def answer(connection, sql, limit, size):
+        statements = connection.extract_statements(sql)
+        kinds = [statement.type.name for statement in statements]
+        if kinds != ["SELECT"]:
+            given = f"{len(kinds)} statements" if len(kinds) > 1 else "".join(kinds) or "nothing"
+            return {"error": f"{given} was given; write one SELECT statement, which only reads"}
+        if statements[0].named_parameters:
+            names = ", ".join(sorted(statements[0].named_parameters))
+            return {"error": f"the query has parameters ({names}); write their values in it"}
+        began = time.perf_counter()
+        connection.execute(statements[0])
+        types = [str(column[1]) for column in connection.description]
+        rows, used, more = [], 0, False
+        while (row := connection.fetchone()) is not None:
+            row = value(row)
+            used += len(json.dumps(row))
+            more = len(rows) == limit or used > size
+            if more:
+                break
+            rows.append(row)
+        if more and not rows and limit:
+            return {"error": f"one row has more than {size:,} characters; select less of it"}
+        return {
+            "columns": [column[0] for column in connection.description],
+            "types": types,
+            "rows": rows,
+            "truncated": more,
+            "seconds": time.perf_counter() - began,
+        }
+
+    request = json.load(sys.stdin)
+    connection = duckdb.connect(
+        request["path"],
+        read_only=True,
+        config={
+            "threads": 1,
+            "memory_limit": f"{request['memory'] >> 22}MiB",
+            "python_enable_replacements": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    for statement in (
+        request["setup"],
+        "SET temp_directory = ''",  # before access ends: it could not be changed any more
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+        "BEGIN TRANSACTION READ ONLY",
+    ):
+        connection.execute(statement)
+    # From here on the kernel refuses every further file and socket, and ends what takes too long.
+    for limit, most in (
+        (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, request["memory"]),
+    ):
+        resource.setrlimit(limit, (most, most))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+    try:
+        found = answer(connection, request["sql"], request["limit"], request["size"])
+    except duckdb.Error as error:
+        found = {"error": f"DuckDB cannot answer this query; mend it. {error}"}
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    json.dump(found, sys.stdout)
 
 
 def _key(identifier: str | int) -> str:

@@ -43,7 +43,6 @@ from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segment
 
 TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
 SAVE_EVERY = 100
-CALIBRATION_ROWS = 2000
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -520,7 +519,7 @@ class Run:
         system.lora.eval()
         system.fusion.eval()
         rows = system.prepared.choosing_rows()
-        size = min(CALIBRATION_ROWS, len(rows))
+        size = min(self.config.train.calibration_rows, len(rows))
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         scores = score_rows(system, chosen, tasks=("ctr",))
         liked = system.prepared.liked[chosen]
