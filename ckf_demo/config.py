@@ -109,6 +109,9 @@ class TrainConfig(Section):
     text_first: float = 0.0
     """Share of the steps in which the adapters learn from text alone, to be held afterwards while
     the fusion learns (CoLLM's two-step tuning); 0 for the curriculum."""
+    adapters_from: str = ""
+    """Checkpoint whose adapters are taken and held, while the fusion alone learns: the second of
+    the two steps, where a text-only checkpoint has made the first."""
     curriculum_middle: float = 0.15
     """Where the sigmoid from text-only to collaborative prompts stands at one half."""
     curriculum_width: float = 0.05

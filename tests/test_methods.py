@@ -212,6 +212,19 @@ def test_two_steps_train_adapters_first_and_the_map_afterwards(workplace):
     assert not all(map(torch.equal, fusion, run.system.fusion.learnt()))
 
 
+def test_the_second_step_alone_holds_adapters_of_another_checkpoint(workplace):
+    words = trained(workplace, "text")
+    run = trained(workplace, "collm", adapters_from=str(words.folder), accumulate=1)
+    for one, other in zip(
+        System.load(words.folder, DATA, quantization=dense_precision()).lora.adapter_parameters(),
+        run.system.lora.adapter_parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    learnt = sum(p.numel() for p in run.system.fusion.learnt())
+    assert read_manifest(run.folder)["training"]["parameters"] == learnt
+
+
 # Weights of pairs
 
 

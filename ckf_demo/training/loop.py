@@ -252,6 +252,11 @@ class Run:
             rows = rows[np.isin(prepared.user[rows], kept)]
         self.segments = segments_of(prepared, rows, config.prompt)
         self.prior: dict[str, float] = {}
+        if train.adapters_from and warm_start is None:
+            self.system.lora.load(Path(train.adapters_from) / "adapters")
+        if train.adapters_from:
+            for parameter in self.system.lora.adapter_parameters():
+                parameter.requires_grad_(False)
         fusion, knowledge = self.system.fusion, self.system.knowledge
         if warm_start is not None:
             self.prior = read_manifest(warm_start)["training"].get("prior", {})
@@ -384,7 +389,10 @@ class Run:
                     "of": self.config.train.steps,
                     "minutes": round(self.seconds / 60, 1),
                     "parameters": sum(
-                        p.numel() for kind in self.system.trainable().values() for p in kind
+                        p.numel()
+                        for kind in self.system.trainable().values()
+                        for p in kind
+                        if p.requires_grad
                     ),
                     "threads": torch.get_num_threads(),
                     "device": str(self.system.engine.device),
