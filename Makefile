@@ -19,7 +19,8 @@ demo: $(VENV)/installed
 	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
 
 test: $(VENV)/installed-dev browser
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m ckf_demo prepare
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python -m ckf_demo prepare

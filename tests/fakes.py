@@ -1,14 +1,20 @@
 """A recommender without weights: the interface of ``ckf_demo.recommender.Recommender`` over a tiny
 made-up catalogue, so that screens and endpoints can be tested in milliseconds."""
 
+import atexit
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.sources import RawData
+from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import MethodOnShelf, Shelf
 
@@ -125,6 +131,38 @@ class FakeStore:
 
     def statistics(self) -> dict:
         return {"users": 16, "items": 40, "interactions": len(self._ratings)}
+
+    @cached_property
+    def _desk(self) -> InteractionStore:
+        """The same data in a true store, for free queries."""
+        # Held here: the folder goes with the store.
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "made-up.duckdb"
+        unknown = {pd.NA: None}
+        raw = RawData.from_rows(
+            users=self._users[["user", "age", "gender", "occupation"]]
+            .astype(object)
+            .replace(unknown)
+            .itertuples(index=False, name=None),
+            items=self._items[["item", "title", "year", "genres"]]
+            .astype(object)
+            .replace({"year": unknown})
+            .itertuples(index=False, name=None),
+            interactions=self._ratings.itertuples(index=False, name=None),
+        )
+        write_store(Prepared.from_raw(raw, self.dataset), path)
+        store = InteractionStore(path)
+        atexit.register(store.close)
+        return store
+
+    def query(self, sql: str, *, limit: int = 1000, seconds: float = 5.0) -> QueryResult:
+        return self._desk.query(sql, limit=limit, seconds=seconds)
+
+    def schema(self) -> list[Table]:
+        return self._desk.schema()
+
+    def analyses(self) -> list[Analysis]:
+        return self._desk.analyses()
 
     def default_at(self, user: str) -> int:
         self.user(user)

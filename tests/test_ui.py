@@ -63,6 +63,7 @@ def test_exactly_the_named_endpoints_are_offered(client):
         "/rank",
         "/explain",
         "/compare",
+        "/query",
     }
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
     assert names == ["user", "history", "taste", "profile", "item", "at", "method"]

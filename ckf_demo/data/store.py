@@ -352,25 +352,19 @@ GENRES_BY_AGE = Analysis(
     "its genres.",
     """\
 WITH rated AS (
-    SELECT unnest(genres) AS genre,
-        CASE WHEN age < 25 THEN 'young' WHEN age < 40 THEN 'middle' ELSE 'old' END AS age_group
-    FROM ratings JOIN users ON users.id = user_id
-    WHERE age IS NOT NULL
+    SELECT age, genres FROM ratings JOIN users ON users.id = user_id
 ), totals AS (
-    SELECT CASE WHEN age < 25 THEN 'young' WHEN age < 40 THEN 'middle' ELSE 'old' END AS age_group,
-        count(*) AS n
-    FROM ratings JOIN users ON users.id = user_id
-    WHERE age IS NOT NULL
-    GROUP BY age_group
+    SELECT count(*) FILTER (age < 25) AS young,
+        count(*) FILTER (age BETWEEN 25 AND 39) AS middle,
+        count(*) FILTER (age >= 40) AS old
+    FROM rated
 )
 SELECT genre,
-    round(100 * count(*) FILTER (age_group = 'young')
-        / (SELECT n FROM totals WHERE age_group = 'young'), 1) AS percent_under_25,
-    round(100 * count(*) FILTER (age_group = 'middle')
-        / (SELECT n FROM totals WHERE age_group = 'middle'), 1) AS percent_25_to_39,
-    round(100 * count(*) FILTER (age_group = 'old')
-        / (SELECT n FROM totals WHERE age_group = 'old'), 1) AS percent_40_and_over
-FROM rated
+    round(100 * count(*) FILTER (age < 25) / any_value(young), 1) AS percent_under_25,
+    round(100 * count(*) FILTER (age BETWEEN 25 AND 39) / any_value(middle), 1)
+        AS percent_25_to_39,
+    round(100 * count(*) FILTER (age >= 40) / any_value(old), 1) AS percent_40_and_over
+FROM (SELECT age, unnest(genres) AS genre FROM rated), totals
 GROUP BY genre
 ORDER BY count(*) DESC""",
     needs=("users, items", "age IS NOT NULL AND len(genres) > 0"),
@@ -780,6 +774,8 @@ class InteractionStore:
             raise UserError(
                 f"the query has {len(sql):,} characters; write it in at most {MAX_SQL:,}"
             )
+        if not seconds > 0:
+            raise UserError(f"{seconds:g} seconds are no time; give more than 0")
         request = {
             "path": str(self.path),
             "setup": _RATINGS_VIEW,
@@ -890,14 +886,18 @@ def _answer_query() -> None:
         statements = connection.extract_statements(sql)
         kinds = [statement.type.name for statement in statements]
         if kinds != ["SELECT"]:
-            given = f"{len(kinds)} statements" if len(kinds) > 1 else "".join(kinds) or "nothing"
-            return {"error": f"{given} was given; write one SELECT statement, which only reads"}
+            given = ", ".join(kinds) or "nothing"
+            return {
+                "error": f"the text holds {given}; write one SELECT statement, which only reads"
+            }
         if statements[0].named_parameters:
             names = ", ".join(sorted(statements[0].named_parameters))
             return {"error": f"the query has parameters ({names}); write their values in it"}
         began = time.perf_counter()
         connection.execute(statements[0])
         types = [str(column[1]) for column in connection.description]
+        if any("WITH TIME ZONE" in name for name in types):
+            return {"error": "a column has a time zone; leave it out with a cast: …::TIMESTAMP"}
         rows, used, more = [], 0, False
         while (row := connection.fetchone()) is not None:
             row = value(row)
@@ -948,6 +948,8 @@ def _answer_query() -> None:
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     try:
         found = answer(connection, request["sql"], request["limit"], request["size"])
+    except (duckdb.OutOfMemoryException, MemoryError):
+        found = {"error": "the query needed too much memory; ask for less, or for shorter values"}
     except duckdb.Error as error:
         found = {"error": f"DuckDB cannot answer this query; mend it. {error}"}
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -16,6 +16,8 @@ from ckf_demo.ui.streaming import in_one_thread
 
 # All model calls share one queue that runs one of them at a time.
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
+# Free queries ask no model, but each may take a core for seconds.
+DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
 
 
 def _said(function: Callable) -> Callable:
@@ -258,10 +260,28 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             )
         )
 
+    @_said
+    def query(sql: str) -> dict:
+        """Read the data set with one SELECT statement (DuckDB's SQL).
+
+        The tables are ratings (user_id, item_id, title, year, genres, rating, time, part), users,
+        items and interactions. Nothing can be changed, and no file or address be reached.
+
+        Args:
+            sql: The statement.
+
+        Returns:
+            {"columns": names, "rows": [[value, …], …], "truncated": whether there were more rows
+            than the 1,000 returned}; times are ISO text, null stands for missing and NaN.
+        """
+        found = recommender.store.query(sql)
+        return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
+
     for function in (search_items, history):
         gr.api(function, api_name=function.__name__, concurrency_limit=4)
     for function in (rate, click, rank, explain, compare):
         gr.api(function, api_name=function.__name__, **MODEL_QUEUE)
+    gr.api(query, api_name=query.__name__, **DATA_QUEUE)
 
 
 def _item(item: str | int | None) -> str:

@@ -8,8 +8,9 @@ import gradio as gr
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
-from ckf_demo.ui.api import MODEL_QUEUE, add_endpoints
+from ckf_demo.ui.api import DATA_QUEUE, MODEL_QUEUE, add_endpoints
 from ckf_demo.ui.compare import CompareTab, Comparison
+from ckf_demo.ui.data import DataTab
 from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
@@ -20,7 +21,7 @@ from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "compare", "map", "results", "card")
+TABS = ("predict", "topk", "compare", "map", "results", "data", "card")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -90,6 +91,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 maps = MapTab(recommender, spaces)
             with gr.Tab("Results", id="results") as results_tab:
                 results = ResultsTab(recommender)
+            with gr.Tab("Data", id="data") as data_tab:
+                data = DataTab(recommender)
             with gr.Tab("Model card", id="card") as card_tab:
                 ModelCardTab(recommender)
 
@@ -120,7 +123,15 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
 
         results.errors.select(results.choose, pair, pair, **QUIET)
 
-        shown_tabs = (predict_tab, topk_tab, compare_tab, map_tab, results_tab, card_tab)
+        shown_tabs = (
+            predict_tab,
+            topk_tab,
+            compare_tab,
+            map_tab,
+            results_tab,
+            data_tab,
+            card_tab,
+        )
         for tab, name in zip(shown_tabs, TABS, strict=True):
             tab.select(
                 lambda name=name: name,
@@ -208,6 +219,22 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **QUIET,
         )
         pair.change(results.reselect, [pair, results.shown], results.errors, **QUIET)
+        data.analysis.input(
+            data.choose,
+            [data.analysis, data.file],
+            [data.about, data.sql, *data.outputs],
+            **QUIET,
+        )
+        gr.on(
+            [data.run.click, data.sql.submit],
+            data.answer,
+            [data.sql, data.file],
+            data.outputs,
+            show_progress_on=data.result,
+            trigger_mode="once",
+            **PRIVATE,
+            **DATA_QUEUE,
+        )
         pair.change(
             predict.answer,
             [pair, predict.task],

@@ -1,0 +1,350 @@
+"""The Data tab: ready-made analyses of the data set and free queries, with a table, a plot where
+the result suits one, and the result as a file. No model is asked."""
+
+import csv
+import html
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+from plotly.graph_objects import Bar, Scatter
+from plotly.subplots import make_subplots
+
+from ckf_demo.data.store import MAX_SQL, Analysis, QueryResult, Table
+from ckf_demo.errors import UserError
+from ckf_demo.ui.map import PLOTLY_SCRIPT
+from ckf_demo.ui.markup import (
+    TABLE_SCRIPT,
+    Cell,
+    Column,
+    Row,
+    escape,
+    notice,
+    panel,
+    plain_table,
+    table,
+)
+
+MAX_PLOTS = 4
+MAX_BARS = 60
+MAX_BESIDE = 3  # columns of a table that has room beside its plot
+MAX_SHOWN = 200  # characters of a cell
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+TIMES = ("DATE", "TIMESTAMP")
+EMPTY = (
+    "Nothing was asked yet. Run the query above, choose another analysis, or write a SELECT "
+    "statement of your own; the tables are listed with their columns."
+)
+# On a phone the tables stand between the query and its result: all of them are folded there.
+SCHEMA_SCRIPT = """
+if (window.matchMedia('(max-width: 768px)').matches) {
+  element.querySelectorAll('details').forEach((table) => { table.open = false; });
+}
+"""
+# Ctrl+Enter runs the query, and the box reads as code. The figure comes without colours, which the
+# page's theme decides, and is drawn once its panel has a width; hidden tabs have none.
+RESULT_SCRIPT = f"""{TABLE_SCRIPT};
+const box = document.querySelector('#data-sql textarea');
+box.style.fontFamily = 'var(--font-mono)';
+box.addEventListener('keydown', (event) => {{
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {{
+    event.preventDefault();
+    document.querySelector('#data-run').click();
+  }}
+}});
+let drawn = '';
+function draw() {{
+  const host = element.querySelector('[data-figure]');
+  if (!host || !host.offsetWidth || !window.Plotly) return;
+  const style = getComputedStyle(host);
+  const color = style.getPropertyValue('--ckf-accent').trim();
+  const state = [host.offsetWidth, style.color, host.dataset.figure].join(' ');
+  if (host.firstElementChild && drawn === state) return;
+  drawn = state;
+  const {{ data, layout }} = JSON.parse(host.dataset.figure);
+  const plot = document.createElement('div');
+  host.replaceChildren(plot);
+  window.Plotly.newPlot(
+    plot,
+    data.map((trace) => ({{ ...trace, marker: {{ ...trace.marker, color }}, line: {{ color }} }})),
+    {{
+      ...layout,
+      width: host.offsetWidth,
+      font: {{ color: style.color, family: style.fontFamily, size: 12 }},
+    }},
+    {{ displayModeBar: false }},
+  );
+}}
+new ResizeObserver(draw).observe(element);
+watch('value', draw);
+draw();
+"""
+
+
+def _is(kind: str, names: Sequence[str]) -> bool:
+    # "DECIMAL(5,2)" is a number, "INTEGER[]" a list.
+    return kind.removeprefix("U").split("(")[0].split(" ")[0] in names
+
+
+def plotted(found: QueryResult) -> list[int]:
+    """The columns that are drawn over the first one, at most `MAX_PLOTS`; none where it suits none.
+
+    It suits when the first column names each row once: a category with few enough values for bars,
+    or a number or a time for a line.
+    """
+    names = [row[0] for row in found.rows]
+    first = found.types[0]
+    ordered = _is(first, NUMBERS + TIMES)
+    if (
+        len(names) < 2
+        or any(isinstance(name, list | dict) or name is None for name in names)
+        or len(set(names)) < len(names)
+        or not (ordered or len(names) <= MAX_BARS)
+    ):
+        return []
+    numbers = [place for place, kind in enumerate(found.types) if place and _is(kind, NUMBERS)]
+    return numbers[:MAX_PLOTS]
+
+
+def figure(found: QueryResult, places: Sequence[int]) -> str:
+    """A small plot per column, one below the other over a common axis, as Plotly's JSON.
+
+    Columns of one result rarely share a unit, so each has an axis of its own.
+    """
+    labels = [html.escape(found.columns[place], quote=False) for place in places]
+    plots = make_subplots(
+        rows=len(places),
+        shared_xaxes=True,
+        subplot_titles=labels,
+        vertical_spacing=0.14 / len(places) if len(places) > 1 else 0,
+    )
+    lines = _is(found.types[0], NUMBERS + TIMES)
+    rows = sorted(found.rows, key=lambda row: row[0]) if lines else found.rows
+    x = [row[0] if lines else html.escape(str(row[0]), quote=False) for row in rows]
+    for number, (place, label) in enumerate(zip(places, labels, strict=True), start=1):
+        y = [row[place] for row in rows]
+        options = {"x": x, "y": y, "hovertemplate": f"%{{x}}<br>{label}: %{{y}}<extra></extra>"}
+        trace = (
+            Scatter(mode="lines+markers", marker={"size": 5 if len(x) <= 60 else 2}, **options)
+            if lines
+            else Bar(**options)
+        )
+        plots.add_trace(trace, row=number, col=1)
+    grid = "rgba(128, 128, 128, 0.22)"
+    plots.update_layout(
+        template=None,
+        height=70 + (250 if len(places) == 1 else 180) * len(places),
+        margin={"l": 8, "r": 14, "t": 28, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        showlegend=False,
+        hoverlabel={"align": "left"},
+        dragmode=False,
+        bargap=0.25,
+    )
+    kind = "-" if lines else "category"
+    plots.update_xaxes(
+        automargin=True, fixedrange=True, gridcolor=grid, zeroline=False, type=kind, nticks=12
+    )
+    if not lines:
+        plots.update_xaxes(nticks=0, showgrid=False)
+    plots.update_xaxes(title=html.escape(found.columns[0], quote=False), row=len(places), col=1)
+    plots.update_yaxes(automargin=True, fixedrange=True, gridcolor=grid, zeroline=False, nticks=6)
+    plots.update_annotations(x=0, xanchor="left", font={"size": 12})
+    return plots.to_json()
+
+
+def _decimals(values: Sequence[object]) -> int:
+    """How many decimals a column's numbers need, at most four."""
+    written = (f"{value:.4f}".rstrip("0") for value in values if isinstance(value, float))
+    return max((len(text.partition(".")[2]) for text in written), default=0)
+
+
+def _cell(value: object, decimals: int) -> Cell:
+    if value is None:
+        return Cell("–", "")
+    if isinstance(value, float):
+        return Cell(f"{value:.{decimals}f}".replace("-", "−"), value)
+    text = _text(value)
+    cut = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return Cell(escape(cut), cut if isinstance(value, str | list | dict) else value)
+
+
+def _text(value: object) -> str:
+    """A value in words: lists of texts without brackets, everything else nested as JSON."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def result_markup(found: QueryResult) -> str:
+    """Row count and time, whether it was cut, the plot where there is one, and the table (HTML)."""
+    n = len(found.rows)
+    facts = f'<p class="ckf-facts">{n:,} {"row" if n == 1 else "rows"} in {found.seconds:.2f} s</p>'
+    if found.truncated:
+        facts += notice(
+            f"Truncated at {n:,} rows: the result has more, and the table, the plot and the file "
+            "hold these alone. Group, filter with WHERE, or order it so that the first ones matter."
+        )
+    decimals = [_decimals(values) for values in zip(*found.rows, strict=True)]
+    listing = table(
+        [
+            Column(name, numeric=_is(kind, NUMBERS + TIMES))
+            for name, kind in zip(found.columns, found.types, strict=True)
+        ],
+        [Row(pick=None, cells=list(map(_cell, row, decimals))) for row in found.rows],
+        caption=f"Result: {n:,} × {len(found.columns)}; select a column’s name to sort",
+        empty="No row meets this query; loosen its conditions.",
+        height=560,
+    )
+    places = plotted(found)
+    if not places:
+        return facts + listing
+    names = ", ".join(found.columns[place] for place in places)
+    label = f"{names} by {found.columns[0]}. The table holds the same numbers."
+    plot = (
+        f'<div class="ckf-dots" role="img" aria-label="{escape(label)}" '
+        f'data-figure="{escape(figure(found, places))}"></div>'
+    )
+    if len(found.columns) > MAX_BESIDE:
+        return facts + plot + listing
+    return f'{facts}<div class="ckf-beside"><div>{plot}</div><div>{listing}</div></div>'
+
+
+def problem_markup(error: UserError) -> str:
+    """What is wrong with a query (HTML); DuckDB points at the place under a copy of the line."""
+    first, _, rest = str(error).partition("\n")
+    pointer = f'<pre class="ckf-prompt">{escape(rest.strip(chr(10)))}</pre>' if rest.strip() else ""
+    return notice(first, "problem") + pointer
+
+
+def schema_markup(tables: Sequence[Table]) -> str:
+    """Every table with its columns, folded but for the first (HTML)."""
+    return "".join(
+        f"<details{' open' if place == 0 else ''} style='margin-bottom:0.4rem'>"
+        f'<summary><strong>{escape(each.name)}</strong> <span class="ckf-facts">'
+        f"{each.n_rows:,} {'row' if each.n_rows == 1 else 'rows'}</span></summary>"
+        f"{plain_table(['Column', 'Type'], each.columns, f'Columns of {each.name}')}</details>"
+        for place, each in enumerate(tables)
+    )
+
+
+def write_csv(found: QueryResult, path: Path) -> None:
+    """The result as CSV in UTF-8, with a line of names; nested values as JSON, None as nothing."""
+    with path.open("x", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(found.columns)
+        for row in found.rows:
+            writer.writerow(
+                json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+                for value in row
+            )
+
+
+class DataTab:
+    """Builds the tab's components in the current Blocks context and answers queries in them."""
+
+    def __init__(self, recommender) -> None:
+        self.store = recommender.store
+        self._analyses = {each.title: each for each in self.store.analyses()}
+        first = next(iter(self._analyses.values()))
+        # Removed when the program ends, with every file that is left.
+        self._folder = tempfile.TemporaryDirectory(prefix="ckf-data-")
+        gr.HTML(
+            f"<p>The data set itself ({escape(self.store.dataset)}), in SQL. Choose an analysis "
+            "and change it, or write your own; queries only read.</p>",
+            apply_default_css=False,
+            elem_classes="ckf-lead",
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=300):
+                self.analysis = gr.Dropdown(
+                    list(self._analyses),
+                    value=first.title,
+                    label="Ready-made analysis",
+                    elem_id="data-analysis",
+                )
+                self.about = panel(_about(first), elem_id="data-about")
+                self.sql = gr.Textbox(
+                    first.sql,
+                    label="SQL (Ctrl+Enter runs it)",
+                    placeholder="SELECT title, count(*) AS n FROM ratings GROUP BY title",
+                    lines=10,
+                    max_lines=16,
+                    max_length=MAX_SQL,
+                    html_attributes=gr.InputHTMLAttributes(
+                        spellcheck=False, autocapitalize="off", autocorrect="off"
+                    ),
+                    elem_id="data-sql",
+                )
+                with gr.Row(elem_classes="ckf-buttons"):
+                    self.run = gr.Button("Run", variant="primary", size="sm", elem_id="data-run")
+                    self.download = gr.DownloadButton(
+                        "Download as CSV", interactive=False, size="sm", elem_id="data-download"
+                    )
+            with gr.Column(scale=2, min_width=260):
+                panel(
+                    schema_markup(self.store.schema()),
+                    js_on_load=SCHEMA_SCRIPT,
+                    elem_id="data-schema",
+                )
+        # The script of the plots is named here too: no other tab's may have been mounted yet.
+        self.result = panel(
+            notice(EMPTY),
+            js_on_load=RESULT_SCRIPT,
+            head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
+            elem_id="data-result",
+        )
+        self.file = gr.State(None, delete_callback=_remove)
+
+    @property
+    def outputs(self) -> list:
+        """Every component that ``answer`` updates."""
+        return [self.result, self.download, self.file]
+
+    def choose(self, title: str, file: str | None) -> dict:
+        """Show an analysis and its SQL; the result before it, which answers another, goes."""
+        chosen = self._analyses[title]
+        return {
+            self.about: _about(chosen),
+            self.sql: chosen.sql,
+            **self._without_file(notice(EMPTY), file),
+        }
+
+    def answer(self, sql: str, file: str | None) -> dict:
+        """Run a query; ``file`` is the session's result before, which is removed."""
+        try:
+            found = self.store.query(sql)
+        except UserError as error:
+            return self._without_file(problem_markup(error), file)
+        _remove(file)
+        path = Path(tempfile.mkdtemp(dir=self._folder.name)) / f"{self.store.dataset}-query.csv"
+        write_csv(found, path)
+        return {
+            self.result: result_markup(found),
+            self.download: gr.DownloadButton(interactive=True, value=str(path)),
+            self.file: str(path),
+        }
+
+    def _without_file(self, shown: str, file: str | None) -> dict:
+        _remove(file)
+        return {
+            self.result: shown,
+            self.download: gr.DownloadButton(interactive=False, value=None),
+            self.file: None,
+        }
+
+
+def _about(analysis: Analysis) -> str:
+    return f'<p class="ckf-facts">{escape(analysis.about)}</p>'
+
+
+def _remove(file: str | None) -> None:
+    """Remove a result's file and the folder made for it."""
+    if file:
+        shutil.rmtree(Path(file).parent, ignore_errors=True)
