@@ -177,7 +177,10 @@ def test_a_taken_port_is_said_before_anything_is_loaded(
 def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"name", "kind", "summary", "tasks", "needs"} == set(rows[0])
+    common = {"name", "kind", "summary", "tasks", "needs"}
+    assert set(rows[0]) == common | {"label", "paper", "trained"}
+    assert set(rows[-1]) == common
+    assert {"checkpoint", "tasks", "parameters"} <= set(rows[0]["trained"][0])
     assert ("ckf", "fusion") in {(row["name"], row["kind"]) for row in rows}
     assert {row["kind"] for row in rows} == {"fusion", "baseline"}
     assert run("methods") == 0

@@ -1,6 +1,7 @@
 """A whole evaluation over a made-up data set and a recommender without weights."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -35,7 +36,9 @@ class FakeRecommender:
 
     def __init__(self, folder: Path):
         text = folder.name.endswith("-text")
-        self.tasks = ("rating", "ctr") if text else ("rating", "ctr", "ranking", "explanation")
+        few = text or folder.name.endswith("-single")
+        self.tasks = ("rating", "ctr") if few else ("rating", "ctr", "ranking", "explanation")
+        self.manifest = {"name": folder.name}
         self.methods = ("text",) if text else ("ckf", "no-tokens", "collaborative")
         self.noise = 1.0 if text else 0.1
         self.prepared = DATA
@@ -232,10 +235,13 @@ def test_explained_rows_are_of_all_ratings_and_have_a_history():
 
 def test_text_only_and_single_task_checkpoints_can_be_measured_too(checkpoint):
     text = checkpoint.with_name("made-up-text")
+    single, other = (checkpoint.with_name(f"made-up-{name}") for name in ("single", "collm-text"))
+    for folder in (single, other):
+        shutil.copytree(text, folder, dirs_exist_ok=True)
     found = run.evaluate(
-        checkpoint, limit=40, sample=20, explanations=3, resamples=20, single_task=[text]
+        checkpoint, limit=40, sample=20, explanations=3, resamples=20, single_task=[single, other]
     )
-    assert "ckf - CKF-S rating+ctr" in {r["method"] for r in found["rows"]}
+    assert {"ckf - CKF-S rating+ctr", "ckf - collm-text"} <= {r["method"] for r in found["rows"]}
     alone = run.evaluate(text, limit=40, sample=20, explanations=3, resamples=20)
     assert "text-only - bias folded in" in {r["method"] for r in alone["rows"]}
 
