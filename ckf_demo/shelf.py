@@ -163,8 +163,9 @@ class Shelf:
         Yields
         ------
         ``{"method", "label", "rating", "distribution", "probability", "seconds"}`` as each method
-        is done, with None for a task it was not trained for; at the end everybody's average, which
-        takes no time. ``seconds`` leave loading out; what was asked lately is remembered.
+        is done, with None for a task it was not trained for, and None ``seconds`` where it was for
+        neither; at the end everybody's average. ``seconds`` leave loading out; what was asked
+        lately is remembered.
         """
         person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         for method in self._known(self._names(methods)):
@@ -175,12 +176,12 @@ class Shelf:
                 "rating": None,
                 "distribution": None,
                 "probability": None,
-                "seconds": 0.0,
+                "seconds": None,
             }
             for task, ask in (("rating", recommender.rate), ("ctr", recommender.click)):
                 if task in method.tasks:
                     answer = ask(**person, item=item)
-                    seconds = row["seconds"] + answer["seconds"]
+                    seconds = (row["seconds"] or 0.0) + answer["seconds"]
                     row |= {key: value for key, value in answer.items() if key in row}
                     row["seconds"] = round(seconds, 3)
             yield row
