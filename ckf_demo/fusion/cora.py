@@ -44,7 +44,8 @@ class CoRA(FusionMethod):
         self.embeddings = Embeddings(knowledge)
         width = config.hidden
         self.queries = nn.Parameter(torch.randn(config.queries, width) / width**0.5)
-        self.read = nn.Linear(self.embeddings.size, width)
+        # at one scale with the queries: otherwise q_c hardly differs from pair to pair
+        self.read = nn.Sequential(nn.Linear(self.embeddings.size, width), nn.LayerNorm(width))
         self.side = nn.Parameter(torch.randn(2, width) / width**0.5)
         block = nn.TransformerDecoderLayer(
             width, HEADS, 4 * width, config.dropout, batch_first=True, norm_first=True
