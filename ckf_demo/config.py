@@ -18,6 +18,14 @@ class Section(BaseModel):
 class DataConfig(Section):
     dataset: str = "ml-100k"
     """A data set that `ckf prepare` knows."""
+    # what follows stands in a dump only where it differs, so that older configurations keep theirs
+    liked_from: float = Field(4.0, gt=1, le=5, exclude_if=lambda value: value == 4.0)
+    """From how many stars on a film counts as liked."""
+    core: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Users and items with at least so many interactions with each other are kept; 0 for all."""
+    split: Literal["own", "leave-last-out"] = Field("own", exclude_if=lambda value: value == "own")
+    """The source's split, or one in time where it has none; or each user's last interaction for
+    test, the one before for validation."""
 
 
 class BackboneConfig(Section):
@@ -35,6 +43,9 @@ class LoraConfig(Section):
     """Weights with the shared update, active on every token."""
     task_targets: tuple[str, ...] = ("q_proj", "down_proj")
     """Weights with one update per task, active on branch tokens only; empty for none."""
+    full: bool = Field(False, exclude_if=lambda value: value is False)
+    """Full fine-tuning: all weights of the backbone are trained, without any adapter. A checkpoint
+    then holds them all."""
 
 
 class FusionConfig(Section):

@@ -285,7 +285,11 @@ class System:
         manifest = checked_manifest(folder, prepared)
         config = RunConfig.model_validate(manifest["config"])
         name = config.backbone.name
-        model = shared_backbone(name, quantization, device)
+        if config.lora.full:
+            # trained weights cannot be those that other checkpoints share, nor in 4 bits
+            model = load_backbone(name, dense_precision(device), device)
+        else:
+            model = shared_backbone(name, quantization, device)
         knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from ckf_demo.backbone.full import FullWeights
 from ckf_demo.config import LoraConfig
 from ckf_demo.errors import UserError
 
@@ -48,13 +49,22 @@ class MultiLora(nn.Module):
     tasks
         Names of the tasks, in the order of ``Route.per_token``.
     config
-        Without any targets the backbone stays as it is, and there are no adapters.
+        Without any targets the backbone stays as it is, and there are no adapters. With ``full``
+        its own weights are trained in their place; see `FullWeights`.
     """
 
     def __init__(self, model: PreTrainedModel, tasks: tuple[str, ...], config: LoraConfig):
         super().__init__()
-        self.tasks = tasks if config.task_targets else ()
+        self.tasks = tasks if config.task_targets and not config.full else ()
         self.config = config
+        self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._layers: list[nn.Module] = []
+        self._route = Route()
+        self._names: tuple[str, ...] = ()
+        self.full: FullWeights | None = None
+        if config.full:
+            self._bare, self.full = model, FullWeights(model)
+            return
         names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
         missing = set(config.shared_targets + config.task_targets) - names
         if missing:
@@ -63,9 +73,6 @@ class MultiLora(nn.Module):
                 "lora.shared_targets and lora.task_targets to names that it has."
             )
         self._names = ((SHARED,) if config.shared_targets else ()) + self.tasks
-        self._route = Route()
-        self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
-        self._layers: list[nn.Module] = []
         if not self._names:
             self._bare = model
             return
@@ -115,6 +122,8 @@ class MultiLora(nn.Module):
 
     def fold(self, dtype: torch.dtype) -> None:
         """Keep all updates as scaled constants of one dtype: serving needs no master weights."""
+        if self.full is not None:
+            self.full.hold()
         for layer in self._layers:
             self._folded[layer] = {
                 name: (
@@ -159,7 +168,9 @@ class MultiLora(nn.Module):
         return output
 
     def adapter_parameters(self) -> list[nn.Parameter]:
-        """All adapter weights, shared and per task, float32."""
+        """All adapter weights, shared and per task, or all of the backbone; float32."""
+        if self.full is not None:
+            return self.full.masters
         return [
             part.weight
             for layer in self._layers
@@ -168,6 +179,9 @@ class MultiLora(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write every adapter, of which there must be one, in PEFT's own format, in bf16."""
+        if self.full is not None:
+            self.full.save(folder)
+            return
         state = {k: v.to(torch.bfloat16) for k, v in self.peft.state_dict().items() if "lora_" in k}
         for name in self._names:
             self.peft.save_pretrained(folder, selected_adapters=[name], state_dict=state)
@@ -182,6 +196,9 @@ class MultiLora(nn.Module):
         UserError
             When an adapter is missing, does not fit, or is all zero.
         """
+        if self.full is not None:
+            self.full.load(folder)
+            return
         from safetensors.torch import load_file
 
         for name in self._names:

@@ -87,7 +87,8 @@ class Prepared:
 
     ``feedback`` is ``"ratings"`` or ``"likes"``; with likes, ``rating`` is 1 or 0 and histories
     hold what was liked alone. ``given_split`` says that the source came with its split; then its
-    test part may be missing, and nothing that is trained depends on whether it is there.
+    test part may be missing, and nothing that is trained depends on whether it is there. Ratings
+    of ``liked_from`` stars or more are likes.
     """
 
     dataset: str
@@ -108,6 +109,7 @@ class Prepared:
     fit: np.ndarray
     feedback: str = "ratings"
     given_split: bool = False
+    liked_from: float = LIKED_STARS
 
     @classmethod
     def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
@@ -162,8 +164,8 @@ class Prepared:
 
     @cached_property
     def liked(self) -> np.ndarray:
-        """Which interactions are likes (four stars or more): bool (n,)."""
-        return self.rating >= (LIKED if self.feedback == "likes" else LIKED_STARS)
+        """Which interactions are likes: bool (n,)."""
+        return self.rating >= (LIKED if self.feedback == "likes" else self.liked_from)
 
     @cached_property
     def user_index(self) -> dict[str, int]:
@@ -253,6 +255,8 @@ class Prepared:
         }
         if self.feedback != "ratings" or self.given_split:
             known |= {"feedback": self.feedback, "given_split": self.given_split}
+        if self.liked_from != LIKED_STARS:
+            known["liked_from"] = self.liked_from
         return known
 
     def save(self, path: Path) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 
 TRAIN, VALID, TEST = 0, 1, 2
 TRAIN_SHARE, VALID_SHARE, FIT_SHARE = 0.8, 0.1, 0.6
+SMALLEST = 3
+"""Rows of a user of whom the last two are held out."""
 
 
 def choosing_half(ids: Sequence[str]) -> np.ndarray:
@@ -47,4 +49,32 @@ def time_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     split[:n_train] = TRAIN
     fit = np.zeros(n, dtype=bool)
     fit[: int(n * FIT_SHARE)] = True
+    return split, fit
+
+
+def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's last row for test and the one before for validation; fewer than three rows train.
+
+    Collaborative models see the first three quarters of the training rows in time. Unlike with a
+    split in time, rows of other people may be trained on that are later than a test row.
+
+    Parameters
+    ----------
+    user : int array (n,)
+        User index of each row, rows in time order.
+
+    Returns
+    -------
+    split : int8 array (n,), fit : bool array (n,)
+        As of `time_split`.
+    """
+    order = np.argsort(user, kind="stable")
+    ends = np.flatnonzero(np.diff(user[order], append=-1))
+    sizes = np.diff(ends, prepend=-1)
+    ends = ends[sizes >= SMALLEST]
+    split = np.full(len(user), TRAIN, dtype=np.int8)
+    split[order[ends]], split[order[ends - 1]] = TEST, VALID
+    train = np.flatnonzero(split == TRAIN)
+    fit = np.zeros(len(user), dtype=bool)
+    fit[train[: int(len(train) * FIT_SHARE / TRAIN_SHARE)]] = True
     return split, fit

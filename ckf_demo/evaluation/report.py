@@ -7,11 +7,12 @@ checkpoints/NAME/MODEL_CARD.md``; several results, named first, are written one 
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import kendalltau
 
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
@@ -43,11 +44,13 @@ GROUPS = (
     *("choose", "accept", "warm", "cold"),
     *("0", "1-3", "4-10", "11+"),
     *("k=0", "k=1", "k=3", "k=10", "k=all"),
+    "pooled",
 )
 DIFFERENCE_GROUPS = {
     "all": "Differences (95 % interval, paired over users)",
     "accept": "Differences on the accepting half of validation users",
     "cold": "Differences on cold rows",
+    "pooled": "Differences of the answers that are pooled with the collaborative prior",
 }
 EXPLANATION_LABELS = {
     "names_evidence": "names a film of the history",
@@ -57,6 +60,7 @@ EXPLANATION_LABELS = {
     "distinct_1": "distinct-1",
     "distinct_2": "distinct-2",
     "unique": "texts that no other repeats",
+    "loss": "loss of given texts, nats per token",
 }
 
 
@@ -71,11 +75,16 @@ def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
         *(
             _differences(title, differences, cells, group)
             for group, title in DIFFERENCE_GROUPS.items()
-            if group == "all" or any(g == "accept" for *_, g in cells)
+            if group in ("all", "pooled") or any(g == "accept" for *_, g in cells)
         ),
     ]
+    settings = results.get("settings", [])
     for task, metric, name in GROUP_COLUMNS:
-        made.append(_by_group(f"{name} by group", single, cells, task, metric))
+        if settings:
+            made.append(_by_setting(name, single, cells, task, metric, settings))
+            made.append(_differences_by_setting(name, differences, cells, task, metric, settings))
+        else:
+            made.append(_by_group(f"{name} by group", single, cells, task, metric))
     made.append(_explanations(cells))
     return [table for table in made if table[2]]
 
@@ -165,19 +174,67 @@ def _differences(
 def _by_group(
     title: str, methods: list[str], cells: dict, task: str, metric: str
 ) -> tuple[str, list[str], list[list[str]]]:
-    groups = [g for g in GROUPS if any((m, task, metric, g) in cells for m in methods)]
+    rows, groups = _grouped(methods, cells, task, metric, GROUPS, _plain)
+    return title, ["method", *groups], rows
+
+
+def _grouped(
+    methods: list[str],
+    cells: dict,
+    task: str,
+    metric: str,
+    known: Sequence[str],
+    text: Callable[[dict | None], str],
+) -> tuple[list[list[str]], list[str]]:
+    """Rows of a table with the known groups that were measured as columns, n first; the groups."""
+    groups = [g for g in known if any((m, task, metric, g) in cells for m in methods)]
     rows = []
     for method in methods:
         found = [cells.get((method, task, metric, g)) for g in groups]
         if any(found):
-            rows.append([method, *(_plain(r) for r in found)])
+            rows.append([method, *map(text, found)])
     if not rows:
-        return title, [], []
+        return [], []
     sizes = [
         next(cells[m, task, metric, g]["n"] for m in methods if (m, task, metric, g) in cells)
         for g in groups
     ]
-    return title, ["method", *groups], [["n", *map(str, sizes)], *rows]
+    return [["n", *map(str, sizes)], *rows], groups
+
+
+def order_agreement(first: dict[str, float | None], second: dict[str, float | None]) -> float:
+    """Kendall's τ-b between two orders of methods, of those that both have a value for.
+
+    1 for the same order, −1 for the reverse; NaN for fewer than two methods.
+    """
+    both = [m for m in first if first[m] is not None and second.get(m) is not None]
+    if len(both) < 2:
+        return float("nan")
+    return float(kendalltau([first[m] for m in both], [second[m] for m in both]).statistic)
+
+
+def _by_setting(
+    name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
+) -> tuple[str, list[str], list[list[str]]]:
+    title = f"{name} under other settings of the data"
+    rows, groups = _grouped(methods, cells, task, metric, settings, _with_half_width)
+    if rows:
+        orders = [
+            {m: cells[key]["value"] for m in methods if (key := (m, task, metric, g)) in cells}
+            for g in groups
+        ]
+        agreements = (order_agreement(orders[0], order) for order in orders)
+        line = [f"{x:.2f}" if x == x else "–" for x in agreements]
+        rows.append([f"order as under {groups[0]} (Kendall's τ)", *line])
+    return title, ["method", *groups], rows
+
+
+def _differences_by_setting(
+    name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
+) -> tuple[str, list[str], list[list[str]]]:
+    title = f"Differences in {name} under each setting (95 % interval, paired over users)"
+    rows, groups = _grouped(methods, cells, task, metric, settings, _with_interval)
+    return title, ["difference", *groups], rows
 
 
 def _explanations(cells: dict) -> tuple[str, list[str], list[list[str]]]:

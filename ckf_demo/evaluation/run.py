@@ -1,7 +1,7 @@
 """`evaluate`: measure a checkpoint and every baseline on the same rows with the same histories."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -348,12 +348,18 @@ def measure_baselines(
     predictions: Predictions,
     progress: Progress,
     asked_for: Sequence[str],
+    names: Collection[str] | None = None,
 ) -> None:
-    """Fit every baseline and add its results; CTR scores are calibrated on the validation part."""
+    """Fit every baseline and add its results; CTR scores are calibrated on the validation part.
+
+    ``names`` are those of the baselines that are wanted, None for all.
+    """
     suitable = {
         name: kind
         for name, kind in BASELINES.items()
-        if set(kind.tasks) & set(asked_for) and material.prepared.feedback in kind.feedback
+        if (names is None or name in names)
+        and set(kind.tasks) & set(asked_for)
+        and material.prepared.feedback in kind.feedback
     }
     bar = progress.add_task("baselines", total=len(suitable))
     for name, kind in suitable.items():

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.config import RunConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.settings import applied
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
 from ckf_demo.paths import cache_dir, prepared_path, replacing
@@ -327,8 +328,14 @@ class Run:
             parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
+            self._take_over()
             self.optimiser.zero_grad(set_to_none=True)
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
+
+    def _take_over(self) -> None:
+        """With full fine-tuning the backbone follows its masters."""
+        if self.system.lora.full is not None:
+            self.system.lora.full.take_over()
 
     def _rate(self, kind: str, progress: float) -> float:
         """The rate of adapters or fusion relative to its peak; in two steps each has its own."""
@@ -375,6 +382,7 @@ class Run:
         for kind, weights in zip(sorted(trainable), state["weights"], strict=True):
             for parameter, value in zip(trainable[kind], weights, strict=True):
                 parameter.data.copy_(value)
+        self._take_over()
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.bad, self.seconds = state["at"]
         self.log = state["log"]
@@ -663,7 +671,7 @@ def train(
                 "train": config.train.model_copy(update={"tasks": (only,)}),
             }
         )
-    prepared = Prepared.load(prepared_path(config.data.dataset))
+    prepared = applied(Prepared.load(prepared_path(config.data.dataset)), config.data)
     if stage is not None:
         run = Run(config, prepared, Path("checkpoints") / config.name)
         run.finish(stage)

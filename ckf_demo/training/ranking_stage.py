@@ -31,31 +31,46 @@ class Choice:
     relevant: np.ndarray
 
 
-@torch.inference_mode()
 def choices(system: System, query: Query) -> Choice | None:
     """The candidate stage's best for a query; None when nothing relevant is among them."""
-    knowledge = system.knowledge
-    items, ratings = query.items.astype(np.int64), query.ratings
-    scores = knowledge.choice_scores(knowledge.fold_in(items, ratings))
-    scores[query.seen] = -np.inf
-    candidates = np.argsort(-scores, kind="stable")[:CANDIDATES]
-    relevant = np.isin(candidates, query.relevant)
+    found = candidates(system, query)
+    relevant = np.isin(found, query.relevant)
     if not relevant.any():
         return None
-    lengths = np.full(len(candidates), len(items))
-    fused = system.fuse(system.pairs(items, ratings, lengths, candidates))
+    return Choice(*scored(system, query, found)[:2], relevant.astype(float))
+
+
+def candidates(system: System, query: Query) -> np.ndarray:
+    """What the candidate stage finds best for a query, best first: int64 (n,)."""
+    knowledge = system.knowledge
+    items = query.items.astype(np.int64)
+    scores = knowledge.choice_scores(knowledge.fold_in(items, query.ratings))
+    scores[query.seen] = -np.inf
+    return np.argsort(-scores, kind="stable")[:CANDIDATES]
+
+
+@torch.inference_mode()
+def scored(
+    system: System, query: Query, found: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of candidates (n,): the language model's own, the prior's and pooled; float32."""
+    items, ratings = query.items.astype(np.int64), query.ratings
+    lengths = np.full(len(found), len(items))
+    fused = system.fuse(system.pairs(items, ratings, lengths, found))
     start = window_start(len(items), system.config.prompt)
     text = system.writer.prefix(items[start:], ratings[start:], profile_of(system, query.user))
     branches = [
         system.writer.branch("ranking", int(item), len(text.ids), with_tokens=True)
-        for item in candidates
+        for item in found
     ]
     engine: Engine = system.engine
     parts = engine.score(engine.prefill(text.ids), branches, system.slots(fused, branches))
     hidden: Tensor = torch.cat([h for part in parts for h in part])
-    own = system.read("ranking", hidden, None, range(len(branches)), calibrate=False)
-    prior = fused.prior["ranking"]
-    return Choice(own.float().cpu().numpy(), prior.float().cpu().numpy(), relevant.astype(float))
+    places = range(len(branches))
+    own = system.read("ranking", hidden, None, places, calibrate=False)
+    pooled = system.read("ranking", hidden, fused, places, calibrate=False)
+    every = own, fused.prior["ranking"], pooled
+    return tuple(scores.float().cpu().numpy() for scores in every)
 
 
 def ndcg(found: list[Choice], weight: float) -> float:

@@ -3,9 +3,10 @@ published figures for the same split. Nothing is measured here, and no model is 
 
 import html
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation.baselines import BASELINES
-from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
+from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS, order_agreement
 from ckf_demo.fusion.registry import METHODS
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
@@ -38,12 +39,13 @@ KINDS = {
     RESULTS: "",
     "methods.json": "methods side by side",
     "robustness.json": "one part changed at a time",
+    "settings.json": "other settings of the data",
 }
 """Files of results beside a checkpoint, and what sets them apart."""
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
 DIFFERENCE = " - "
-LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss"})
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
 TASKS = {
     "rating": "Rating",
@@ -70,6 +72,16 @@ GROUP_LABELS = {
     "positive": "positive predictions",
     "mixed": "mixed predictions",
     "negative": "negative predictions",
+    "pooled": "pooled with the collaborative prior",
+    "base": "as configured",
+    "liked-from-3": "liked from 3 stars on",
+    "liked-from-5": "liked with 5 stars only",
+    "core-5": "users and items with 5 ratings or more",
+    "core-10": "users and items with 10 ratings or more",
+    "leave-last-out": "each user’s last rating held out",
+    "window-6": "6 history films shown",
+    "window-12": "12 history films shown",
+    "window-48": "48 history films shown",
 }
 PARTS = {"valid": "validation part", "test": "test part"}
 # Shape first, colour second, as on the other plots; the plot's own marks are in assets/app.js.
@@ -115,6 +127,8 @@ class Results(BaseModel):
     checkpoint: str
     rows: list[Measured]
     errors: list[WrongRow] = []
+    settings: list[str] = []
+    """Groups that are settings of the data, the usual one first."""
 
     @property
     def own(self) -> str | None:
@@ -140,7 +154,7 @@ class Results(BaseModel):
     def groups(self, task: str, metric: str) -> list[str]:
         """Groups in which a metric was measured, everything first."""
         found = {row.group for row in self.rows if (row.task, row.metric) == (task, metric)}
-        return _in_order(found, (EVERYTHING, *GROUPS))
+        return _in_order(found, (EVERYTHING, *GROUPS, *self.settings))
 
     def chosen(self, view: "View") -> list[Measured]:
         """Methods and differences of one task, metric and group, as they were measured."""
@@ -426,6 +440,56 @@ def levels_markup(results: Results, view: View) -> str:
         _dots(dots, f"{view.name}, {better}", False, summary),
         listing,
     )
+
+
+def settings_markup(results: Results, view: View) -> str:
+    """One metric of every method under each setting (HTML), and whether their order is the same;
+    nothing where no settings were measured."""
+    values = {
+        setting: {row.method: row for row in levels(results, replace(view, group=setting))}
+        for setting in results.settings
+    }
+    values = {setting: rows for setting, rows in values.items() if rows}
+    if len(values) < 2:
+        return ""
+    usual, *others = values
+    orders = {s: {m: row.value for m, row in rows.items()} for s, rows in values.items()}
+    agreement = {setting: order_agreement(orders[usual], orders[setting]) for setting in values}
+    same = sum(agreement[setting] > 1 - 1e-9 for setting in others)
+    facts = (
+        f"The order of methods is the same as under “{_setting(usual)}” in {same} of {len(others)} "
+        "other settings. τ is Kendall’s: 1 for the same order, −1 for the reverse. The rows behind "
+        "the values differ from setting to setting: compare methods within a setting."
+    )
+    methods = list(values[usual])
+    listing = table(
+        [
+            Column("Setting", wide=True),
+            *(Column(method, numeric=True) for method in methods),
+            Column("τ", numeric=True),
+            Column("n", numeric=True),
+        ],
+        [
+            Row(
+                pick=None,
+                cells=[
+                    Cell(escape(_setting(setting)), number),
+                    *(_figure(rows[method], 3) if method in rows else "–" for method in methods),
+                    _plain(None if math.isnan(agreement[setting]) else agreement[setting]),
+                    _count(max(row.n for row in rows.values())),
+                ],
+            )
+            for number, (setting, rows) in enumerate(values.items())
+        ],
+        caption=f"{view.name} under each setting; n counts {view.counted}",
+        empty="Nothing was measured.",
+    )
+    heading = escape("Does the order of methods hold?")
+    return f'<section><h3>{heading}</h3><p class="ckf-facts">{escape(facts)}</p>{listing}</section>'
+
+
+def _setting(name: str) -> str:
+    return GROUP_LABELS.get(name, name)
 
 
 def _method(name: str, own: str | None) -> Cell:
@@ -755,6 +819,7 @@ class ResultsTab:
     def _figures(self, results: Results, view: View) -> str:
         return (
             levels_markup(results, view)
+            + settings_markup(results, view)
             + differences_markup(results, view)
             + worth_markup(results, view)
             + published_markup(results, view, self._published.get(results.dataset))

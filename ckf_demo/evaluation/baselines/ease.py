@@ -5,7 +5,6 @@ import numpy as np
 from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores, score_by_history
 from ckf_demo.evaluation.metrics import auc, ndcg_at_10
 from ckf_demo.evaluation.protocol import Cases, ranked
-from ckf_demo.tasks.ctr import LIKED
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0)
 """λ of the model; the best on validation is taken, for each task its own."""
@@ -27,7 +26,7 @@ class EASE(Baseline):
         validation, queries = material.validation, material.validation_queries()
         best_auc, best_ndcg = -1.0, -1.0
         for regularization in REGULARIZATIONS:
-            liked = _Weights.fit(material, regularization, LIKED)
+            liked = _Weights.fit(material, regularization, material.prepared.liked_from)
             value = auc(validation.labels, score_by_history(validation, liked.predict))
             if value > best_auc:
                 best_auc, self.liked = value, liked

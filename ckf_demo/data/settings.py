@@ -1,0 +1,81 @@
+"""Other settings of a data set: what counts as liked, who and what is kept, and how it is split."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ckf_demo.config import DataConfig
+from ckf_demo.data.prepared import ARRAYS, Prepared
+from ckf_demo.data.splits import leave_last_out, time_split
+from ckf_demo.errors import UserError
+
+
+def applied(prepared: Prepared, config: DataConfig) -> Prepared:
+    """The data as a configuration wants them; with its defaults, ``prepared`` itself.
+
+    First users and items are left out, then the rest is split.
+
+    Raises
+    ------
+    UserError
+        For settings of data that come with their split or hold likes alone, and where no
+        interaction is left.
+    """
+    if config == DataConfig(dataset=config.dataset):
+        return prepared
+    if prepared.given_split or prepared.feedback != "ratings":
+        raise UserError(
+            f"data.liked_from, data.core and data.split cannot be set for {prepared.dataset}: it "
+            "comes with its own likes and split."
+        )
+    data = replace(prepared, liked_from=config.liked_from)
+    if config.core:
+        kept = in_core(data.user, data.item, config.core)
+        if not kept.any():
+            raise UserError(
+                f"{prepared.dataset} has no users and items with {config.core} interactions with "
+                "each other; set data.core to less."
+            )
+        data = restricted(data, kept)
+        split, fit = time_split(len(data.user))
+        data = replace(data, split=split, fit=fit)
+    if config.split == "leave-last-out":
+        split, fit = leave_last_out(data.user)
+        data = replace(data, split=split, fit=fit)
+    return data
+
+
+def in_core(user: np.ndarray, item: np.ndarray, least: int) -> np.ndarray:
+    """Which interactions (int arrays (n,) of users and items) belong to the k-core: bool (n,).
+
+    Users and items with fewer than ``least`` interactions are taken away again and again, until
+    all that are left have as many among themselves.
+    """
+    kept = np.ones(len(user), dtype=bool)
+    while True:
+        enough = kept.copy()
+        for owner in (user, item):
+            enough &= np.bincount(owner[kept], minlength=owner.max(initial=0) + 1)[owner] >= least
+        if (enough == kept).all():
+            return kept
+        kept = enough
+
+
+def restricted(prepared: Prepared, kept: np.ndarray) -> Prepared:
+    """Some interactions (bool (n,)) with their users and items, which are numbered anew."""
+    users, user = np.unique(prepared.user[kept], return_inverse=True)
+    items, item = np.unique(prepared.item[kept], return_inverse=True)
+    arrays = {name: getattr(prepared, name)[kept] for name in ARRAYS}
+    arrays |= {"user": user.astype(np.int32), "item": item.astype(np.int32)}
+    return replace(
+        prepared,
+        user_ids=[prepared.user_ids[u] for u in users],
+        item_ids=[prepared.item_ids[i] for i in items],
+        titles=[prepared.titles[i] for i in items],
+        years=prepared.years[items],
+        genres=[prepared.genres[i] for i in items],
+        ages=prepared.ages[users],
+        genders=[prepared.genders[u] for u in users],
+        occupations=[prepared.occupations[u] for u in users],
+        **arrays,
+    )
