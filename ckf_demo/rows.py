@@ -7,8 +7,9 @@ import torch
 
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.fusion.base import Fused
 from ckf_demo.system import COMPLETE, Switches, System
-from ckf_demo.tasks.prompts import profile_text, window_start
+from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 
 
 @torch.inference_mode()
@@ -67,27 +68,8 @@ def score_rows(
         text = system.writer.prefix(
             items[start:], stars[start:], profile_of(system, user), with_tokens=with_tokens
         )
-        questions = [
-            (task, int(target), text.ends[n - start])
-            for task in tasks
-            for target, n in zip(targets, lengths, strict=True)
-        ]
-        branches = [
-            system.writer.branch(task, target, at, with_tokens=with_tokens)
-            for task, target, at in questions
-        ]
-        pairs = list(range(len(group))) * len(tasks)
-        if fused is not None and fused.updates and switches.tokens:
-            updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
-            answers = system.engine.separate(text.ids, branches, updates)
-        else:
-            prefix = system.engine.prefill(text.ids)
-            slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
-            parts = system.engine.score(
-                prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
-            )
-            answers = [h for part in parts for h in part]
-        hidden = torch.cat(answers).split(len(group))
+        ends = [text.ends[n - start] for n in lengths]
+        hidden = answer_states(system, text, ends, targets, tasks, fused, switches)
         beside = fused if switches.prior else None
         for task, own in zip(tasks, hidden, strict=True):
             answer = system.read(
@@ -100,6 +82,93 @@ def score_rows(
         if progress is not None:
             progress(len(group))
     return out
+
+
+def answer_states(
+    system: System,
+    text: PrefixText,
+    ends: Sequence[int],
+    targets: np.ndarray,
+    tasks: Sequence[str],
+    fused: Fused | None,
+    switches: Switches = COMPLETE,
+) -> list[torch.Tensor]:
+    """The states at which answers about (person, item) pairs of one prefix are read.
+
+    Parameters
+    ----------
+    ends
+        How many tokens of the prefix each pair sees, (m,).
+    targets
+        Item indices (m,).
+    fused
+        What enters for the pairs, or None for words alone.
+
+    Returns
+    -------
+    (m, H) for each task.
+    """
+    with_tokens = fused is not None and switches.tokens and system.fusion.uses_tokens
+    branches = [
+        system.writer.branch(task, int(target), at, with_tokens=with_tokens)
+        for task in tasks
+        for target, at in zip(targets, ends, strict=True)
+    ]
+    pairs = list(range(len(targets))) * len(tasks)
+    if fused is not None and fused.updates and switches.tokens:
+        updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
+        answers = system.engine.separate(text.ids, branches, updates)
+    else:
+        prefix = system.engine.prefill(text.ids)
+        slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
+        parts = system.engine.score(
+            prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
+        )
+        answers = [h for part in parts for h in part]
+    return list(torch.cat(answers).split(len(targets)))
+
+
+@torch.inference_mode()
+def score_candidates(
+    system: System,
+    items: np.ndarray,
+    ratings: np.ndarray,
+    candidates: np.ndarray,
+    task: str,
+    *,
+    profile: str = "",
+) -> dict[str, np.ndarray]:
+    """Scores of films for somebody with a history (n,) of item indices and ratings.
+
+    Parameters
+    ----------
+    candidates
+        Item indices (m,).
+    task
+        The question that scores them, ``"ranking"`` or ``"ctr"``.
+
+    Returns
+    -------
+    ``own`` float32 (m,), logits comparable within the list; where answers are pooled with a prior,
+    ``alone`` are the language model's own and ``prior`` what it is pooled with.
+    """
+    items, candidates = np.asarray(items, np.int64), np.asarray(candidates, np.int64)
+    start = window_start(len(items), system.config.prompt)
+    fused = None
+    if system.fusion.fuses:
+        lengths = np.full(len(candidates), len(items))
+        fused = system.fuse(system.pairs(items, ratings, lengths, candidates))
+    text = system.writer.prefix(
+        items[start:], ratings[start:], profile, with_tokens=system.fusion.uses_tokens
+    )
+    ends = [len(text.ids)] * len(candidates)
+    hidden = answer_states(system, text, ends, candidates, (task,), fused)[0]
+    places = range(len(candidates))
+    scores = {"own": system.read(task, hidden, fused, places, calibrate=False)}
+    if fused is not None and task in fused.prior:
+        scores["alone"] = system.read(task, hidden, None, places, calibrate=False)
+        scores["prior"] = fused.prior[task]
+    return {name: values.float().cpu().numpy() for name, values in scores.items()}
 
 
 def _labels(system: System, rows: np.ndarray) -> tuple[Labelled, np.ndarray] | tuple[None, None]:
