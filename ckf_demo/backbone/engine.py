@@ -146,7 +146,7 @@ def pack(
             chunks.append(Chunk(start, end, additive(mask, dtype, device)))
             first, start = index + 1, end
     prefix_mask = None
-    if with_prefix:
+    if with_prefix and prefix_length:
         square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
         prefix_mask = additive(square, dtype, device)
     return Packing(prefix_length, chunks, prefix_mask)

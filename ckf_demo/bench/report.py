@@ -1,30 +1,29 @@
 """A benchmark's figures as Markdown between the markers of a document.
 
 python -m ckf_demo.bench.report speed.json docs/speed.md
+
+With ``time`` behind the document, the figures of ``ckf bench --only methods`` alone are written,
+between the markers of that name.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from ckf_demo.bench.methods import CANDIDATES, ROWS
 from ckf_demo.bench.profile import PARTS
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation.report import write_between_markers
+from ckf_demo.evaluation.report import RESULTS, write_between_markers
 from ckf_demo.tasks.registry import TASKS
 
-APART = ("growth_", "profile_")
+APART = ("growth_", "profile_", "methods_")
+TIME = "time"
 
 
 def markdown(result: dict) -> str:
     """The machine, all figures but profiles and growth, one row each, then tables of those two."""
-    machine = result["machine"]
-    bf16 = ", ".join(machine["bf16_instructions"]) or "none"
-    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
     lines = [
-        f"Measured on {machine['processor']}, {machine['threads']} threads, "
-        f"{machine['memory_gib']} GiB; instructions for bf16: {bf16}; weights held as "
-        f"`{machine['quantization']}`; {versions}. Medians of {result['rounds']} rounds, with the "
-        "least and the greatest.",
+        _machine(result),
         "",
         "| figure | median | least | greatest | unit |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -52,8 +51,53 @@ def markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
-def publish(result: Path, document: Path) -> None:
-    """Write the tables of a benchmark's JSON into a document.
+def methods_markdown(result: dict) -> str:
+    """The machine, and one row for each checkpoint: training, rows and rankings."""
+    rows = {
+        row["name"]: row for row in result["rows"] if row["name"].startswith("methods_")
+    }
+    seconds = [f"rows_{ROWS}", f"ranking_{CANDIDATES}"]
+    end = f"_{seconds[0]}_seconds"
+    names = [n.removeprefix("methods_").removesuffix(end) for n in rows if n.endswith(end)]
+    first = result["checkpoint"]
+    lines = [
+        _machine(result),
+        "",
+        f"| checkpoint | minutes of training | seconds for {ROWS} rows | over {first}'s "
+        f"| seconds for a ranking of {CANDIDATES} | over {first}'s |",
+        f"| --- |{' ---: |' * 5}",
+    ]
+    for name in names:
+        minutes = rows.get(f"methods_{name}_training_minutes")
+        cells = ["–" if minutes is None else f"{minutes['value']:.1f}"]
+        for what in seconds:
+            cells.append(_spread(rows[f"methods_{name}_{what}_seconds"]))
+            ratio = rows.get(f"methods_{name}_{what}_vs_{first}")
+            cells.append("1" if ratio is None else _spread(ratio))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(row: dict) -> str:
+    return f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+
+
+def _machine(result: dict) -> str:
+    machine = result["machine"]
+    bf16 = ", ".join(machine["bf16_instructions"]) or "none"
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
+    return (
+        f"Measured on {machine['processor']}, {machine['threads']} threads, "
+        f"{machine['memory_gib']} GiB; instructions for bf16: {bf16}; weights held as "
+        f"`{machine['quantization']}`; {versions}. Medians of {result['rounds']} rounds, with the "
+        "least and the greatest."
+    )
+
+
+def publish(result: Path, document: Path, name: str = RESULTS) -> None:
+    """Write the tables of a benchmark's JSON between the markers ``name`` of a document.
+
+    With the name `TIME` those of methods alone are written.
 
     Raises
     ------
@@ -62,8 +106,10 @@ def publish(result: Path, document: Path) -> None:
     """
     if not result.exists():
         raise UserError(f"No figures at {result}; write them with `ckf bench --json`.")
-    write_between_markers(document, markdown(json.loads(result.read_text(encoding="utf-8"))))
+    found = json.loads(result.read_text(encoding="utf-8"))
+    text = methods_markdown(found) if name == TIME else markdown(found)
+    write_between_markers(document, text, name)
 
 
 if __name__ == "__main__":
-    publish(Path(sys.argv[1]), Path(sys.argv[2]))
+    publish(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

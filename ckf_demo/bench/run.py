@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckf_demo.backbone.precision import AUTO, choose, measure
-from ckf_demo.bench import generation, growth, llamacpp, profile, ranking, training
+from ckf_demo.bench import generation, growth, llamacpp, methods, profile, ranking, training
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
@@ -112,6 +112,13 @@ def _growth(bench: Bench) -> Iterator[Row]:
     yield from growth.growth(bench.system(), min(bench.rounds, growth.ROUNDS))
 
 
+def _methods(bench: Bench) -> Iterator[Row]:
+    systems = methods.load_all(bench.checkpoint, bench.prepared, bench.quantization)
+    for folder in methods.siblings(bench.checkpoint):
+        yield from methods.training_minutes(folder)
+    yield from methods.answering(systems, bench.rounds)
+
+
 MEASUREMENTS: dict[str, Measurement] = {
     "precision": _precision,
     "ranking": _ranking,
@@ -125,6 +132,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "growth": _growth,
     "agreement": _agreement,
     "training": _training,
+    "methods": _methods,
 }
 
 

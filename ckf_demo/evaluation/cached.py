@@ -15,6 +15,7 @@ import numpy as np
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import cache_dir, replacing
 from ckf_demo.queries import Query
+from ckf_demo.rows import profile_of, score_candidates
 
 if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
@@ -116,6 +117,36 @@ class CachedModel:
             rankings += [answer[str(i)] for i in range(len(part))]
             self.advance(len(part))
         return rankings
+
+    def candidate_scores(
+        self, queries: list[Query], candidates: list[np.ndarray], task: str
+    ) -> list[dict[str, np.ndarray]]:
+        """Scores of given films for each query, as `ckf_demo.rows.score_candidates` gives them.
+
+        ``candidates`` are item indices (m,) for each query, ``task`` the question that scores them.
+        """
+        out: list[dict[str, np.ndarray]] = []
+        pairs = list(zip(queries, candidates, strict=True))
+        for start in range(0, len(pairs), QUERIES_AT_ONCE):
+            part = pairs[start : start + QUERIES_AT_ONCE]
+            asked = [[q.user, q.at, len(q.items), c.tolist()] for q, c in part]
+            answer = self._remembered(
+                self._name("candidates", task, asked),
+                lambda part=part: {
+                    f"{i} {kind}": values
+                    for i, (query, films) in enumerate(part)
+                    for kind, values in self._candidate_scores(query, films, task).items()
+                },
+            )
+            kinds = {name.split(" ")[1] for name in answer}
+            out += [{kind: answer[f"{i} {kind}"] for kind in kinds} for i in range(len(part))]
+            self.advance(len(part))
+        return out
+
+    def _candidate_scores(self, query: Query, films: np.ndarray, task: str) -> dict:
+        system = self.recommender.system
+        profile = profile_of(system, query.user)
+        return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
     def explanation(self, row: int) -> dict:
         """What is said about the item of an interaction, at its moment, to its user.

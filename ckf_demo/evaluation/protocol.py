@@ -26,6 +26,9 @@ BANDS: tuple[tuple[str, int, int], ...] = (
 )
 """History-length bands: name, first and last length."""
 
+TAIL = 0.35
+"""Share of the catalogue that counts as cold, and as warm, items (A-LLMRec's)."""
+
 
 @dataclass(frozen=True)
 class Cases:
@@ -99,6 +102,16 @@ class Cases:
 def warm_users(prepared: Prepared) -> np.ndarray:
     """Which users have training ratings, bool (n_users,)."""
     return np.bincount(prepared.user[prepared.split == TRAIN], minlength=prepared.n_users) > 0
+
+
+def item_tails(prepared: Prepared, share: float = TAIL) -> tuple[np.ndarray, np.ndarray]:
+    """Cold and warm items, bool (n_items,) each: the ``share`` with the fewest and the most ones.
+
+    Counted are training interactions; items with as many as the last of a tail belong to it.
+    """
+    counts = np.bincount(prepared.item[prepared.split == TRAIN], minlength=prepared.n_items)
+    fewest, most = np.quantile(counts, [share, 1 - share])
+    return counts <= fewest, counts >= most
 
 
 def user_groups(

@@ -3,6 +3,7 @@
 The tables are made from the results' JSON alone, so they never say anything else than it. To renew
 documents: ``python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md
 checkpoints/NAME/MODEL_CARD.md``; several results, named first, are written one below the other.
+Analyses (`ckf_demo.evaluation.analyses`) stand between markers of their own names.
 """
 
 import json
@@ -15,8 +16,11 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation.analyses import ANALYSES
+from ckf_demo.evaluation.cells import plain, with_half_width, with_interval
 from ckf_demo.paths import replacing
 
+RESULTS = "results"
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 
 COLUMNS = (
@@ -66,6 +70,8 @@ EXPLANATION_LABELS = {
 
 def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, headings and cells of each table; the first column names the method or the measure."""
+    if "analysis" in results:
+        return [table for table in ANALYSES[results["analysis"]](results) if table[2]]
     cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in results["rows"]}
     methods = list(dict.fromkeys(r["method"] for r in results["rows"]))
     single = [m for m in methods if " - " not in m]
@@ -110,8 +116,8 @@ def show(results: dict, console: Console | None = None) -> None:
         console.print(table)
 
 
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the result markers of a Markdown file.
+def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
+    """Replace what stands between the markers of that name in a Markdown file.
 
     Raises
     ------
@@ -119,30 +125,35 @@ def write_between_markers(path: Path, text: str) -> None:
         When the file is missing or has no such markers.
     """
     path = Path(path)
+    start, end = (f"<!-- {name}:{edge} -->" for edge in ("start", "end"))
     content = path.read_text(encoding="utf-8") if path.exists() else ""
-    if START not in content or END not in content.split(START, 1)[1]:
-        raise UserError(f"{path} has no {START} … {END}; add both lines where the results belong.")
-    before, rest = content.split(START, 1)
-    after = rest.split(END, 1)[1]
+    if start not in content or end not in content.split(start, 1)[1]:
+        raise UserError(f"{path} has no {start} … {end}; add both lines where the results belong.")
+    before, rest = content.split(start, 1)
+    after = rest.split(end, 1)[1]
     with replacing(path) as temporary:
-        temporary.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+        temporary.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def publish(results: Path | Sequence[Path], documents: Sequence[Path]) -> None:
     """Write the tables of a results file, or of several, between the markers of each document.
+
+    Analyses of `ANALYSES` have markers of their own names.
 
     Raises
     ------
     UserError
         When results are missing, or a document is or has no markers.
     """
-    parts = []
+    parts: dict[str, list[str]] = {}
     for path in map(Path, [results] if isinstance(results, str | Path) else results):
         if not path.exists():
             raise UserError(f"No results at {path}; write them with `ckf evaluate --json`.")
-        parts.append(markdown(json.loads(path.read_text(encoding="utf-8"))))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        parts.setdefault(found.get("analysis", RESULTS), []).append(markdown(found))
     for document in documents:
-        write_between_markers(document, "\n\n".join(parts))
+        for name, texts in parts.items():
+            write_between_markers(document, "\n\n".join(texts), name)
 
 
 def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str], list[list[str]]]:
@@ -151,7 +162,7 @@ def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str
     for method in methods:
         found = [cells.get((method, task, metric, "all")) for task, metric, _ in columns]
         if any(found):
-            rows.append([method, *map(_with_half_width, found)])
+            rows.append([method, *map(with_half_width, found)])
     return title, ["method", *(heading for *_, heading in columns)], rows
 
 
@@ -167,14 +178,14 @@ def _differences(
     for method in methods:
         found = [cells.get((method, task, metric, group)) for task, metric, _ in columns]
         if any(found):
-            rows.append([method, *map(_with_interval, found)])
+            rows.append([method, *map(with_interval, found)])
     return title, ["difference", *(heading for *_, heading in columns)], rows
 
 
 def _by_group(
     title: str, methods: list[str], cells: dict, task: str, metric: str
 ) -> tuple[str, list[str], list[list[str]]]:
-    rows, groups = _grouped(methods, cells, task, metric, GROUPS, _plain)
+    rows, groups = _grouped(methods, cells, task, metric, GROUPS, plain)
     return title, ["method", *groups], rows
 
 
@@ -217,7 +228,7 @@ def _by_setting(
     name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
 ) -> tuple[str, list[str], list[list[str]]]:
     title = f"{name} under other settings of the data"
-    rows, groups = _grouped(methods, cells, task, metric, settings, _with_half_width)
+    rows, groups = _grouped(methods, cells, task, metric, settings, with_half_width)
     if rows:
         orders = [
             {m: cells[key]["value"] for m in methods if (key := (m, task, metric, g)) in cells}
@@ -233,7 +244,7 @@ def _differences_by_setting(
     name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
 ) -> tuple[str, list[str], list[list[str]]]:
     title = f"Differences in {name} under each setting (95 % interval, paired over users)"
-    rows, groups = _grouped(methods, cells, task, metric, settings, _with_interval)
+    rows, groups = _grouped(methods, cells, task, metric, settings, with_interval)
     return title, ["difference", *groups], rows
 
 
@@ -243,24 +254,8 @@ def _explanations(cells: dict) -> tuple[str, list[str], list[list[str]]]:
         if task == "explanation":
             label = EXPLANATION_LABELS.get(metric, metric)
             name = label if group == "all" else f"{label}, {group}"
-            rows.append([name, method, _with_half_width(row), str(row["n"])])
+            rows.append([name, method, with_half_width(row), str(row["n"])])
     return "Explanations", ["measure", "method", "value", "n"], rows
-
-
-def _with_half_width(row: dict | None) -> str:
-    if row is None or row["low"] is None:
-        return _plain(row)
-    return f"{row['value']:.3f} ±{(row['high'] - row['low']) / 2:.3f}"
-
-
-def _with_interval(row: dict | None) -> str:
-    if row is None or row["low"] is None:
-        return _plain(row)
-    return f"{row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
-
-
-def _plain(row: dict | None) -> str:
-    return "–" if row is None or row["value"] is None else f"{row['value']:.3f}"
 
 
 def _line(cells: list[str]) -> str:

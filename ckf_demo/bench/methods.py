@@ -1,0 +1,114 @@
+"""Time of each fusion method: training as its manifest says, answers in alternating rounds.
+
+All checkpoints of one data set and backbone are held at once, over the same weights. Each is asked
+the same questions, trained for them or not, since only the time counts.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import VALID
+from ckf_demo.queries import Query
+from ckf_demo.rows import profile_of, score_candidates, score_rows
+from ckf_demo.system import System, read_manifest, trained_checkpoints
+from ckf_demo.timing import Row, alternate
+
+ROWS, PER_PERSON = 100, 10
+CANDIDATES = 100
+PEOPLE = 2
+
+
+def siblings(checkpoint: Path) -> list[Path]:
+    """The checkpoint and those beside it for the same data and backbone, itself first."""
+    checkpoint = Path(checkpoint)
+    own = read_manifest(checkpoint)
+    beside = [checkpoint.parent / t["checkpoint"] for t in trained_checkpoints(checkpoint.parent)]
+    same = [
+        folder
+        for folder in beside
+        if folder.name != checkpoint.name
+        and all(read_manifest(folder)[key] == own[key] for key in ("dataset", "backbone"))
+    ]
+    return [checkpoint, *same]
+
+
+def hundred_rows(prepared: Prepared) -> np.ndarray:
+    """`ROWS` validation rows at most, the first `PER_PERSON` of each of some people."""
+    rows = prepared.rows(split=VALID)
+    users = prepared.user[rows]
+    order = np.random.default_rng(0).permutation(np.unique(users))
+    return np.concatenate([rows[users == user][:PER_PERSON] for user in order])[:ROWS]
+
+
+def some_people(prepared: Prepared, rows: np.ndarray) -> list[tuple[Query, np.ndarray]]:
+    """`PEOPLE` of those rows with the longest histories, and films (`CANDIDATES`,) for each."""
+    rng, found = np.random.default_rng(0), []
+    _, first = np.unique(prepared.user[rows], return_index=True)
+    keenest = rows[first][np.argsort(-prepared.history.lengths[rows[first]], kind="stable")]
+    for row in keenest[:PEOPLE]:
+        history = prepared.history.before(int(row))
+        items = prepared.item[history].astype(np.int64)
+        others = np.setdiff1d(np.arange(prepared.n_items), items)
+        nothing = np.array([], np.int64)
+        query = Query(
+            int(prepared.user[row]),
+            int(prepared.timestamp[row]),
+            items,
+            prepared.rating[history],
+            items,
+            nothing,
+        )
+        size = min(CANDIDATES, len(others))
+        found.append((query, rng.choice(others, size=size, replace=False)))
+    return found
+
+
+def load_all(checkpoint: Path, prepared: Prepared, quantization: str) -> dict[str, System]:
+    """All `siblings` by name."""
+    return {
+        folder.name: System.load(folder, prepared, quantization=quantization)
+        for folder in siblings(checkpoint)
+    }
+
+
+def training_minutes(folder: Path) -> Iterator[Row]:
+    """Of a checkpoint, on the machine that trained it; nothing where its manifest does not say."""
+    minutes = read_manifest(folder).get("training", {}).get("minutes")
+    if minutes is not None:
+        name = f"methods_{Path(folder).name}_training_minutes"
+        yield Row.of(name, np.array([float(minutes)]), "min")
+
+
+def answering(systems: Mapping[str, System], rounds: int) -> Iterator[Row]:
+    """Seconds for 100 rows and for a ranking of 100 films, and each over the first system's."""
+    first = next(iter(systems))
+    prepared = systems[first].prepared
+    rows = hundred_rows(prepared)
+    people = some_people(prepared, rows)
+
+    def rank(system: System) -> None:
+        for query, films in people:
+            profile = profile_of(system, query.user)
+            score_candidates(
+                system, query.items, query.ratings, films, "ranking", profile=profile
+            )
+
+    asked = {
+        f"rows_{ROWS}": (
+            lambda system: score_rows(system, rows, tasks=("ctr",)),
+            ROWS / len(rows),
+        ),
+        f"ranking_{CANDIDATES}": (rank, 1 / len(people)),
+    }
+    for what, (ask, scale) in asked.items():
+        seconds = alternate(
+            {name: lambda s=system, ask=ask: ask(s) for name, system in systems.items()}, rounds
+        )
+        for name, found in seconds.items():
+            yield Row.of(f"methods_{name}_{what}_seconds", found * scale, "s")
+            if name != first:
+                ratio = found / seconds[first]
+                yield Row.of(f"methods_{name}_{what}_vs_{first}", ratio, "times as long")

@@ -1,0 +1,125 @@
+"""Tables of the papers' own analyses, made from their JSON alone.
+
+What a file holds stands in its field ``analysis``; a document has the markers of that name.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ckf_demo.evaluation.cells import Table, plain, with_half_width, with_interval
+
+Cells = dict[tuple[str, str, str, str], dict]
+Format = Callable[[dict | None], str]
+
+
+def _cells(found: dict) -> tuple[Cells, list[str], list[str]]:
+    """Rows by (method, task, metric, group), the methods, and the differences of methods."""
+    cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in found["rows"]}
+    methods = list(dict.fromkeys(r["method"] for r in found["rows"]))
+    return cells, [m for m in methods if " - " not in m], [m for m in methods if " - " in m]
+
+
+def _by_group(
+    title: str,
+    first: str,
+    names: Iterable[str],
+    cells: Cells,
+    task: str,
+    metric: str,
+    form: Format,
+) -> Table:
+    """One row per name, one column per group in which anything was measured, and their n."""
+    measured = [n for n in names if any(key[:3] == (n, task, metric) for key in cells)]
+    own = [key for key in cells if key[0] in measured and key[1:3] == (task, metric)]
+    groups = list(dict.fromkeys(key[3] for key in own))
+    if not groups:
+        return title, [], []
+    sizes = [next(str(cells[key]["n"]) for key in own if key[3] == g) for g in groups]
+    rows = [[n, *(form(cells.get((n, task, metric, g))) for g in groups)] for n in measured]
+    return title, [first, *groups], [["n", *sizes], *rows]
+
+
+def knowledge_kept(found: dict) -> list[Table]:
+    """What a language model lost: plain text and general questions."""
+    cells, *_ = _cells(found)
+    text = found["text"]
+    title = (
+        f"{text['passages']} passages ({text['source']}) and {text['questions']} general questions"
+    )
+    columns = (
+        ("text", "nats_per_token", with_half_width),
+        ("questions", "accuracy", with_half_width),
+        ("questions", "choice_loss", with_half_width),
+    )
+    rows = []
+    for way in found["ways"]:
+        name = way["method"]
+        row = [way["checkpoint"] or name, way["fusion"] or "–", way["acts"]]
+        for task, metric, form in columns:
+            row.append(form(cells.get((name, task, metric, "all"))))
+            if metric != "choice_loss":
+                row.append(with_interval(cells.get((f"{name} - backbone", task, metric, "all"))))
+        rows.append(row)
+    headings = ["checkpoint", "method", "acts", "nats per token", "change"]
+    return [(title, [*headings, "accuracy", "change", "loss of the choice"], rows)]
+
+
+def sampled(found: dict) -> list[Table]:
+    """Hit@1 among few candidates, and the whole catalogue."""
+    cells, methods, differences = _cells(found)
+    where = f"{found['dataset']}, {found['split']} part"
+    by_ctr = [name for name, task in found["asked"].items() if task == "ctr"]
+    asked = f"; by CTR: {', '.join(by_ctr)}" if by_ctr else ""
+    title = f"Hit@1 among {1 + found['negatives']} films on {where}{asked}"
+    columns = (
+        ("hit@1", "hit@1"),
+        ("ndcg@10", "NDCG@10"),
+        ("recall@10", "recall@10"),
+        ("candidate_loss", "candidate loss"),
+    )
+    whole = [
+        [name, *(with_half_width(cells.get((name, "ranking", m, "all"))) for m, _ in columns)]
+        for name in methods
+        if (name, "ranking", "ndcg@10", "all") in cells
+    ]
+    own = ("sampled", "hit@1")
+    return [
+        _by_group(title, "method", methods, cells, *own, with_half_width),
+        _by_group(f"{title}: differences", "difference", differences, cells, *own, with_interval),
+        (f"The whole catalogue on {where}", ["method", *(h for _, h in columns)], whole),
+    ]
+
+
+def warmth(found: dict) -> list[Table]:
+    """AUC and UAUC by how well item and person are known."""
+    cells, methods, differences = _cells(found)
+    made = []
+    for metric, name in (("auc", "AUC"), ("uauc", "UAUC")):
+        title = f"{name} on {found['dataset']} by training interactions of items and users"
+        made.append(_by_group(title, "method", methods, cells, "ctr", metric, plain))
+        title = f"{name}: differences (95 % interval, paired over users)"
+        made.append(
+            _by_group(title, "difference", differences, cells, "ctr", metric, with_interval)
+        )
+    return made
+
+
+def favourite_genres(found: dict) -> list[Table]:
+    """How often a favourite genre is named."""
+    cells, methods, differences = _cells(found)
+    title = (
+        f"Favourite genre among {found['genres']} on {found['dataset']}, {found['split']} part; "
+        f"others: people whose favourite is not {found['popular']}"
+    )
+    own = ("genre", "accuracy")
+    return [
+        _by_group(title, "asked", methods, cells, *own, with_half_width),
+        _by_group("Differences", "difference", differences, cells, *own, with_interval),
+    ]
+
+
+ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
+    "knowledge_kept": knowledge_kept,
+    "sampled": sampled,
+    "warmth": warmth,
+    "favourite_genres": favourite_genres,
+}

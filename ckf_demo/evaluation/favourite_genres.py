@@ -1,0 +1,212 @@
+"""How often the language model names a person's favourite genre (A-LLMRec's example, measured).
+
+    python -m ckf_demo.evaluation.favourite_genres --checkpoint checkpoints/ml-100k-allmrec \\
+        --checkpoint checkpoints/ml-100k --json docs/methods/measured/favourite_genres.json
+
+The truth is the most frequent genre among the films that somebody liked before the moment of the
+question; where several are equally frequent, each is right. Beside it stand chance and the genre
+that is liked most by everybody. ``against an empty history`` divides each genre's probability by
+that for somebody who rated nothing, which takes off what the model would say of anybody.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ckf_demo.backbone.loading import dense_precision
+from ckf_demo.data.prepared import LIKED, LIKED_STARS, Prepared
+from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.errors import UserError
+from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.results import Results
+from ckf_demo.favourites import favourite_genre, known_genres
+from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.queries import Query, ranking_queries
+from ckf_demo.rows import profile_of
+from ckf_demo.system import System, read_manifest
+
+ANALYSIS = "favourite_genres"
+SPLITS = {"valid": VALID, "test": TEST}
+LIKES = 5
+"""Liked films that somebody must have in their history."""
+
+CHANCE, POPULAR = "chance", "most popular genre"
+EVERYBODY, OTHERS = "all", "others"
+UNLIKE = "against an empty history"
+
+
+@dataclass(frozen=True)
+class Person:
+    """A query with the genres that are right for it."""
+
+    query: Query
+    right: frozenset[str]
+
+
+def favourites(prepared: Prepared, query: Query) -> frozenset[str]:
+    """The most frequent genres among the liked films of a history."""
+    liked = query.items[are_likes(prepared, query.ratings)]
+    counts = Counter(genre for item in liked for genre in prepared.genres[item])
+    most = max(counts.values(), default=0)
+    return frozenset(genre for genre, n in counts.items() if n == most)
+
+
+def are_likes(prepared: Prepared, ratings: np.ndarray) -> np.ndarray:
+    """Which ratings of a history are likes, bool (n,)."""
+    return ratings >= (LIKED if prepared.feedback == "likes" else LIKED_STARS)
+
+
+def people(prepared: Prepared, split: int, limit: int | None, seed: int) -> list[Person]:
+    """Users of a part with at least `LIKES` liked films in their history that have genres."""
+    found = []
+    for query in ranking_queries(prepared, split):
+        right = favourites(prepared, query)
+        if are_likes(prepared, query.ratings).sum() >= LIKES and right:
+            found.append(Person(query, right))
+    order = np.random.default_rng(seed).permutation(len(found))[:limit]
+    return [found[i] for i in sorted(order)]
+
+
+def most_popular(prepared: Prepared) -> str:
+    """The genre of most likes in the training part."""
+    rows = np.flatnonzero((prepared.split == TRAIN) & prepared.liked)
+    counts = Counter(genre for item in prepared.item[rows] for genre in prepared.genres[item])
+    return max(counts, key=lambda genre: (counts[genre], genre))
+
+
+def settings(system: System) -> dict[str, dict[str, bool]]:
+    """What the prompt holds in each setting, as options of `favourite_genre`, by name."""
+    shown = {"titles": {"tokens": False}}
+    if system.fusion.uses_tokens:
+        shown |= {"tokens": {"titles": False}, "tokens and titles": {}}
+    if system.config.lora.shared_targets:
+        shown |= {
+            f"{name}, shared adapter": options | {"adapters": True}
+            for name, options in shown.items()
+        }
+    return shown
+
+
+def measure(
+    checkpoints: Sequence[Path],
+    split: str = "valid",
+    json_path: Path | None = None,
+    limit: int | None = None,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """Share of people whose favourite genre is named, for each checkpoint and prompt.
+
+    Parameters
+    ----------
+    limit
+        For a quick look: so many people.
+
+    Returns
+    -------
+    ``{"analysis", "dataset", "split", "popular", "genres", "rows"}``: rows as those of `Results`
+    with the task ``genre`` and the metric ``accuracy``; group ``all``, and ``others``, those whose
+    favourite is not the most ``popular`` one. ``genres`` counts those to choose among.
+
+    Raises
+    ------
+    UserError
+        For an unknown split, checkpoints of several data sets, or data without genres.
+    """
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    folders = [Path(folder) for folder in checkpoints]
+    datasets = {read_manifest(folder)["dataset"] for folder in folders}
+    if len(datasets) != 1:
+        raise UserError(f"Checkpoints for {' and '.join(sorted(datasets))}; name those of one.")
+    prepared = Prepared.load(prepared_path(datasets.pop()))
+    asked = people(prepared, SPLITS[split], limit, seed)
+    if not asked:
+        raise UserError(f"'{prepared.dataset}' has nobody with {LIKES} liked films with genres.")
+    popular = most_popular(prepared)
+    users = np.array([p.query.user for p in asked])
+    other = np.array([popular not in p.right for p in asked])
+    groups = {EVERYBODY: np.ones(len(asked), bool), OTHERS: other}
+    results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))
+    n_genres = len({genre for own in prepared.genres for genre in own})
+
+    def add(name: str, hits: Sequence[float]) -> None:
+        hits = np.asarray(hits, dtype=np.float64)
+        for group, mask in groups.items():
+            results.add_share(name, "genre", "accuracy", group, users[mask], hits[mask])
+
+    add(CHANCE, [len(p.right) / n_genres for p in asked])
+    add(POPULAR, [popular in p.right for p in asked])
+    found = {
+        "analysis": ANALYSIS,
+        "dataset": prepared.dataset,
+        "split": split,
+        "popular": popular,
+        "genres": n_genres,
+        "rows": results.rows,
+    }
+    with Progress(console=Console(stderr=True)) as progress:
+        for folder in folders:
+            system = System.load(folder, prepared, quantization=dense_precision())
+            for setting, options in settings(system).items():
+                name = f"{folder.name}: {setting}"
+                bar = progress.add_task(name, total=len(asked))
+                plain, unlike = [], []
+                nobody = _probabilities(system, [], [], "", options)
+                for person in asked:
+                    query, names = person.query, known_genres(system)
+                    own = _probabilities(
+                        system,
+                        query.items,
+                        query.ratings,
+                        profile_of(system, query.user),
+                        options,
+                    )
+                    plain.append(names[int(own.argmax())] in person.right)
+                    unlike.append(names[int((own / nobody).argmax())] in person.right)
+                    progress.advance(bar)
+                add(name, plain)
+                add(f"{name}, {UNLIKE}", unlike)
+                for measured in (name, f"{name}, {UNLIKE}"):
+                    results.add_difference(measured, POPULAR)
+            if json_path is not None:
+                with replacing(Path(json_path)) as temporary:
+                    temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    return found
+
+
+def _probabilities(system, items, ratings, profile: str, options: dict) -> np.ndarray:
+    """Of every genre in the order of `known_genres`, float64."""
+    answer = favourite_genre(system, items, ratings, profile=profile, **options)
+    return np.array([answer.genres[name] for name in known_genres(system)])
+
+
+def main(
+    checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
+    split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="So many people, for a quick look.")
+    ] = None,
+) -> None:
+    """Share of people whose favourite genre the language model names."""
+    try:
+        found = measure(checkpoint, split, json_path, limit)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    report.show(found, Console())
+
+
+if __name__ == "__main__":
+    typer.run(main)
