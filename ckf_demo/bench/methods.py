@@ -92,9 +92,7 @@ def answering(systems: Mapping[str, System], rounds: int) -> Iterator[Row]:
     def rank(system: System) -> None:
         for query, films in people:
             profile = profile_of(system, query.user)
-            score_candidates(
-                system, query.items, query.ratings, films, "ranking", profile=profile
-            )
+            score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
 
     asked = {
         f"rows_{ROWS}": (

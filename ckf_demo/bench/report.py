@@ -53,9 +53,7 @@ def markdown(result: dict) -> str:
 
 def methods_markdown(result: dict) -> str:
     """The machine, and one row for each checkpoint: training, rows and rankings."""
-    rows = {
-        row["name"]: row for row in result["rows"] if row["name"].startswith("methods_")
-    }
+    rows = {row["name"]: row for row in result["rows"] if row["name"].startswith("methods_")}
     seconds = [f"rows_{ROWS}", f"ranking_{CANDIDATES}"]
     end = f"_{seconds[0]}_seconds"
     names = [n.removeprefix("methods_").removesuffix(end) for n in rows if n.endswith(end)]
