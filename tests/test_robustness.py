@@ -211,7 +211,16 @@ def test_the_command_sorts_settings_from_variants(measured, by_setting, workplac
     assert all(is_setting(RunConfig.load(Path(f"{name}.toml")), known) for name in SETTINGS)
     app = robustness.typer.Typer()
     app.command()(robustness.main)
-    arguments = ["--base", "base.toml", "--steps", str(STEPS), "--rows", "60", "--json", "out/r.json"]
+    arguments = [
+        "--base",
+        "base.toml",
+        "--steps",
+        str(STEPS),
+        "--rows",
+        "60",
+        "--json",
+        "out/r.json",
+    ]
     Path("out").mkdir()
     ran = CliRunner().invoke(app, [*arguments, "one-lora.toml", "core-5.toml"])
     assert ran.exit_code == 0, ran.output

@@ -76,8 +76,8 @@ GROUP_LABELS = {
     "base": "as configured",
     "liked-from-3": "liked from 3 stars on",
     "liked-from-5": "liked with 5 stars only",
-    "core-5": "users and items with 5 ratings or more",
-    "core-10": "users and items with 10 ratings or more",
+    "core-5": "5-core of users and items",
+    "core-10": "10-core of users and items",
     "leave-last-out": "each user’s last rating held out",
     "window-6": "6 history films shown",
     "window-12": "12 history films shown",
@@ -461,6 +461,11 @@ def settings_markup(results: Results, view: View) -> str:
         "other settings. τ is Kendall’s: 1 for the same order, −1 for the reverse. The rows behind "
         "the values differ from setting to setting: compare methods within a setting."
     )
+    places = [list(rows).index(results.own) + 1 for rows in values.values() if results.own in rows]
+    if places:
+        low, high = min(places), max(places)
+        span = f"{low}" if low == high else f"{low} to {high}"
+        facts += f" {results.own} is number {span} of {len(orders[usual])}."
     methods = list(values[usual])
     listing = table(
         [
@@ -483,6 +488,7 @@ def settings_markup(results: Results, view: View) -> str:
         ],
         caption=f"{view.name} under each setting; n counts {view.counted}",
         empty="Nothing was measured.",
+        height=640,
     )
     heading = escape("Does the order of methods hold?")
     return f'<section><h3>{heading}</h3><p class="ckf-facts">{escape(facts)}</p>{listing}</section>'
