@@ -27,10 +27,11 @@ from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.collaborative.text import item_text_vectors, text_encoder
+from ckf_demo.counterfactuals import Counterfactuals
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
-from ckf_demo.fusion.base import Fused
+from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
@@ -290,15 +291,26 @@ class Recommender:
             )
 
     def _fuse(self, person: Someone, targets: np.ndarray) -> Fused:
+        return self.system.fuse(self._pairs(person, targets))
+
+    def _pairs(
+        self, person: Someone, targets: np.ndarray, forgotten: Sequence[int] = ()
+    ) -> PairBatch:
+        """The person with each of several items; labels of ``forgotten`` items do not count."""
         lengths = np.full(len(targets), len(person.items))
         knowledge, known = self.system.knowledge, (None, None)
         if knowledge.uses_labels and person.user is not None:
             user = self.prepared.user_index[person.user]
             moments = np.full(len(targets), person.at)
             labelled = knowledge.labelled(user, training=False)
-            known = labelled, knowledge.label_counts(user, moments)
-        pairs = self.system.pairs(person.items, person.ratings, lengths, targets, *known)
-        return self.system.fuse(pairs)
+            counts = knowledge.label_counts(user, moments)
+            if len(forgotten):
+                kept = ~np.isin(labelled.items, forgotten)
+                counts = np.concatenate([[0], np.cumsum(kept)])[counts]
+                items, labels = labelled.items[kept], labelled.labels[kept]
+                labelled = replace(labelled, items=items, labels=labels)
+            known = labelled, counts
+        return self.system.pairs(person.items, person.ratings, lengths, targets, *known)
 
     @torch.inference_mode()
     def _ask(
@@ -311,6 +323,9 @@ class Recommender:
         """
         text, _ = self._prefix(person)
         who = (tuple(text.ids), person.items.tobytes(), person.ratings.tobytes())
+        if self.system.knowledge.uses_labels:
+            # labels of a known user are known beside the history
+            who = (*who, person.user, person.at)
         keys = [(who, *question) for question in questions]
         new = list(dict.fromkeys(k for k in keys if k not in self._answers))
         answers = {k: self._answers[k] for k in keys if k in self._answers}
@@ -467,14 +482,19 @@ class Recommender:
             means = np.full(n, np.nan)
         return means, shares
 
-    def _candidates(
-        self, person: Someone, size: int, allowed: np.ndarray | None = None
-    ) -> np.ndarray:
-        """The candidate stage: the best ``size`` items of the whole catalogue minus the history."""
+    def _choice(self, person: Someone) -> np.ndarray:
+        """What the candidate stage thinks of every item, seen ones too: float32 (I,)."""
         knowledge = self.system.knowledge
         scores = knowledge.choice_scores(knowledge.fold_in(person.items, person.ratings))
         if person.taste:
             scores = scores + TASTE_WEIGHT * self._taste_similarity(person.taste)
+        return scores
+
+    def _candidates(
+        self, person: Someone, size: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The candidate stage: the best ``size`` items of the whole catalogue minus the history."""
+        scores = self._choice(person)
         scores[person.items] = -np.inf
         if allowed is not None:
             scores[~allowed] = -np.inf
@@ -744,6 +764,12 @@ class Recommender:
         questions = [(by, self._item(item), self.methods[0]) for item in candidates]
         with self._lock:
             return [float(score) for score in self._ask(person, questions)]
+
+    @cached_property
+    def counterfactuals(self) -> Counterfactuals:
+        """What the answers would be otherwise: another history, another person's bridge, parts
+        switched off."""
+        return Counterfactuals(self)
 
     # Embedding spaces
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from ckf_demo.backbone.engine import Prefix
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused
@@ -92,6 +93,7 @@ def answer_states(
     tasks: Sequence[str],
     fused: Fused | None,
     switches: Switches = COMPLETE,
+    prefix: Prefix | None = None,
 ) -> list[torch.Tensor]:
     """The states at which answers about (person, item) pairs of one prefix are read.
 
@@ -103,6 +105,8 @@ def answer_states(
         Item indices (m,).
     fused
         What enters for the pairs, or None for words alone.
+    prefix
+        Keys and values of the text under the same switches, where they are at hand.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def answer_states(
         updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
         answers = system.engine.separate(text.ids, branches, updates)
     else:
-        prefix = system.engine.prefill(text.ids)
+        prefix = prefix or system.engine.prefill(text.ids, shared=switches.shared_adapter)
         slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
         parts = system.engine.score(
             prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter

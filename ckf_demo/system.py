@@ -153,11 +153,19 @@ class System:
             counts=counts,
         )
 
-    def fuse(self, pairs: PairBatch, switches: Switches = COMPLETE) -> Fused:
-        """Collaborative tokens and priors of pairs."""
-        options = {}
+    def fuse(
+        self,
+        pairs: PairBatch,
+        switches: Switches = COMPLETE,
+        bridges: tuple[Tensor, Tensor] | None = None,
+    ) -> Fused:
+        """Collaborative tokens and priors of pairs.
+
+        ``bridges`` are somebody else's, for a method that has personal ones.
+        """
+        options = {} if bridges is None else {"bridges": bridges}
         if not (switches.user_bridge and switches.item_bridge):
-            options = {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
+            options |= {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
         return self.fusion(pairs, **options)
 
     @staticmethod

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,7 @@ class FakeRecommender:
             "seed": 1,
         }
         self.checkpoint = checkpoint
+        self.counterfactuals = FakeCounterfactuals(self)
 
     def default_at(self, user: str) -> int:
         return self.store.default_at(str(user))
@@ -445,6 +447,144 @@ class FakeRecommender:
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
     ) -> np.ndarray | None:
         return self.item_vectors(space, user, history, taste, profile, at).mean(axis=0)
+
+
+class FakeCounterfactuals:
+    """Films removed one by one from the mean of the person's ratings; parts move it by a shift.
+
+    ``step_seconds`` slows every step down, for tests of the stop button.
+    """
+
+    PARTS: ClassVar = {"average bridges": 0.2, "no tokens": -0.4, "no prior": -0.6}
+    quantities = ("rating", "probability")
+    missing: ClassVar[list[str]] = ["task adapters"]
+    has_bridges = True
+
+    def __init__(self, recommender: "FakeRecommender", step_seconds: float = 0.0) -> None:
+        self.recommender, self.step_seconds = recommender, step_seconds
+
+    @staticmethod
+    def _figures(level: float) -> dict:
+        return {"rating": level, "probability": (level - 1) / 4, "score": None}
+
+    def without(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, stop=None
+    ) -> Iterator[dict]:
+        fake = self.recommender
+        fake.calls.append("without")
+        rated = fake._known(user, history, taste, profile, at)
+        shown, rows = rated[-12:], []
+        base = self._figures(fake._level(rated, item))
+
+        def piece() -> dict:
+            return {
+                **base,
+                "without": list(rows),
+                "shown": len(shown),
+                "known": len(rated),
+                "window_moves": len(rated) == 15,
+                "at": fake._at(user, at),
+                "seconds": 0.01,
+            }
+
+        yield piece()
+        for film, stars in reversed(shown):
+            if stop is not None and stop.is_set():
+                return
+            time.sleep(self.step_seconds)
+            left = self._figures(fake._level([row for row in rated if row[0] != film], item))
+            rows.append(
+                {
+                    "item": film,
+                    "title": fake.store.item(film)["title"],
+                    "stars": stars,
+                    **left,
+                    "effect": base["rating"] - left["rating"],
+                }
+            )
+            yield piece()
+
+    def with_stars(
+        self, changed, user=None, history=None, taste=None, profile=None, item=None, at=None
+    ) -> list[dict]:
+        fake = self.recommender
+        fake.calls.append("with stars")
+        rated = fake._known(user, history, taste, profile, at)
+        if changed not in dict(rated[-12:]):
+            raise UserError(f"{changed} is not among the films that the prompt shows")
+        rows = []
+        for stars in (None, 1, 2, 3, 4, 5):
+            other = [(i, s if i != changed else stars) for i, s in rated]
+            level = fake._level([row for row in other if row[1] is not None], item)
+            rows.append({"stars": stars, **self._figures(level)})
+        return rows
+
+    def switched(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        at=None,
+        other=None,
+        stop=None,
+    ) -> Iterator[dict]:
+        fake = self.recommender
+        fake.calls.append("switched")
+        level = fake._level(fake._known(user, history, taste, profile, at), item)
+        shifts = self.PARTS
+        if other is not None:
+            fake.store.user(other)
+            shifts = {f"bridges of user {other}": 0.1, **shifts}
+        yield {"part": "own", "label": "As it is", **self._figures(level)}
+        for part, shift in shifts.items():
+            if stop is not None and stop.is_set():
+                return
+            time.sleep(self.step_seconds)
+            yield {"part": part, "label": part.capitalize(), **self._figures(level + shift)}
+
+    def standing(
+        self, user=None, history=None, taste=None, profile=None, item=None, at=None, stop=None
+    ) -> Iterator[list[dict]]:
+        fake = self.recommender
+        fake.calls.append("standing")
+        level = fake._level(fake._known(user, history, taste, profile, at), item)
+        row = {"quantity": "rating", "value": level, "low": 0.5, "high": 0.5, "n": 30}
+        rows = [row | {"by": "prior", "percentile": 0.5, "sampled": False}]
+        yield rows
+        own = row | {"by": "own", "percentile": 0.6, "low": 0.4, "high": 0.77, "sampled": True}
+        yield [*rows, own | {"n": 20}]
+
+    def later_liked(self, user, at=None, k=10) -> dict:
+        fake = self.recommender
+        fake.calls.append("later liked")
+        if not user:
+            raise UserError("What was liked later is known of users of the data set alone.")
+        rows = fake.rank(user, k=40, at=at)
+        films = [
+            {
+                "item": row["item"],
+                "title": row["title"],
+                "rating": row["later_rating"],
+                "collaborative_rank": row["collaborative_rank"],
+                "rank": row["rank"] if row["rank"] <= 20 else None,
+                "outcome": "no candidate" if row["rank"] > 20 else "kept",
+            }
+            for row in rows
+            if (row["later_rating"] or 0) >= 4
+        ]
+        outcomes = dict.fromkeys(("kept", "moved in", "moved out", "not moved in"), 0)
+        outcomes["kept"] = sum(film["rank"] is not None for film in films)
+        return {
+            "films": films,
+            "k": k,
+            "candidates": 20,
+            "catalogue": len(rows),
+            "outcomes": outcomes | {"no candidate": len(films) - outcomes["kept"]},
+            "in_top_by_collaborative": outcomes["kept"],
+            "at": fake._at(user, at),
+        }
 
 
 class FakeTextRecommender(FakeRecommender):

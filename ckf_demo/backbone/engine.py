@@ -50,6 +50,37 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """Another ending of a prefix, and the branches that hang at it.
+
+    Attributes
+    ----------
+    ids
+        What stands in the place of the prefix's own tokens from ``at`` on; possibly nothing. Like
+        the prefix they get no task's update.
+    at
+        How many of the prefix's tokens stay.
+    branches
+        Each continues the ending, so its own ``at`` is ``at + len(ids)``.
+    """
+
+    ids: list[int]
+    at: int
+    branches: list[Branch]
+
+    @property
+    def size(self) -> int:
+        """Tokens to be computed."""
+        return len(self.ids) + sum(len(b.ids) for b in self.branches)
+
+    @property
+    def parts(self) -> list[Branch]:
+        """The ending as a branch of no task, where there is any, and the branches behind it."""
+        own = [Branch(self.ids, self.at, "")] if self.ids else []
+        return [*own, *self.branches]
+
+
+@dataclass(frozen=True)
 class Prefix:
     """Keys and values of a prefix: per layer (1, heads, n, head size)."""
 
@@ -118,6 +149,17 @@ def visibility(branches: Sequence[Branch], prefix_length: int) -> Tensor:
     return seen
 
 
+def ending_visibility(ending: Ending, prefix_length: int) -> Tensor:
+    """Who sees whom within `Ending.parts`: bool (T, prefix_length + T).
+
+    All see what is kept of the prefix; branches see the ending and themselves.
+    """
+    seen = visibility([replace(b, at=ending.at) for b in ending.parts], prefix_length)
+    n = len(ending.ids)
+    seen[n:, prefix_length : prefix_length + n] = True
+    return seen
+
+
 def additive(seen: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
     """0 where ``seen``, the dtype's minimum elsewhere."""
     mask = torch.zeros(seen.shape, dtype=dtype)
@@ -150,6 +192,18 @@ def pack(
         square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
         prefix_mask = additive(square, dtype, device)
     return Packing(prefix_length, chunks, prefix_mask)
+
+
+def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Runs of neighbours whose ``sizes`` add up to ``most`` at most; one alone may be larger."""
+    start, total = 0, 0
+    for place, size in enumerate(sizes):
+        if place > start and total + size > most:
+            yield slice(start, place)
+            start, total = place, 0
+        total += size
+    if len(sizes):
+        yield slice(start, len(sizes))
 
 
 class Engine:
@@ -263,18 +317,23 @@ class Engine:
 
     @torch.inference_mode()
     def prefill(
-        self, prefix_ids: list[int], known: Prefix | None = None, common: int | None = None
+        self,
+        prefix_ids: list[int],
+        known: Prefix | None = None,
+        common: int | None = None,
+        *,
+        shared: bool = True,
     ) -> Prefix:
         """Keys and values of a prefix.
 
         ``known`` is another prefix whose first ``common`` tokens are the same; all of them when
-        it is None.
+        it is None. ``shared`` switches the shared adapter off for ablations.
         """
         start = 0 if known is None else known.length if common is None else common
         if known is not None and start == len(prefix_ids):
             return known.beginning(start)
         cache = known.cache(start) if known else DynamicCache()
-        with self.lora.routing(Route()):
+        with self.lora.routing(Route(shared=shared)):
             self.model.model(
                 inputs_embeds=self._embed_ids(prefix_ids[start:]),
                 attention_mask=self._unused_mask,
@@ -309,16 +368,9 @@ class Engine:
             for b in branches
         ]
         out: list[Tensor] = []
-        start = 0
-        while start < len(whole):
-            end, total = start, 0
-            while end < len(whole) and (
-                end == start or total + len(whole[end].ids) <= chunk_tokens
-            ):
-                total += len(whole[end].ids)
-                end += 1
-            part = whole[start:end]
-            own = {name: (a[start:end], b) for name, (a, b) in updates.items()}
+        for places in portions([len(b.ids) for b in whole], chunk_tokens):
+            part = whole[places]
+            own = {name: (a[places], b) for name, (a, b) in updates.items()}
             packing = pack(part, 0, with_prefix=False, dtype=self.dtype, device=self.device)
             with self.updates.applied(own, [len(b.ids) for b in part]):
                 hidden = self.model.model(
@@ -329,7 +381,6 @@ class Engine:
                     packing=packing,
                 ).last_hidden_state[0]
             out += self._answers(hidden, part, 0)
-            start = end
         return out
 
     @torch.inference_mode()
@@ -354,37 +405,85 @@ class Engine:
                 prefix, branches, slots = self._begun(
                     prefix, branches, slots, length, shared=shared, tasks=tasks
                 )
-        order = {task: i for i, task in enumerate(self.lora.tasks)}
-        start = 0
-        while start < len(branches):
-            end, total = start, 0
-            while end < len(branches) and (
-                end == start or total + len(branches[end].ids) <= chunk_tokens
-            ):
-                total += len(branches[end].ids)
-                end += 1
-            part, own = branches[start:end], slots[start:end]
+        for places in portions([len(b.ids) for b in branches], chunk_tokens):
+            part, own = branches[places], slots[places]
             longest = max(b.at for b in part)
             packing = pack(part, longest, with_prefix=False, dtype=self.dtype, device=self.device)
-            names = {b.task for b in part}
-            if len(names) == 1:
-                route = Route(task=names.pop(), shared=shared, tasks=tasks)
-            else:
-                owner = [order.get(b.task, -1) for b in part for _ in b.ids]
-                route = Route(
-                    per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
-                )
-            with self.lora.routing(route):
-                hidden = self.model.model(
-                    inputs_embeds=self._embed(part, own),
-                    attention_mask=self._unused_mask,
-                    position_ids=self._positions(part),
-                    past_key_values=prefix.cache(longest),
-                    use_cache=True,
-                    packing=packing,
-                ).last_hidden_state[0]
+            hidden = self._behind(prefix, part, own, packing, shared=shared, tasks=tasks)
             yield self._answers(hidden, part, 0)
-            start = end
+
+    @torch.inference_mode()
+    def score_endings(
+        self,
+        prefix: Prefix,
+        endings: Sequence[Ending],
+        slots: Sequence[Sequence[Tensor | None]],
+        *,
+        chunk_tokens: int = 1024,
+    ) -> Iterator[list[list[Tensor]]]:
+        """Hidden states of branches behind other endings of a cached prefix, chunk by chunk.
+
+        What an ending keeps of the prefix is not computed anew, its own tokens are computed once
+        for all its branches, and several endings share a pass.
+
+        Parameters
+        ----------
+        slots
+            For every branch of every ending (number of its slots, H), or None.
+
+        Returns
+        -------
+        For each ending of a chunk, in order, what `score` returns for its branches.
+        """
+        for places in portions([e.size for e in endings], chunk_tokens):
+            part = endings[places]
+            longest = max(e.at for e in part)
+            branches, vectors, chunks, start = [], [], [], 0
+            for ending, own in zip(part, slots[places], strict=True):
+                mask = ending_visibility(ending, longest)
+                end = start + ending.size
+                chunks.append(Chunk(start, end, additive(mask, self.dtype, self.device)))
+                branches += ending.parts
+                vectors += [None] * (len(ending.parts) - len(own)) + list(own)
+                start = end
+            packing = Packing(longest, chunks)
+            hidden = self._behind(prefix, branches, vectors, packing)
+            answers = iter(self._answers(hidden, branches, 0))
+            out = []
+            for ending in part:
+                found = [next(answers) for _ in ending.parts]
+                out.append(found[len(found) - len(ending.branches) :])
+            yield out
+
+    def _behind(
+        self,
+        prefix: Prefix,
+        branches: Sequence[Branch],
+        slots: Sequence[Tensor | None],
+        packing: Packing,
+        *,
+        shared: bool = True,
+        tasks: bool = True,
+    ) -> Tensor:
+        """Hidden states (ΣT, H) of packed branches behind a cached prefix, in one pass."""
+        names = {b.task for b in branches}
+        if len(names) == 1:
+            route = Route(task=names.pop(), shared=shared, tasks=tasks)
+        else:
+            order = {task: i for i, task in enumerate(self.lora.tasks)}
+            owner = [order.get(b.task, -1) for b in branches for _ in b.ids]
+            route = Route(
+                per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
+            )
+        with self.lora.routing(route):
+            return self.model.model(
+                inputs_embeds=self._embed(branches, slots),
+                attention_mask=self._unused_mask,
+                position_ids=self._positions(branches),
+                past_key_values=prefix.cache(packing.prefix),
+                use_cache=True,
+                packing=packing,
+            ).last_hidden_state[0]
 
     def _begun(
         self,

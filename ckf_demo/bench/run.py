@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from ckf_demo.backbone.precision import AUTO, choose, measure
-from ckf_demo.bench import generation, growth, llamacpp, methods, profile, ranking, training
+from ckf_demo.bench import (
+    counterfactuals,
+    generation,
+    growth,
+    llamacpp,
+    methods,
+    profile,
+    ranking,
+    training,
+)
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
@@ -62,6 +71,10 @@ def _ranking(bench: Bench) -> Iterator[Row]:
 
 def _again(bench: Bench) -> Iterator[Row]:
     yield from ranking.asked_again(bench.recommender(), bench.rounds)
+
+
+def _why(bench: Bench) -> Iterator[Row]:
+    yield from counterfactuals.one_by_one(bench.recommender(), bench.rounds)
 
 
 def _rate(bench: Bench) -> Iterator[Row]:
@@ -124,6 +137,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "ranking": _ranking,
     "chunks": _chunks,
     "again": _again,
+    "why": _why,
     "rate": _rate,
     "generation": _generation,
     "folding": _folding,

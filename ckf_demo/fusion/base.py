@@ -142,6 +142,11 @@ class FusionMethod(nn.Module):
         """Whether anything collaborative enters at all."""
         return self.uses_tokens or self.changes_weights
 
+    @property
+    def has_personal_bridges(self) -> bool:
+        """Whether people have bridges of their own, which can be swapped (`CKF.bridges`)."""
+        return False
+
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
         """What is fitted before the language model is trained; the losses of that, by name."""
         return {}

@@ -165,17 +165,30 @@ class CKF(FusionMethod):
         weights = scores.masked_fill(~earlier, -1e4).softmax(-1) * earlier
         return weights @ items
 
+    @property
+    def has_personal_bridges(self) -> bool:
+        return any(isinstance(b, MetaNetwork) for b in (self.meta_user, self.meta_item))
+
     def bridges(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
         """W_u^user and W_u^item, each (m, D, D)."""
         preference = self.preference(pairs)
         return self.meta_user(preference), self.meta_item(preference)
 
     def forward(
-        self, pairs: PairBatch, *, user_bridge: bool = True, item_bridge: bool = True
+        self,
+        pairs: PairBatch,
+        *,
+        user_bridge: bool = True,
+        item_bridge: bool = True,
+        bridges: tuple[Tensor, Tensor] | None = None,
     ) -> Fused:
-        """Tokens and priors; a bridge that is switched off is the identity (ablations)."""
+        """Tokens and priors.
+
+        ``bridges`` are somebody else's W^user and W^item, each (1, D, D) or (m, D, D), in the place
+        of the person's own; a bridge that is switched off is the identity (ablations).
+        """
         features = self.standard(pairs.features)
-        to_user, to_item = self.bridges(pairs)
+        to_user, to_item = self.bridges(pairs) if bridges is None else bridges
         user, item = pairs.users, self.item_table[pairs.targets]
         if user_bridge:
             user = (to_user @ user[:, :, None])[:, :, 0]

@@ -261,6 +261,44 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
         )
 
     @_said
+    def why(
+        user: str | int | None = None,
+        history: list[dict] | None = None,
+        taste: str | None = None,
+        profile: dict | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+    ) -> dict:
+        """Say which of a person's rated films move the prediction for a film: each is removed alone
+        and the prediction computed anew.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "occupation"}, both optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known.
+
+        Returns:
+            {"rating", "probability", "without": [{"item", "title", "stars", "rating",
+            "probability", "effect"}, …], "shown", "known", "window_moves", "at", "seconds"}:
+            the prediction as it is, and without each of the films that the prompt shows, the
+            greatest effect first. An effect is the prediction as it is minus that without the film,
+            in stars, or as a probability where ratings are not predicted. Null for what the
+            checkpoint was not trained for.
+        """
+        *_, found = recommender.counterfactuals.without(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            at=at,
+        )
+        return found
+
+    @_said
     def query(sql: str) -> dict:
         """Read the data set with one SELECT statement (DuckDB's SQL).
 
@@ -279,7 +317,7 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
 
     for function in (search_items, history):
         gr.api(function, api_name=function.__name__, concurrency_limit=4)
-    for function in (rate, click, rank, explain, compare):
+    for function in (rate, click, rank, explain, compare, why):
         gr.api(function, api_name=function.__name__, **MODEL_QUEUE)
     gr.api(query, api_name=query.__name__, **DATA_QUEUE)
 

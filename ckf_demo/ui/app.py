@@ -19,9 +19,10 @@ from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_mark
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
+from ckf_demo.ui.why import Found, WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "compare", "map", "results", "data", "card")
+TABS = ("predict", "topk", "why", "compare", "map", "results", "data", "card")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -85,6 +86,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             with gr.Tab("Top-K", id="topk") as topk_tab:
                 topk = TopKTab(recommender, landing)
                 predict.panels.append(topk.panel)
+            with gr.Tab("Why", id="why") as why_tab:
+                why = WhyTab(recommender)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = CompareTab(recommender, shelf)
             with gr.Tab("Map", id="map") as map_tab:
@@ -114,6 +117,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             found,
             predict.history,
             topk.table,
+            why.later,
             compare.shown,
             maps.maps,
             maps.neighbours,
@@ -126,6 +130,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         shown_tabs = (
             predict_tab,
             topk_tab,
+            why_tab,
             compare_tab,
             map_tab,
             results_tab,
@@ -141,7 +146,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
 
         def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
-            stops.stop(request.session_hash, unless=current)
+            for running in (stops, why.stops):
+                running.stop(request.session_hash, unless=current)
             return (
                 bar(store, current),
                 history_markup(store, current),
@@ -179,6 +185,47 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **PRIVATE,
             **MODEL_QUEUE,
         )
+
+        def what_if(
+            tab: str,
+            current: Pair,
+            latest: Found | None,
+            by: str | None,
+            other: str,
+            k: float,
+            request: gr.Request,
+        ):
+            if tab == "why":
+                yield from why.answer(current, latest, by, other, k, request)
+            else:
+                yield {why.latest: gr.skip()}
+
+        gr.on(
+            [active.change, pair.change, *why.changes],
+            what_if,
+            [active, pair, why.latest, *why.controls],
+            why.outputs,
+            show_progress_on=why.films,
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+        why.films.select(
+            why.choose,
+            pair,
+            why.stars,
+            show_progress_on=why.stars,
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MODEL_QUEUE,
+        )
+
+        def stop_what_if(tab: str, request: gr.Request) -> None:
+            # what nobody looks at must not keep others waiting
+            if tab != "why":
+                why.stops.stop(request.session_hash)
+
+        active.change(stop_what_if, active, **QUIET)
 
         def compare_methods(tab: str, current: Pair, latest: Comparison | None, *controls):
             if tab == "compare":
@@ -256,8 +303,13 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             stops.stop(request.session_hash)
 
         def forget(request: gr.Request) -> None:
-            stops.forget(request.session_hash)
+            for running in (stops, why.stops):
+                running.forget(request.session_hash)
 
+        def stop_why(request: gr.Request) -> None:
+            why.stops.stop(request.session_hash)
+
+        why.stop.click(stop_why, **QUIET)
         for words in predict.panels:
             words.again.click(
                 predict.explain,

@@ -335,7 +335,7 @@ def test_a_broken_address_is_a_message_and_the_page_stays(fake_address, new_page
 def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_page, theme):
     page = new_page(f"{fake_address}?__theme={theme}", width=375, height=812)
     expect(page.locator(".sidebar.open")).to_have_count(0)
-    for tab in ("Predict", "Top-K", "Compare", "Map", "Results", "Data", "Model card"):
+    for tab in ("Predict", "Top-K", "Why", "Compare", "Map", "Results", "Data", "Model card"):
         open_tab(page, tab)
         page.wait_for_timeout(600)
         excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -348,7 +348,7 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_pa
 
 def test_every_control_has_a_name(fake_address, new_page):
     page = new_page(fake_address)
-    for tab in ("Predict", "Top-K", "Compare", "Map", "Results", "Data", "Model card"):
+    for tab in ("Predict", "Top-K", "Why", "Compare", "Map", "Results", "Data", "Model card"):
         open_tab(page, tab)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('button, input, textarea, select, a')]

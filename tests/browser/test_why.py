@@ -1,0 +1,88 @@
+"""The Why tab in Chromium: counterfactuals are computed, read, chosen, stopped and gone on with."""
+
+import re
+
+import pytest
+from fakes import FakeRecommender
+from playwright.sync_api import expect
+
+# Fixtures of the walks, which are found by name.
+from test_walk import (  # noqa: F401
+    address,
+    browser,
+    expect_field,
+    fake_address,
+    fake_cache,
+    new_page,
+    pytestmark,
+    real_address,
+    serve,
+)
+
+
+@pytest.fixture(scope="module")
+def slow_address(fake_cache):  # noqa: F811
+    recommender = FakeRecommender()
+    recommender.counterfactuals.step_seconds = 0.4
+    yield from serve(recommender)
+
+
+def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
+    page = new_page(f"{address}?tab=why&user=7")
+    films = page.locator("#why-films")
+    expect(films).to_contain_text(re.compile(r"(\d+) of \1 done"))
+    rows = films.locator("tr[data-pick]")
+    shown = int(re.search(r"(\d+) of \1 done", films.inner_text())[1])
+    expect(rows).to_have_count(shown)
+    expect(films.locator(".ckf-bar-of")).to_have_count(shown)
+    # what stands in the table fits: as it is, minus without it, is the effect
+    present = float(re.search(r"expected stars (\d\.\d\d)", films.inner_text())[1])
+    cells = rows.first.locator("td").all_inner_texts()
+    effect = float(cells[3].replace("−", "-"))
+    assert abs(present - float(cells[2]) - effect) < 0.015
+
+    title = rows.first.locator(".ckf-pick").inner_text()
+    rows.first.locator(".ckf-pick").click()
+    stars = page.locator("#why-stars")
+    expect(stars).to_contain_text(title)
+    expect(stars.locator("tbody tr")).to_have_count(6)
+    expect(stars.locator("tr.ckf-selected")).to_contain_text("as it is")
+
+    parts = page.locator("#why-parts")
+    expect(parts).to_contain_text("Average bridges")
+    page.get_by_label("Whose bridges").fill("3")
+    page.get_by_label("Whose bridges").press("Enter")
+    expect(parts).to_contain_text(re.compile("Bridges of user 3", re.IGNORECASE))
+    expect(page.locator("#why-standing")).to_contain_text("The full answer")
+    expect(page.locator("#why-standing")).to_contain_text(re.compile(r"\d+ % \(\d+–\d+ %\)"))
+    expect(page.locator("#why-later")).to_contain_text(re.compile(r"Of \d+ films liked later"))
+    expect(page.locator("#why-stop")).to_be_disabled()
+
+    # a film that was liked later becomes the page's film, and the answers are about it
+    row = page.locator("#why-later tr[data-pick]:not(.ckf-selected)").first
+    item, name = row.get_attribute("data-pick"), row.locator(".ckf-pick").inner_text()
+    row.locator(".ckf-pick").click()
+    expect_field(page, "item", item)
+    expect(films).to_contain_text(f"As it is, for {name}")
+
+
+def test_it_can_be_stopped_and_gone_on_with(slow_address, new_page):  # noqa: F811
+    page = new_page(f"{slow_address}?tab=why&user=7&item=7")
+    films = page.locator("#why-films")
+    expect(films.locator("tr[data-pick]")).not_to_have_count(0)
+    page.locator("#why-stop").click()
+    expect(films).to_contain_text("Stopped")
+    expect(films).not_to_contain_text("12 of 12")
+    page.locator("#why-again").click()
+    expect(films).to_contain_text("12 of 12 done")
+    expect(page.locator("#why-later")).to_contain_text("liked later")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)
+    expect(page.locator("#why-later")).to_contain_text("liked later")
+    page.locator("#why-by").get_by_label("Likes it").check()
+    expect(page.locator("#why-films .ckf-bar-value").first).to_contain_text("pts")
+    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert excess <= 0

@@ -1,0 +1,168 @@
+"""The Why tab: sections fill up in turn, nothing is computed twice, and what cannot be is said."""
+
+from types import SimpleNamespace
+
+import pytest
+from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
+
+from ckf_demo.ui import why as tab
+from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.why import SECTIONS, Found, WhyTab, points, signed
+
+PAIR = Pair(item="7", user="7", at=SPLIT_TIME)
+SESSION = SimpleNamespace(session_hash="one")
+
+
+@pytest.fixture
+def fake() -> FakeRecommender:
+    return FakeRecommender()
+
+
+@pytest.fixture
+def made(fake) -> WhyTab:
+    with tab.gr.Blocks():
+        return WhyTab(fake)
+
+
+def run(made: WhyTab, pair=PAIR, latest=None, by="rating", other="", k=10) -> tuple[dict, Found]:
+    """What every component shows at the end, and the findings."""
+    shown, found = {}, latest
+    for update in made.answer(pair, latest, by, other, k, SESSION):
+        shown |= update
+        found = update.get(made.latest, found)
+    return shown, found
+
+
+def test_sections_come_in_turn_and_each_grows(made):
+    order = []
+    for update in made.answer(PAIR, None, "rating", "", 10, SESSION):
+        order += [name for name, box in made._panels.items() if box in update and len(update) < 4]
+    assert list(dict.fromkeys(order)) == list(SECTIONS)
+    assert order.count("films") > 10
+
+
+def test_the_tables_hold_the_recommenders_numbers(made, fake):
+    shown, found = run(made)
+    rows = found.films["without"]
+    best = max(rows, key=lambda row: abs(row["effect"]))
+    assert f"{best['rating']:.2f}" in shown[made.films]
+    assert signed(best["effect"]) in shown[made.films]
+    assert shown[made.films].count("data-pick") == len(rows) == 12
+    assert "12 films that the prompt shows (of 20 rated)" in shown[made.films]
+    assert "Average bridges" in shown[made.parts] and "no task adapters" in shown[made.parts]
+    assert "60 % (40–77 %)" in shown[made.standing] and ">20<" in shown[made.standing]
+    later = found.later["films"]
+    assert shown[made.later].count("data-pick") == len(later) > 0
+    assert f"Of {len(later)} films liked later" in shown[made.later]
+    assert found.done == set(SECTIONS)
+
+
+def test_effects_are_ranked_in_the_quantity_that_is_compared(made, monkeypatch):
+    found = {
+        "rating": 3.0,
+        "probability": 0.5,
+        "score": None,
+        "shown": 2,
+        "known": 2,
+        "window_moves": True,
+        "seconds": 1.0,
+        "without": [
+            {"item": "1", "title": "One", "stars": 5.0, "rating": 2.0, "probability": 0.49},
+            {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
+        ],
+    }
+    by_stars = tab.films_markup(found, "rating", "Film", "")
+    assert by_stars.index("One") < by_stars.index("Two")
+    assert "+1.00" in by_stars and "−0.10" in by_stars and "−40.0 pts" in by_stars
+    assert "would begin at an earlier film" in by_stars
+    by_likes = tab.films_markup(found, "probability", "Film", "")
+    assert by_likes.index("Two") < by_likes.index("One")
+
+
+def test_what_is_known_is_not_computed_again(made, fake):
+    _, found = run(made)
+    fake.calls.clear()
+    shown, again = run(made, latest=found)
+    assert fake.calls == [] and again.done == set(SECTIONS) and made.stars not in shown
+    run(made, latest=found, by="probability")
+    assert fake.calls == []
+    run(made, latest=found, other="3")
+    assert fake.calls == ["switched"]
+    fake.calls.clear()
+    run(made, latest=found, k=5)
+    assert fake.calls[0] == "later liked" and "without" not in fake.calls
+    fake.calls.clear()
+    # another film of the same person: what was liked later stays
+    shown, _ = run(made, PAIR.with_item("8"), found)
+    assert "without" in fake.calls and "later liked" not in fake.calls
+    assert "Choose a film" in shown[made.stars]
+
+
+def test_a_stop_leaves_the_rest_for_later(made, fake):
+    steps = made.answer(PAIR, None, "rating", "", 10, SESSION)
+    shown, found = {}, None
+    for number, update in enumerate(steps):
+        shown |= update
+        found = update.get(made.latest, found)
+        if number == 3:
+            made.stops.stop("one")
+    assert found.done == frozenset() and 0 < len(found.films["without"]) < 12
+    assert "Stopped" in shown[made.films] and "Stopped" in shown[made.later]
+    assert shown[made.again]["interactive"] and not shown[made.stop]["interactive"]
+    shown, found = run(made, latest=found)
+    assert found.done == set(SECTIONS) and not shown[made.again]["interactive"]
+    assert "Stopped" not in shown[made.films]
+
+
+def test_other_stars_are_shown_for_a_chosen_film(made, fake):
+    film, stars = fake._known("7", None, None, None, SPLIT_TIME)[-1]
+    shown = made.choose(PAIR, SimpleNamespace(pick=film))
+    assert shown.count("<tr") == 7
+    assert f"{stars:g} ★ (as it is)" in shown and "not rated" in shown
+    expected = fake.counterfactuals.with_stars(film, user="7", at=SPLIT_TIME, item="7")
+    for row in expected:
+        assert f"{row['rating']:.2f}" in shown
+    assert "not among the films" in made.choose(PAIR, SimpleNamespace(pick="nothing"))
+
+
+def test_a_person_without_ratings_is_told_what_to_do(made):
+    shown, _ = run(made, Pair(item="7", taste="quiet films"))
+    assert "No rated film is known" in shown[made.films]
+    assert "users of the data set alone" in shown[made.later]
+
+
+def test_an_unknown_person_for_the_bridges_is_said_where_it_is_asked(made):
+    shown, found = run(made, other="<b>")
+    assert "&lt;b&gt;" in shown[made.parts] and "<b>" not in shown[made.parts]
+    assert "Average bridges" not in shown[made.parts]
+    assert found.films["without"] and found.done == set(SECTIONS)
+    shown, _ = run(made, latest=found, other="3")
+    assert "Bridges of user 3" in shown[made.parts]
+
+
+def test_titles_are_escaped(made, fake):
+    nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
+    person = Pair(item=nasty, history=((nasty, 4.0), ("2", 1.0)))
+    shown, _ = run(made, person)
+    shown[made.stars] = made.choose(person, SimpleNamespace(pick=nasty))
+    for box in (made.films, made.stars, made.standing):
+        assert "&lt;b&gt;" in shown[box] and "<b>" not in shown[box]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (0.126, "+0.13"), (-1.5, "−1.50")]
+)
+def test_changes_have_a_sign_unless_they_round_to_zero(value, text):
+    assert signed(value) == text
+
+
+def test_changes_of_probabilities_are_points():
+    assert points(0.0123) == "+1.2 pts" and points(-0.2) == "−20.0 pts"
+
+
+def test_bars_start_at_their_base_and_stay_within_the_ends():
+    shown = tab.bars(
+        [tab.Bar("up", 5.0, "5"), tab.Bar("down", -2.0, "−2")], (-2, 2), 0.0, [], "about"
+    )
+    assert "left:50.00%;width:50.00%" in shown and "left:0.00%;width:50.00%" in shown
+    assert shown.count("ckf-more") == shown.count("ckf-less") == 1
