@@ -48,6 +48,10 @@ def before(user: str) -> int:
     return int((DATA.timestamp[DATA.history.rows_of(DATA.user_index[user])] < AT).sum())
 
 
+def after(user: str) -> int:
+    return len(DATA.history.rows_of(DATA.user_index[user])) - before(user)
+
+
 def with_history(condition) -> str:
     """The first user of whose number of ratings something holds."""
     return next(u for u in DATA.user_ids if condition(before(u)))
@@ -60,6 +64,8 @@ def moves(n: int) -> bool:
 SHORT = with_history(lambda n: 3 <= n <= PROMPT.window)
 LONG = with_history(lambda n: n > PROMPT.window + 4 and not moves(n))
 MOVING = with_history(moves)
+# somebody who is in the middle of their ratings at the split
+KEEN = max(DATA.user_ids, key=lambda u: min(before(u), after(u)))
 ITEM = "7"
 
 
@@ -558,10 +564,10 @@ def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypat
         "candidates",
         lambda **given: Recommender.candidates(recommender, **given, size=15),
     )
-    result = recommender.counterfactuals.later_liked(LONG, k=5)
-    rows = recommender.rank(user=LONG, k=15, candidates=15)
+    result = recommender.counterfactuals.later_liked(KEEN, k=5)
+    rows = recommender.rank(user=KEEN, k=15, candidates=15)
     ranks = {row["item"]: (row["collaborative_rank"], row["rank"]) for row in rows}
-    liked = recommender.store.later(LONG, AT)
+    liked = recommender.store.later(KEEN, AT)
     liked = set(liked[liked["rating"] >= 4]["item"])
     assert {film["item"] for film in result["films"]} == liked and liked
     assert sum(result["outcomes"].values()) == len(liked)
