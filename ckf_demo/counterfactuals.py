@@ -215,9 +215,12 @@ class Counterfactuals:
                 "of those."
             )
         place = int(places[-1])
-        changes = [Change(place, stars) for stars in (None, *STARS)]
-        found = [row for part in self._passes(person, changes, tasks, target) for row in part]
-        return [{"stars": change.stars, **answers} for change, answers in found]
+        given = float(person.ratings[place])
+        found = {given: self._present(person, target)}
+        changes = [Change(place, stars) for stars in (None, *STARS) if stars != given]
+        for part in self._passes(person, changes, tasks, target):
+            found |= {change.stars: answers for change, answers in part}
+        return [{"stars": stars, **found[stars]} for stars in (None, *STARS)]
 
     def _start(self, person: "Someone") -> int:
         return window_start(len(person.items), self._recommender.system.config.prompt)
@@ -629,7 +632,7 @@ def _standing(
     share = low = high = lower / n if n else None
     if sampled:
         interval = binomtest(lower, n).proportion_ci(method="wilson")
-        low, high = interval.low, interval.high
+        low, high = float(interval.low), float(interval.high)
     return {
         "by": by,
         "quantity": quantity,

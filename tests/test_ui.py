@@ -63,6 +63,7 @@ def test_exactly_the_named_endpoints_are_offered(client):
         "/rank",
         "/explain",
         "/compare",
+        "/why",
         "/query",
     }
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
@@ -105,6 +106,16 @@ def test_a_new_person_is_described_by_history_taste_and_profile(client):
     assert not {"4", "9"} & {row["item"] for row in ranked}
 
 
+def test_why_tells_each_films_effect(client):
+    found = client.predict(user="7", item="7", api_name="/why")
+    assert len(found["without"]) == found["shown"] == 12
+    rated = client.predict(user="7", item="7", api_name="/rate")
+    assert found["at"] == rated["at"] and found["seconds"] >= 0
+    for row in found["without"]:
+        assert row["effect"] == pytest.approx(found["rating"] - row["rating"])
+        assert 0 <= row["probability"] <= 1 and row["title"]
+
+
 def test_explanations_stream_and_end_with_their_evidence(client):
     job = client.submit(user="3", item="7", api_name="/explain")
     last = job.result(timeout=30)
@@ -122,6 +133,7 @@ def test_explanations_stream_and_end_with_their_evidence(client):
         ({"user": "3", "item": "999"}, "/click", "item '999'"),
         ({"user": "3"}, "/rate", "no item was given"),
         ({"item": "7"}, "/explain", "nobody was described"),
+        ({"item": "7"}, "/why", "nobody was described"),
         ({"history": [{"item": "4", "rating": 9}], "item": "7"}, "/rate", "outside 1 to 5"),
         ({"user": "999"}, "/history", "user '999'"),
         ({"user": ""}, "/history", "no user was given"),

@@ -53,7 +53,7 @@ def test_the_tables_hold_the_recommenders_numbers(made, fake):
     assert "60 % (40–77 %)" in shown[made.standing] and ">20<" in shown[made.standing]
     later = found.later["films"]
     assert shown[made.later].count("data-pick") == len(later) > 0
-    assert f"Of {len(later)} films liked later" in shown[made.later]
+    assert f"Of {len(later)} film" in shown[made.later]
     assert found.done == set(SECTIONS)
 
 

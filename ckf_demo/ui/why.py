@@ -288,9 +288,9 @@ def _section(heading: str, body: str) -> str:
 
 
 def _progress(done: bool, stopped: bool) -> str:
-    """One line on whether more is coming (HTML); its room stays when nothing is to be said."""
+    """One line on whether more is coming (HTML)."""
     text = "" if done else "Stopped; “Go on” computes the rest." if stopped else "Computing …"
-    return f'<p class="ckf-time" role="status">{text}&nbsp;</p>'
+    return f'<p class="ckf-time" role="status">{text}</p>' if text else ""
 
 
 def _no_film() -> str:
@@ -400,10 +400,9 @@ def films_markup(found: dict | None, by: str | None, film: str, progress: str) -
     rows = sorted(found["without"], key=lambda row: -abs(found[by] - row[by]))
     done = f"{len(rows)} of {found['shown']}"
     facts = (
-        f"Each of the {found['shown']} films that the prompt shows (of {found['known']} rated) is "
-        f"removed alone from the prompt, from the folded-in person and from the bridges: {done} "
-        f"done in {found['seconds']:.2f} s. Nothing is approximated. No earlier film takes a "
-        "removed one’s place in the prompt."
+        f"Each of the {found['shown']} films that the prompt shows (of {found['known']} rated), "
+        "removed alone and everything computed anew: prompt, folded-in person and bridges. No "
+        f"earlier film takes its place. {done} done in {found['seconds']:.2f} s."
     )
     if found["window_moves"]:
         facts += (
@@ -704,8 +703,9 @@ def later_summary(found: dict) -> str:
     """One line on where films that were liked later ended."""
     number, k = found["outcomes"], found["k"]
     n = len(found["films"])
+    films = "film" if n == 1 else "films"
     return (
-        f"Of {n} films liked later, {number['kept'] + number['moved in']} are in the top {k}, "
+        f"Of {n} {films} liked later, {number['kept'] + number['moved in']} are in the top {k}, "
         f"{number['moved in']} of these moved in by re-ranking. Re-ranking moved "
         f"{number['moved out']} out and left {number['not moved in']} other candidates below; the "
         f"candidate stage lost {number['no candidate']}. By the collaborative order alone "

@@ -55,7 +55,7 @@ def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
     expect(parts).to_contain_text(re.compile("Bridges of user 3", re.IGNORECASE))
     expect(page.locator("#why-standing")).to_contain_text("The full answer")
     expect(page.locator("#why-standing")).to_contain_text(re.compile(r"\d+ % \(\d+–\d+ %\)"))
-    expect(page.locator("#why-later")).to_contain_text(re.compile(r"Of \d+ films liked later"))
+    expect(page.locator("#why-later")).to_contain_text(re.compile(r"Of \d+ films? liked later"))
     expect(page.locator("#why-stop")).to_be_disabled()
 
     # a film that was liked later becomes the page's film, and the answers are about it
