@@ -33,6 +33,7 @@ from ckf_demo.backbone.engine import Ending, portions
 from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
+from ckf_demo.rows import answer_states
 from ckf_demo.system import COMPLETE, Switches
 from ckf_demo.tasks import rating
 from ckf_demo.tasks.ctr import LIKED
@@ -448,27 +449,17 @@ class Counterfactuals:
             fused = system.fuse(pairs, switches, part.bridges)
         with_tokens = fusion.uses_tokens and switches.tokens
         text, _ = r._prefix(person, with_tokens=with_tokens)
-        branches = [
-            system.writer.branch(task, target, len(text.ids), with_tokens=with_tokens)
-            for task in tasks
-        ]
-        if fusion.changes_weights and switches.tokens:
-            updates = {n: (a.expand(len(tasks), -1, -1), b) for n, (a, b) in fused.updates.items()}
-            hidden = system.engine.separate(text.ids, branches, updates)
-        else:
-            prefix = (
-                r._prefixes(text.ids)
-                if switches.shared_adapter
-                else system.engine.prefill(text.ids, shared=False)
-            )
-            found = system.engine.score(
-                prefix,
-                branches,
-                [system.slot(fused, 0) if b.slots else None for b in branches],
-                shared=switches.shared_adapter,
-                tasks=switches.task_adapter,
-            )
-            hidden = [states for part in found for states in part]
+        kept = switches.shared_adapter and not (fusion.changes_weights and switches.tokens)
+        hidden = answer_states(
+            system,
+            text,
+            [len(text.ids)],
+            np.array([target]),
+            tasks,
+            fused,
+            switches,
+            prefix=r._prefixes(text.ids) if kept else None,
+        )
         beside = fused if switches.prior else None
         return _quantities(
             {
