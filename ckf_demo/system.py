@@ -350,6 +350,14 @@ def checked_manifest(folder: Path, prepared: Prepared) -> dict:
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     if manifest["hashes"]["prepared"] != prepared.training_hash:
+        chosen = {k: v for k, v in manifest["config"]["data"].items() if k != "dataset"}
+        if chosen:
+            words = ", ".join(f"data.{name} = {value}" for name, value in chosen.items())
+            raise UserError(
+                f"The checkpoint {folder} was trained under other settings of the data ({words}); "
+                "`python -m ckf_demo.evaluation.robustness` measures such, and nothing else asks "
+                "them."
+            )
         raise UserError(
             f"The checkpoint {folder} was trained on other data than the prepared "
             f"'{prepared.dataset}'; run `ckf prepare` again or train anew."

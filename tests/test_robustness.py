@@ -146,7 +146,7 @@ def test_the_tables_and_the_tab_show_what_was_measured(measured, workplace):
 
 SETTINGS = {
     "liked-from-3": "[data]\nliked_from = 3.0",
-    "core-5": "[data]\ncore = 5",
+    "core-20": "[data]\ncore = 20",
     "leave-last-out": '[data]\nsplit = "leave-last-out"',
     "window-8": "[prompt]\nwindow = 8\nblock = 4",
 }
@@ -198,6 +198,12 @@ def test_measured_settings_are_remembered(by_setting, workplace, monkeypatch):
     assert again == by_setting
 
 
+def test_a_checkpoint_of_another_setting_says_so_where_the_data_are_as_usual(by_setting, workplace):
+    (folder,) = (cache_dir() / "robustness").glob("base-core-20-*")
+    with pytest.raises(UserError, match=r"other settings of the data \(data\.core = 20\)"):
+        System.load(folder, DATA, quantization="bf16")
+
+
 def test_orders_agree_from_one_to_minus_one():
     first = {"a": 1.0, "b": 2.0, "c": 3.0}
     assert report.order_agreement(first, first) == pytest.approx(1.0)
@@ -211,22 +217,13 @@ def test_the_command_sorts_settings_from_variants(measured, by_setting, workplac
     assert all(is_setting(RunConfig.load(Path(f"{name}.toml")), known) for name in SETTINGS)
     app = robustness.typer.Typer()
     app.command()(robustness.main)
-    arguments = [
-        "--base",
-        "base.toml",
-        "--steps",
-        str(STEPS),
-        "--rows",
-        "60",
-        "--json",
-        "out/r.json",
-    ]
+    arguments = f"--base base.toml --steps {STEPS} --rows 60 --json out/r.json".split()
     Path("out").mkdir()
-    ran = CliRunner().invoke(app, [*arguments, "one-lora.toml", "core-5.toml"])
+    ran = CliRunner().invoke(app, [*arguments, "one-lora.toml", "core-20.toml"])
     assert ran.exit_code == 0, ran.output
     found = json.loads(Path("out/r.json").read_text())
     assert set(found["trained"]) == {"ckf", "one-lora"}
-    assert json.loads(Path("out/settings.json").read_text())["settings"] == ["base", "core-5"]
+    assert json.loads(Path("out/settings.json").read_text())["settings"] == ["base", "core-20"]
 
 
 @pytest.mark.parametrize("folder", ["", "ml-100k"])
