@@ -101,145 +101,446 @@ window.ckf = (() => {
   // --- maps ---------------------------------------------------------------------------------
 
   const GRID = "rgba(128, 128, 128, 0.22)";
+  const MARK = "#D55E00";
   const SVG_SHAPES = {
     circle: '<circle cx="8" cy="8" r="5"/>',
+    "circle-open": '<circle cx="8" cy="8" r="5.5"/>',
     square: '<rect x="3" y="3" width="10" height="10"/>',
     diamond: '<path d="M8 2 L14 8 L8 14 L2 8 Z"/>',
-    "triangle-up": '<path d="M8 3 L14 13 L2 13 Z"/>',
-    "triangle-down": '<path d="M8 13 L14 3 L2 3 Z"/>',
+    "diamond-open": '<path d="M8 2 L14 8 L8 14 L2 8 Z"/>',
     cross: '<path d="M6 2h4v4h4v4h-4v4h-4v-4h-4v-4h4z"/>',
-    x: '<path d="M4 2 L8 6 L12 2 L14 4 L10 8 L14 12 L12 14 L8 10 L4 14 L2 12 L6 8 L2 4 Z"/>',
+    star: '<path d="M8 1.5 L10 6 L15 6.4 L11.2 9.6 L12.4 14.5 L8 11.8 L3.6 14.5 L4.8 9.6 L1 6.4 L6 6 Z"/>',
+    plus: '<path d="M8 2 V14 M2 8 H14"/>',
   };
 
-  function traces(data, view, ink, paper) {
+  const webgl = (() => {
+    let known;
+    return () => {
+      if (known === undefined) {
+        const context = document.createElement("canvas").getContext("webgl");
+        known = Boolean(context);
+        // Browsers allow a page few of them.
+        context?.getExtension("WEBGL_lose_context")?.loseContext();
+      }
+      return known;
+    };
+  })();
+
+  // Base64 of little-endian float32, point by point → one array per axis.
+  function axesOf(text, dimensions) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    const n = bytes.length / 4 / dimensions;
+    return [...Array(dimensions).keys()].map((axis) =>
+      Float32Array.from({ length: n }, (_, row) => view.getFloat32(4 * (row * dimensions + axis), true)),
+    );
+  }
+
+  function decoded(value) {
+    const data = JSON.parse(value);
+    Object.values(data.spaces).forEach((space) => {
+      space.axes = axesOf(space.points, data.dimensions);
+    });
+    return data;
+  }
+
+  function traces(data, catalogue, space, ink, paper) {
+    const solid = data.dimensions === 3;
+    const type = solid ? "scatter3d" : webgl() ? "scattergl" : "scatter";
+    const pick = (places) => {
+      const [x, y, z] = space.axes.map((axis) => Array.from(places, (place) => axis[place]));
+      return solid ? { x, y, z } : { x, y };
+    };
     const at = (places) => ({
-      x: places.map((place) => view.points[place][0]),
-      y: places.map((place) => view.points[place][1]),
-      customdata: places.map((place) => data.items[place]),
-      text: places.map((place) => data.hover[place]),
+      ...pick(places),
+      customdata: places.map((place) => catalogue.items[place]),
+      text: places.map((place) => catalogue.hover[place]),
       hovertemplate: "%{text}<extra></extra>",
-      type: "scatter",
+      type,
       mode: "markers",
       showlegend: false,
     });
-    const drawn = data.genres.map((genre, number) => {
-      const places = [...data.genre.keys()].filter((place) => data.genre[place] === number);
-      return {
-        ...at(places),
-        name: genre.name,
-        marker: { color: genre.colour, symbol: genre.shape, size: 6, opacity: 0.5 },
-      };
-    });
-    const shapes = data.history.map((place) => data.genres[data.genre[place]].shape);
-    drawn.push({
-      ...at(data.history),
-      name: "history",
-      marker: { color: ink, symbol: shapes, size: 10, line: { color: paper, width: 1 } },
-    });
-    drawn.push({
-      ...at(data.recommended),
-      name: "recommended",
-      marker: { color: ink, symbol: "circle-open", size: 15, line: { width: 2 } },
-    });
-    drawn.push({
-      ...at([data.selected]),
-      name: "chosen film",
-      marker: { color: "#D55E00", symbol: "cross-thin-open", size: 20, line: { width: 3 } },
-    });
-    if (view.person) {
+    const drawn = catalogue.groups.map((group, number) => ({
+      ...at(catalogue.members[number]),
+      name: group.name,
+      marker: { color: group.colour, symbol: group.shape, size: solid ? 3 : 6, opacity: 0.55 },
+    }));
+    if (data.history.length) {
+      const shapes = data.history.map((place) => catalogue.groups[catalogue.group[place]].shape);
       drawn.push({
-        x: [view.person[0]],
-        y: [view.person[1]],
-        hovertemplate: "This person’s token<extra></extra>",
-        type: "scatter",
-        mode: "markers",
+        ...at(data.history),
+        name: "history",
+        marker: {
+          color: ink,
+          // Filled, whatever the genre's shape is.
+          symbol: shapes.map((shape) => shape.replace("-open", "")),
+          size: solid ? 5 : 10,
+          line: { color: paper, width: 1 },
+        },
+      });
+    }
+    if (data.recommended.length) {
+      drawn.push({
+        ...at(data.recommended),
+        name: "recommended",
+        marker: {
+          color: ink,
+          symbol: "circle-open",
+          size: solid ? 9 : 15,
+          line: { color: ink, width: 2 },
+        },
+      });
+    }
+    if (data.selected !== null) {
+      drawn.push({
+        ...at([data.selected]),
+        name: "chosen film",
+        ...(solid
+          ? {
+              mode: "text",
+              text: ["✚"],
+              hovertext: [catalogue.hover[data.selected]],
+              hovertemplate: "%{hovertext}<extra></extra>",
+              textfont: { color: MARK, size: 20 },
+              textposition: "middle center",
+            }
+          : { marker: { color: MARK, symbol: "cross-thin-open", size: 20, line: { width: 3 } } }),
+      });
+    }
+    if (space.person) {
+      const [x, y, z] = space.person.map((value) => [value]);
+      drawn.push({
+        ...(solid ? { x, y, z } : { x, y }),
+        hovertext: [space.hover],
+        hovertemplate: "%{hovertext}<extra></extra>",
+        type,
         showlegend: false,
-        name: "person",
-        marker: { color: "#D55E00", symbol: "star", size: 14, line: { color: paper, width: 1 } },
+        name: data.name,
+        ...(solid
+          ? {
+              mode: "text",
+              text: ["★"],
+              textfont: { color: MARK, size: 24 },
+              textposition: "middle center",
+            }
+          : {
+              mode: "markers",
+              marker: { color: MARK, symbol: "star", size: 16, line: { color: paper, width: 1 } },
+            }),
       });
     }
     return drawn;
   }
 
-  function legend(element, data) {
-    const shape = (body, style) =>
-      `<svg class="ckf-mark" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" ` +
-      `style="${style}">${body}</svg>`;
-    const list = element.querySelector(".ckf-genres");
-    list.replaceChildren(
-      ...data.genres.map((genre) => {
-        const entry = document.createElement("li");
-        entry.innerHTML = shape(SVG_SHAPES[genre.shape], `fill:${genre.colour}`);
-        entry.append(genre.name);
-        return entry;
-      }),
+  function layoutOf(data, ink, name) {
+    const axis = {
+      showticklabels: false,
+      ticks: "",
+      zeroline: false,
+      gridcolor: GRID,
+      automargin: false,
+    };
+    const common = {
+      margin: { l: 4, r: 4, t: 4, b: 4 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink },
+      hovermode: "closest",
+      hoverlabel: { align: "left" },
+      autosize: true,
+      uirevision: `${name} ${data.kind} ${data.method} ${data.dimensions}`,
+    };
+    if (data.dimensions === 2) {
+      return { ...common, xaxis: { ...axis }, yaxis: { ...axis }, dragmode: "pan" };
+    }
+    const side = { ...axis, title: { text: "" }, showspikes: false, showbackground: false };
+    return {
+      ...common,
+      scene: {
+        xaxis: { ...side },
+        yaxis: { ...side },
+        zaxis: { ...side },
+        aspectmode: "cube",
+        dragmode: "orbit",
+        uirevision: common.uirevision,
+      },
+    };
+  }
+
+  function mark(shape, colour) {
+    const open = shape.endsWith("-open") || shape === "plus";
+    const style = open ? `fill:none;stroke:${colour};stroke-width:2` : `fill:${colour}`;
+    return (
+      '<svg class="ckf-mark" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" ' +
+      `style="${style}">${SVG_SHAPES[shape]}</svg>`
     );
   }
 
-  function maps(element, read, choose) {
-    const plots = [...element.querySelectorAll(".ckf-map")];
-    let shown = "";
+  function legends(element, data, catalogue) {
+    const entries = (list, shown) =>
+      element.querySelector(list).replaceChildren(
+        ...shown.map(([shape, colour, name]) => {
+          const entry = document.createElement("li");
+          entry.innerHTML = mark(shape, colour);
+          entry.append(name);
+          return entry;
+        }),
+      );
+    entries(
+      ".ckf-genres",
+      catalogue.groups.map(({ shape, colour, name }) => [shape, colour, name]),
+    );
+    const films = [
+      ["circle", "currentColor", "history"],
+      ["circle-open", "currentColor", "recommended"],
+      ["plus", MARK, "the chosen film"],
+    ];
+    entries(".ckf-marks", [
+      ["star", MARK, "the person"],
+      ...(data.kind === "films" ? films : []),
+    ]);
+  }
 
-    function draw() {
+  // Where a point of the data lies in its plot, in pixels from the plot's corner; null outside.
+  function pixel(plot, point) {
+    const full = plot._fullLayout;
+    if (point.length === 2) {
+      const at = [full.xaxis, full.yaxis].map((axis, number) => axis._offset + axis.d2p(point[number]));
+      const { l, t, w, h } = full._size;
+      return at[0] < l || at[0] > l + w || at[1] < t || at[1] > t + h ? null : at;
+    }
+    const scene = full.scene._scene;
+    const { model, view, projection } = scene.glplot.cameraParams;
+    const scaled = point.map((value, axis) => value * scene.dataScale[axis]);
+    // Column-major 4 × 4 matrices, as WebGL has them.
+    const [x, y, , w] = [model, view, projection].reduce(
+      (v, m) => [0, 1, 2, 3].map((row) => v.reduce((sum, part, column) => sum + m[4 * column + row] * part, 0)),
+      [...scaled, 1],
+    );
+    const { l, t, w: width, h: height } = full._size;
+    return [l + (width * (1 + x / w)) / 2, t + (height * (1 - y / w)) / 2];
+  }
+
+  function save(href, name) {
+    const link = document.createElement("a");
+    link.href = href;
+    link.download = name;
+    link.click();
+  }
+
+  // The picture as it is seen, with a title and the legend in it.
+  function exported(plot, data, catalogue, space) {
+    const style = getComputedStyle(document.body);
+    const dark = document.body.classList.contains("dark");
+    const layout = {
+      ...plot.layout,
+      title: {
+        text: `${space.title}, ${data.name}<br><sub>${space.facts}</sub>`,
+        x: 0.02,
+        xanchor: "left",
+      },
+      margin: { l: 20, r: 20, t: 70, b: 20 },
+      paper_bgcolor: dark ? "#0f172a" : "#ffffff",
+      font: { color: plot.layout.font.color, family: style.fontFamily },
+      showlegend: true,
+    };
+    return { data: plot.data.map((trace) => ({ ...trace, showlegend: true })), layout };
+  }
+
+  async function page(figure, title) {
+    const source = document.querySelector('script[src*="plotly.min.js"]').src;
+    const library = await (await fetch(source)).text();
+    // JSON that stands in a script must not end it.
+    const json = (value) => JSON.stringify(value).replaceAll("<", "\\u003c");
+    const name = document.createElement("p");
+    name.textContent = title;
+    return (
+      `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${name.innerHTML}</title>` +
+      "<style>html,body,#map{height:100%;margin:0}</style></head><body>" +
+      `<div id="map"></div><script>${library}</` +
+      `script><script>Plotly.newPlot("map", ${json(figure.data)}, ${json(figure.layout)}, ` +
+      '{"responsive": true, "scrollZoom": true, "displaylogo": false});</' +
+      "script></body></html>"
+    );
+  }
+
+  function maps(element, read, server, choose) {
+    const figures = [...element.querySelectorAll("figure")];
+    const plotOf = (figure) => figure.querySelector(".ckf-map");
+    const catalogues = {};
+    let shown = "";
+    let data = null;
+    let catalogue = null;
+
+    const visible = () => figures.filter((figure) => !figure.hidden);
+
+    function link(place, origin) {
+      visible().forEach((figure) => {
+        const ring = figure.querySelector(".ckf-link");
+        const space = data.spaces[figure.dataset.space];
+        const plot = plotOf(figure);
+        const at =
+          place === null || figure === origin || !plot._fullLayout
+            ? null
+            : pixel(plot, space.axes.map((axis) => axis[place]));
+        ring.hidden = at === null;
+        if (at === null) return;
+        ring.style.transform = `translate(${at[0]}px, ${at[1]}px)`;
+        ring.classList.toggle("ckf-left", at[0] > plot.offsetWidth / 2);
+        ring.classList.toggle("ckf-up", at[1] > plot.offsetHeight / 2);
+        ring.innerHTML = `<span>${catalogue.hover[place]}</span>`;
+      });
+    }
+
+    function bind(figure) {
+      const plot = plotOf(figure);
+      plot.on("plotly_click", ({ points }) => {
+        if (points[0].customdata !== undefined) {
+          choose({ pick: points[0].customdata, kind: data.kind });
+        }
+      });
+      plot.on("plotly_hover", ({ points }) => {
+        const place = catalogue.places.get(points[0].customdata);
+        link(place === undefined ? null : place, figure);
+      });
+      plot.on("plotly_unhover", () => link(null));
+      plot.on("plotly_relayouting", () => link(null));
+    }
+
+    function zoom(plot, factor) {
+      const full = plot._fullLayout;
+      if (data.dimensions === 3) {
+        const { eye } = full.scene._scene.getCamera();
+        const scaled = Object.fromEntries(Object.entries(eye).map(([k, v]) => [k, v * factor]));
+        window.Plotly.relayout(plot, { "scene.camera.eye": scaled });
+        return;
+      }
+      const around = ([low, high]) => {
+        const [middle, half] = [(low + high) / 2, ((high - low) / 2) * factor];
+        return [middle - half, middle + half];
+      };
+      window.Plotly.relayout(plot, {
+        "xaxis.range": around(full.xaxis.range),
+        "yaxis.range": around(full.yaxis.range),
+      });
+    }
+
+    const actions = {
+      in: (plot) => zoom(plot, 1 / 1.5),
+      out: (plot) => zoom(plot, 1.5),
+      reset: (plot) =>
+        window.Plotly.relayout(
+          plot,
+          data.dimensions === 3
+            ? { "scene.camera": null }
+            : { "xaxis.autorange": true, "yaxis.autorange": true },
+        ),
+      png: (plot, space, name) =>
+        window.Plotly.downloadImage(exported(plot, data, catalogue, space), {
+          format: "png",
+          width: 1200,
+          height: 900,
+          filename: name,
+        }),
+      html: async (plot, space, name) => {
+        const text = await page(exported(plot, data, catalogue, space), `${space.title}, ${data.name}`);
+        const address = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+        save(address, `${name}.html`);
+        setTimeout(() => URL.revokeObjectURL(address), 10000);
+      },
+    };
+
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-map]");
+      if (!button || !data) return;
+      const figure = button.closest("figure");
+      const space = data.spaces[figure.dataset.space];
+      const parts = ["map", figure.dataset.space, data.method, `${data.dimensions}d`, data.name];
+      actions[button.dataset.map](plotOf(figure), space, parts.join("-").replaceAll(" ", "-").toLowerCase());
+    });
+    // The wheel scrolls the page; with Ctrl, which is also what pinching sends, it zooms a map.
+    element.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+      },
+      { capture: true, passive: true },
+    );
+    // A row of the tables below, pointed at or focused, is found in the maps.
+    ["neighbours", "people-alike", "highlights"].forEach((id) => {
+      const rows = document.getElementById(id);
+      const find = (event) => {
+        const row = event.target.closest("[data-pick]");
+        const place = row && catalogue?.places.get(row.dataset.pick);
+        if (data) link(place ?? null);
+      };
+      rows?.addEventListener("mouseover", find);
+      rows?.addEventListener("focusin", find);
+      rows?.addEventListener("mouseleave", () => data && link(null));
+      rows?.addEventListener("focusout", () => data && link(null));
+    });
+
+    async function draw() {
       const value = read();
       // A hidden tab has no width yet; the observer below calls again when it has one.
-      if (!value || !window.Plotly || !plots[0].offsetWidth) return;
+      if (!value || !window.Plotly || !element.offsetWidth) return;
       const ink = getComputedStyle(element).color;
       if (shown === value + ink) return;
       shown = value + ink;
-      const data = JSON.parse(value);
+      const next = decoded(value);
+      if (!catalogues[next.kind]) {
+        const found = await server.catalogue(next.kind);
+        found.members = found.groups.map(() => []);
+        found.group.forEach((group, place) => found.members[group].push(place));
+        found.places = new Map(found.items.map((item, place) => [item, place]));
+        catalogues[next.kind] = found;
+        // Another picture may have been asked for meanwhile.
+        if (shown !== value + ink) return;
+      }
+      link(null);
+      data = next;
+      catalogue = catalogues[next.kind];
+      legends(element, data, catalogue);
       const paper = document.body.classList.contains("dark") ? "#0f172a" : "#ffffff";
-      legend(element, data);
-      const axis = {
-        showticklabels: false,
-        ticks: "",
-        zeroline: false,
-        gridcolor: GRID,
-        automargin: false,
-      };
-      plots.forEach((plot) => {
-        const layout = {
-          margin: { l: 4, r: 4, t: 4, b: 4 },
-          paper_bgcolor: "rgba(0,0,0,0)",
-          plot_bgcolor: "rgba(0,0,0,0)",
-          font: { color: ink },
-          xaxis: { ...axis },
-          yaxis: { ...axis },
-          hovermode: "closest",
-          hoverlabel: { align: "left" },
-          dragmode: "pan",
-          autosize: true,
-          uirevision: plot.dataset.space,
-        };
-        const options = { responsive: true, displaylogo: false, displayModeBar: false };
-        const view = data.spaces[plot.dataset.space];
-        window.Plotly.react(plot, traces(data, view, ink, paper), layout, options);
-        if (plot.dataset.bound) return;
-        plot.dataset.bound = "1";
-        plot.on("plotly_click", ({ points }) => {
-          if (points[0].customdata) choose(points[0].customdata);
-        });
-        // The three maps highlight the same film together.
-        plot.on("plotly_hover", ({ event, points }) => {
-          if (!event || !points[0].customdata) return;
-          const same = { curveNumber: points[0].curveNumber, pointNumber: points[0].pointNumber };
-          plots.filter((other) => other !== plot).forEach((other) => {
-            window.Plotly.Fx.hover(other, [same]);
-          });
-        });
-        plot.on("plotly_unhover", () => {
-          plots.filter((other) => other !== plot).forEach((other) => {
-            window.Plotly.Fx.unhover(other);
-          });
-        });
+      const count = Object.keys(data.spaces).length;
+      element.querySelector(".ckf-maps").dataset.count = count;
+      figures.forEach((figure) => {
+        const plot = plotOf(figure);
+        const space = data.spaces[figure.dataset.space];
+        figure.hidden = !space;
+        const without = data.dimensions === 3 && !webgl();
+        if (!space || without || (plot._fullLayout && plot.dataset.drawn !== `${data.dimensions}`)) {
+          // Gives back the contexts of WebGL, of which browsers allow a page few.
+          if (plot._fullLayout) window.Plotly.purge(plot);
+          delete plot.dataset.drawn;
+        }
+        if (!space) return;
+        figure.querySelector("figcaption .ckf-facts").textContent = space.facts;
+        if (without) {
+          plot.textContent = "Three dimensions need WebGL, which this browser does not offer; choose 2-D.";
+          return;
+        }
+        const first = !plot.dataset.drawn;
+        if (first) plot.replaceChildren();
+        plot.dataset.drawn = data.dimensions;
+        window.Plotly.react(
+          plot,
+          traces(data, catalogue, space, ink, paper),
+          layoutOf(data, ink, figure.dataset.space),
+          { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: true },
+        );
+        if (first) bind(figure);
       });
     }
 
     element.addEventListener("ckf-draw", draw);
     new ResizeObserver(() => {
       draw();
-      if (shown) plots.forEach((plot) => plot.offsetWidth && window.Plotly.Plots.resize(plot));
-    }).observe(plots[0]);
+      visible().forEach((figure) => {
+        const plot = plotOf(figure);
+        if (plot.offsetWidth && plot._fullLayout) window.Plotly.Plots.resize(plot);
+      });
+    }).observe(element);
     draw();
   }
 

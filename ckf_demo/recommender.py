@@ -31,7 +31,7 @@ from ckf_demo.counterfactuals import Counterfactuals
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
-from ckf_demo.fusion.base import Fused, PairBatch
+from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
@@ -778,6 +778,12 @@ class Recommender:
         """Item ids in the order of `item_vectors`."""
         return self.prepared.item_ids
 
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The embedding spaces at hand; those of tokens only where prompts hold such tokens."""
+        tokens = ("llm", "untrained") if self.system.fusion.uses_tokens else ()
+        return ("collaborative", *tokens, "text")
+
     @torch.inference_mode()
     def item_vectors(
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
@@ -785,18 +791,28 @@ class Recommender:
         """The catalogue in one embedding space: float32 (I, dim).
 
         ``collaborative`` is E_V, ``text`` MiniLM over title, year and genres; ``llm`` are the item
-        tokens after this person's bridge, or after an average newcomer's when nobody is given.
+        tokens after this person's bridge, or after an average newcomer's when nobody is given, and
+        ``untrained`` the same tokens before training.
         """
+        self._space(space)
         if space == "collaborative":
             return self.system.knowledge.item_table
         if space == "text":
             return self._text_vectors
-        if space != "llm" or not self.system.fusion.uses_tokens:
-            raise UserError(f"Unknown space '{space}'; choose collaborative, llm or text.")
-        fused = self._fuse(
-            self._anyone(user, history, taste, profile, at), np.arange(self.prepared.n_items)
-        )
-        return fused.item_tokens.float().cpu().numpy()
+        person = self._anyone(user, history, taste, profile, at)
+        pairs = self._pairs(person, np.arange(self.prepared.n_items))
+        return self._fusion_of(space)(pairs).item_tokens.float().cpu().numpy()
+
+    def _space(self, space: str) -> None:
+        if space not in self.spaces:
+            raise UserError(f"Unknown space '{space}'; choose one of {', '.join(self.spaces)}.")
+
+    def _fusion_of(self, space: str) -> FusionMethod:
+        return self._untrained if space == "untrained" else self.system.fusion
+
+    @cached_property
+    def _untrained(self) -> FusionMethod:
+        return self.system.untrained_fusion()
 
     def _anyone(self, user, history, taste, profile, at) -> Someone:
         if user in (None, "") and not history and not taste and not profile:
@@ -809,12 +825,38 @@ class Recommender:
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
     ) -> np.ndarray | None:
         """The person in one space, float32 (dim,): e_u, or their user token; None in text space."""
-        person = self._anyone(user, history, taste, profile, at)
-        if space == "collaborative":
-            return self.system.knowledge.fold_in(person.items, person.ratings).embedding
-        if space == "llm" and self.system.fusion.uses_tokens:
-            return self._fuse(person, np.array([0])).user_tokens[0].float().cpu().numpy()
-        return None
+        self._space(space)
+        if space == "text":
+            return None
+        return self._person_vector(space, self._anyone(user, history, taste, profile, at))
+
+    def _person_vector(self, space: str, person: Someone) -> np.ndarray:
+        pairs = self._pairs(person, np.array([0]))
+        vectors = pairs.users
+        if space != "collaborative":
+            vectors = self._fusion_of(space)(pairs).user_tokens
+        return vectors[0].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def user_vectors(
+        self, space: str, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray | None:
+        """All users of the data at their default moments, in the data's order, in one space:
+        float32 (U, dim); None in text space. ``progress`` is called with the users done so far."""
+        self._space(space)
+        if space == "text":
+            return None
+        data, vectors = self.prepared, []
+        moments = self.store.users()["at"].to_numpy()
+        for number, (user, at) in enumerate(zip(data.user_ids, moments, strict=True)):
+            rows = data.history.rows_of(number)
+            rows = rows[data.timestamp[rows] < at]
+            items, ratings = data.item[rows].astype(np.int64), data.rating[rows]
+            person = Someone(items, ratings, "", "", user, int(at))
+            vectors.append(self._person_vector(space, person))
+            if progress is not None:
+                progress(number + 1)
+        return np.stack(vectors)
 
     @cached_property
     def _text_encoder(self):

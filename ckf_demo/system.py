@@ -83,11 +83,10 @@ class System:
     ):
         self.config, self.prepared, self.knowledge = config, prepared, knowledge
         self.backbone_hash = backbone_hash(model)
-        shape = BackboneShape.of(model)
+        self._shape = BackboneShape.of(model)
         self.lora = MultiLora(model, config.train.tasks, config.lora)
         self.engine = Engine(self.lora)
-        method = get_method(config.fusion.method)
-        self.fusion: FusionMethod = method(config.fusion, knowledge, shape).to(self.engine.device)
+        self.fusion = self._new_fusion()
         self.writer = PromptWriter(
             tokenizer,
             _titles(prepared, config),
@@ -131,6 +130,23 @@ class System:
         if warm_start is not None:
             system.load_weights(warm_start)
         return system
+
+    def _new_fusion(self) -> FusionMethod:
+        method = get_method(self.config.fusion.method)
+        fusion = method(self.config.fusion, self.knowledge, self._shape)
+        return fusion.to(self.engine.device)
+
+    def untrained_fusion(self) -> FusionMethod:
+        """The fusion before it was trained: what is learnt is drawn anew with the run's seed, what
+        is fitted beforehand (scales, priors, tables) is as it serves. In evaluation mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.train.seed)
+            fresh = self._new_fusion()
+        learnt = {id(parameter) for parameter in self.fusion.learnt()}
+        drawn = {name for name, p in self.fusion.named_parameters() if id(p) in learnt}
+        fitted = {k: v for k, v in self.fusion.state_dict().items() if k not in drawn}
+        fresh.load_state_dict(fitted, strict=False)
+        return fresh.eval()
 
     def pairs(
         self,

@@ -433,20 +433,35 @@ class FakeRecommender:
             {"text": " 4", "kind": "answer"},
         ]
 
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        tokens = ("llm", "untrained") if "no-tokens" in self.methods else ()
+        return ("collaborative", *tokens, "text")
+
     def item_vectors(
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
     ) -> np.ndarray:
-        rng = np.random.default_rng({"collaborative": 1, "llm": 2, "text": 3}[space])
-        vectors = rng.normal(size=(40, 8)).astype(np.float32)
-        if space == "llm" and (user or history or taste or profile):
+        self.calls.append(f"item_vectors {space}")
+        seed = {"collaborative": 1, "llm": 2, "text": 3, "untrained": 4}[space]
+        rng = np.random.default_rng(seed)
+        vectors = rng.normal(size=(len(self.item_order), 8)).astype(np.float32)
+        if space in ("llm", "untrained") and (user or history or taste or profile):
             rated = self._known(user, history, taste, profile, at)
-            vectors = vectors + np.float32(0.1 * len(rated))
+            vectors[:, 0] += np.float32(0.1 * len(rated))
         return vectors
 
     def person_vector(
         self, space: str, user=None, history=None, taste=None, profile=None, at=None
     ) -> np.ndarray | None:
-        return self.item_vectors(space, user, history, taste, profile, at).mean(axis=0)
+        if space == "text":
+            return None
+        number = int(user or 0)
+        return np.random.default_rng(number).normal(size=8).astype(np.float32)
+
+    def user_vectors(self, space: str, progress=None) -> np.ndarray | None:
+        self.calls.append(f"user_vectors {space}")
+        users = self.store.users()["user"]
+        return np.stack([self.person_vector(space, user=user) for user in users])
 
 
 class FakeCounterfactuals:

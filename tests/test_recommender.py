@@ -372,6 +372,43 @@ def test_spaces(recommender):
     assert recommender.person_vector("collaborative", user=USER).shape == (size,)
     assert recommender.person_vector("llm", user=USER).shape == (32,)
     assert recommender.person_vector("text", user=USER) is None
+    assert recommender.user_vectors("text") is None
+
+
+def test_all_users_lie_where_each_of_them_does(recommender):
+    steps = []
+    for space in ("collaborative", "llm", "untrained"):
+        everyone = recommender.user_vectors(space, steps.append)
+        assert everyone.shape[0] == DATA.n_users
+        own = recommender.person_vector(space, user=USER)
+        assert np.allclose(everyone[DATA.user_index[USER]], own, atol=1e-6)
+    assert steps[: DATA.n_users] == list(range(1, DATA.n_users + 1))
+
+
+def test_untrained_tokens_are_those_that_training_began_with(recommender):
+    system = recommender.system
+    learnt = {id(p) for p in system.fusion.learnt()}
+    names = [n for n, p in system.fusion.named_parameters() if id(p) in learnt]
+    assert names
+    first, again = (dict(system.untrained_fusion().named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in names)
+    before = {n: p.detach().clone() for n, p in system.fusion.named_parameters()}
+    tokens = recommender.item_vectors("untrained", user=USER)
+    assert np.array_equal(tokens, recommender.item_vectors("untrained", user=USER))
+    with torch.no_grad():
+        for parameter in system.fusion.learnt():
+            parameter.add_(0.5)
+    try:
+        assert np.array_equal(tokens, recommender.item_vectors("untrained", user=USER))
+        assert not np.allclose(tokens, recommender.item_vectors("llm", user=USER))
+        fresh = dict(system.untrained_fusion().named_parameters())
+        assert all(torch.equal(fresh[name], first[name]) for name in names)
+        kept = fresh.keys() - set(names)
+        assert kept and all(torch.equal(fresh[name], before[name]) for name in kept)
+    finally:
+        with torch.no_grad():
+            for name, parameter in system.fusion.named_parameters():
+                parameter.copy_(before[name])
 
 
 def test_search_and_history_are_plain_records(recommender):

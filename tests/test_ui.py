@@ -1,18 +1,15 @@
-"""The page around a recommender without weights: endpoints, the pair in the address, what each card
-shows, and the projections of the map."""
+"""The page around a recommender without weights: endpoints, the pair in the address, and what each
+card shows."""
 
 import json
 import threading
 
-import numpy as np
 import pytest
 from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from ckf_demo import spaces as spaces_module
 from ckf_demo.errors import UserError
-from ckf_demo.spaces import Spaces
 from ckf_demo.ui.app import build, film_list, launch_options
 from ckf_demo.ui.markup import Column, Row, spread, table
 from ckf_demo.ui.model_card import results_markup
@@ -347,46 +344,6 @@ def test_draft_ratings_are_added_changed_and_removed():
     draft = Sidebar.rerate(draft, "4", "2")
     assert draft == (("4", 2.0), ("9", 1.0))
     assert Sidebar.rerate(draft, "4", None) == (("9", 1.0),)
-
-
-# --- the map's projections ---------------------------------------------------------------------
-
-
-def test_layouts_are_kept_by_content(fake, tmp_path, monkeypatch):
-    first = Spaces(fake, tmp_path).view("text").points
-    assert first.shape == (40, 2)
-
-    def fail(_):
-        raise AssertionError("the cached layout was not used")
-
-    monkeypatch.setattr(spaces_module, "umap_layout", fail)
-    assert np.array_equal(Spaces(fake, tmp_path).view("text").points, first)
-    monkeypatch.setattr(spaces_module, "VERSION", spaces_module.VERSION + 1)
-    with pytest.raises(AssertionError):
-        Spaces(fake, tmp_path).view("text")
-
-
-def test_a_half_written_layout_is_made_anew(fake, tmp_path):
-    points = Spaces(fake, tmp_path).view("text").points
-    for path in tmp_path.glob("*.npz"):
-        path.write_bytes(path.read_bytes()[:100])
-    assert np.allclose(Spaces(fake, tmp_path).view("text").points, points)
-
-
-def test_token_space_moves_with_the_person_alone(fake, tmp_path):
-    spaces = Spaces(fake, tmp_path)
-    assert spaces.view("llm").moved == 0
-    person = known_user(fake.store, "16", "7").person
-    assert spaces.view("llm", person).moved > 0
-    assert spaces.view("text", person).moved is None
-
-
-def test_neighbours_exclude_the_film_and_come_nearest_first(fake, tmp_path):
-    nearest = Spaces(fake, tmp_path).neighbours("collaborative", "7", limit=5)
-    assert len(nearest) == 5
-    assert "7" not in dict(nearest)
-    similarities = [similarity for _, similarity in nearest]
-    assert similarities == sorted(similarities, reverse=True)
 
 
 # --- the model card ----------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from ckf_demo.ui.streaming import in_one_thread
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 # Free queries ask no model, but each may take a core for seconds.
 DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
+# Maps ask the fusion alone, so they need not wait for the language model's answers.
+MAP_QUEUE = {"concurrency_id": "map", "concurrency_limit": 1}
 
 
 def _said(function: Callable) -> Callable:

@@ -8,7 +8,7 @@ import gradio as gr
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
-from ckf_demo.ui.api import DATA_QUEUE, MODEL_QUEUE, add_endpoints
+from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, MODEL_QUEUE, add_endpoints
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.data import DataTab
 from ckf_demo.ui.map import MapTab
@@ -50,7 +50,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
     when it is None.
 
     The page that visitors land on is answered here, once: the cold example with all its figures and
-    words. The map's projections are fitted, or read from the cache.
+    words. What the first map shows is fitted, or read from the cache.
     """
     ready = examples(recommender)
     landing = finished_answer(recommender, ready[0].pair)
@@ -119,11 +119,12 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             topk.table,
             why.later,
             compare.shown,
-            maps.maps,
             maps.neighbours,
+            maps.highlights,
         ):
             source.select(choose_film, pair, pair, **QUIET)
-        maps.highlights.select(choose_film, pair, pair, **QUIET)
+        maps.maps.select(maps.choose, pair, pair, **QUIET)
+        maps.people.select(maps.choose_person, pair, pair, **QUIET)
 
         results.errors.select(results.choose, pair, pair, **QUIET)
 
@@ -244,19 +245,28 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **MODEL_QUEUE,
         )
 
-        def draw(tab: str, current: Pair, ranking: Ranking | None):
-            return maps.draw(current, ranking) if tab == "map" else {maps.message: gr.skip()}
+        def draw(tab: str, *shown):
+            if tab == "map":
+                yield from maps.draw(*shown)
+            else:
+                yield {maps.message: gr.skip()}
 
-        gr.on(
-            [active.change, pair.change, topk.ranking.change],
+        drawing = gr.on(
+            [
+                active.change,
+                pair.change,
+                topk.ranking.change,
+                *(control.change for control in maps.controls),
+            ],
             draw,
-            [active, pair, topk.ranking],
+            [active, pair, topk.ranking, *maps.controls],
             maps.outputs,
             show_progress_on=[maps.message, maps.neighbours],
             trigger_mode="always_last",
             **PRIVATE,
-            **MODEL_QUEUE,
+            **MAP_QUEUE,
         )
+        maps.stop.click(maps.stopped, outputs=maps.outputs, cancels=drawing, **QUIET)
         gr.on(
             [control.input for control in results.controls],
             results.show,

@@ -1,0 +1,226 @@
+"""The Map tab in Chromium with WebGL: points choose films and people, views change, files come."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+# Fixtures of the walks, which are found by name.
+from test_walk import (  # noqa: F401
+    ARGUMENTS,
+    CHROMIUM,
+    address,
+    expect_field,
+    fake_address,
+    fake_cache,
+    film_of,
+    new_page,
+    open_tab,
+    pytestmark,
+    real_address,
+)
+
+WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = [argument for argument in ARGUMENTS if argument != "--disable-gpu"] + WEBGL
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        launched.close()
+
+
+def choose_view(page: Page, control: str, label: str) -> None:
+    page.locator(f"#map-{control}").get_by_label(label, exact=True).check()
+
+
+def expect_drawn(page: Page, space: str, kind: str) -> None:
+    """The space's plot is of a kind ("scattergl", "scatter3d") and its points are all there."""
+    page.wait_for_function(
+        """([space, kind]) => {
+            const plot = document.querySelector(`#maps [data-space=${space}] .ckf-map`);
+            return plot.data?.length && plot.data.every((trace) => trace.type === kind);
+        }""",
+        arg=[space, kind],
+    )
+
+
+def facts(page: Page, space: str):
+    return page.locator(f"#maps [data-space={space}] .ckf-facts")
+
+
+def place_of_a_point(page: Page, space: str) -> tuple[str, list[float]]:
+    """A film of a flat plot that is not the chosen one, and where it is on the page."""
+    return page.evaluate(
+        """(space) => {
+            const plot = document.querySelector(`#maps [data-space=${space}] .ckf-map`);
+            plot.scrollIntoView({block: 'center'});
+            const { xaxis, yaxis } = plot._fullLayout;
+            const pixel = (trace, i) => [
+                xaxis._offset + xaxis.d2p(trace.x[i]), yaxis._offset + yaxis.d2p(trace.y[i]),
+            ];
+            const own = new Set(plot.data.slice(-4).flatMap((t) => [...(t.customdata ?? [])]));
+            const all = plot.data.flatMap((trace) => [...trace.x].map((_, i) => ({
+                item: trace.customdata?.[i], at: pixel(trace, i) })));
+            // one that no other point covers
+            const gap = ({ at }) => Math.min(...all.filter((other) => other.at !== at)
+                .map((other) => Math.hypot(other.at[0] - at[0], other.at[1] - at[1])));
+            const free = all.filter(({ item, at }) => item && !own.has(item)
+                && at[0] > 30 && at[0] < plot.offsetWidth - 30
+                && at[1] > 30 && at[1] < plot.offsetHeight - 30);
+            const best = free.reduce((a, b) => (gap(a) > gap(b) ? a : b));
+            const box = plot.getBoundingClientRect();
+            return [best.item, [box.x + best.at[0], box.y + best.at[1]]];
+        }""",
+        space,
+    )
+
+
+def download(page: Page, space: str, action: str):
+    with page.expect_download() as waiting:
+        page.locator(f"#maps [data-space={space}] [data-map={action}]").click()
+    return waiting.value
+
+
+def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # noqa: F811
+    page = new_page(f"{address}?tab=map")
+    expect_drawn(page, "collaborative", "scattergl")
+    before = film_of(page)
+    item, place = place_of_a_point(page, "collaborative")
+    page.mouse.move(place[0] - 3, place[1], steps=3)
+    page.mouse.move(*place, steps=3)
+    # found in the two other maps, under its own name
+    links = page.locator("#maps .ckf-link:visible")
+    expect(links).to_have_count(2)
+    name = links.first.locator("b").inner_text()
+    page.mouse.click(*place)
+    expect(page.locator("#pair .ckf-what strong")).not_to_have_text(before)
+    assert film_of(page) == name
+    expect_field(page, "item", item)
+    expect(page.locator("#neighbours h3")).to_contain_text(name)
+
+    choose_view(page, "method", "UMAP")
+    choose_view(page, "dimensions", "3-D")
+    expect(facts(page, "text")).to_contain_text("UMAP; trustworthiness")
+    expect_drawn(page, "text", "scatter3d")
+
+    saved = download(page, "text", "html")
+    assert saved.suggested_filename.startswith("map-text-umap-3d-")
+    text = saved.path().read_text(encoding="utf-8")
+    drawn = page.evaluate(
+        "document.querySelector('#maps [data-space=text] .ckf-map').data[0].z.slice(0, 5)"
+    )
+    title = page.evaluate(
+        "document.querySelector('#maps [data-space=text] .ckf-map').data[0].text[0]"
+    )
+    assert all(f"{value}" in text for value in np.array(drawn))
+    assert title.replace("<", "\\u003c") in text
+    assert "http" not in re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
+    # it shows the points without the app
+    alone = page.context.new_page()
+    alone.set_content(text)
+    alone.wait_for_function("document.querySelector('#map').data?.[0]?.type === 'scatter3d'")
+    shown = alone.evaluate("document.querySelector('#map').data[0].z.slice(0, 5)")
+    assert np.allclose(shown, drawn)
+    alone.close()
+
+    picture = download(page, "collaborative", "png")
+    assert picture.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_of_the_neighbours_are_found_in_the_maps(fake_address, new_page):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=map&user=3&item=7")
+    row = page.locator("#neighbours tr[data-pick]").first
+    row.locator(".ckf-pick").focus()
+    expect(page.locator("#maps .ckf-link:visible")).to_have_count(3)
+    name = row.locator(".ckf-pick").inner_text()
+    assert page.locator("#maps .ckf-link:visible b").all_inner_texts() == [name] * 3
+    row.locator(".ckf-pick").press("Enter")
+    expect_field(page, "item", row.get_attribute("data-pick"))
+
+
+def test_people_are_shown_and_chosen(fake_address, new_page):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=map&user=3&item=7")
+    expect_drawn(page, "llm", "scattergl")
+    choose_view(page, "kind", "People")
+    expect(page.locator("#people-alike table")).to_have_count(2)
+    expect(page.locator("#maps figure:visible")).to_have_count(2)
+    row = page.locator("#people-alike tr[data-pick]").first
+    user = row.get_attribute("data-pick")
+    row.locator(".ckf-pick").click()
+    expect_field(page, "user", user)
+    expect(page.locator("#pair .ckf-who strong")).to_have_text(f"User {user}")
+    assert "item=7" in page.url
+    # the rows follow the person
+    expect(page.locator(f"#people-alike tr[data-pick='{user}']")).to_have_count(0)
+    item, place = place_of_a_point(page, "collaborative")
+    page.mouse.move(place[0] - 3, place[1], steps=3)
+    page.mouse.click(*place)
+    expect_field(page, "user", item)
+
+
+def test_views_change_back_and_forth_without_losing_a_plot(fake_address, new_page):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=map&user=3&item=7")
+    warnings = []
+    page.on("console", lambda message: warnings.append(message.text))
+    for _ in range(4):
+        choose_view(page, "dimensions", "3-D")
+        expect_drawn(page, "text", "scatter3d")
+        choose_view(page, "dimensions", "2-D")
+        expect_drawn(page, "text", "scattergl")
+    choose_view(page, "beside", "Before and after training")
+    expect(page.locator("#maps figure:visible")).to_have_count(2)
+    expect_drawn(page, "untrained", "scattergl")
+    assert not [text for text in warnings if "WebGL context" in text]
+
+
+@pytest.mark.parametrize("dimensions", ["2-D", "3-D"])
+def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_page, dimensions):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=map&user=3&item=7", height=600)
+    choose_view(page, "dimensions", dimensions)
+    expect_drawn(page, "text", "scattergl" if dimensions == "2-D" else "scatter3d")
+    figure = page.locator("#maps [data-space=text]")
+    extent = f"""() => {{
+        const full = document.querySelector('#maps [data-space=text] .ckf-map')._fullLayout;
+        if ('{dimensions}' === '2-D') return full.xaxis.range[1] - full.xaxis.range[0];
+        const {{ x, y, z }} = full.scene._scene.getCamera().eye;
+        return Math.hypot(x, y, z);
+    }}"""
+    whole = page.evaluate(extent)
+    figure.locator("[data-map=in]").press("Enter")
+    page.wait_for_timeout(500)
+    near = page.evaluate(extent)
+    assert near == pytest.approx(whole / 1.5, rel=0.02)
+    figure.locator("[data-map=out]").click()
+    page.wait_for_timeout(500)
+    assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
+    figure.locator(".ckf-map").scroll_into_view_if_needed()
+    box = figure.locator(".ckf-map").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    top = page.evaluate("document.scrollingElement.scrollTop")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function(f"document.scrollingElement.scrollTop < {top}")
+    assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.wait_for_timeout(700)
+    page.keyboard.up("Control")
+    assert page.evaluate(extent) < 0.99 * whole
+    figure.locator("[data-map=reset]").click()
+    page.wait_for_timeout(500)
+    assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
+
+
+@pytest.mark.parametrize(("theme", "width"), [("dark", 375), ("light", 768), ("dark", 1440)])
+def test_maps_fit_every_width(fake_address, new_page, theme, width):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=map&user=3&item=7&__theme={theme}", width=width)
+    expect_drawn(page, "text", "scattergl")
+    expect(page.locator("#map-trust table")).to_have_count(2)
+    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert excess <= 0
+    for box in page.locator("#maps .ckf-map:visible").all():
+        assert box.bounding_box()["width"] > 120
