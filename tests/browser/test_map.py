@@ -49,6 +49,15 @@ def expect_drawn(page: Page, space: str, kind: str) -> None:
     )
 
 
+def expect_recommended(page: Page) -> None:
+    """The flat maps are drawn with the recommendations, which come last."""
+    expect_drawn(page, "collaborative", "scattergl")
+    page.wait_for_function(
+        """() => document.querySelector('#maps [data-space=collaborative] .ckf-map').data
+            .some((trace) => trace.name === 'recommended')"""
+    )
+
+
 def facts(page: Page, space: str):
     return page.locator(f"#maps [data-space={space}] .ckf-facts")
 
@@ -88,13 +97,13 @@ def download(page: Page, space: str, action: str):
 
 def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # noqa: F811
     page = new_page(f"{address}?tab=map")
-    expect_drawn(page, "collaborative", "scattergl")
+    expect_recommended(page)
     before = film_of(page)
     item, place = place_of_a_point(page, "collaborative")
     page.mouse.move(place[0] - 3, place[1], steps=3)
     page.mouse.move(*place, steps=3)
     # found in the two other maps, under its own name
-    links = page.locator("#maps .ckf-link:visible")
+    links = page.locator("#maps .ckf-link:not([hidden])")
     expect(links).to_have_count(2)
     name = links.first.locator("b").inner_text()
     page.mouse.click(*place)
@@ -134,11 +143,12 @@ def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # 
 
 def test_rows_of_the_neighbours_are_found_in_the_maps(fake_address, new_page):  # noqa: F811
     page = new_page(f"{fake_address}?tab=map&user=3&item=7")
+    expect_recommended(page)
     row = page.locator("#neighbours tr[data-pick]").first
     row.locator(".ckf-pick").focus()
-    expect(page.locator("#maps .ckf-link:visible")).to_have_count(3)
+    expect(page.locator("#maps .ckf-link:not([hidden])")).to_have_count(3)
     name = row.locator(".ckf-pick").inner_text()
-    assert page.locator("#maps .ckf-link:visible b").all_inner_texts() == [name] * 3
+    assert page.locator("#maps .ckf-link:not([hidden]) b").all_inner_texts() == [name] * 3
     row.locator(".ckf-pick").press("Enter")
     expect_field(page, "item", row.get_attribute("data-pick"))
 
