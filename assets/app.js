@@ -1,7 +1,7 @@
 // Behaviour of the page that Gradio has no component for: tables and star lists that report a
 // row's own id, the pair in the address, the drawer on phones, the three maps, and the dot plots.
 window.ckf = (() => {
-  const PAIR_FIELDS = ["user", "rated", "taste", "age", "occupation", "item", "at"];
+  const PAIR_FIELDS = ["user", "rated", "taste", "age", "occupation", "item", "at", "method"];
 
   function setAddress(change) {
     const address = new URL(window.location.href);
@@ -15,6 +15,37 @@ window.ckf = (() => {
       PAIR_FIELDS.forEach((name) => fields.delete(name));
       new URLSearchParams(query).forEach((value, name) => fields.set(name, value));
     });
+  }
+
+  // The address of the view that is shown, whole even where the browser's own one is still short.
+  function link() {
+    const shown = document.querySelector("#pair .ckf-pair");
+    const place = new URL(window.location.href);
+    PAIR_FIELDS.forEach((name) => place.searchParams.delete(name));
+    place.searchParams.delete("__theme");
+    new URLSearchParams(shown.dataset.query).forEach((value, name) => {
+      place.searchParams.set(name, value);
+    });
+    return place.href;
+  }
+
+  async function copyLink(button) {
+    const text = link();
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Without a secure connection browsers offer no clipboard; the old way still works there.
+      const box = document.createElement("textarea");
+      box.value = text;
+      document.body.append(box);
+      box.select();
+      document.execCommand("copy");
+      box.remove();
+      button.focus();
+    }
+    const said = button.parentElement.querySelector("[role=status]");
+    said.textContent = "Link copied";
+    window.setTimeout(() => (said.textContent = ""), 3000);
   }
 
   function tab(name) {
@@ -665,6 +696,11 @@ window.ckf = (() => {
     draw();
     return draw;
   }
+
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest("[data-copy-link]");
+    if (copy) copyLink(copy);
+  });
 
   return { address, tab, table, maps, dots, start, closeDrawer, openDrawer };
 })();

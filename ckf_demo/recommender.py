@@ -85,6 +85,11 @@ class Recommender:
             *([NO_TOKENS] if system.fusion.fuses else []),
             *([COLLABORATIVE] if system.fusion.prior is not None else []),
         )
+        self.labels: dict[str, str] = {
+            own: system.fusion.label,
+            NO_TOKENS: "Without collaborative tokens",
+            COLLABORATIVE: "Collaborative signal alone",
+        }
         # adapters are switched per forward pass, so one question runs at a time
         self._lock = RLock()
         self.forget()
@@ -432,15 +437,10 @@ class Recommender:
         questions = [(task, target, method) for method in self.methods for task in asked]
         with self._lock:
             answers = self._ask(person, questions)
-        labels = {
-            self.methods[0]: self.system.fusion.label,
-            NO_TOKENS: "Without collaborative tokens",
-            COLLABORATIVE: "Collaborative signal alone",
-        }
         rows = {
             m: {
                 "method": m,
-                "label": labels[m],
+                "label": self.labels[m],
                 "rating": None,
                 "distribution": None,
                 "probability": None,
@@ -684,21 +684,23 @@ class Recommender:
         item=None,
         task: str = "rating",
         at=None,
+        method=None,
     ) -> list[dict]:
         """The prompt as the model gets it: ``[{"text", "kind"}]`` with kind ``text``,
         ``user_token``, ``item_token`` or ``answer`` (where the answer is read)."""
         self._need(task)
-        target = self._item(item)
+        method, target = self._method(method), self._item(item)
+        if method == COLLABORATIVE:
+            raise UserError("The collaborative signal alone answers without a prompt.")
+        with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
         person = self._someone(user, history, taste, profile, at)
-        text, _ = self._prefix(person)
+        text, _ = self._prefix(person, with_tokens=with_tokens)
         facts = ""
         if task == "explanation":
             with self._lock:
-                answer = self._ask(person, [("rating", target, self.methods[0])])[0]
+                answer = self._ask(person, [("rating", target, method)])[0]
             facts, _ = self._facts(person, target, float(rating.expectation(answer)))
-        pieces = self.system.writer.pieces(
-            task, target, with_tokens=self.system.fusion.uses_tokens, facts=facts
-        )
+        pieces = self.system.writer.pieces(task, target, with_tokens=with_tokens, facts=facts)
         out = [{"text": "", "kind": "text"}]
         for piece, kind in [*self._spelled(text.ids), *pieces, ("", "answer")]:
             if kind == "text" and out[-1]["kind"] == "text":

@@ -85,16 +85,9 @@ def serve(
     """
     check_address(host, port)
     demo = build_demo(checkpoint, quantization)
-    from ckf_demo.ui.app import launch_options
+    from ckf_demo.ui.app import launch
 
-    demo.launch(
-        server_name=host,
-        server_port=port,
-        ssr_mode=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        **launch_options(),
-    )
+    launch(demo, server_name=host, server_port=port)
     say(f"Ready: {demo.local_url}")
     demo.block_thread()
 

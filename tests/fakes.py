@@ -191,6 +191,11 @@ class FakeRecommender:
 
     tasks = ("rating", "ctr", "ranking", "explanation")
     methods = ("ckf", "no-tokens", "collaborative")
+    labels: ClassVar[dict[str, str]] = {
+        "ckf": "CKF",
+        "no-tokens": "Without collaborative tokens",
+        "collaborative": "Collaborative model alone",
+    }
 
     def __init__(self, word_seconds: float = 0.0, checkpoint: Path = Path("none")) -> None:
         self.store = FakeStore()
@@ -304,7 +309,7 @@ class FakeRecommender:
             later = dict(zip(rows["item"], rows["rating"], strict=True))
         items = self.store._filtered(self.store.items(), genre, year_from, year_to)
         rows = [row for row in items.itertuples() if row.item not in seen]
-        rows.sort(key=lambda row: (-self._level(rated, row.item), row.item))
+        rows.sort(key=lambda row: (-self._level(rated, row.item, method), row.item))
         return [
             {
                 "rank": place,
@@ -312,7 +317,7 @@ class FakeRecommender:
                 "title": row.title,
                 "year": None if pd.isna(row.year) else int(row.year),
                 "genres": list(row.genres),
-                "score": (self._level(rated, row.item) - 1) / 4,
+                "score": (self._level(rated, row.item, method) - 1) / 4,
                 "collaborative_rank": (place * 7) % 40 + 1,
                 "later_rating": later.get(row.item),
             }
@@ -351,6 +356,8 @@ class FakeRecommender:
         stop: threading.Event | None = None,
     ) -> Iterator[dict]:
         self.calls.append("explain")
+        if method == "collaborative":
+            raise UserError("the collaborative model alone writes no explanations; choose ckf")
         rated = self._known(user, history, taste, profile, at)
         level = self._level(rated, item, method)
         polarity = "positive" if level >= 3.5 else "negative" if level < 2.5 else "mixed"
@@ -383,13 +390,8 @@ class FakeRecommender:
     ) -> list[dict]:
         self.calls.append("compare")
         rated = self._known(user, history, taste, profile, at)
-        labels = {
-            "ckf": "CKF",
-            "no-tokens": "Without collaborative tokens",
-            "collaborative": "Collaborative model alone",
-        }
         rows = []
-        for method, label in labels.items():
+        for method, label in self.labels.items():
             level = self._level(rated, item, method)
             distribution = self._distribution(level)
             rows.append(
@@ -421,7 +423,10 @@ class FakeRecommender:
         item=None,
         task="rating",
         at=None,
+        method=None,
     ) -> list[dict]:
+        if method == "collaborative":
+            raise UserError("the collaborative model alone answers without a prompt")
         rated = self._known(user, history, taste, profile, at)
         films = "; ".join(f"{self.store.item(i)['title']}: {r:.0f}" for i, r in rated)
         return [
@@ -607,6 +612,7 @@ class FakeTextRecommender(FakeRecommender):
 
     tasks = ("rating", "ctr")
     methods = ("text",)
+    labels: ClassVar[dict[str, str]] = {"text": "TALLRec"}
 
     def _level(self, rated, item, method=None) -> float:
         return float(

@@ -51,7 +51,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
     module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
     module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
-    module("ckf_demo.ui.app", build=build, launch_options=lambda: {"css": "body {}"})
+    module("ckf_demo.ui.app", build=build, launch=lambda page, **where: page.launch(**where))
     monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
     return done
 
@@ -72,7 +72,6 @@ def test_everything_is_prepared_and_the_address_comes_last(
     ]
     assert (launch, block) == ("launch", "block")
     assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
-    assert options["css"] == "body {}"
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 5
     assert printed[-1] == "Ready: http://127.0.0.1:7861/"

@@ -3,17 +3,31 @@ card shows."""
 
 import json
 import threading
+from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ckf_demo.errors import UserError
-from ckf_demo.ui.app import build, film_list, launch_options
+from ckf_demo.ui.app import build, film_list, launch
 from ckf_demo.ui.markup import Column, Row, spread, table
 from ckf_demo.ui.model_card import results_markup
-from ckf_demo.ui.pair import Pair, bar, from_query, group_of, known_user, later_rating
+from ckf_demo.ui.moment import moment_markup, read_moment
+from ckf_demo.ui.pair import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
+    Pair,
+    bar,
+    from_query,
+    group_of,
+    known_user,
+    later_rating,
+)
 from ckf_demo.ui.predict import (
     Answer,
     Stops,
@@ -29,6 +43,7 @@ from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.streaming import in_one_thread
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
+STORE = FakeRecommender().store
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +57,7 @@ def client(fake, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         demo = build(fake)
-    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    launch(demo)
     yield Client(demo.local_url, verbose=False)
     demo.close()
 
@@ -160,12 +175,14 @@ def test_errors_say_what_was_given(client, arguments, endpoint, said):
             occupation="writer",
         ),
         Pair(item="7", taste="westerns"),
+        Pair(item="7", user="3", at=0, method="no-tokens"),
+        Pair(item="7", user="3", at=-86_400),
+        Pair(item="7", history=(("4", 5.0),), method="collaborative"),
     ],
 )
 def test_a_pair_survives_the_address(fake, pair):
-    from urllib.parse import parse_qsl
-
-    assert from_query(fake.store, dict(parse_qsl(pair.query())), FALLBACK) == pair
+    params = dict(parse_qsl(pair.query()))
+    assert from_query(fake.store, params, FALLBACK, fake.methods) == pair
 
 
 def test_an_empty_address_is_the_fallback(fake):
@@ -182,11 +199,83 @@ def test_an_empty_address_is_the_fallback(fake):
         {"rated": "4"},
         {"rated": "999:4"},
         {"user": "3", "at": "soon"},
+        {"user": "3", "at": "²"},
+        {"user": "3", "at": "9" * 12},
+        {"user": "3", "at": "9" * 5000},
+        {"user": "3" * 5000},
+        {"item": "7" * 5000},
+        {"rated": f"{'4' * 5000}:4"},
+        {"rated": ",".join(["4:4"] * 500)},
+        {"taste": "x" * 301},
+        {"taste": "westerns", "age": "0"},
+        {"taste": "westerns", "age": "4000"},
+        {"taste": "westerns", "occupation": "</script>"},
+        {"user": "3", "method": "magic"},
     ],
 )
 def test_a_broken_address_is_said(fake, params):
-    with pytest.raises(UserError):
-        from_query(fake.store, params, FALLBACK)
+    with pytest.raises(UserError) as caught:
+        from_query(fake.store, params, FALLBACK, fake.methods)
+    assert len(str(caught.value)) < 300
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("user rated taste age occupation item at method tab".split()),
+        st.one_of(
+            st.text(max_size=30),
+            st.sampled_from(["3", "4:5,9:1", "40", "writer", "890000000", "-1", "no-tokens"]),
+        ),
+    )
+)
+def test_any_address_is_a_pair_that_can_be_shown_or_a_message(params):
+    try:
+        pair = from_query(STORE, params, FALLBACK, FakeRecommender.methods)
+    except UserError:
+        return
+    assert "ckf-pair" in bar(STORE, pair, FakeRecommender.labels)
+    assert moment_markup(STORE, pair)
+    again = dict(parse_qsl(pair.query(), keep_blank_values=True))
+    assert from_query(STORE, again, FALLBACK, FakeRecommender.methods) == pair
+
+
+def test_another_method_answers_with_its_own_figures_first(fake):
+    pair = replace(FALLBACK, method="no-tokens")
+    answer = finished_answer(fake, pair)
+    expected = fake.rate(**pair.person, item=pair.item, method="no-tokens")["rating"]
+    assert answer.rating["rating"] == expected
+    assert answer.comparison[0]["method"] == "no-tokens"
+    assert answer.comparison[0]["rating"] == expected
+    assert len(answer.comparison) == 4
+    assert "Answered by: Without collaborative tokens" in bar(fake.store, pair, fake.labels)
+
+
+def test_figures_stand_where_a_method_writes_no_words(fake):
+    answer = finished_answer(fake, replace(FALLBACK, method="collaborative"))
+    assert answer.rating and answer.click and answer.finished
+    assert "writes no explanations" in explanation_card(answer, linked=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("1998-03-15", 889_920_000),
+        ("1970-01-01 00:00:10", 10),
+        ("1998-03-15T00:00:00+00:00", 889_920_000),
+    ],
+)
+def test_a_moment_is_read_as_utc(text, at):
+    assert read_moment(text) == at
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_what_is_no_date_is_said(text):
+    try:
+        assert FIRST_MOMENT <= read_moment(text) <= LAST_MOMENT
+    except UserError as error:
+        assert "is no date" in str(error)
 
 
 def test_groups_cover_every_history_length():

@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from ckf_demo.data.store import ANALYSES, QueryResult
 from ckf_demo.errors import UserError
 from ckf_demo.ui import data as tab
-from ckf_demo.ui.app import build, launch_options
+from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.data import (
     DataTab,
     figure,
@@ -181,7 +181,7 @@ def client(fake, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         demo = build(fake)
-    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    launch(demo)
     yield Client(demo.local_url, verbose=False)
     demo.close()
 

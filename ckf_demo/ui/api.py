@@ -1,14 +1,17 @@
-"""The app's named endpoints, for ``gradio_client`` and other programs.
+"""The app's named endpoints, for ``gradio_client``, assistants (as MCP tools) and other programs.
 
 Signatures and docstrings are the endpoints' schema. A person is a ``user`` of the data set, or is
 described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, or by both together.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from functools import wraps
+from typing import Literal, TypedDict
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
@@ -20,6 +23,21 @@ MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
 # Maps ask the fusion alone, so they need not wait for the language model's answers.
 MAP_QUEUE = {"concurrency_id": "map", "concurrency_limit": 1}
+
+
+class Rated(TypedDict):
+    """One entry of a history: a film's id, and one to five stars."""
+
+    item: str | int
+    rating: float
+
+
+class Profile(TypedDict, total=False):
+    """What else is known of a person; every field may be left out."""
+
+    age: int
+    gender: str
+    occupation: str
 
 
 def _said(function: Callable) -> Callable:
@@ -54,6 +72,8 @@ def _id(value: str | int | None) -> str | None:
 
 def add_endpoints(recommender, shelf: Shelf) -> None:
     """Register the named endpoints in the current Blocks context."""
+    # Spelled out in the schema, so that a program need not guess the names.
+    Method = Literal[tuple(recommender.methods)]
 
     @_said
     def search_items(query: str, limit: int = 10) -> list[dict]:
@@ -86,23 +106,23 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said
     def rate(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
-        method: str | None = None,
+        method: Method | None = None,
     ) -> dict:
         """Predict the rating a person would give to a film.
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known.
-            method: The method to answer with; CKF if it is left out.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
 
         Returns:
             {"rating": expectation, "distribution": {"1": p, …, "5": p}, "at", "seconds"}.
@@ -120,23 +140,23 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said
     def click(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
-        method: str | None = None,
+        method: Method | None = None,
     ) -> dict:
         """Predict how probably a person would like a film (rate it 4 or 5).
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known.
-            method: The method to answer with; CKF if it is left out.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
 
         Returns:
             {"probability", "at", "seconds"}.
@@ -154,23 +174,23 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said
     def rank(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         k: int = 10,
         at: int | None = None,
-        method: str | None = None,
+        method: Method | None = None,
     ) -> list[dict]:
         """Rank the whole catalogue, without what they have rated, for a person.
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             k: The length of the list.
-            at: Only ratings before this moment (Unix seconds) are known.
-            method: The method to answer with; CKF if it is left out.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
 
         Returns:
             [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
@@ -189,23 +209,23 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said_while_streaming
     def explain(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
-        method: str | None = None,
+        method: Method | None = None,
     ) -> Iterator[dict]:
         """Say in words why a person may like a film or not; the text arrives as it is written.
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known.
-            method: The method to answer with; CKF if it is left out.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
@@ -230,9 +250,9 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said
     def compare(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
     ) -> list[dict]:
@@ -240,11 +260,11 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
 
         Returns:
             [{"method", "label", "rating", "distribution": {"1": p, …, "5": p}, "probability",
@@ -317,11 +337,41 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
         found = recommender.store.query(sql)
         return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
 
+    def offer(function: Callable, **queue) -> None:
+        gr.api(
+            function,
+            api_name=function.__name__,
+            api_description=described(function),
+            **queue,
+        )
+
     for function in (search_items, history):
-        gr.api(function, api_name=function.__name__, concurrency_limit=4)
+        offer(function, concurrency_limit=4)
     for function in (rate, click, rank, explain, compare, why):
-        gr.api(function, api_name=function.__name__, **MODEL_QUEUE)
-    gr.api(query, api_name=query.__name__, **DATA_QUEUE)
+        offer(function, **MODEL_QUEUE)
+    offer(query, **DATA_QUEUE)
+
+
+def described(function: Callable) -> str:
+    """An endpoint's summary with what it returns, from its docstring.
+
+    Gradio joins the lines of a Returns section with commas, which breaks what is longer than one.
+    """
+    summary, _, returns = get_function_description(function)
+    return f"{summary} Returns {' '.join(returns)}"
+
+
+def answer_in_json(demo: gr.Blocks) -> None:
+    """Let the launched app's tools answer in JSON; Gradio writes Python's own notation instead."""
+    server = demo.mcp_server_obj
+
+    def content(data: list, root_url: str) -> list:
+        return [
+            server.types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False))
+            for value in data
+        ]
+
+    server.postprocess_output_data = content
 
 
 def _item(item: str | int | None) -> str:

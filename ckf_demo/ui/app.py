@@ -1,6 +1,7 @@
 """The page: a sidebar for who, a slim bar for the pair, one tab for each way of looking at it, and
 the named endpoints. ``build`` makes it around a recommender; ``launch_options`` belong to it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -8,21 +9,23 @@ import gradio as gr
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
-from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, MODEL_QUEUE, add_endpoints
+from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, MODEL_QUEUE, add_endpoints, answer_in_json
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.data import DataTab
 from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
+from ckf_demo.ui.moment import MomentControls
 from ckf_demo.ui.pair import Pair, bar, from_query, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
+from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.why import Found, WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "why", "compare", "map", "results", "data", "card")
+TABS = ("predict", "topk", "why", "compare", "map", "results", "data", "card", "python")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -41,6 +44,22 @@ def launch_options() -> dict:
         "head": f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
     }
+
+
+def launch(demo: gr.Blocks, **where) -> None:
+    """Serve a built app, and its named endpoints as MCP tools, without blocking.
+
+    ``where`` are host and port as ``gradio.Blocks.launch`` takes them.
+    """
+    demo.launch(
+        **where,
+        **launch_options(),
+        mcp_server=True,
+        ssr_mode=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    answer_in_json(demo)
 
 
 def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
@@ -75,11 +94,20 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
             try_it = gr.Button("Try it yourself", size="sm", scale=0, min_width=140, elem_id="try")
         pair_bar = panel(bar(store, landing.pair), elem_id="pair")
-        with gr.Accordion("Choose another film", open=False, elem_id="choose-film"):
-            find = gr.Textbox(
-                label="Find a film", placeholder="part of a title", elem_id="find-film"
-            )
-            found = panel(film_list(recommender, ""), elem_id="films-found")
+        with gr.Row(equal_height=False, elem_classes="ckf-folds"):
+            with (
+                gr.Column(min_width=300),
+                gr.Accordion("Choose another film", open=False, elem_id="choose-film"),
+            ):
+                find = gr.Textbox(
+                    label="Find a film", placeholder="part of a title", elem_id="find-film"
+                )
+                found = panel(film_list(recommender, ""), elem_id="films-found")
+            with (
+                gr.Column(min_width=300),
+                gr.Accordion("Choose moment and method", open=False, elem_id="choose-moment"),
+            ):
+                moment = MomentControls(recommender, landing.pair)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Predict", id="predict") as predict_tab:
                 predict = PredictTab(recommender, stops, landing)
@@ -98,8 +126,11 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 data = DataTab(recommender)
             with gr.Tab("Model card", id="card") as card_tab:
                 ModelCardTab(recommender)
+            with gr.Tab("Python", id="python") as python_tab:
+                python = PythonTab(recommender, landing.pair)
 
         _choose_person(sidebar, ready, pair, recommender)
+        moment.wire(pair)
         try_it.click(
             lambda: gr.Tabs(selected="new"),
             outputs=sidebar.tabs,
@@ -137,6 +168,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             results_tab,
             data_tab,
             card_tab,
+            python_tab,
         )
         for tab, name in zip(shown_tabs, TABS, strict=True):
             tab.select(
@@ -150,7 +182,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             for running in (stops, why.stops):
                 running.stop(request.session_hash, unless=current)
             return (
-                bar(store, current),
+                bar(store, current, recommender.labels),
                 history_markup(store, current),
                 topk.reselect(current, ranking),
                 current.query(),
@@ -333,16 +365,22 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
 
         def read_address(current: Pair, request: gr.Request):
             params = dict(request.query_params)
-            tab = params.get("tab", TABS[0])
-            tab = tab if tab in TABS else TABS[0]
+            tab = params.get("tab") or TABS[0]
             try:
-                current = from_query(store, params, current)
+                if tab not in TABS:
+                    tab = TABS[0]
+                    raise UserError(
+                        f"tab={params['tab'][:40]!r} in the address is unknown; "
+                        f"choose one of {', '.join(TABS)}"
+                    )
+                current = from_query(store, params, current, recommender.methods)
             except UserError as error:
                 warn(error)
             return (
                 current,
                 tab,
                 gr.Tabs(selected=tab),
+                gr.Tabs(selected="known" if current.user else "new"),
                 current.history,
                 current.taste,
                 current.age,
@@ -356,6 +394,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 pair,
                 active,
                 tabs,
+                sidebar.tabs,
                 sidebar.draft,
                 sidebar.taste,
                 sidebar.new_age,
@@ -363,6 +402,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             ],
             **QUIET,
         )
+        gr.on([demo.load, pair.change], python.show, pair, python.outputs, **QUIET)
         demo.load(None, js="() => window.ckf.start()", **PRIVATE)
         demo.unload(forget)
     return demo.queue(default_concurrency_limit=8)
@@ -396,9 +436,12 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     close = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
 
     for button, example in zip(sidebar.examples, ready, strict=True):
-        button.click(lambda example=example: example.pair, outputs=pair, **QUIET).then(
-            None, **close
-        )
+        button.click(
+            lambda current, example=example: replace(example.pair, method=current.method),
+            pair,
+            pair,
+            **QUIET,
+        ).then(None, **close)
 
     filters = [sidebar.search, sidebar.group, sidebar.age, sidebar.occupation]
     gr.on(
@@ -411,7 +454,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     )
 
     def choose_user(current: Pair, event: gr.EventData) -> Pair:
-        return known_user(store, event.pick, current.item)
+        return known_user(store, event.pick, current.item, method=current.method)
 
     sidebar.users.select(choose_user, pair, pair, **QUIET).then(None, **close)
 

@@ -128,7 +128,7 @@ class CompareTab:
         problem, people, second = "", [pair], (second or "").strip()
         try:
             if second:
-                people.append(known_user(self.store, second, pair.item))
+                people.append(known_user(self.store, second, pair.item, method=pair.method))
         except UserError as error:
             problem = warn(error)
         if people[1:] == [pair]:

@@ -1,9 +1,10 @@
-"""The pair that the whole app is about: who, what, and at which moment; its slim bar, and its form
-in the address, so that a view can be sent to somebody else."""
+"""The pair that the whole app is about: who, what, at which moment and by which method; its slim
+bar, and its form in the address, so that a view can be sent to somebody else."""
 
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -18,6 +19,13 @@ GROUPS = {
     "more than 10": (11, math.inf),
 }
 LIKED = 4.0
+# What an address may hold; the sidebar asks for no more.
+LONGEST_ID = 64
+LONGEST_TASTE = 300
+MOST_PICKS = 200
+OLDEST = 120
+# Seconds since 1970 at the ends of the years 1 and 9999, beyond which no date can be written.
+FIRST_MOMENT, LAST_MOMENT = -62_135_596_800, 253_402_300_799
 
 
 def group_of(ratings: int) -> str:
@@ -27,7 +35,10 @@ def group_of(ratings: int) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Who × what × when. ``user`` and the fields of a new person exclude each other in the app."""
+    """Who × what × when, and by which method (None for the checkpoint's own).
+
+    ``user`` and the fields of a new person exclude each other in the app.
+    """
 
     item: str
     user: str | None = None
@@ -36,6 +47,7 @@ class Pair:
     age: int | None = None
     occupation: str = ""
     at: int | None = None
+    method: str | None = None
 
     @property
     def person(self) -> dict:
@@ -68,55 +80,124 @@ class Pair:
             "occupation": self.occupation,
             "item": self.item,
             "at": self.at,
+            "method": self.method,
         }
-        return urlencode({name: value for name, value in fields.items() if value})
+        return urlencode({name: value for name, value in fields.items() if value not in (None, "")})
 
 
-def known_user(store, user: str, item: str, at: int | None = None) -> Pair:
+def known_user(
+    store, user: str, item: str, at: int | None = None, method: str | None = None
+) -> Pair:
     """The pair of a user of the data set, at their default moment unless another is given."""
-    return Pair(item=str(item), user=str(user), at=store.default_at(user) if at is None else at)
+    at = store.default_at(user) if at is None else at
+    return Pair(item=str(item), user=str(user), at=at, method=method)
 
 
-def from_query(store, params: Mapping[str, str], fallback: Pair) -> Pair:
+def from_query(
+    store, params: Mapping[str, str], fallback: Pair, methods: Sequence[str] = ()
+) -> Pair:
     """Read the pair out of an address; what is missing comes from ``fallback``.
 
-    Raises ``UserError`` for unknown ids and for numbers that cannot be read.
+    ``methods`` are those that the address may name, the checkpoint's own first.
+
+    Raises ``UserError`` for unknown ids and names, for numbers that cannot be read or lie out of
+    range, and for more text or films than the page itself would send.
     """
-    item = params.get("item") or fallback.item
+    item = _identifier(params.get("item", ""), "item") or fallback.item
     store.item(item)
-    if params.get("user"):
-        store.user(params["user"])
-        return known_user(store, params["user"], item, _whole(params, "at"))
+    method = _method(params, methods)
+    user = _identifier(params.get("user", ""), "user")
+    if user:
+        store.user(user)
+        at = _whole(params, "at", FIRST_MOMENT, LAST_MOMENT)
+        return known_user(store, user, item, at, method)
     person = Pair(
         item=item,
         history=_rated(store, params.get("rated", "")),
-        taste=params.get("taste", ""),
-        age=_whole(params, "age"),
-        occupation=params.get("occupation", ""),
+        taste=_taste(params),
+        age=_whole(params, "age", 1, OLDEST),
+        occupation=_occupation(store, params),
+        method=method,
     )
-    return person if any(person.person.values()) else fallback.with_item(item)
+    if any(person.person.values()):
+        return person
+    return replace(fallback.with_item(item), method=method or fallback.method)
 
 
-def _whole(params: Mapping[str, str], name: str) -> int | None:
+def _identifier(text: str, name: str) -> str:
+    if len(text) > LONGEST_ID:
+        raise UserError(f"{name}={_short(text)} in the address is too long to be an id; mend it")
+    return text
+
+
+def _method(params: Mapping[str, str], methods: Sequence[str]) -> str | None:
+    name = params.get("method")
+    if not name or name in methods[:1]:
+        return None
+    if name not in methods:
+        raise UserError(
+            f"method={_short(name)} in the address is unknown; "
+            f"this checkpoint has {', '.join(methods)}"
+        )
+    return name
+
+
+def _whole(params: Mapping[str, str], name: str, low: int, high: int) -> int | None:
     text = params.get(name)
     if not text:
         return None
-    if not text.isdigit():
-        raise UserError(f"{name}={text!r} in the address is not a whole number; mend or remove it")
+    # Twelve digits hold every moment that is in range; longer ones are not worth converting.
+    if not re.fullmatch(r"-?[0-9]{1,12}", text):
+        raise UserError(
+            f"{name}={_short(text)} in the address is not a whole number; mend or remove it"
+        )
+    if not low <= int(text) <= high:
+        raise UserError(f"{name}={text} in the address is not within {low} to {high}; mend it")
     return int(text)
 
 
+def _taste(params: Mapping[str, str]) -> str:
+    text = params.get("taste", "")
+    if len(text) > LONGEST_TASTE:
+        raise UserError(
+            f"the taste in the address is {len(text)} characters long; "
+            f"shorten it to {LONGEST_TASTE}"
+        )
+    return text.strip()
+
+
+def _occupation(store, params: Mapping[str, str]) -> str:
+    name = params.get("occupation", "")
+    known = store.occupations()
+    if name and name not in known:
+        raise UserError(
+            f"occupation={_short(name)} in the address is unknown; choose one of {', '.join(known)}"
+        )
+    return name
+
+
 def _rated(store, text: str) -> tuple[tuple[str, float], ...]:
-    rated = []
-    for entry in filter(None, text.split(",")):
+    entries = [entry for entry in text.split(",") if entry]
+    if len(entries) > MOST_PICKS:
+        raise UserError(
+            f"{len(entries)} rated films in the address are too many; keep at most {MOST_PICKS}"
+        )
+    rated: dict[str, float] = {}
+    for entry in entries:
         item, _, stars = entry.partition(":")
         if stars not in ("1", "2", "3", "4", "5"):
             raise UserError(
-                f"rated={entry!r} in the address has no rating of 1 to 5; write it as ITEM:RATING"
+                f"rated={_short(entry)} in the address has no rating of 1 to 5; "
+                "write it as ITEM:RATING"
             )
-        store.item(item)
-        rated.append((item, float(stars)))
-    return tuple(rated)
+        store.item(_identifier(item, "rated"))
+        rated[item] = float(stars)
+    return tuple(rated.items())
+
+
+def _short(text: str) -> str:
+    """``text`` in quotation marks, cut where it is too long for a message."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 def history_of(store, pair: Pair) -> list[dict]:
@@ -159,16 +240,22 @@ def profile_text(age: object, occupation: object) -> str:
     return ", ".join(parts + ([str(occupation)] if present(occupation) else []))
 
 
-def bar(store, pair: Pair) -> str:
-    """The slim bar: who × what, and the moment with what it means (HTML)."""
+def bar(store, pair: Pair, labels: Mapping[str, str] | None = None) -> str:
+    """The slim bar: who × what, and the moment with what it means (HTML).
+
+    ``labels`` name the methods, for a pair that is answered by another than the checkpoint's own.
+    It carries the pair's query, from which the page makes a link.
+    """
     history = history_of(store, pair)
     film = store.item(pair.item)
     if pair.user:
         user = store.user(pair.user)
         name = f"User {pair.user}"
         profile = profile_text(user.get("age"), user.get("occupation"))
+        default = " (default)" if pair.at == store.default_at(pair.user) else ""
         moment = (
-            f"{date_text(pair.at)}. Only earlier ratings are known; later ones serve to compare."
+            f"{date_text(pair.at)}{default}. Only earlier ratings are known; later ones serve to "
+            "compare."
         )
     else:
         name = "New person"
@@ -180,14 +267,20 @@ def bar(store, pair: Pair) -> str:
     if pair.taste:
         facts.append(f"“{pair.taste}”")
     genres = ", ".join(film["genres"])
+    method = ""
+    if pair.method:
+        name_of_method = (labels or {}).get(pair.method, pair.method)
+        method = f"<strong>Answered by: {escape(name_of_method)}</strong>"
     return (
-        '<div class="ckf-pair">'
+        f'<div class="ckf-pair" data-query="{escape(pair.query())}">'
         f'<div class="ckf-who"><span class="ckf-over">Who</span><strong>{escape(name)}</strong>'
         f'<span class="ckf-facts">{escape(" · ".join(filter(None, facts)))}</span></div>'
         '<div class="ckf-times" aria-hidden="true">×</div>'
         f'<div class="ckf-what"><span class="ckf-over">Film</span>'
         f"<strong>{escape(film_text(film))}</strong>"
         f'<span class="ckf-facts">{escape(genres)}</span></div>'
-        f'<div class="ckf-when"><span class="ckf-over">Moment</span>{escape(moment)}</div>'
+        f'<div class="ckf-when"><span class="ckf-over">Moment</span>{escape(moment)}{method}'
+        '<span class="ckf-share"><button type="button" class="ckf-button" data-copy-link>Copy link'
+        '</button> <span class="ckf-said" role="status"></span></span></div>'
         "</div>"
     )

@@ -48,7 +48,10 @@ TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
 
 @dataclass
 class Answer:
-    """What has been answered so far for a pair; fields fill up in this order."""
+    """What has been answered so far for a pair; fields fill up in this order.
+
+    ``label`` names the method that answers, ``silence`` says why there are no words.
+    """
 
     pair: Pair
     rating: dict | None = None
@@ -56,35 +59,46 @@ class Answer:
     comparison: list[dict] = field(default_factory=list)
     explanation: dict | None = None
     finished: bool = False
+    label: str = "CKF"
+    silence: str = ""
 
 
 def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Answer]:
     """Answer a pair step by step: figures first, then what others say, then the words.
 
-    Ends early once ``stop`` is set. Raises ``UserError`` as the recommender does.
+    Ends early once ``stop`` is set. Raises ``UserError`` as the recommender does, save that figures
+    stand even where a method writes no words.
     """
     person = pair.person
-    answer = Answer(pair)
-    answer.rating = recommender.rate(**person, item=pair.item)
-    answer.click = recommender.click(**person, item=pair.item)
+    method = pair.method or recommender.methods[0]
+    answer = Answer(pair, label=recommender.labels[method])
+    answer.rating = recommender.rate(**person, item=pair.item, method=pair.method)
+    answer.click = recommender.click(**person, item=pair.item, method=pair.method)
     yield answer
     if stop.is_set():
         return
-    own, *others = recommender.compare(**person, item=pair.item)
+    rows = recommender.compare(**person, item=pair.item)
+    rows.sort(key=lambda row: row["method"] != method)
     # the last digit may differ with what is computed beside it; one answer has one figure on screen
-    own |= {key: answer.rating[key] for key in ("rating", "distribution")}
-    own["probability"] = answer.click["probability"]
-    answer.comparison = [own, *others]
+    rows[0] |= {key: answer.rating[key] for key in ("rating", "distribution")}
+    rows[0]["probability"] = answer.click["probability"]
+    answer.comparison = rows
     yield answer
-    for step in explanation_steps(recommender, pair, stop):
-        yield replace(answer, explanation=step, finished="polarity" in step)
+    try:
+        for step in explanation_steps(recommender, pair, stop):
+            yield replace(answer, explanation=step, finished="polarity" in step)
+    except UserError as error:
+        yield replace(answer, silence=str(error), finished=True)
 
 
 def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[dict]:
     """The explanation as it grows; stops soon after ``stop`` is set."""
     if not stop.is_set():
         yield from in_one_thread(
-            lambda: recommender.explain(**pair.person, item=pair.item, stop=stop), stop
+            lambda: recommender.explain(
+                **pair.person, item=pair.item, method=pair.method, stop=stop
+            ),
+            stop,
         )
 
 
@@ -182,7 +196,7 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
         (row["method"], row["label"], _rating_place(row["rating"]), f"{row['rating']:.2f}")
         for row in answer.comparison
         if row["rating"] is not None
-    ] or [("ckf", "CKF", _rating_place(mean), f"{mean:.2f}")]
+    ] or [("ckf", answer.label, _rating_place(mean), f"{mean:.2f}")]
     if truth is not None:
         rating, timestamp = truth
         label = f"What they gave it on {date_text(timestamp)}"
@@ -216,7 +230,7 @@ def click_card(answer: Answer) -> str:
         (row["method"], row["label"], row["probability"], percent(row["probability"]))
         for row in answer.comparison
         if row["probability"] is not None
-    ] or [("ckf", "CKF", probability, percent(probability))]
+    ] or [("ckf", answer.label, probability, percent(probability))]
     ticks = [(place / 4, percent(place / 4)) for place in range(5)]
     return (
         '<section class="ckf-card"><h3>Would they like it?</h3>'
@@ -230,14 +244,14 @@ def explanation_card(answer: Answer, *, linked: bool) -> str:
     """The words so far; films found in the history are underlined, or linked to their row."""
     step = answer.explanation
     if step is None:
-        waiting = (
+        waiting = answer.silence or (
             "Nothing was written. “Explain again” starts it."
             if answer.finished
             else "The explanation comes after the figures."
         )
         return (
             '<section class="ckf-card ckf-words"><h3>Why?</h3>'
-            f'<p class="ckf-facts">{waiting}</p></section>'
+            f'<p class="ckf-facts">{escape(waiting)}</p></section>'
         )
     text = escape(step["text"])
     titles = {escape(film["title"]): film["item"] for film in step.get("evidence", [])}
@@ -281,11 +295,9 @@ def figures(answer: Answer) -> str:
         ],
         "Expected rating and probability of a rating of 4 or 5, by method",
     )
-    distributions = [("CKF", answer.rating["distribution"])] + [
-        (row["label"], row["distribution"])
-        for row in rows
-        if row["distribution"] and row["method"] != "ckf"
-    ]
+    distributions = [
+        (row["label"], row["distribution"]) for row in rows if row["distribution"]
+    ] or [(answer.label, answer.rating["distribution"])]
     return methods + plain_table(
         ["Probability of", *RATINGS],
         [(label, *(percent(d[rating]) for rating in RATINGS)) for label, d in distributions],
@@ -432,8 +444,14 @@ class PredictTab:
         return [self.rating, self.click, self.figures, self.prompt, *shown]
 
     def prompt_of(self, pair: Pair, task: str) -> str:
-        """The prompt of one task for the pair (HTML)."""
-        return prompt_markup(self.recommender.prompt(**pair.person, item=pair.item, task=task))
+        """The prompt of one task for the pair (HTML), or why its method has none."""
+        try:
+            parts = self.recommender.prompt(
+                **pair.person, item=pair.item, task=task, method=pair.method
+            )
+        except UserError as error:
+            return notice(str(error))
+        return prompt_markup(parts)
 
     def answer(self, pair: Pair, task: str, request: gr.Request) -> Iterator[dict]:
         """Answer the pair into the page, step by step."""
@@ -471,7 +489,7 @@ class PredictTab:
                 answer = Answer(pair, explanation=step, finished="polarity" in step)
                 yield self._words(answer, running=not answer.finished)
         except UserError as error:
-            warn(error)
+            answer = Answer(pair, silence=str(error))
         yield self._words(replace(answer, finished=True), running=False)
 
     def _words(self, answer: Answer, *, running: bool) -> dict:

@@ -817,7 +817,8 @@ class ResultsTab:
     def choose(self, current: Pair, event: gr.EventData) -> Pair:
         """The user and the film of the chosen error."""
         try:
-            return from_query(self.store, dict(parse_qsl(event.pick)), current)
+            chosen = from_query(self.store, dict(parse_qsl(event.pick)), current)
+            return replace(chosen, method=current.method)
         except UserError as error:
             warn(error)
             return current

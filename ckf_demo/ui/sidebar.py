@@ -17,7 +17,7 @@ from ckf_demo.ui.markup import (
     star_picker,
     table,
 )
-from ckf_demo.ui.pair import GROUPS, Pair, known_user
+from ckf_demo.ui.pair import GROUPS, LONGEST_TASTE, OLDEST, Pair, known_user
 
 ANY = "any"
 # Rows of the user table that a page carries; filters narrow it down further.
@@ -128,7 +128,7 @@ class Sidebar:
                 self.taste = gr.Textbox(
                     label="What do you like, in a sentence?",
                     placeholder="slow crime films of the forties",
-                    max_length=300,
+                    max_length=LONGEST_TASTE,
                     elem_id="taste",
                 )
                 self.find = gr.Textbox(
@@ -140,7 +140,11 @@ class Sidebar:
                 self.rated = panel(self.rated_films(()), elem_id="rated-films")
                 with gr.Row():
                     self.new_age = gr.Number(
-                        label="Age (optional)", precision=0, minimum=1, maximum=120, min_width=110
+                        label="Age (optional)",
+                        precision=0,
+                        minimum=1,
+                        maximum=OLDEST,
+                        min_width=110,
                     )
                     self.new_occupation = gr.Dropdown(
                         ["", *self.store.occupations()],
@@ -197,13 +201,15 @@ class Sidebar:
             height=330,
         )
 
-    def found_films(self, query: str, draft: tuple) -> str:
+    def found_films(self, query: str | None, draft: tuple) -> str:
         """Films whose title holds the query, each with five stars to give (HTML)."""
-        if not query.strip():
+        # A field of a tab that was never open has no text yet.
+        query = (query or "").strip()
+        if not query:
             return notice("Type part of a title to find films.")
-        films = self.recommender.search_items(query.strip(), limit=8)
+        films = self.recommender.search_items(query, limit=8)
         if not films:
-            return notice(f"No title holds “{query.strip()}”; try a shorter part of it.")
+            return notice(f"No title holds “{query}”; try a shorter part of it.")
         return _star_list(films, dict(draft), "Films found")
 
     def rated_films(self, draft: tuple) -> str:
@@ -227,7 +233,7 @@ class Sidebar:
     def person(pair: Pair, draft: tuple, taste: str, age: float | None, occupation: str) -> Pair:
         """The pair of the new person with the film that is already chosen."""
         return replace(
-            Pair(item=pair.item),
+            Pair(item=pair.item, method=pair.method),
             history=tuple(draft),
             taste=(taste or "").strip(),
             age=int(age) if age is not None and not pd.isna(age) else None,

@@ -106,6 +106,7 @@ class TopKTab:
                     )
                 rows = self.recommender.rank(
                     **pair.person,
+                    method=pair.method,
                     k=asked[0],
                     genre=asked[1],
                     year_from=asked[2],

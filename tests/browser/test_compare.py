@@ -13,14 +13,14 @@ from test_walk import (  # noqa: F401
     pytestmark,
 )
 
-from ckf_demo.ui.app import build, launch_options
+from ckf_demo.ui.app import build, launch
 
 
 @pytest.fixture(scope="module")
 def address(fake_cache):  # noqa: F811
     recommender = FakeRecommender()
     demo = build(recommender, FakeShelf(recommender))
-    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    launch(demo)
     yield demo.local_url
     demo.close()
 

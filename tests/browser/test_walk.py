@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeRecommender
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ckf_demo.ui.app import build, launch_options
+from ckf_demo.ui.app import build, launch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = (
@@ -25,6 +25,17 @@ ARGUMENTS = (
 # Milliseconds: answers of the real model, while the machine may be busy with other work.
 PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
+TAB_NAMES = (
+    "Predict",
+    "Top-K",
+    "Why",
+    "Compare",
+    "Map",
+    "Results",
+    "Data",
+    "Model card",
+    "Python",
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -42,7 +53,7 @@ def browser() -> Iterator[Browser]:
 
 def serve(recommender) -> Iterator[str]:
     demo = build(recommender)
-    demo.launch(prevent_thread_lock=True, ssr_mode=False, quiet=True, **launch_options())
+    launch(demo)
     yield demo.local_url
     demo.close()
 
@@ -335,7 +346,7 @@ def test_a_broken_address_is_a_message_and_the_page_stays(fake_address, new_page
 def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_page, theme):
     page = new_page(f"{fake_address}?__theme={theme}", width=375, height=812)
     expect(page.locator(".sidebar.open")).to_have_count(0)
-    for tab in ("Predict", "Top-K", "Why", "Compare", "Map", "Results", "Data", "Model card"):
+    for tab in TAB_NAMES:
         open_tab(page, tab)
         page.wait_for_timeout(600)
         excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -348,7 +359,7 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_pa
 
 def test_every_control_has_a_name(fake_address, new_page):
     page = new_page(fake_address)
-    for tab in ("Predict", "Top-K", "Why", "Compare", "Map", "Results", "Data", "Model card"):
+    for tab in TAB_NAMES:
         open_tab(page, tab)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('button, input, textarea, select, a')]

@@ -1,0 +1,115 @@
+"""The fold beside the film's: at which moment the pair is asked about, and by which method."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import gradio as gr
+
+from ckf_demo.errors import UserError
+from ckf_demo.ui.markup import date_text, escape, notice, panel
+from ckf_demo.ui.pair import Pair
+
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class MomentControls:
+    """Builds the controls in the current Blocks context."""
+
+    def __init__(self, recommender, pair: Pair) -> None:
+        self.store = recommender.store
+        self.own = recommender.methods[0]
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=260):
+                self.moment = gr.DateTime(
+                    pair.at,
+                    label="Moment (UTC): only earlier ratings are known",
+                    timezone="UTC",
+                    type="string",
+                    elem_id="moment",
+                )
+                self.default = gr.Button("Back to the default", size="sm", elem_id="moment-default")
+            with gr.Column(min_width=260):
+                self.method = gr.Radio(
+                    [(recommender.labels[name], name) for name in recommender.methods],
+                    value=pair.method or self.own,
+                    label="Method that answers on Predict and Top-K",
+                    elem_id="method",
+                )
+        self.about = panel(moment_markup(self.store, pair), elem_id="moment-about")
+
+    def wire(self, pair: gr.State) -> None:
+        """Let the controls change the pair, and the pair the controls."""
+        gr.on(
+            [self.moment.change, self.moment.submit],
+            self.choose_moment,
+            [pair, self.moment],
+            [pair, self.about],
+            **QUIET,
+        )
+        self.default.click(
+            lambda current: replace(current, at=self._default(current)), pair, pair, **QUIET
+        )
+        self.method.input(
+            lambda current, name: replace(current, method=None if name == self.own else name),
+            [pair, self.method],
+            pair,
+            **QUIET,
+        )
+        pair.change(self.show, pair, [self.moment, self.default, self.method, self.about], **QUIET)
+
+    def _default(self, pair: Pair) -> int | None:
+        return self.store.default_at(pair.user) if pair.user else None
+
+    def choose_moment(self, pair: Pair, text: str | None) -> tuple:
+        """The pair at the moment that was typed or picked, or a message in place."""
+        if not text or not pair.user:
+            return gr.skip(), gr.skip()
+        try:
+            at = read_moment(text)
+        except UserError as error:
+            return gr.skip(), notice(str(error), "problem")
+        if at == pair.at:
+            return gr.skip(), moment_markup(self.store, pair)
+        return replace(pair, at=at), gr.skip()
+
+    def show(self, pair: Pair) -> tuple:
+        """The controls as the pair has them."""
+        known = pair.user is not None
+        return (
+            gr.update(value=pair.at, interactive=known),
+            gr.update(interactive=known and pair.at != self._default(pair)),
+            pair.method or self.own,
+            moment_markup(self.store, pair),
+        )
+
+
+def read_moment(text: str) -> int:
+    """A date with or without time, in UTC, as seconds since 1970.
+
+    Raises ``UserError`` when it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UserError(
+            f"{text[:40]!r} is no date; write it as 1998-04-22 or 1998-04-22 19:10:38"
+        ) from error
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def moment_markup(store, pair: Pair) -> str:
+    """What the moment means for the pair: its default, and how much lies before it (HTML)."""
+    if not pair.user:
+        return notice(
+            "A new person's ratings carry no dates: the moment is now, and all of them are known."
+        )
+    default = store.default_at(pair.user)
+    before, later = len(store.history(pair.user, pair.at)), len(store.later(pair.user, pair.at))
+    return (
+        '<p class="ckf-facts">'
+        + escape(
+            f"The default of user {pair.user} is {date_text(default)}. At the chosen moment "
+            f"{before} of their {before + later} ratings are known and {later} come later."
+        )
+        + "</p>"
+    )

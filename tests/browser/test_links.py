@@ -1,0 +1,175 @@
+"""Links in Chromium: a view is copied as an address and found again by somebody else; moment and
+method are chosen on the page; hostile links end in a message and the default."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+# Fixtures of the walks, which are found by name.
+from test_walk import (  # noqa: F401
+    PATIENCE,
+    address,
+    browser,
+    expect_answers,
+    expect_field,
+    fake_address,
+    fake_cache,
+    new_page,
+    open_tab,
+    pytestmark,
+    real_address,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def elsewhere(browser, link: str):  # noqa: F811
+    """A page of somebody who has never been here: no storage is shared."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(link)
+    page.wait_for_selector("body[data-ckf=ready]")
+    return page
+
+
+def copied(page) -> str:
+    """The link that the page's button copies."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("[data-copy-link]").click()
+    expect(page.locator(".ckf-said")).to_have_text("Link copied")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def shown(page) -> dict:
+    """What tells one view from another."""
+    return {
+        "who": page.locator("#pair .ckf-who").inner_text(),
+        "what": page.locator("#pair .ckf-what").inner_text(),
+        "when": page.locator("#pair .ckf-when").inner_text(),
+        "rating": page.locator("#rating .ckf-figure strong").text_content(),
+        "tab": page.locator("#tabs > .tab-wrapper [role=tab][aria-selected=true]").inner_text(),
+    }
+
+
+def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, new_page):  # noqa: F811
+    page = new_page(address)
+    page.locator("#example-2").click()
+    expect_answers(page)
+    page.get_by_role("button", name="Choose moment and method").click()
+    known = page.locator("#pair .ckf-who")
+    before = known.inner_text()
+    box = page.locator("#moment input").first
+    day = page.evaluate(
+        "new Date((new URL(location.href).searchParams.get('at') - 40 * 3600) * 1000)"
+        ".toISOString().slice(0, 19).replace('T', ' ')"
+    )
+    box.fill(day)
+    box.press("Enter")
+    expect(page.locator("#pair .ckf-when")).not_to_contain_text("(default)")
+    expect(known).not_to_have_text(before)
+    page.locator("#method").get_by_label("Without collaborative tokens").check()
+    expect(page.locator("#pair .ckf-when")).to_contain_text("Answered by")
+    expect_field(page, "method", "no-tokens")
+    expect_answers(page)
+    expect(page.locator("#rating .ckf-legend li").first).to_contain_text("Without collaborative")
+    open_tab(page, "Top-K")
+    expect_field(page, "tab", "topk")
+
+    other = elsewhere(browser, copied(page))
+    expect(other.locator("#pair .ckf-when")).to_contain_text("Answered by")
+    expect(other.locator("#topk tr[data-pick]")).to_have_count(10)
+    expect(other.locator("#rating .ckf-figure strong")).to_have_text(shown(page)["rating"])
+    assert shown(other) == shown(page)
+    assert (
+        other.locator("#topk .ckf-pick").all_inner_texts()
+        == page.locator("#topk .ckf-pick").all_inner_texts()
+    )
+    other.get_by_role("button", name="Choose moment and method").click()
+    expect(other.locator("#moment input").first).to_have_value(day)
+    expect(other.locator("#method").get_by_label("Without collaborative tokens")).to_be_checked()
+
+    # Back to the default, which the page says.
+    other.locator("#moment-default").click()
+    expect(other.locator("#pair .ckf-when")).to_contain_text("(default)")
+    other.context.close()
+
+
+def test_a_new_person_with_all_that_was_said_is_found_again(fake_address, browser, new_page):  # noqa: F811
+    link = (
+        f"{fake_address}?rated=4%3A5%2C9%3A1&taste=crime+%26+%E2%80%9Cpunishment%E2%80%9D%2C+100+%25"
+        "&age=40&occupation=writer&item=7&tab=predict"
+    )
+    page = new_page(link)
+    expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
+    expect(page.locator("#pair .ckf-who")).to_contain_text("age 40, writer")
+    expect(page.locator("#rated-films li")).to_have_count(2)
+    expect(page.get_by_label("What do you like, in a sentence?")).to_have_value(
+        "crime & “punishment”, 100 %"
+    )
+    page.get_by_role("button", name="Choose moment and method").click()
+    expect(page.locator("#moment-default")).to_be_disabled()
+    expect(page.locator("#moment-about")).to_contain_text("the moment is now")
+    other = elsewhere(browser, copied(page))
+    expect(other.locator("#pair .ckf-who strong")).to_have_text("New person")
+    expect(other.locator("#rating .ckf-figure strong")).to_have_text(shown(page)["rating"])
+    assert shown(other) == shown(page)
+    other.context.close()
+
+
+def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):  # noqa: F811
+    page = new_page(fake_address)
+    link = copied(page)
+    assert "user=3" in link and "item=" in link and "at=" in link
+    assert "__theme" not in link
+    other = elsewhere(browser, link)
+    expect(other.locator("#pair .ckf-who")).to_have_text(
+        page.locator("#pair .ckf-who").inner_text()
+    )
+    other.context.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?tab=nowhere", "tab='nowhere'"),
+        ("?user=3&method=magic", "magic"),
+        ("?user=3&at=99999999999999999999", "not a whole number"),
+        ("?user=3&at=%C2%B2", "not a whole number"),
+        ("?taste=x&age=-4", "not within"),
+        ("?user=3%00", "is not in"),
+        ("?rated=" + "4:5," * 300, "too many"),
+        ("?taste=" + "x" * 4000, "4000 characters"),
+        ("?taste=x&occupation=<img src=x onerror=alert(1)>", "occupation"),
+        ("?item=<script>alert(1)</script>", "is not in"),
+    ],
+)
+def test_a_hostile_link_is_a_message_and_the_default(fake_address, new_page, query, said):  # noqa: F811
+    page = new_page(fake_address + query)
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text(said)
+    assert toast.locator("img, script").count() == 0
+    expect(page.locator("#pair .ckf-who strong")).to_have_text("User 3")
+    expect_answers(page)
+
+
+def test_the_printed_code_runs_as_printed(address, new_page):  # noqa: F811
+    """All three ways give the rating that the page shows."""
+    page = new_page(f"{address}?tab=python")
+    rating = page.locator("#rating .ckf-figure strong").text_content()
+    names = ["python-client", "python-mcp"]
+    if page.locator("#python-recommender code").inner_text().count("checkpoints/"):
+        names.append("python-recommender")
+    for name in names:
+        code = page.locator(f"#{name} code").inner_text()
+        assert re.search(r'"user": "\d+"', code)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr[-800:]}"
+        assert f"{rating} of 5" in done.stdout, name
+        if name != "python-mcp":
+            assert re.findall(r"^(\d) \w", done.stdout, re.MULTILINE) == list("12345")
