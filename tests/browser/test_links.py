@@ -126,9 +126,8 @@ def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):  # 
     assert "user=3" in link and "item=" in link and "at=" in link
     assert "__theme" not in link
     other = elsewhere(browser, link)
-    expect(other.locator("#pair .ckf-who")).to_have_text(
-        page.locator("#pair .ckf-who").inner_text()
-    )
+    expect(other.locator("#pair .ckf-pair")).to_be_visible()
+    assert shown(other) == shown(page)
     other.context.close()
 
 
