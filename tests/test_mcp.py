@@ -12,7 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ckf_demo.ui.app import build, launch
 
-TOOLS = {"search_items", "history", "rate", "click", "rank", "explain", "compare", "query"}
+TOOLS = {"search_items", "history", "rate", "click", "rank", "explain", "compare", "why", "query"}
 PERSON = {"user", "history", "taste", "profile", "at"}
 
 

@@ -285,9 +285,9 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     @_said
     def why(
         user: str | int | None = None,
-        history: list[dict] | None = None,
+        history: list[Rated] | None = None,
         taste: str | None = None,
-        profile: dict | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
     ) -> dict:
@@ -296,11 +296,11 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
 
         Args:
             user: A user id of the data set, or empty for a new person.
-            history: What they rated, as [{"item": id, "rating": 1 to 5}, …].
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
             taste: What they like, in a sentence.
-            profile: {"age", "occupation"}, both optional.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
 
         Returns:
             {"rating", "probability", "without": [{"item", "title", "stars", "rating",
