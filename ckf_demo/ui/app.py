@@ -277,9 +277,19 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **MODEL_QUEUE,
         )
 
-        def draw(tab: str, *shown):
+        def draw(
+            tab: str,
+            current: Pair,
+            ranking: Ranking | None,
+            kind: str,
+            method: str,
+            dimensions: int,
+            beside: str,
+            progress=gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
+        ):
             if tab == "map":
-                yield from maps.draw(*shown)
+                view = kind, method, dimensions, beside
+                yield from maps.draw(current, ranking, *view, progress=progress)
             else:
                 yield {maps.message: gr.skip()}
 

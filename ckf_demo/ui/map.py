@@ -4,7 +4,7 @@ after this person's bridge, and in the space of the films' texts, in two or thre
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -260,9 +260,16 @@ class MapTab:
         method: str,
         dimensions: int,
         beside: str,
+        progress: Callable | None = None,
     ) -> Iterator[dict]:
         """Draw the maps, the nearest of what is chosen, how far to trust all that, and the
-        highlighted films; whatever must be computed first is said, space by space."""
+        highlighted films; whatever must be computed first is said, space by space, and how many
+        people are done by ``progress`` (a `gr.Progress`)."""
+
+        def done(people: int) -> None:
+            if progress is not None and people % 20 == 0:
+                progress((people, len(self._users)), desc="People", unit="people")
+
         person, projection = pair.person, Projection(method, int(dimensions))
         shown = self.shown_spaces(kind, beside)
         views: dict[str, View] = {}
@@ -273,7 +280,7 @@ class MapTab:
                         self.message: _waiting(space, kind, projection, number, len(shown)),
                         self.stop: gr.Button(interactive=True),
                     }
-                views[space] = self.spaces.view(space, person, kind, projection)
+                views[space] = self.spaces.view(space, person, kind, projection, done)
             tables = self._tables(pair, ranking, kind, shown)
         except UserError as error:
             yield {self.message: warn(error), self.stop: gr.Button(interactive=False)}

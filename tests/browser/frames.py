@@ -2,8 +2,9 @@
 
     python tests/browser/frames.py [points]
 
-Frames while one map is zoomed by the wheel and moved by the pointer for some seconds; without a GPU
-they are drawn on the CPU.
+Frames while one map is zoomed by the wheel and moved by the pointer for some seconds, and the
+processor's time that the page spends on each. Without a GPU the points are drawn on the CPU, which
+is part of the former alone.
 """
 
 import base64
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -68,8 +69,18 @@ def catalogue(n: int) -> dict:
     }
 
 
-def measure(page: Page, n: int, dimensions: int) -> tuple[float, list[float]]:
-    """Milliseconds until three maps are drawn, and between frames while one is zoomed."""
+def spent(session: CDPSession) -> float:
+    """Milliseconds of the processor that the page's main thread has taken so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return 1000 * next(entry["value"] for entry in metrics if entry["name"] == "TaskDuration")
+
+
+def measure(page: Page, n: int, dimensions: int) -> tuple[float, list[float], float]:
+    """Milliseconds until three maps are drawn, between frames while one is zoomed, and of the
+    processor for each of these."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.setTimeDomain", {"timeDomain": "threadTicks"})
+    session.send("Performance.enable")
     page.set_content(f"<body><div id='maps' style='width:1200px'>{template(SPACES)}</div></body>")
     page.add_style_tag(path=ROOT / "assets/style.css")
     page.add_script_tag(path=PLOTLY_SCRIPT)
@@ -91,6 +102,7 @@ def measure(page: Page, n: int, dimensions: int) -> tuple[float, list[float]]:
     box = page.locator(".ckf-map").first.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*middle)
+    before = spent(session)
     page.evaluate(COUNT)
     page.keyboard.down("Control")
     for step in range(60):
@@ -102,7 +114,8 @@ def measure(page: Page, n: int, dimensions: int) -> tuple[float, list[float]]:
         page.mouse.move(middle[0] + step, middle[1] + step / 2)
         page.wait_for_timeout(16)
     page.mouse.up()
-    return began, page.evaluate("window.frames_seen")
+    frames = page.evaluate("window.frames_seen")
+    return began, frames, (spent(session) - before) / len(frames)
 
 
 def main() -> None:
@@ -113,13 +126,13 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         for dimensions in (2, 3):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
-            began, frames = measure(page, n, dimensions)
+            began, frames, taken = measure(page, n, dimensions)
             page.close()
             high = statistics.quantiles(frames, n=20)[-1]
             print(
                 f"{n:,} points, {dimensions}-D: drawn after {began:.0f} ms; while zooming and "
                 f"moving, frames of {statistics.median(frames):.0f} ms (median), {high:.0f} ms "
-                f"(95 %), n = {len(frames)}"
+                f"(95 %), n = {len(frames)}, {taken:.1f} ms of the processor each"
             )
         browser.close()
 

@@ -130,7 +130,7 @@ def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # 
     assert title.replace("<", "\\u003c") in text
     assert "http" not in re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
     # it shows the points without the app
-    alone = page.context.new_page()
+    alone = page.context.browser.new_page()
     alone.set_content(text)
     alone.wait_for_function("document.querySelector('#map').data?.[0]?.type === 'scatter3d'")
     shown = alone.evaluate("document.querySelector('#map').data[0].z.slice(0, 5)")
