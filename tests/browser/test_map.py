@@ -1,37 +1,23 @@
-"""The Map tab in Chromium with WebGL: points choose films and people, views change, files come."""
+"""The Map tab in Chromium: points choose films and people, views change, files come."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 # Fixtures of the walks, which are found by name.
 from test_walk import (  # noqa: F401
-    ARGUMENTS,
-    CHROMIUM,
     address,
+    browser,
     expect_field,
     fake_address,
     fake_cache,
     film_of,
     new_page,
-    open_tab,
     pytestmark,
     real_address,
 )
-
-WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = [argument for argument in ARGUMENTS if argument != "--disable-gpu"] + WEBGL
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield launched
-        launched.close()
 
 
 def choose_view(page: Page, control: str, label: str) -> None:
@@ -234,3 +220,21 @@ def test_maps_fit_every_width(fake_address, new_page, theme, width):  # noqa: F8
     assert excess <= 0
     for box in page.locator("#maps .ckf-map:visible").all():
         assert box.bounding_box()["width"] > 120
+
+
+def test_a_browser_without_webgl_has_the_flat_maps(fake_address, browser):  # noqa: F811
+    page = browser.new_page()
+    page.add_init_script(
+        """const before = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+            return kind.includes('webgl') ? null : before.call(this, kind, ...rest);
+        };"""
+    )
+    page.goto(f"{fake_address}?tab=map&user=3&item=7")
+    expect_drawn(page, "text", "scatter")
+    assert page.locator("#maps [data-space=text] .point").count() >= 40
+    choose_view(page, "dimensions", "3-D")
+    expect(page.locator("#maps [data-space=text]")).to_contain_text("need WebGL")
+    choose_view(page, "dimensions", "2-D")
+    expect_drawn(page, "text", "scatter")
+    page.close()
