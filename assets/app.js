@@ -697,10 +697,154 @@ window.ckf = (() => {
     return draw;
   }
 
+  // --- line plots -----------------------------------------------------------------------------
+
+  // One method each: colour, symbol and dash, so that none of them has to carry it alone.
+  const LINES = [
+    { colour: "--ckf-accent", symbol: "circle", dash: "solid" },
+    { colour: "--body-text-color", symbol: "square", dash: "dot" },
+    { colour: "--ckf-third", symbol: "triangle-up", dash: "dash" },
+  ];
+
+  function lineTrace(series, style) {
+    const { colour, symbol, dash } = LINES[series.style];
+    const color = style.getPropertyValue(colour).trim() || style.color;
+    const column = (place) => series.points.map((point) => point[place]);
+    const spread = series.points.map(([, value, low, high]) => [
+      low === null ? 0 : value - low,
+      high === null ? 0 : high - value,
+    ]);
+    return {
+      x: column(0),
+      y: column(1),
+      text: column(4),
+      hovertemplate: "%{text}<extra></extra>",
+      error_y: {
+        type: "data",
+        symmetric: false,
+        visible: series.points.some((point) => point[2] !== null),
+        array: spread.map((ends) => ends[1]),
+        arrayminus: spread.map((ends) => ends[0]),
+        color,
+        thickness: 1,
+        width: 3,
+      },
+      type: "scatter",
+      mode: "lines+markers",
+      name: series.name,
+      line: { color, width: 2, dash },
+      marker: { color, symbol: series.open ? `${symbol}-open` : symbol, size: 8, line: { color, width: 2 } },
+    };
+  }
+
+  function knownLine(k, style) {
+    return { type: "line", x0: k, x1: k, yref: "paper", y0: 0, y1: 1, layer: "below",
+      line: { color: style.getPropertyValue("--ckf-muted").trim(), width: 1 } };
+  }
+
+  function truthLine(truth, style) {
+    return { type: "line", xref: "paper", x0: 0, x1: 1, y0: truth[0], y1: truth[0],
+      line: { color: style.getPropertyValue("--ckf-mark").trim(), width: 2, dash: "dash" } };
+  }
+
+  function lineShapes(data, style) {
+    const shapes = data.truth ? [truthLine(data.truth, style)] : [];
+    if (data.k !== undefined) shapes.push(knownLine(data.k, style));
+    return shapes;
+  }
+
+  function drawLines(host, data, width) {
+    const style = getComputedStyle(host);
+    const narrow = width < 420;
+    const plot = document.createElement("div");
+    host.replaceChildren(plot);
+    const last = data.ticks.at(-1) ?? 0;
+    const layout = {
+      width,
+      height: 330,
+      margin: { l: 54, r: 12, t: 12, b: 48 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: style.color, family: style.fontFamily, size: 12 },
+      xaxis: {
+        title: { text: data.x, standoff: 8 },
+        range: [-0.4, last + 0.4],
+        tickvals: data.ticktext ? data.ticks : undefined,
+        ticktext: data.ticktext,
+        dtick: data.ticktext ? undefined : Math.max(1, Math.ceil(last / (narrow ? 6 : 12))),
+        gridcolor: GRID,
+        zeroline: false,
+        fixedrange: true,
+      },
+      yaxis: {
+        title: { text: data.y.split(" (")[0], standoff: 6 },
+        tickformat: data.percent ? ".0%" : undefined,
+        rangemode: data.zero ? "tozero" : "normal",
+        gridcolor: GRID,
+        zeroline: false,
+        fixedrange: true,
+        nticks: 7,
+      },
+      shapes: lineShapes(data, style),
+      annotations: [
+        ...(data.truth
+          ? [{ xref: "paper", x: 1, xanchor: "right", y: data.truth[0], text: data.truth[1],
+              yanchor: data.truth[0] > 0.5 && data.percent ? "top" : "bottom", showarrow: false,
+              font: { color: style.getPropertyValue("--ckf-mark").trim() } }]
+          : []),
+        ...(narrow ? [] : (data.notes ?? [])).map((note, place) => ({
+          x: note.x, y: note.y, text: note.text, showarrow: true, arrowhead: 0, arrowwidth: 1,
+          arrowcolor: style.color, ax: 0, ay: place % 2 ? 34 : -34, font: { size: 11 },
+        })),
+      ],
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+      showlegend: data.series.length > 1,
+      hoverlabel: { align: "left" },
+      dragmode: false,
+    };
+    const traces = data.series.map((series) => lineTrace(series, style));
+    window.Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
+  }
+
+  // Draws every line plot of a panel as `dots` draws dot plots.
+  function lines(element) {
+    const drawn = new WeakMap();
+
+    function draw() {
+      if (!window.Plotly) return;
+      element.querySelectorAll("[data-lines]").forEach((host) => {
+        const width = host.offsetWidth;
+        const state = `${width} ${getComputedStyle(host).color} ${host.dataset.lines}`;
+        if (!width || (host.firstElementChild && drawn.get(host) === state)) return;
+        drawn.set(host, state);
+        drawLines(host, JSON.parse(host.dataset.lines), width);
+      });
+    }
+
+    new ResizeObserver(draw).observe(element);
+    draw();
+    return draw;
+  }
+
+  // Marks k in the plots and the table of a replay, and keeps it in the address.
+  function known(k) {
+    if (document.body.dataset.ckf === "ready") setAddress((fields) => fields.set("k", k));
+    document.querySelectorAll("#replay [data-lines]").forEach((host) => {
+      const data = { ...JSON.parse(host.dataset.lines), k };
+      const style = getComputedStyle(host);
+      if (host.firstElementChild) {
+        window.Plotly.relayout(host.firstElementChild, { shapes: lineShapes(data, style) });
+      }
+    });
+    document.querySelectorAll("#replay tr[id]").forEach((row) => {
+      row.classList.toggle("ckf-selected", row.id === `replay-${k}`);
+    });
+  }
+
   document.addEventListener("click", (event) => {
     const copy = event.target.closest("[data-copy-link]");
     if (copy) copyLink(copy);
   });
 
-  return { address, tab, table, maps, dots, start, closeDrawer, openDrawer };
+  return { address, tab, table, maps, dots, lines, known, start, closeDrawer, openDrawer };
 })();

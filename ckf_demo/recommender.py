@@ -454,6 +454,84 @@ class Recommender:
                 rows[method]["probability"] = float(answer.sigmoid())
         return [*rows.values(), self.everybody(item)]
 
+    def predict(
+        self,
+        items: Sequence[str],
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        at=None,
+        first: int | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> list[dict]:
+        """Rating and CTR of several films by several methods, in one pass.
+
+        Parameters
+        ----------
+        first
+            Only so many ratings of the history count, the oldest; None for all. Nobody need be
+            described then: a stranger without a history is answered too.
+        methods
+            Of this checkpoint; None for all.
+
+        Returns
+        -------
+        ``[{"item", "method", "rating", "probability"}]``, film by film; None for a task that the
+        checkpoint does not know.
+        """
+        person = self._beginning(self._anyone(user, history, taste, profile, at), first)
+        chosen = [self._method(m) for m in (self.methods if methods is None else methods)]
+        asked = [t for t in ("rating", "ctr") if t in self.tasks]
+        pairs = [(item, method) for item in items for method in chosen]
+        questions = [(task, self._item(item), m) for item, m in pairs for task in asked]
+        with self._lock:
+            answers = iter(self._ask(person, questions))
+        out = []
+        for item, method in pairs:
+            row = {"item": str(item), "method": method, "rating": None, "probability": None}
+            for task in asked:
+                answer = next(answers)
+                if task == "rating":
+                    row["rating"] = float(rating.expectation(answer))
+                else:
+                    row["probability"] = float(answer.sigmoid())
+            out.append(row)
+        return out
+
+    @torch.inference_mode()
+    def bridge_distance(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        at=None,
+        first: int | None = None,
+    ) -> float | None:
+        """How far the personal bridge is from a newcomer's, about whom nothing is known.
+
+        See `FusionMethod.bridge_distance`; None for methods without personal bridges. ``first`` is
+        as in `predict`.
+        """
+        if not self.system.fusion.fuses:
+            return None
+        person = self._beginning(self._anyone(user, history, taste, profile, at), first)
+        # the bridge depends on the person alone; any film makes a pair
+        with self._lock:
+            found = self.system.fusion.bridge_distance(self._pairs(person, np.array([0])))
+        return None if found is None else float(found[0])
+
+    def _beginning(self, person: Someone, first: int | None) -> Someone:
+        """The person with only the first ratings of their history; None for all of it."""
+        if first is None:
+            return person
+        first = self._whole(first, "first", least=0)
+        # without an id: what the training part says of a user is more than these ratings
+        return replace(
+            person, items=person.items[:first], ratings=person.ratings[:first], user=None
+        )
+
     def everybody(self, item) -> dict:
         """What everybody said of a film in the training part, as a row of `compare`."""
         target, (means, shares) = self._item(item), self._averages
@@ -568,9 +646,9 @@ class Recommender:
         return out
 
     @staticmethod
-    def _whole(value: object, name: str) -> int:
-        if not isinstance(value, int | float) or not 1 <= value <= 100 or value != int(value):
-            raise UserError(f"{name} = {value!r} is no whole number from 1 to 100.")
+    def _whole(value: object, name: str, least: int = 1) -> int:
+        if not isinstance(value, int | float) or not least <= value <= 100 or value != int(value):
+            raise UserError(f"{name} = {value!r} is no whole number from {least} to 100.")
         return int(value)
 
     def _allowed(

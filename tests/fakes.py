@@ -134,11 +134,8 @@ class FakeStore:
         return {"users": 16, "items": 40, "interactions": len(self._ratings)}
 
     @cached_property
-    def _desk(self) -> InteractionStore:
-        """The same data in a true store, for free queries."""
-        # Held here: the folder goes with the store.
-        self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / "made-up.duckdb"
+    def prepared(self) -> Prepared:
+        """The same data as arrays, split in time."""
         unknown = {pd.NA: None}
         raw = RawData.from_rows(
             users=self._users[["user", "age", "gender", "occupation"]]
@@ -151,7 +148,15 @@ class FakeStore:
             .itertuples(index=False, name=None),
             interactions=self._ratings.itertuples(index=False, name=None),
         )
-        write_store(Prepared.from_raw(raw, self.dataset), path)
+        return Prepared.from_raw(raw, self.dataset)
+
+    @cached_property
+    def _desk(self) -> InteractionStore:
+        """The same data in a true store, for free queries."""
+        # Held here: the folder goes with the store.
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "made-up.duckdb"
+        write_store(self.prepared, path)
         store = InteractionStore(path)
         atexit.register(store.close)
         return store
@@ -404,6 +409,64 @@ class FakeRecommender:
                 }
             )
         return [*rows, self.everybody(item)]
+
+    def predict(
+        self,
+        items,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        at=None,
+        first=None,
+        methods=None,
+    ) -> list[dict]:
+        self.calls.append("predict")
+        somebody = user or history or taste or profile
+        rated = self._known(user, history, taste, profile, at) if somebody else []
+        rows = []
+        for item in items:
+            for method in methods or self.methods:
+                level = self._level(rated[:first], item, method)
+                rows.append(
+                    {
+                        "item": item,
+                        "method": method,
+                        "rating": level,
+                        "probability": (level - 1) / 4,
+                    }
+                )
+        return rows
+
+    def bridge_distance(
+        self, user=None, history=None, taste=None, profile=None, at=None, first=None
+    ) -> float | None:
+        somebody = user or history or taste or profile
+        rated = self._known(user, history, taste, profile, at) if somebody else []
+        return 0.1 * len(rated[:first])
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.store.prepared
+
+    def score_rows(
+        self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None
+    ) -> dict[str, np.ndarray]:
+        """As `predict` has it, with histories cut to their last ``k``; ``word_seconds`` per row."""
+        self.calls.append("score_rows")
+        data = self.prepared
+        levels = []
+        for row in rows:
+            time.sleep(self.word_seconds)
+            before = data.history.before(int(row), k)
+            rated = [("", float(stars)) for stars in data.rating[before]]
+            levels.append(self._level(rated, data.item_ids[data.item[row]], method))
+        levels = np.array(levels)
+        distribution = np.exp(-((np.arange(1, 6) - levels[:, None]) ** 2))
+        return {
+            "rating": distribution / distribution.sum(1, keepdims=True),
+            "ctr": (levels - 1) / 4,
+        }
 
     def everybody(self, item) -> dict:
         return {

@@ -155,6 +155,13 @@ class FusionMethod(nn.Module):
         """Tokens (n, H) of history items, int64 (n,)."""
         raise TypeError(f"{type(self).__name__} has no tokens in the history")
 
+    def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
+        """How far each pair's personal bridge is from a newcomer's: (m,), or None without one.
+
+        ‖W_u − W_0‖_F / ‖W_0‖_F, with W_0 the bridge of somebody without a history.
+        """
+        return None
+
     def extended(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a checkpoint for data to which a test part added items at the end."""
         return tensors

@@ -174,6 +174,16 @@ class CKF(FusionMethod):
         preference = self.preference(pairs)
         return self.meta_user(preference), self.meta_item(preference)
 
+    def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
+        """As in the base class, over those of the two bridges that are personal, side by side."""
+        preference = self.preference(pairs)
+        metas = [m for m in (self.meta_user, self.meta_item) if isinstance(m, MetaNetwork)]
+        if not metas:
+            return None
+        own = torch.cat([meta(preference) for meta in metas], 1)
+        newcomer = torch.cat([meta(torch.zeros_like(preference[:1])) for meta in metas], 1)
+        return (own - newcomer).norm(dim=(1, 2)) / newcomer.norm(dim=(1, 2))
+
     def forward(
         self,
         pairs: PairBatch,

@@ -10,6 +10,7 @@ from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
 from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, MODEL_QUEUE, add_endpoints, answer_in_json
+from ckf_demo.ui.cold_start import LONG_QUEUE, ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.data import DataTab
 from ckf_demo.ui.map import MapTab
@@ -25,7 +26,7 @@ from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.why import Found, WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = ("predict", "topk", "why", "compare", "map", "results", "data", "card", "python")
+TABS = ("predict", "topk", "why", "compare", "cold", "map", "results", "data", "card", "python")
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
@@ -118,6 +119,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 why = WhyTab(recommender)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = CompareTab(recommender, shelf)
+            with gr.Tab("Cold start", id="cold") as cold_tab:
+                cold = ColdStartTab(recommender)
             with gr.Tab("Map", id="map") as map_tab:
                 maps = MapTab(recommender, spaces)
             with gr.Tab("Results", id="results") as results_tab:
@@ -150,6 +153,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             topk.table,
             why.later,
             compare.shown,
+            cold.shown,
+            cold.after,
             maps.neighbours,
             maps.highlights,
         ):
@@ -164,6 +169,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             topk_tab,
             why_tab,
             compare_tab,
+            cold_tab,
             map_tab,
             results_tab,
             data_tab,
@@ -179,7 +185,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
 
         def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
-            for running in (stops, why.stops):
+            for running in (stops, why.stops, cold.stops):
                 running.stop(request.session_hash, unless=current)
             return (
                 bar(store, current, recommender.labels),
@@ -277,6 +283,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **MODEL_QUEUE,
         )
 
+        _wire_cold_start(cold, active, pair)
+
         def draw(
             tab: str,
             current: Pair,
@@ -357,6 +365,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         def forget(request: gr.Request) -> None:
             for running in (stops, why.stops):
                 running.forget(request.session_hash)
+            cold.forget(request)
 
         def stop_why(request: gr.Request) -> None:
             why.stops.stop(request.session_hash)
@@ -386,15 +395,18 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 current = from_query(store, params, current, recommender.methods)
             except UserError as error:
                 warn(error)
+            try:
+                k = cold.k_of(params.get("k"))
+            except UserError as error:
+                warn(error)
+                k = cold.k_of(None)
             return (
                 current,
                 tab,
                 gr.Tabs(selected=tab),
                 gr.Tabs(selected="known" if current.user else "new"),
-                current.history,
-                current.taste,
-                current.age,
-                current.occupation if current.occupation in store.occupations() else "",
+                k,
+                *sidebar.form(current),
             )
 
         demo.load(
@@ -405,6 +417,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 active,
                 tabs,
                 sidebar.tabs,
+                cold.k,
                 sidebar.draft,
                 sidebar.taste,
                 sidebar.new_age,
@@ -416,6 +429,70 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         demo.load(None, js="() => window.ckf.start()", **PRIVATE)
         demo.unload(forget)
     return demo.queue(default_concurrency_limit=8)
+
+
+def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> None:
+    """Wire the Cold start tab: the replay of the pair's person, and the two measurements."""
+
+    def replay(
+        tab: str,
+        current: Pair,
+        latest: Latest | None,
+        question,
+        k,
+        first,
+        targets,
+        request: gr.Request,
+    ):
+        if tab == "cold":
+            yield from cold.replay(current, latest, question, k, first, targets, request)
+        else:
+            yield {cold.latest: gr.skip()}
+
+    gr.on(
+        [active.change, pair.change, *cold.changes],
+        replay,
+        [active, pair, cold.latest, *cold.controls],
+        cold.outputs,
+        show_progress_on=cold.shown,
+        trigger_mode="always_last",
+        **PRIVATE,
+        **LONG_QUEUE,
+    )
+    cold.k.change(None, cold.k, js="(k) => window.ckf.known(k)", **PRIVATE)
+    cold.k.change(
+        cold.move,
+        [cold.k, cold.latest, cold.question],
+        cold.after,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    cold.compare.change(lambda two: gr.Column(visible=two), cold.compare, cold.second, **QUIET)
+    groups = [control for group in cold.groups for control in group.controls]
+    for measurement, measure, inputs in (
+        (
+            cold.people,
+            cold.measure_people,
+            [cold.compare, *cold.people.controls, *groups],
+        ),
+        (cold.items, cold.measure_items, cold.items.controls),
+    ):
+        measurement.start.click(
+            measure,
+            inputs,
+            measurement.outputs,
+            show_progress_on=measurement.progress,
+            trigger_mode="once",
+            **PRIVATE,
+            **LONG_QUEUE,
+        )
+        measurement.cancel.click(measurement.stop, **QUIET)
+        measurement.metric.change(
+            measurement.show,
+            [measurement.outcome, measurement.metric],
+            measurement.result,
+            **QUIET,
+        )
 
 
 def choose_film(current: Pair, event: gr.EventData) -> Pair:
@@ -445,11 +522,17 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     store = recommender.store
     close = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
 
+    described = [sidebar.draft, sidebar.taste, sidebar.new_age, sidebar.new_occupation]
+
+    def take(chosen: Pair):
+        # a described person stands in the form too, so that their picks can be changed
+        return chosen, *((gr.skip(),) * len(described) if chosen.user else sidebar.form(chosen))
+
     for button, example in zip(sidebar.examples, ready, strict=True):
         button.click(
-            lambda current, example=example: replace(example.pair, method=current.method),
+            lambda current, example=example: take(replace(example.pair, method=current.method)),
             pair,
-            pair,
+            [pair, *described],
             **QUIET,
         ).then(None, **close)
 
@@ -490,6 +573,15 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
         **QUIET,
     )
 
+    def follow(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
+        """Changed picks change the person at once, when the page is about a described one."""
+        if current.user:
+            return gr.skip()
+        person = sidebar.person(current, draft, taste, age, occupation)
+        return person if any(person.person.values()) else gr.skip()
+
+    sidebar.draft.change(follow, [pair, *described], pair, trigger_mode="always_last", **QUIET)
+
     def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
         person = sidebar.person(current, draft, taste, age, occupation)
         if not any(person.person.values()):
@@ -499,7 +591,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
 
     sidebar.use.click(
         use,
-        [pair, sidebar.draft, sidebar.taste, sidebar.new_age, sidebar.new_occupation],
+        [pair, *described],
         [pair, sidebar.problem],
         **QUIET,
     ).then(None, **close)

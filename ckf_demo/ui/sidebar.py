@@ -20,6 +20,12 @@ from ckf_demo.ui.markup import (
 from ckf_demo.ui.pair import GROUPS, LONGEST_TASTE, OLDEST, Pair, known_user
 
 ANY = "any"
+AGES = {
+    "under 25": (1, 24),
+    "25–34": (25, 34),
+    "35–49": (35, 49),
+    "50 and over": (50, 200),
+}
 # Rows of the user table that a page carries; filters narrow it down further.
 SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
@@ -115,7 +121,7 @@ class Sidebar:
                 )
                 with gr.Row():
                     self.age = gr.Dropdown(
-                        [ANY, "under 25", "25–34", "35–49", "50 and over"],
+                        [ANY, *AGES],
                         value=ANY,
                         label="Age",
                         min_width=110,
@@ -166,12 +172,7 @@ class Sidebar:
             low, high = GROUPS[group]
             users = users[users["n_before"].between(low, high)]
         if age != ANY:
-            low, high = {
-                "under 25": (1, 24),
-                "25–34": (25, 34),
-                "35–49": (35, 49),
-                "50 and over": (50, 200),
-            }[age]
+            low, high = AGES[age]
             users = users[users["age"].between(low, high).fillna(False).astype(bool)]
         if occupation != ANY:
             users = users[(users["occupation"] == occupation).fillna(False).astype(bool)]
@@ -228,6 +229,11 @@ class Sidebar:
         if any(known == item for known, _ in draft):
             return tuple((known, float(rating) if known == item else s) for known, s in draft)
         return (*kept, (item, float(rating)))
+
+    def form(self, pair: Pair) -> tuple:
+        """The form of a new person as a pair describes them: films, taste, age, occupation."""
+        known = pair.occupation in self.store.occupations()
+        return pair.history, pair.taste, pair.age, pair.occupation if known else ""
 
     @staticmethod
     def person(pair: Pair, draft: tuple, taste: str, age: float | None, occupation: str) -> Pair:

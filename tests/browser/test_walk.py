@@ -30,6 +30,7 @@ TAB_NAMES = (
     "Top-K",
     "Why",
     "Compare",
+    "Cold start",
     "Map",
     "Results",
     "Data",
