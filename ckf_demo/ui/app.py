@@ -575,7 +575,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
 
     def follow(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
         """Changed picks change the person at once, when the page is about a described one."""
-        if current.user:
+        if current.user or tuple(draft) == current.history:
             return gr.skip()
         person = sidebar.person(current, draft, taste, age, occupation)
         return person if any(person.person.values()) else gr.skip()
