@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import made_up
 from tiny import save_backbone, tiny_config, tiny_data, tiny_system
+from typer import Typer
+from typer.testing import CliRunner
 
 from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.bench import methods as time_of_methods
@@ -141,7 +143,8 @@ def test_hit_at_1_of_checkpoints_and_baselines(checkpoints, tmp_path):
         assert 0 <= cells[name, "sampled", "hit@1", "cold users"]["value"] <= 1
     assert ("ckf", "ranking", "ndcg@10", "all") in cells
     assert ("collm", "ranking", "ndcg@10", "all") not in cells
-    assert ("collm - popularity", "sampled", "hit@1", "all") in cells
+    for other in ("popularity", "candidate stage", "ckf", "ckf's language model alone"):
+        assert (f"collm - {other}", "sampled", "hit@1", "all") in cells
     asked = []
     model = "ckf_demo.evaluation.cached.score_candidates"
     with pytest.MonkeyPatch.context() as patch:
@@ -220,7 +223,8 @@ def predictions(tmp_path, monkeypatch):
     return path
 
 
-def test_groups_are_those_of_the_training_part(predictions, tmp_path):
+def test_groups_are_those_of_the_training_part(predictions, tmp_path, monkeypatch):
+    monkeypatch.setattr(warmth, "FEWEST_USERS", 1)
     file = tmp_path / "warmth.json"
     found = warmth.measure([predictions], DATA.dataset, json_path=file, resamples=20)
     assert json.loads(file.read_text()) == found
@@ -241,6 +245,16 @@ def test_groups_are_those_of_the_training_part(predictions, tmp_path):
     difference = cells["ckf - item mean", "auc", "all"]
     assert difference["low"] <= difference["value"] <= difference["high"]
     assert "AUC on made-up" in report.markdown(found)
+
+
+def test_groups_of_few_people_are_left_out(predictions, monkeypatch):
+    rows = DATA.rows(split=VALID)
+    groups = warmth.warmth_groups(DATA, DATA.user[rows], DATA.item[rows])
+    sizes = {name: len(np.unique(DATA.user[rows][mask])) for name, mask in groups.items()}
+    monkeypatch.setattr(warmth, "FEWEST_USERS", max(sizes.values()))
+    found = warmth.measure([predictions], DATA.dataset, resamples=5)
+    kept = {name for name, size in sizes.items() if size == max(sizes.values())}
+    assert {row["group"] for row in found["rows"]} == kept < set(sizes)
 
 
 def test_groups_of_one_kind_share_all_rows_out():
@@ -409,6 +423,36 @@ def test_timed_rows_are_of_validation_and_hold_whole_runs_of_people():
     assert (DATA.split[rows] == VALID).all()
     assert len(rows) == len(set(rows.tolist())) <= time_of_methods.ROWS
     assert np.unique(DATA.user[rows], return_counts=True)[1].max() <= time_of_methods.PER_PERSON
+
+
+# Commands
+
+
+@pytest.mark.parametrize("module", [knowledge_kept, sampled, favourite_genres])
+def test_commands_print_tables_and_mend_mistakes(module, checkpoints, tmp_path):
+    app = Typer()
+    app.command()(module.main)
+    file = tmp_path / "out.json"
+    arguments = ["--checkpoint", str(checkpoints / "collm"), "--limit", "3", "--json", str(file)]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "collm" in ran.output
+    assert json.loads(file.read_text())["analysis"] in ANALYSES
+    wrong = CliRunner().invoke(app, ["--checkpoint", str(tmp_path / "none")])
+    assert wrong.exit_code == 2
+    assert "No checkpoint at" in wrong.stderr
+
+
+def test_the_command_for_stored_predictions(predictions, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    app = Typer()
+    app.command()(warmth.main)
+    ran = CliRunner().invoke(app, [str(predictions), "--dataset", DATA.dataset])
+    assert ran.exit_code == 0, ran.output
+    assert "item mean" in ran.output
+    wrong = CliRunner().invoke(app, [str(tmp_path / "none.parquet")])
+    assert wrong.exit_code == 2
+    assert "is not a file" in wrong.stderr
 
 
 # Pages

@@ -5,7 +5,7 @@ What a file holds stands in its field ``analysis``; a document has the markers o
 
 from collections.abc import Callable, Iterable, Sequence
 
-from ckf_demo.evaluation.cells import Table, plain, with_half_width, with_interval
+from ckf_demo.evaluation.cells import Table, with_half_width, with_interval
 
 Cells = dict[tuple[str, str, str, str], dict]
 Format = Callable[[dict | None], str]
@@ -95,7 +95,7 @@ def warmth(found: dict) -> list[Table]:
     made = []
     for metric, name in (("auc", "AUC"), ("uauc", "UAUC")):
         title = f"{name} on {found['dataset']} by training interactions of items and users"
-        made.append(_by_group(title, "method", methods, cells, "ctr", metric, plain))
+        made.append(_by_group(title, "method", methods, cells, "ctr", metric, with_half_width))
         title = f"{name}: differences (95 % interval, paired over users)"
         made.append(
             _by_group(title, "difference", differences, cells, "ctr", metric, with_interval)

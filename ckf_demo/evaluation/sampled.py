@@ -212,9 +212,11 @@ def measure(
             if catalogue and task == "ranking":
                 method = recommender.methods[0]
                 add_catalogue(name, model.rankings(queries, method, CANDIDATES))
-            for other in (Popularity.name, CandidateStage.name, *names):
+            parts = [label.format(name) for label in (ALONE, PRIOR)]
+            for other in (Popularity.name, CandidateStage.name, *parts, *names):
                 results.add_difference(name, other)
-            names.append(name)
+            # what a prior is pooled with is what stands beside methods without any
+            names += [name, ALONE.format(name)]
             save()
     return found
 

@@ -28,6 +28,9 @@ from ckf_demo.evaluation.results import Results
 from ckf_demo.paths import prepared_path, replacing
 
 ANALYSIS = "warmth"
+FEWEST_USERS = 5
+"""Groups of fewer people are left out: an interval over one or two says nothing."""
+
 COLUMNS = ("user", "item", "label", "method", "score", "task")
 
 
@@ -143,7 +146,8 @@ def measure(
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """CTR metrics of every method in every group, and differences to one of them.
+    """CTR metrics of every method in every group of `FEWEST_USERS` people or more, and differences
+    to one method.
 
     Parameters
     ----------
@@ -180,7 +184,11 @@ def measure(
             "--split and --limit."
         )
     cases = Cases(prepared, table.index.to_numpy())
-    groups = warmth_groups(prepared, cases.users, cases.items)
+    groups = {
+        name: mask
+        for name, mask in warmth_groups(prepared, cases.users, cases.items).items()
+        if len(np.unique(cases.users[mask])) >= FEWEST_USERS
+    }
     results = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
     for name in shown:
         results.add_scores(name, cases, groups, None, table[name].to_numpy(dtype=np.float64))
