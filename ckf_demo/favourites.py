@@ -38,6 +38,13 @@ class Favourite:
         """The most probable genre."""
         return max(self.genres, key=self.genres.__getitem__)
 
+    def beside(self, nobody: "Favourite") -> dict[str, float]:
+        """Each genre's probability over that for somebody without a history.
+
+        It takes off what the model would say of anybody.
+        """
+        return {genre: p / nobody.genres[genre] for genre, p in self.genres.items()}
+
 
 def known_genres(system: System) -> list[str]:
     """Genres of the catalogue, by name."""

@@ -329,6 +329,9 @@ def test_without_titles_and_tokens_nobody_is_known():
     tokens = {"titles": False}
     first, second = (favourite_genre(system, q.items, q.ratings, **tokens) for q in (one, other))
     assert first.genres != second.genres
+    beside = first.beside(second)
+    assert beside["Drama"] == pytest.approx(first.genres["Drama"] / second.genres["Drama"])
+    assert first.genre == max(first.genres, key=first.genres.get)
 
 
 def test_probabilities_are_those_of_the_genres_names():

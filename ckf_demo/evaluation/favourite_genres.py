@@ -28,7 +28,7 @@ from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.results import Results
-from ckf_demo.favourites import favourite_genre, known_genres
+from ckf_demo.favourites import favourite_genre
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.rows import profile_of
@@ -162,18 +162,19 @@ def measure(
                 name = f"{folder.name}: {setting}"
                 bar = progress.add_task(name, total=len(asked))
                 plain, unlike = [], []
-                nobody = _probabilities(system, [], [], "", options)
+                nobody = favourite_genre(system, [], [], **options)
                 for person in asked:
-                    query, names = person.query, known_genres(system)
-                    own = _probabilities(
+                    query = person.query
+                    answer = favourite_genre(
                         system,
                         query.items,
                         query.ratings,
-                        profile_of(system, query.user),
-                        options,
+                        profile=profile_of(system, query.user),
+                        **options,
                     )
-                    plain.append(names[int(own.argmax())] in person.right)
-                    unlike.append(names[int((own / nobody).argmax())] in person.right)
+                    beside = answer.beside(nobody)
+                    plain.append(answer.genre in person.right)
+                    unlike.append(max(beside, key=beside.__getitem__) in person.right)
                     progress.advance(bar)
                 add(name, plain)
                 add(f"{name}, {UNLIKE}", unlike)
@@ -183,12 +184,6 @@ def measure(
                 with replacing(Path(json_path)) as temporary:
                     temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
-
-
-def _probabilities(system, items, ratings, profile: str, options: dict) -> np.ndarray:
-    """Of every genre in the order of `known_genres`, float64."""
-    answer = favourite_genre(system, items, ratings, profile=profile, **options)
-    return np.array([answer.genres[name] for name in known_genres(system)])
 
 
 def main(
