@@ -24,21 +24,29 @@ def made(fake) -> WhyTab:
         return WhyTab(fake)
 
 
-def run(made: WhyTab, pair=PAIR, latest=None, by="rating", other="", k=10) -> tuple[dict, Found]:
-    """What every component shows at the end, and the findings."""
-    shown, found = {}, latest
-    for update in made.answer(pair, latest, by, other, k, SESSION):
-        shown |= update
-        found = update.get(made.latest, found)
+def run(
+    made: WhyTab, pair=PAIR, latest=None, by="rating", other="", k=10, stop_after=None
+) -> tuple[dict, Found]:
+    """What every component shows after a round, and the findings; ``stop_after`` so many steps."""
+    shown, found, steps = {}, latest, 0
+    for section in SECTIONS:
+        for update in made.answer(section, pair, found, by, other, k, SESSION):
+            shown |= update
+            found = update.get(made.latest, found)
+            steps += 1
+            if steps == stop_after:
+                made.stops.stop("one")
     return shown, found
 
 
-def test_sections_come_in_turn_and_each_grows(made):
-    order = []
-    for update in made.answer(PAIR, None, "rating", "", 10, SESSION):
-        order += [name for name, box in made._panels.items() if box in update and len(update) < 4]
-    assert list(dict.fromkeys(order)) == list(SECTIONS)
-    assert order.count("films") > 10
+def test_a_section_grows_and_only_it_is_shown(made):
+    found = None
+    for section, box in zip(SECTIONS, made.panels, strict=True):
+        steps = list(made.answer(section, PAIR, found, "rating", "", 10, SESSION))
+        grown = [update for update in steps if set(update) == {box}]
+        assert len(grown) >= (12 if section == "films" else 1)
+        found = [update[made.latest] for update in steps if made.latest in update][-1]
+        assert section in found.done
 
 
 def test_the_tables_hold_the_recommenders_numbers(made, fake):
@@ -98,20 +106,29 @@ def test_what_is_known_is_not_computed_again(made, fake):
     assert "Choose a film" in shown[made.stars]
 
 
-def test_a_stop_leaves_the_rest_for_later(made, fake):
-    steps = made.answer(PAIR, None, "rating", "", 10, SESSION)
-    shown, found = {}, None
-    for number, update in enumerate(steps):
-        shown |= update
-        found = update.get(made.latest, found)
-        if number == 3:
-            made.stops.stop("one")
-    assert found.done == frozenset() and 0 < len(found.films["without"]) < 12
+def test_a_stop_leaves_the_rest_for_later(made):
+    shown, found = run(made, stop_after=4)
+    assert found.stopped and found.done == frozenset()
+    assert 0 < len(found.films["without"]) < 12
     assert "Stopped" in shown[made.films] and "Stopped" in shown[made.later]
     assert shown[made.again]["interactive"] and not shown[made.stop]["interactive"]
     shown, found = run(made, latest=found)
     assert found.done == set(SECTIONS) and not shown[made.again]["interactive"]
     assert "Stopped" not in shown[made.films]
+
+
+def test_another_pair_is_not_stopped_with_the_one_before(made):
+    _, found = run(made, stop_after=4)
+    other = PAIR.with_item("8")
+    (*_, last) = made.answer("parts", other, found, "rating", "", 10, SESSION)
+    assert "parts" in last[made.latest].done
+
+
+def test_what_is_known_is_shown_on_another_quantity(made):
+    _, found = run(made)
+    shown = made.show(found, "probability")
+    assert " pts</span>" in shown[made.films] and len(shown) == len(SECTIONS)
+    assert made.films not in made.show(None, "probability")
 
 
 def test_other_stars_are_shown_for_a_chosen_film(made, fake):

@@ -23,7 +23,7 @@ from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.topk import Ranking, TopKTab
-from ckf_demo.ui.why import Found, WhyTab
+from ckf_demo.ui.why import SECTIONS, Found, WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 TABS = ("predict", "topk", "why", "compare", "cold", "map", "results", "data", "card", "python")
@@ -225,30 +225,44 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **MODEL_QUEUE,
         )
 
-        def what_if(
-            tab: str,
-            current: Pair,
-            latest: Found | None,
-            by: str | None,
-            other: str,
-            k: float,
-            request: gr.Request,
-        ):
-            if tab == "why":
-                yield from why.answer(current, latest, by, other, k, request)
-            else:
-                yield {why.latest: gr.skip()}
+        def what_if(section: str):
+            def answer(
+                tab: str,
+                current: Pair,
+                latest: Found | None,
+                by: str | None,
+                other: str,
+                k: float,
+                request: gr.Request,
+            ):
+                if tab == "why":
+                    yield from why.answer(section, current, latest, by, other, k, request)
+                else:
+                    yield {why.latest: gr.skip()}
 
-        gr.on(
-            [active.change, pair.change, *why.changes],
-            what_if,
-            [active, pair, why.latest, *why.controls],
-            why.outputs,
-            show_progress_on=why.films,
-            trigger_mode="always_last",
-            **PRIVATE,
-            **MODEL_QUEUE,
+            return {
+                "fn": answer,
+                "inputs": [active, pair, why.latest, *why.controls],
+                "outputs": why.outputs,
+                "show_progress": "hidden",
+                **PRIVATE,
+                **MODEL_QUEUE,
+            }
+
+        first, *others = SECTIONS
+        computed = gr.on(
+            [active.change, pair.change, *why.changes], trigger_mode="always_last", **what_if(first)
         )
+        for section in others:
+            computed = computed.then(**what_if(section))
+        shown_why = {
+            "fn": why.show,
+            "inputs": [why.latest, why.by],
+            "outputs": [*why.panels, why.latest],
+            **QUIET,
+        }
+        computed.then(**shown_why)
+        why.by.change(**shown_why)
         why.films.select(
             why.choose,
             pair,

@@ -75,7 +75,8 @@ OUTCOMES = {
 class Found:
     """What has been computed so far, with what it was asked for.
 
-    ``done`` are the sections that are finished, ``problems`` says why one cannot be answered.
+    ``done`` are the sections that are finished, ``problems`` says why one cannot be answered;
+    ``stopped`` that the rest is not wanted for now.
     """
 
     pair: Pair
@@ -87,27 +88,29 @@ class Found:
     later: dict | None = None
     done: frozenset[str] = frozenset()
     problems: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
 
     def asked_again(self, pair: Pair, other: str, k: int) -> "Found":
         """What of this still answers another question."""
-        kept = set(self.done)
+        changed: set[str] = set()
         if pair != self.pair:
-            kept -= {FILMS, PARTS, STANDING}
-        if pair.who != self.pair.who or k != self.k:
-            kept -= {LATER}
+            changed |= {FILMS, PARTS, STANDING}
         if other != self.other:
-            kept -= {PARTS}
+            changed.add(PARTS)
+        if pair.who != self.pair.who or k != self.k:
+            changed.add(LATER)
         return replace(
             self,
             pair=pair,
             other=other,
             k=k,
-            films=self.films if FILMS in kept else None,
-            parts=self.parts if PARTS in kept else (),
-            standing=self.standing if STANDING in kept else (),
-            later=self.later if LATER in kept else None,
-            done=frozenset(kept),
-            problems={name: text for name, text in self.problems.items() if name in kept},
+            films=None if FILMS in changed else self.films,
+            parts=() if PARTS in changed else self.parts,
+            standing=() if STANDING in changed else self.standing,
+            later=None if LATER in changed else self.later,
+            done=self.done - changed,
+            problems={n: text for n, text in self.problems.items() if n not in changed},
+            stopped=self.stopped and pair == self.pair,
         )
 
 
@@ -170,26 +173,22 @@ class WhyTab:
 
     @property
     def changes(self) -> list:
-        """The events after which one computes, or shows, anew."""
-        return [
-            self.by.change,
-            self.other.submit,
-            self.other.blur,
-            self.k.release,
-            self.again.click,
-        ]
+        """The events of the controls after which one computes what is not known yet."""
+        return [self.other.submit, self.other.blur, self.k.release, self.again.click]
+
+    @property
+    def panels(self) -> list:
+        """What shows the sections, in their order."""
+        return [self.films, self.parts, self.standing, self.later]
 
     @property
     def outputs(self) -> list:
         """Every component that ``answer`` may update."""
-        return [*self._panels.values(), self.stars, self.stop, self.again, self.latest]
-
-    @property
-    def _panels(self) -> dict:
-        return dict(zip(SECTIONS, (self.films, self.parts, self.standing, self.later), strict=True))
+        return [*self.panels, self.stars, self.stop, self.again, self.latest]
 
     def answer(
         self,
+        section: str,
         pair: Pair,
         latest: Found | None,
         by: str | None,
@@ -197,35 +196,50 @@ class WhyTab:
         k: float,
         request: gr.Request,
     ) -> Iterator[dict]:
-        """Compute section by section what is not known yet, and show it as it comes."""
-        stop = self.stops.begin(request.session_hash, pair)
+        """Compute one section unless it is known, and show it as it comes.
+
+        Each is an event of its own, so that what was asked meanwhile has its turn between two. The
+        first one begins a new round; the others leave out what was stopped.
+        """
         found = (latest or Found(pair)).asked_again(pair, (other or "").strip(), int(k))
-        shown = {self.latest: found, self.stop: gr.update(interactive=True)}
-        shown |= {self.again: gr.update(interactive=False)}
-        if latest is None or latest.pair != pair:
-            shown[self.stars] = _no_film()
-        yield shown | {box: self.markup(name, found, by) for name, box in self._panels.items()}
-        for name, box in self._panels.items():
-            if name in found.done or stop.is_set():
-                continue
-            try:
-                for step in self._steps(name, found, stop):
-                    found = step
-                    yield {box: self.markup(name, found, by)}
-            except UserError as error:
-                found = replace(found, problems={**found.problems, name: str(error)})
-            if not stop.is_set():
-                found = replace(found, done=found.done | {name})
-            yield {box: self.markup(name, found, by), self.latest: found}
-        left = len(found.done) < len(SECTIONS)
-        shown = {self.stop: gr.update(interactive=False), self.again: gr.update(interactive=left)}
-        if left:
-            shown |= {
-                box: self.markup(name, found, by, stopped=True)
-                for name, box in self._panels.items()
-                if name not in found.done
-            }
+        shown: dict = {self.latest: found}
+        if section == FILMS:
+            found = replace(found, stopped=False)
+            left = len(found.done) < len(SECTIONS)
+            shown = {self.latest: found, **self._buttons(running=left), **self._shown(found, by)}
+            if latest is None or latest.pair != pair:
+                shown[self.stars] = _no_film()
+        stop = self.stops.begin(request.session_hash, pair)
         yield shown
+        box = self.panels[SECTIONS.index(section)]
+        if section not in found.done and not found.stopped:
+            try:
+                for step in self._steps(section, found, stop):
+                    found = step
+                    yield {box: self.markup(section, found, by)}
+            except UserError as error:
+                found = replace(found, problems={**found.problems, section: str(error)})
+            ended = {"stopped": True} if stop.is_set() else {"done": found.done | {section}}
+            found = replace(found, **ended)
+            yield {box: self.markup(section, found, by), self.latest: found}
+        if found.stopped or section == SECTIONS[-1]:
+            yield self._buttons(running=False, left=found.stopped) | self._shown(found, by)
+
+    def _buttons(self, *, running: bool, left: bool = False) -> dict:
+        return {
+            self.stop: gr.update(interactive=running),
+            self.again: gr.update(interactive=left),
+        }
+
+    def _shown(self, found: Found, by: str | None) -> dict:
+        return {
+            box: self.markup(section, found, by)
+            for section, box in zip(SECTIONS, self.panels, strict=True)
+        }
+
+    def show(self, latest: Found | None, by: str | None) -> dict:
+        """What is known, compared on another quantity."""
+        return {self.latest: gr.skip()} if latest is None else self._shown(latest, by)
 
     def _steps(self, name: str, found: Found, stop: threading.Event) -> Iterator[Found]:
         """A section as it grows."""
@@ -259,10 +273,10 @@ class WhyTab:
             given |= dict(zip(known["item"], known["rating"].astype(float), strict=True))
         return stars_markup(self.store.item(event.pick), given[event.pick], rows, pair, self.store)
 
-    def markup(self, name: str, found: Found, by: str | None, *, stopped: bool = False) -> str:
+    def markup(self, name: str, found: Found, by: str | None) -> str:
         """One section (HTML)."""
         film = film_text(self.store.item(found.pair.item))
-        progress = _progress(name in found.done, stopped)
+        progress = _progress(name in found.done, found.stopped)
         if name in found.problems:
             return _section(HEADINGS[name], notice(found.problems[name]))
         if name == FILMS:

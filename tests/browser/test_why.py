@@ -19,18 +19,23 @@ from test_walk import (  # noqa: F401
     serve,
 )
 
+# Milliseconds: all that the tab computes, on a busy machine.
+ALL = 240_000
+
 
 @pytest.fixture(scope="module")
-def slow_address(fake_cache):  # noqa: F811
+def slow(fake_cache):  # noqa: F811
+    """Somebody's recommender that takes its time, and where it is served."""
     recommender = FakeRecommender()
-    recommender.counterfactuals.step_seconds = 0.4
-    yield from serve(recommender)
+    for url in serve(recommender):
+        yield recommender.counterfactuals, url
 
 
+@pytest.mark.timeout(900)
 def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
     page = new_page(f"{address}?tab=why&user=7")
     films = page.locator("#why-films")
-    expect(films).to_contain_text(re.compile(r"(\d+) of \1 done"))
+    expect(films).to_contain_text(re.compile(r"(\d+) of \1 done"), timeout=ALL)
     rows = films.locator("tr[data-pick]")
     shown = int(re.search(r"(\d+) of \1 done", films.inner_text())[1])
     expect(rows).to_have_count(shown)
@@ -44,7 +49,7 @@ def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
     title = rows.first.locator(".ckf-pick").inner_text()
     rows.first.locator(".ckf-pick").click()
     stars = page.locator("#why-stars")
-    expect(stars).to_contain_text(title)
+    expect(stars).to_contain_text(title, timeout=ALL)
     expect(stars.locator("tbody tr")).to_have_count(6)
     expect(stars.locator("tr.ckf-selected")).to_contain_text("as it is")
 
@@ -52,10 +57,11 @@ def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
     expect(parts).to_contain_text("Average bridges")
     page.get_by_label("Whose bridges").fill("3")
     page.get_by_label("Whose bridges").press("Enter")
-    expect(parts).to_contain_text(re.compile("Bridges of user 3", re.IGNORECASE))
+    expect(parts).to_contain_text(re.compile("Bridges of user 3", re.IGNORECASE), timeout=ALL)
     expect(page.locator("#why-standing")).to_contain_text("The full answer")
     expect(page.locator("#why-standing")).to_contain_text(re.compile(r"\d+ % \(\d+–\d+ %\)"))
-    expect(page.locator("#why-later")).to_contain_text(re.compile(r"Of \d+ films? liked later"))
+    later = re.compile(r"Of \d+ films? liked later")
+    expect(page.locator("#why-later")).to_contain_text(later, timeout=ALL)
     expect(page.locator("#why-stop")).to_be_disabled()
 
     # a film that was liked later becomes the page's film, and the answers are about it
@@ -63,16 +69,19 @@ def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
     item, name = row.get_attribute("data-pick"), row.locator(".ckf-pick").inner_text()
     row.locator(".ckf-pick").click()
     expect_field(page, "item", item)
-    expect(films).to_contain_text(f"As it is, for {name}")
+    expect(films).to_contain_text(f"As it is, for {name}", timeout=ALL)
 
 
-def test_it_can_be_stopped_and_gone_on_with(slow_address, new_page):  # noqa: F811
-    page = new_page(f"{slow_address}?tab=why&user=7&item=7")
+def test_it_can_be_stopped_and_gone_on_with(slow, new_page):  # noqa: F811
+    counterfactuals, url = slow
+    counterfactuals.step_seconds = 3
+    page = new_page(f"{url}?tab=why&user=7&item=7")
     films = page.locator("#why-films")
     expect(films.locator("tr[data-pick]")).not_to_have_count(0)
     page.locator("#why-stop").click()
     expect(films).to_contain_text("Stopped")
     expect(films).not_to_contain_text("12 of 12")
+    counterfactuals.step_seconds = 0
     page.locator("#why-again").click()
     expect(films).to_contain_text("12 of 12 done")
     expect(page.locator("#why-later")).to_contain_text("liked later")
