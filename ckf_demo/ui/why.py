@@ -123,7 +123,9 @@ class WhyTab:
         quantities = self.counterfactuals.quantities
         gr.HTML(
             "<p>What would the answer be with another history, or with a part of the system taken "
-            "away? Everything here is computed anew with that one thing changed.</p>",
+            "away? Everything here is computed anew with that one thing changed, and answered by "
+            f"{escape(recommender.labels[recommender.methods[0]])}, whichever method is chosen "
+            "above.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
@@ -201,6 +203,7 @@ class WhyTab:
         Each is an event of its own, so that what was asked meanwhile has its turn between two. The
         first one begins a new round; the others leave out what was stopped.
         """
+        pair = replace(pair, method=None)
         found = (latest or Found(pair)).asked_again(pair, (other or "").strip(), int(k))
         shown: dict = {self.latest: found}
         if section == FILMS:
