@@ -421,11 +421,16 @@ def test_time_is_measured_for_every_method_beside_the_first(checkpoints):
     assert "| cora | – | " in table
 
 
-def test_timed_rows_are_of_validation_and_hold_whole_runs_of_people():
+def test_timed_rows_are_of_validation_and_of_people_with_histories():
     rows = time_of_methods.hundred_rows(DATA)
     assert (DATA.split[rows] == VALID).all()
     assert len(rows) == len(set(rows.tolist())) <= time_of_methods.ROWS
     assert np.unique(DATA.user[rows], return_counts=True)[1].max() <= time_of_methods.PER_PERSON
+    people = time_of_methods.some_people(DATA)
+    lengths = [len(query.items) for query, _ in people]
+    assert len(people) == time_of_methods.PEOPLE and lengths == sorted(lengths)
+    for query, films in people:
+        assert len(query.items) and not set(films) & set(query.items)
 
 
 # Commands

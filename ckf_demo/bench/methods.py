@@ -36,19 +36,27 @@ def siblings(checkpoint: Path) -> list[Path]:
 
 
 def hundred_rows(prepared: Prepared) -> np.ndarray:
-    """`ROWS` validation rows at most, the first `PER_PERSON` of each of some people."""
-    rows = prepared.rows(split=VALID)
+    """`ROWS` validation rows at most, up to `PER_PERSON` of each of some people, at random."""
+    rows, rng = prepared.rows(split=VALID), np.random.default_rng(0)
     users = prepared.user[rows]
-    order = np.random.default_rng(0).permutation(np.unique(users))
-    return np.concatenate([rows[users == user][:PER_PERSON] for user in order])[:ROWS]
+    chosen = []
+    for user in rng.permutation(np.unique(users)):
+        own = rows[users == user]
+        chosen.append(np.sort(rng.permutation(own)[:PER_PERSON]))
+    return np.concatenate(chosen)[:ROWS]
 
 
-def some_people(prepared: Prepared, rows: np.ndarray) -> list[tuple[Query, np.ndarray]]:
-    """`PEOPLE` of those rows with the longest histories, and films (`CANDIDATES`,) for each."""
+def some_people(prepared: Prepared) -> list[tuple[Query, np.ndarray]]:
+    """`PEOPLE` at their last validation row, spread over history lengths, and films for each.
+
+    The films, `CANDIDATES` at most, are drawn from those that are not in the history.
+    """
     rng, found = np.random.default_rng(0), []
-    _, first = np.unique(prepared.user[rows], return_index=True)
-    keenest = rows[first][np.argsort(-prepared.history.lengths[rows[first]], kind="stable")]
-    for row in keenest[:PEOPLE]:
+    rows = prepared.rows(split=VALID)[::-1]
+    _, last = np.unique(prepared.user[rows], return_index=True)
+    known = rows[last][np.argsort(prepared.history.lengths[rows[last]], kind="stable")]
+    spread = np.linspace(0, len(known) - 1, PEOPLE + 2).astype(int)[1:-1]
+    for row in known[spread]:
         history = prepared.history.before(int(row))
         items = prepared.item[history].astype(np.int64)
         others = np.setdiff1d(np.arange(prepared.n_items), items)
@@ -87,7 +95,7 @@ def answering(systems: Mapping[str, System], rounds: int) -> Iterator[Row]:
     first = next(iter(systems))
     prepared = systems[first].prepared
     rows = hundred_rows(prepared)
-    people = some_people(prepared, rows)
+    people = some_people(prepared)
 
     def rank(system: System) -> None:
         for query, films in people:
