@@ -112,7 +112,10 @@ def test_a_stop_leaves_the_rest_for_later(made):
     assert 0 < len(found.films["without"]) < 12
     assert "Stopped" in shown[made.films] and "Stopped" in shown[made.later]
     assert shown[made.again]["interactive"] and not shown[made.stop]["interactive"]
+    # another event about the same question does not begin it again
     shown, found = run(made, latest=found)
+    assert found.done == frozenset() and "Stopped" in shown[made.films]
+    shown, found = run(made, latest=made.wanted(found))
     assert found.done == set(SECTIONS) and not shown[made.again]["interactive"]
     assert "Stopped" not in shown[made.films]
 
@@ -122,6 +125,9 @@ def test_another_pair_is_not_stopped_with_the_one_before(made):
     other = PAIR.with_item("8")
     (*_, last) = made.answer("parts", other, found, "rating", "", 10, SESSION)
     assert "parts" in last[made.latest].done
+    (*_, last) = made.answer("parts", PAIR, found, "rating", "3", 10, SESSION)
+    assert "parts" in last[made.latest].done
+    assert made.wanted(None) is None
 
 
 def test_what_is_known_is_shown_on_another_quantity(made):

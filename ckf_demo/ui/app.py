@@ -249,20 +249,36 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 **MODEL_QUEUE,
             }
 
-        first, *others = SECTIONS
-        computed = gr.on(
-            [active.change, pair.change, *why.changes], trigger_mode="always_last", **what_if(first)
-        )
-        for section in others:
-            computed = computed.then(**what_if(section))
-        shown_why = {
+        show_why = {
             "fn": why.show,
             "inputs": [why.latest, why.by],
             "outputs": [*why.panels, why.latest],
             **QUIET,
         }
-        computed.then(**shown_why)
-        why.by.change(**shown_why)
+
+        def enter_why(tab: str, latest: Found | None, request: gr.Request):
+            if tab == "why":
+                return why.wanted(latest)
+            # what nobody looks at must not keep others waiting
+            why.stops.stop(request.session_hash)
+            return gr.skip()
+
+        first, *others = SECTIONS
+        rounds = [
+            gr.on(
+                [active.change, why.again.click],
+                enter_why,
+                [active, why.latest],
+                why.latest,
+                **QUIET,
+            ).then(**what_if(first)),
+            gr.on([pair.change, *why.changes], trigger_mode="always_last", **what_if(first)),
+        ]
+        for section in others:
+            rounds = [each.then(**what_if(section)) for each in rounds]
+        for each in rounds:
+            each.then(**show_why)
+        why.by.change(**show_why)
         why.films.select(
             why.choose,
             pair,
@@ -272,13 +288,6 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **PRIVATE,
             **MODEL_QUEUE,
         )
-
-        def stop_what_if(tab: str, request: gr.Request) -> None:
-            # what nobody looks at must not keep others waiting
-            if tab != "why":
-                why.stops.stop(request.session_hash)
-
-        active.change(stop_what_if, active, **QUIET)
 
         def compare_methods(tab: str, current: Pair, latest: Comparison | None, *controls):
             if tab == "compare":

@@ -110,7 +110,7 @@ class Found:
             later=None if LATER in changed else self.later,
             done=self.done - changed,
             problems={n: text for n, text in self.problems.items() if n not in changed},
-            stopped=self.stopped and pair == self.pair,
+            stopped=self.stopped and (pair, other, k) == (self.pair, self.other, self.k),
         )
 
 
@@ -176,7 +176,7 @@ class WhyTab:
     @property
     def changes(self) -> list:
         """The events of the controls after which one computes what is not known yet."""
-        return [self.other.submit, self.other.blur, self.k.release, self.again.click]
+        return [self.other.submit, self.other.blur, self.k.release]
 
     @property
     def panels(self) -> list:
@@ -200,16 +200,15 @@ class WhyTab:
     ) -> Iterator[dict]:
         """Compute one section unless it is known, and show it as it comes.
 
-        Each is an event of its own, so that what was asked meanwhile has its turn between two. The
-        first one begins a new round; the others leave out what was stopped.
+        Each is an event of its own, so that what was asked meanwhile has its turn between two.
+        Nothing is computed after a stop, until the rest is `wanted` or another question comes.
         """
         pair = replace(pair, method=None)
         found = (latest or Found(pair)).asked_again(pair, (other or "").strip(), int(k))
         shown: dict = {self.latest: found}
         if section == FILMS:
-            found = replace(found, stopped=False)
-            left = len(found.done) < len(SECTIONS)
-            shown = {self.latest: found, **self._buttons(running=left), **self._shown(found, by)}
+            running = len(found.done) < len(SECTIONS) and not found.stopped
+            shown |= self._buttons(running=running) | self._shown(found, by)
             if latest is None or latest.pair != pair:
                 shown[self.stars] = _no_film()
         stop = self.stops.begin(request.session_hash, pair)
@@ -227,6 +226,11 @@ class WhyTab:
             yield {box: self.markup(section, found, by), self.latest: found}
         if found.stopped or section == SECTIONS[-1]:
             yield self._buttons(running=False, left=found.stopped) | self._shown(found, by)
+
+    @staticmethod
+    def wanted(latest: Found | None) -> Found | None:
+        """The same findings, of which the rest is to be computed though it was stopped."""
+        return latest and replace(latest, stopped=False)
 
     def _buttons(self, *, running: bool, left: bool = False) -> dict:
         return {
