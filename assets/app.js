@@ -706,7 +706,8 @@ window.ckf = (() => {
     { colour: "--ckf-third", symbol: "triangle-up", dash: "dash" },
   ];
 
-  function lineTrace(series, style) {
+  // Series with intervals stand a little apart, so that these do not hide one another.
+  function lineTrace(series, aside, style) {
     const { colour, symbol, dash } = LINES[series.style];
     const color = style.getPropertyValue(colour).trim() || style.color;
     const column = (place) => series.points.map((point) => point[place]);
@@ -714,15 +715,16 @@ window.ckf = (() => {
       low === null ? 0 : value - low,
       high === null ? 0 : high - value,
     ]);
+    const intervals = series.points.some((point) => point[2] !== null);
     return {
-      x: column(0),
+      x: column(0).map((x) => (intervals ? x + aside : x)),
       y: column(1),
       text: column(4),
       hovertemplate: "%{text}<extra></extra>",
       error_y: {
         type: "data",
         symmetric: false,
-        visible: series.points.some((point) => point[2] !== null),
+        visible: intervals,
         array: spread.map((ends) => ends[1]),
         arrayminus: spread.map((ends) => ends[0]),
         color,
@@ -733,7 +735,12 @@ window.ckf = (() => {
       mode: "lines+markers",
       name: series.name,
       line: { color, width: 2, dash },
-      marker: { color, symbol: series.open ? `${symbol}-open` : symbol, size: 8, line: { color, width: 2 } },
+      marker: {
+        color,
+        symbol: series.open ? `${symbol}-open` : symbol,
+        size: 8,
+        line: { color, width: 2 },
+      },
     };
   }
 
@@ -802,7 +809,10 @@ window.ckf = (() => {
       hoverlabel: { align: "left" },
       dragmode: false,
     };
-    const traces = data.series.map((series) => lineTrace(series, style));
+    const step = 0.04 * Math.max(1, last / 10);
+    const traces = data.series.map((series, place) =>
+      lineTrace(series, (place - (data.series.length - 1) / 2) * step, style),
+    );
     window.Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
   }
 

@@ -427,7 +427,7 @@ def _film_card(
     truth = _truth(asked, question)
     strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
     figure = {
-        "x": "k, the first ratings that are known",
+        "x": "k, first ratings known",
         "y": "Predicted stars" if question == "rating" else "Probability of a like",
         "percent": question == "ctr",
         "ticks": list(range(len(asked.added) + 1)),
@@ -538,7 +538,7 @@ def _error_card(
     ]
     n = len(asked.targets)
     figure = {
-        "x": "k, the first ratings that are known",
+        "x": "k, first ratings known",
         "y": name,
         "ticks": list(range(len(asked.added) + 1)),
         "series": series,
@@ -578,7 +578,7 @@ def _bridge_card(steps: Sequence[Step], k: int) -> str:
         (step.k, step.distance, None, None, f"k = {step.k}: {step.distance:.3f}") for step in steps
     ]
     figure = {
-        "x": "k, the first ratings that are known",
+        "x": "k, first ratings known",
         "y": "Distance of the bridges",
         "ticks": [step.k for step in steps],
         "series": [_series(0, "Bridges", points)],
@@ -615,15 +615,16 @@ def _bridge_card(steps: Sequence[Step], k: int) -> str:
     return _card("How far has their bridge moved from the average newcomer’s?", figure, listing)
 
 
-def _card(heading: str, figure: dict, listing: str, said: str = "") -> str:
-    label = f"{figure['y']} against {figure['x']}; the table beside it holds the same numbers"
+def _card(heading: str, figure: dict, listing: str, said: str = "", *, beside: bool = True) -> str:
+    label = f"{figure['y']} against {figure['x']}; the table with it holds the same numbers"
     drawing = (
         f'<div class="ckf-lines" role="img" aria-label="{escape(label)}" '
         f'data-lines="{escape(json.dumps(figure))}"></div>'
     )
+    layout = ' class="ckf-beside"' if beside else ""
     return (
         f'<section class="ckf-card ckf-replayed"><h3>{escape(heading)}</h3>{said}'
-        f'<div class="ckf-beside"><div>{drawing}</div><div>{listing}</div></div></section>'
+        f"<div{layout}><div>{drawing}</div><div>{listing}</div></div></section>"
     )
 
 
@@ -937,7 +938,7 @@ class Measurement:
             {
                 **_series(
                     order.index(method),
-                    " · ".join(filter(None, [cohort, self._labels[method]])),
+                    " · ".join(filter(None, [_letter(cohort), self._labels[method]])),
                     [
                         (
                             groups.index(row["group"]),
@@ -966,7 +967,7 @@ class Measurement:
             Row(
                 pick=None,
                 cells=[
-                    *([row["cohort"]] if people != [""] else []),
+                    *([_letter(row["cohort"])] if people != [""] else []),
                     Cell(escape(row["group"].removeprefix("k=")), groups.index(row["group"])),
                     self._labels[row["method"]],
                     Cell("–", "") if row["value"] is None else Cell(_interval(row), row["value"]),
@@ -979,9 +980,9 @@ class Measurement:
         ]
         listing = table(
             [
-                *([Column("Group", wide=True)] if people != [""] else []),
+                *([Column("Group")] if people != [""] else []),
                 Column("k" if people != [""] else "Ratings", numeric=True),
-                Column("Method", wide=True),
+                Column("Method"),
                 Column("Value (95 %)", numeric=True),
                 Column("n", numeric=True),
                 Column("People", numeric=True),
@@ -992,7 +993,13 @@ class Measurement:
             empty="Nothing is measured yet.",
             height=460,
         )
-        return facts + _card(f"{name} against {self._axis}", figure, listing)
+        # seven columns need the whole width
+        return facts + _card(f"{name} against {self._axis}", figure, listing, beside=False)
+
+
+def _letter(cohort: str) -> str:
+    """The letter under which a group is drawn and listed; its line above says who it is."""
+    return cohort.partition(":")[0]
 
 
 def part_facts(parts: Sequence[cohorts.Part]) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_p
     page.locator("#items-run").click()
     expect(page.locator("#items-progress")).to_contain_text("answers in")
     expect(page.locator("#items-result")).to_contain_text("training ratings: ")
+    expect(page.locator("#items-result .ckf-lines .main-svg").first).to_be_visible()
 
 
 @pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.real), "slow"])
