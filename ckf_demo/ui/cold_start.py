@@ -368,7 +368,7 @@ def _progress(found: Latest) -> str:
         text = f"The film: {len(steps)} of {total} histories asked."
     elif not found.finished:
         text = f"The later films: {answered} of {total} histories asked."
-    return f'<p class="ckf-facts" role="status">{escape(text)}</p>'
+    return f'<p class="ckf-facts" id="replay-status" role="status">{escape(text)}</p>'
 
 
 def _written(question: str) -> Callable[[float], str]:

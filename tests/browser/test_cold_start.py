@@ -26,7 +26,7 @@ PEOPLE = {"fake": ("8", "11"), "real": ("405", "50")}
 
 
 def expect_replayed(page: Page) -> None:
-    expect(page.locator("#replay p[role=status]")).to_contain_text("Everything is answered")
+    expect(page.locator("#replay-status")).to_contain_text("Everything is answered")
 
 
 def open_group(page: Page, name: str) -> None:
