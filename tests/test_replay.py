@@ -2,12 +2,14 @@
 is."""
 
 from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import made_up_likes
 from test_recommender import AT, DATA, USER, recommender  # noqa: F401
 from tiny import tiny_config, tiny_system
 
@@ -98,6 +100,16 @@ def test_errors_are_means_over_the_targets(recommender):  # noqa: F811
     truth = [film.rating for film in asked.targets]
     assert row["value"] == pytest.approx(np.abs(np.subtract(own, truth)).mean())
     assert row["low"] <= row["value"] <= row["high"] and row["n"] == len(truth)
+
+
+def test_where_data_hold_likes_histories_hold_likes_alone():
+    data = made_up_likes()
+    store = SimpleNamespace(user=lambda user: {}, item=lambda item: {"item": item})
+    for user in data.user_ids[:20]:
+        asked = plan(SimpleNamespace(prepared=data, store=store), item=FILM, user=user, first=5)
+        assert all(film.liked and film.rating is None for film in asked.added)
+        assert {film.liked for film in asked.targets} <= {True, False} and asked.targets
+        assert all(film.timestamp < asked.person["at"] for film in asked.added)
 
 
 def test_unknown_people_and_films_are_said(recommender):  # noqa: F811
