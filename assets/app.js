@@ -69,6 +69,7 @@ window.ckf = (() => {
   // Called once the page's events are bound.
   function start() {
     closeDrawer();
+    if (!remember()) tour(0);
     document.body.dataset.ckf = "ready";
   }
 
@@ -849,12 +850,65 @@ window.ckf = (() => {
     document.querySelectorAll("#replay tr[id]").forEach((row) => {
       row.classList.toggle("ckf-selected", row.id === `replay-${k}`);
     });
+  // --- the tour of a first visit --------------------------------------------------------------
+
+  const TOURED = "ckf-toured";
+
+  // Private windows may refuse storage; the tour then comes back with the next visit.
+  function remember(value) {
+    try {
+      if (value !== undefined) window.localStorage.setItem(TOURED, value);
+      return window.localStorage.getItem(TOURED);
+    } catch {
+      return value ?? null;
+    }
+  }
+
+  // Before anything is drawn, so that the page does not jump.
+  if (remember()) document.documentElement.classList.add(TOURED);
+
+  function point(selector) {
+    document.querySelectorAll(".ckf-pointed").forEach((other) => {
+      other.classList.remove("ckf-pointed");
+    });
+    if (selector) document.querySelector(selector)?.classList.add("ckf-pointed");
+  }
+
+  // Show a step, counted from 0; null ends the tour.
+  function tour(step) {
+    const strip = document.querySelector("#tour .ckf-tour");
+    const ended = step === null;
+    document.documentElement.classList.toggle(TOURED, ended);
+    if (ended) {
+      remember("seen");
+      point(null);
+      document.getElementById("tour-again").focus();
+      return;
+    }
+    const steps = [...strip.querySelectorAll("li")];
+    steps.forEach((other, place) => other.classList.toggle("ckf-now", place === step));
+    strip.dataset.step = step;
+    strip.querySelector(".ckf-tour-place span").textContent = `${step + 1} of ${steps.length}`;
+    strip.querySelector("[data-tour=back]").disabled = step === 0;
+    strip.querySelector("[data-tour=next]").textContent = step + 1 < steps.length ? "Next" : "Done";
+    strip.querySelector("[role=status]").textContent =
+      `${step + 1} of ${steps.length}: ${steps[step].textContent}`;
+    point(steps[step].dataset.at);
+  }
+
+  function walk(direction) {
+    const strip = document.querySelector("#tour .ckf-tour");
+    const step = Number(strip.dataset.step ?? 0) + direction;
+    tour(step < strip.querySelectorAll("li").length ? step : null);
   }
 
   document.addEventListener("click", (event) => {
     const copy = event.target.closest("[data-copy-link]");
     if (copy) copyLink(copy);
+    const chosen = event.target.closest("[data-tour]")?.dataset.tour;
+    if (chosen === "close") tour(null);
+    else if (chosen) walk(chosen === "next" ? 1 : -1);
   });
 
-  return { address, tab, table, maps, dots, lines, known, start, closeDrawer, openDrawer };
+  return { address, tab, tour, table, maps, dots, lines, known, start, closeDrawer, openDrawer };
 })();

@@ -22,25 +22,28 @@ from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_mark
 from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.sidebar import Sidebar, examples
+from ckf_demo.ui.theme import theme
 from ckf_demo.ui.topk import Ranking, TopKTab
+from ckf_demo.ui.tour import tour_markup
 from ckf_demo.ui.why import SECTIONS, Found, WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 TABS = ("predict", "topk", "why", "compare", "cold", "map", "results", "data", "card", "python")
+# A person and a film, and the bridge between them.
+LOGO = (
+    '<svg class="ckf-logo" viewBox="0 0 48 32" width="48" height="32" aria-hidden="true">'
+    '<path d="M9 21 C15 3 33 3 39 21"/><path d="M4 21 H44"/>'
+    '<path class="ckf-cables" d="M16.5 11.5 V21 M24 7.6 V21 M31.5 11.5 V21"/>'
+    '<circle cx="9" cy="21" r="5"/><rect x="34" y="16" width="10" height="10" rx="1.5"/></svg>'
+)
 PRIVATE = {"api_visibility": "private"}
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
 
 def launch_options() -> dict:
     """What ``launch`` needs beside host and port: theme, styles and scripts."""
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
     return {
-        "theme": gr.themes.Default(
-            primary_hue="blue",
-            neutral_hue="slate",
-            font=fonts,
-            font_mono=["ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace"],
-        ),
+        "theme": theme(),
         "css_paths": [ASSETS / "style.css"],
         "head": f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
@@ -89,11 +92,23 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             sidebar = Sidebar(recommender, ready)
         with gr.Row(elem_classes="ckf-head"):
             gr.HTML(
-                "<h1>Collaborative knowledge fusion</h1><p>A small language model predicts what "
-                "one person thinks of one film, also when almost nothing is known of them.</p>",
+                f'<div class="ckf-title">{LOGO}<div><h1>Collaborative knowledge fusion</h1>'
+                "<p>A small language model predicts what one person thinks of one film, also when "
+                "almost nothing is known of them.</p></div></div>",
                 apply_default_css=False,
             )
-            try_it = gr.Button("Try it yourself", size="sm", scale=0, min_width=140, elem_id="try")
+            show_round = gr.Button(
+                "Show me round", size="sm", scale=0, min_width=140, elem_id="tour-again"
+            )
+            try_it = gr.Button(
+                "Try it yourself",
+                size="sm",
+                variant="primary",
+                scale=0,
+                min_width=140,
+                elem_id="try",
+            )
+        panel(tour_markup(), elem_id="tour")
         pair_bar = panel(bar(store, landing.pair), elem_id="pair")
         with gr.Row(equal_height=False, elem_classes="ckf-folds"):
             with (
@@ -140,6 +155,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             js="() => window.ckf.openDrawer()",
             **QUIET,
         )
+        show_round.click(None, js="() => window.ckf.tour(0)", **PRIVATE)
         find.input(
             lambda text: film_list(recommender, text),
             find,

@@ -20,11 +20,11 @@ class MomentControls:
         self.own = recommender.methods[0]
         with gr.Row(equal_height=False):
             with gr.Column(min_width=260):
-                self.moment = gr.DateTime(
-                    pair.at,
+                # A text field: the calendar of gr.DateTime cannot be worked by keyboard.
+                self.moment = gr.Textbox(
+                    moment_text(pair.at),
                     label="Moment (UTC): only earlier ratings are known",
-                    timezone="UTC",
-                    type="string",
+                    placeholder="1998-04-22 or 1998-04-22 19:10:38",
                     elem_id="moment",
                 )
                 self.default = gr.Button("Back to the default", size="sm", elem_id="moment-default")
@@ -40,7 +40,7 @@ class MomentControls:
     def wire(self, pair: gr.State) -> None:
         """Let the controls change the pair, and the pair the controls."""
         gr.on(
-            [self.moment.change, self.moment.submit],
+            [self.moment.submit, self.moment.blur],
             self.choose_moment,
             [pair, self.moment],
             [pair, self.about],
@@ -76,11 +76,16 @@ class MomentControls:
         """The controls as the pair has them."""
         known = pair.user is not None
         return (
-            gr.update(value=pair.at, interactive=known),
+            gr.update(value=moment_text(pair.at), interactive=known),
             gr.update(interactive=known and pair.at != self._default(pair)),
             pair.method or self.own,
             moment_markup(self.store, pair),
         )
+
+
+def moment_text(at: int | None) -> str:
+    """Seconds since 1970 as they are typed: "1998-04-22 19:10:38", UTC; nothing for now."""
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")[:19]
 
 
 def read_moment(text: str) -> int:

@@ -62,7 +62,7 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
     page.get_by_role("button", name="Choose moment and method").click()
     known = page.locator("#pair .ckf-who")
     before = known.inner_text()
-    box = page.locator("#moment input").first
+    box = page.get_by_label("Moment (UTC)")
     day = page.evaluate(
         "new Date((new URL(location.href).searchParams.get('at') - 40 * 3600) * 1000)"
         ".toISOString().slice(0, 19).replace('T', ' ')"
@@ -89,7 +89,7 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
         == page.locator("#topk .ckf-pick").all_inner_texts()
     )
     other.get_by_role("button", name="Choose moment and method").click()
-    expect(other.locator("#moment input").first).to_have_value(day)
+    expect(other.get_by_label("Moment (UTC)")).to_have_value(day)
     expect(other.locator("#method").get_by_label("Without collaborative tokens")).to_be_checked()
 
     # Back to the default, which the page says.
