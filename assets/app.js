@@ -850,6 +850,8 @@ window.ckf = (() => {
     document.querySelectorAll("#replay tr[id]").forEach((row) => {
       row.classList.toggle("ckf-selected", row.id === `replay-${k}`);
     });
+  }
+
   // --- the tour of a first visit --------------------------------------------------------------
 
   const TOURED = "ckf-toured";
@@ -908,6 +910,10 @@ window.ckf = (() => {
     const chosen = event.target.closest("[data-tour]")?.dataset.tour;
     if (chosen === "close") tour(null);
     else if (chosen) walk(chosen === "next" ? 1 : -1);
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target.closest(".ckf-tour")) tour(null);
   });
 
   return { address, tab, tour, table, maps, dots, lines, known, start, closeDrawer, openDrawer };

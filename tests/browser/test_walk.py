@@ -5,25 +5,17 @@ checkpoint. Screenshots go to pytest's temporary folder.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from fakes import FakeRecommender
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ckf_demo.ui.app import build, launch
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-extensions --no-first-run "
-    "--no-default-browser-check"
-).split()
-# Milliseconds: answers of the real model, while the machine may be busy with other work.
-PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
 TAB_NAMES = (
     "Predict",

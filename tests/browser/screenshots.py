@@ -1,0 +1,89 @@
+"""Pictures of every tab of a served page, to be looked at, and small ones for the documentation.
+
+python tests/browser/screenshots.py http://127.0.0.1:7860 --out /tmp/screens
+python tests/browser/screenshots.py http://127.0.0.1:7860 --docs docs/screens
+"""
+
+import argparse
+from io import BytesIO
+from pathlib import Path
+
+from chromium import ARGUMENTS, CHROMIUM, PATIENCE
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ckf_demo.ui.app import TABS
+
+WIDTHS = {375: 812, 768: 1024, 1440: 900}
+THEMES = ("light", "dark")
+# Of a documentation's picture: its size in pixels, and what it may weigh.
+DOCS_SIZE = (1280, 960)
+DOCS_BYTES = 150_000
+
+
+def opened(browser: Browser, address: str, theme: str, size: tuple[int, int], tour: bool) -> Page:
+    """The page of a visitor; one who has seen the tour unless ``tour``."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.set_default_timeout(PATIENCE)
+    if not tour:
+        page.add_init_script("localStorage.setItem('ckf-toured', 'seen')")
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_selector("body[data-ckf=ready]")
+    return page
+
+
+def show(page: Page, tab: str) -> None:
+    """Open a tab by its place and wait until nothing on it is being worked on."""
+    page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
+    page.wait_for_timeout(1000)
+    page.wait_for_function(
+        "![...document.querySelectorAll('[data-testid=status-tracker]')]"
+        ".some((e) => e.offsetParent && e.classList.contains('generating'))"
+        " && !document.querySelector('[data-testid=status-tracker]:not(.hide) .eta-bar')",
+        timeout=PATIENCE,
+    )
+    page.wait_for_timeout(2500)
+
+
+def small(picture: bytes) -> bytes:
+    """The picture with as many colours as its allowed weight permits."""
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        target = BytesIO()
+        image.quantize(colours, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
+        if target.tell() <= DOCS_BYTES:
+            break
+    return target.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("address")
+    parser.add_argument("--out", type=Path, help="folder for every tab, width and theme")
+    parser.add_argument("--docs", type=Path, help="folder for one small picture of each tab")
+    parser.add_argument("--tabs", nargs="*", default=TABS, choices=TABS)
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        if given.out:
+            given.out.mkdir(parents=True, exist_ok=True)
+            for theme in THEMES:
+                for size in WIDTHS.items():
+                    page = opened(browser, given.address, theme, size, tour=False)
+                    for tab in given.tabs:
+                        show(page, tab)
+                        page.screenshot(
+                            path=given.out / f"{tab}-{size[0]}-{theme}.png", full_page=True
+                        )
+                    page.close()
+        if given.docs:
+            given.docs.mkdir(parents=True, exist_ok=True)
+            page = opened(browser, given.address, "light", DOCS_SIZE, tour=False)
+            for tab in given.tabs:
+                show(page, tab)
+                (given.docs / f"{tab}.png").write_bytes(small(page.screenshot()))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
