@@ -424,6 +424,17 @@ window.ckf = (() => {
       });
     }
 
+    // Browsers allow a page few contexts of WebGL: those of a plot that goes are given back at once.
+    function clear(plot) {
+      if (!plot._fullLayout) return;
+      const canvases = [...plot.querySelectorAll("canvas")];
+      window.Plotly.purge(plot);
+      canvases.forEach((canvas) => {
+        canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
+      });
+      delete plot.dataset.drawn;
+    }
+
     function bind(figure) {
       const plot = plotOf(figure);
       plot.on("plotly_click", ({ points }) => {
@@ -542,9 +553,7 @@ window.ckf = (() => {
         figure.hidden = !space;
         const without = data.dimensions === 3 && !webgl();
         if (!space || without || (plot._fullLayout && plot.dataset.drawn !== `${data.dimensions}`)) {
-          // Gives back the contexts of WebGL, of which browsers allow a page few.
-          if (plot._fullLayout) window.Plotly.purge(plot);
-          delete plot.dataset.drawn;
+          clear(plot);
         }
         if (!space) return;
         figure.querySelector("figcaption .ckf-facts").textContent = space.facts;

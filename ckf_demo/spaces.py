@@ -230,12 +230,14 @@ class Spaces:
             vectors = self.vectors(space, person, kind, progress)
             points = self._layout(space, kind, projection, person)
             key = ("trust", space, kind, projection, self._who(space, kind, person))
-            trust = self._remembered(
-                space, kind, person, key, lambda: trustworthiness(vectors, points)
-            )
-            variance = None
-            if projection.method == PCA:
-                variance = float(points.var(axis=0).sum() / max(vectors.var(axis=0).sum(), 1e-12))
+
+            def measure() -> tuple[Measured, float | None]:
+                trust, kept = trustworthiness(vectors, points), None
+                if projection.method == PCA:
+                    kept = float(points.var(axis=0).sum() / max(vectors.var(axis=0).sum(), 1e-12))
+                return trust, kept
+
+            trust, variance = self._remembered(space, kind, person, key, measure)
             place = closest = None
             own = self._person_vector(space, person)
             if own is not None:
@@ -247,9 +249,15 @@ class Spaces:
         """How far a person's bridge moves the films of a token space: the median distance from
         their places for the average person, relative to these places' median distance from their
         centre."""
-        home, theirs = self.vectors(space), self.vectors(space, person)
-        spread = float(np.median(np.linalg.norm(home - home.mean(axis=0), axis=1)))
-        return float(np.median(np.linalg.norm(theirs - home, axis=1))) / max(spread, 1e-9)
+
+        def measure() -> float:
+            home, theirs = self.vectors(space), self.vectors(space, person)
+            spread = float(np.median(np.linalg.norm(home - home.mean(axis=0), axis=1)))
+            return float(np.median(np.linalg.norm(theirs - home, axis=1))) / max(spread, 1e-9)
+
+        key = ("moved", space, self._who(space, FILMS, person))
+        with self._lock:
+            return self._remembered(space, FILMS, person, key, measure)
 
     def agreement(
         self, first: str, second: str, person: dict | None = None, kind: str = FILMS
@@ -364,8 +372,12 @@ class Spaces:
         return self._remembered(space, kind, person, key, compute)
 
     def _person_vector(self, space: str, person: dict | None) -> NDArray[np.float32] | None:
-        vector = self.recommender.person_vector(space, **(person or {}))
-        return None if vector is None else directions(vector[None])[0]
+        key = ("person", space, json.dumps(person, sort_keys=True))
+        with self._lock:
+            if key not in self._results:
+                vector = self.recommender.person_vector(space, **(person or {}))
+                self._results[key] = None if vector is None else directions(vector[None])[0]
+            return self._results[key]
 
     def _place(
         self,
