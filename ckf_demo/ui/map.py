@@ -288,7 +288,7 @@ class MapTab:
         yield {
             self.stop: gr.Button(interactive=False),
             self.maps: json.dumps(self._drawn(pair, ranking, kind, projection, views)),
-            self.message: self._facts(pair, kind, shown),
+            self.message: self._facts(pair, kind, shown, projection),
             self.trust: self._trust(person, kind, projection, views),
             **tables,
         }
@@ -345,7 +345,7 @@ class MapTab:
             self.highlights: self._highlight_table(*self._highlighted(pair, ranking)),
         }
 
-    def _facts(self, pair: Pair, kind: str, shown: tuple[str, ...]) -> str:
+    def _facts(self, pair: Pair, kind: str, shown: tuple[str, ...], projection: Projection) -> str:
         text = ""
         if kind == FILMS and TOKENS in shown:
             share = self.spaces.moved(TOKENS, pair.person)
@@ -354,6 +354,11 @@ class MapTab:
                 f"{share:.2f} of their usual distance from the centre, compared with the average "
                 f"person’s (median, n = {len(self._films):,})."
             )
+            if projection.method == UMAP:
+                text += (
+                    " UMAP has laid out the average person’s tokens; this person’s stand between "
+                    "those that they are nearest to."
+                )
         elif kind == PEOPLE:
             text = (
                 f"{len(self._users):,} people of the data at their default moments. The space of "

@@ -105,12 +105,12 @@ def measure(page: Page, n: int, dimensions: int) -> tuple[float, list[float], fl
     before = spent(session)
     page.evaluate(COUNT)
     page.keyboard.down("Control")
-    for step in range(60):
+    for step in range(30):
         page.mouse.wheel(0, -40 if step % 30 < 15 else 40)
         page.wait_for_timeout(16)
     page.keyboard.up("Control")
     page.mouse.down()
-    for step in range(60):
+    for step in range(30):
         page.mouse.move(middle[0] + step, middle[1] + step / 2)
         page.wait_for_timeout(16)
     page.mouse.up()
