@@ -206,8 +206,9 @@ window.ckf = (() => {
           color: ink,
           // Filled, whatever the genre's shape is.
           symbol: shapes.map((shape) => shape.replace("-open", "")),
-          size: solid ? 5 : 10,
-          line: { color: paper, width: 1 },
+          // A long history would cover the map.
+          size: Math.max(5, 10 - data.history.length / 50) * (solid ? 0.5 : 1),
+          line: { color: paper, width: data.history.length > 100 ? 0.5 : 1 },
         },
       });
     }

@@ -378,7 +378,6 @@ class MapTab:
                     self.spaces.vectors(space, person, kind).shape[1],
                     Cell("–", "") if view.variance is None else _share(view.variance),
                     view.trust.value,
-                    f"{view.trust.n:,}",
                 ],
             )
             for space, view in views.items()
@@ -401,6 +400,7 @@ class MapTab:
                 )
             )
         drawn = f"{METHODS[projection.method]}, {projection.dimensions}-D"
+        sample = max(view.trust.n for view in views.values())
         chance = self.spaces.chance(kind)
         return (
             "<h3>How far to trust the pictures</h3>"
@@ -416,10 +416,9 @@ class MapTab:
                     Column("Dimensions", numeric=True),
                     Column("Variance kept", numeric=True),
                     Column("Trustworthiness", numeric=True),
-                    Column("n", numeric=True),
                 ],
                 pictures,
-                caption=f"Pictures ({drawn})",
+                caption=f"Pictures ({drawn}), trustworthiness with n = {sample:,}",
                 empty="No picture is drawn.",
             )
             + "</div><div>"
