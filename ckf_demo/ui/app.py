@@ -506,6 +506,7 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
         trigger_mode="always_last",
         **QUIET,
     )
+    cold.halt.click(cold.stop, **QUIET)
     cold.compare.change(lambda two: gr.Column(visible=two), cold.compare, cold.second, **QUIET)
     groups = [control for group in cold.groups for control in group.controls]
     for measurement, measure, inputs in (

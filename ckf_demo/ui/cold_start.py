@@ -72,11 +72,10 @@ class Latest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a measurement has found so far: its rows, one line per cohort, and how it ended."""
+    """What a measurement has found so far: its rows, and one line for each sample."""
 
     rows: tuple[dict, ...]
     facts: tuple[str, ...]
-    ended: str
 
 
 class ColdStartTab:
@@ -127,6 +126,8 @@ class ColdStartTab:
                         min_width=150,
                         elem_id="cold-targets",
                     )
+                with gr.Row(elem_classes="ckf-buttons"):
+                    self.halt = gr.Button("Stop", size="sm", interactive=False, elem_id="cold-stop")
                 self.shown = panel(
                     notice("The replay begins when this tab is opened."),
                     js_on_load=LINES_SCRIPT,
@@ -172,7 +173,7 @@ class ColdStartTab:
     @property
     def outputs(self) -> list:
         """Every component that ``replay`` may update."""
-        return [self.shown, self.after, self.k, self.latest]
+        return [self.shown, self.after, self.k, self.halt, self.latest]
 
     def replay(
         self,
@@ -198,25 +199,41 @@ class ColdStartTab:
                 yield self._show(latest, question, k, latest)
                 return
             stop = self.stops.begin(request.session_hash, pair)
-            yield {self.shown: notice("The first answers are about to come."), self.after: ""}
+            yield {
+                self.shown: notice("The first answers are about to come."),
+                self.after: "",
+                self.halt: gr.Button(interactive=True),
+            }
             drawn, found = 0.0, Latest(asked)
             for steps in run(self.recommender, asked, stop):
                 found = Latest(asked, steps)
                 if time.monotonic() - drawn > BETWEEN:
                     yield self._show(found, question, k)
                     drawn = time.monotonic()
-            if stop.is_set():
-                return
-            yield self._show(found, question, k, found)
+            ended = {self.halt: gr.Button(interactive=False)}
+            if found.finished:
+                yield self._show(found, question, k, found) | ended
+            else:
+                yield self._show(found, question, k, stopped=True) | ended
         except UserError as error:
-            yield {self.shown: warn(error), self.after: ""}
+            yield {
+                self.shown: warn(error),
+                self.after: "",
+                self.halt: gr.Button(interactive=False),
+            }
 
     def _show(
-        self, found: Latest, question: str, k: int, latest: Latest | None = None
-    ) -> dict[object, object]:
+        self,
+        found: Latest,
+        question: str,
+        k: int,
+        latest: Latest | None = None,
+        *,
+        stopped: bool = False,
+    ) -> dict:
         film = self.recommender.store.item(found.asked.item)["title"]
         return {
-            self.shown: replay_markup(found, question, k, self.labels, film),
+            self.shown: replay_markup(found, question, k, self.labels, film, stopped),
             self.after: after_markup(found, question, k, self.labels),
             self.latest: gr.skip() if latest is None else latest,
         }
@@ -226,6 +243,10 @@ class ColdStartTab:
         if latest is None:
             return ""
         return after_markup(latest, question, min(int(k), len(latest.asked.added)), self.labels)
+
+    def stop(self, request: gr.Request) -> None:
+        """End the session's replay before its next step."""
+        self.stops.stop(request.session_hash)
 
     def forget(self, request: gr.Request) -> None:
         """Stop everything of a session that has ended."""
@@ -317,11 +338,20 @@ def _rows_at_most(value: float | None) -> int:
 
 
 def replay_markup(
-    found: Latest, question: str, k: int, labels: Mapping[str, str], film: str
+    found: Latest,
+    question: str,
+    k: int,
+    labels: Mapping[str, str],
+    film: str,
+    stopped: bool = False,
 ) -> str:
     """The prediction, its error and the bridge against k, each beside its table (HTML)."""
     asked, steps = found.asked, found.steps
-    parts = [_facts(asked), _progress(found), _film_card(asked, steps, question, k, labels, film)]
+    parts = [
+        _facts(asked),
+        _progress(found, stopped),
+        _film_card(asked, steps, question, k, labels, film),
+    ]
     if asked.targets:
         parts.append(_error_card(asked, steps, question, k, labels))
     if any(step.distance is not None for step in steps):
@@ -360,7 +390,7 @@ def _number(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _progress(found: Latest) -> str:
+def _progress(found: Latest, stopped: bool) -> str:
     steps, total = found.steps, len(found.asked.added) + 1
     answered = sum(step.targets is not None for step in steps)
     text = "Everything is answered; what was asked before is remembered."
@@ -368,6 +398,8 @@ def _progress(found: Latest) -> str:
         text = f"The film: {len(steps)} of {total} histories asked."
     elif not found.finished:
         text = f"The later films: {answered} of {total} histories asked."
+    if stopped:
+        text += " Stopped; another question, film or number goes on from here."
     return f'<p class="ckf-facts" id="replay-status" role="status">{escape(text)}</p>'
 
 
@@ -893,14 +925,14 @@ class Measurement:
             updates = {self.progress: progress_markup(found.done, found.total, seconds)}
             if len(found.rows) > len(rows):
                 rows = found.rows
-                outcome = Outcome(rows, facts, "")
+                outcome = Outcome(rows, facts)
                 updates[self.result] = self.markup(outcome, metric)
                 updates[self.outcome] = outcome
             yield updates
         ended = f"{found.done:,} of {found.total:,} answers in {time.monotonic() - began:.0f} s."
         if found.done < found.total:
             ended = f"Stopped after {ended} What is complete is shown; “Measure” goes on from here."
-        outcome = Outcome(rows, facts, ended)
+        outcome = Outcome(rows, facts)
         folder = Path(tempfile.mkdtemp(dir=self._folder.name))
         written = {}
         for button, suffix in ((self.csv, "csv"), (self.parquet, "parquet")):
