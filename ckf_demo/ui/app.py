@@ -98,14 +98,14 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 apply_default_css=False,
             )
             show_round = gr.Button(
-                "Show me round", size="sm", scale=0, min_width=140, elem_id="tour-again"
+                "Show me round", size="sm", scale=0, min_width=120, elem_id="tour-again"
             )
             try_it = gr.Button(
                 "Try it yourself",
                 size="sm",
                 variant="primary",
                 scale=0,
-                min_width=140,
+                min_width=120,
                 elem_id="try",
             )
         panel(tour_markup(), elem_id="tour")
