@@ -19,6 +19,15 @@ THEMES = ("light", "dark")
 # Of a documentation's picture: its size in pixels, and what it may weigh.
 DOCS_SIZE = (1280, 960)
 DOCS_BYTES = 150_000
+# What a tab that asks the model shows once it is answered.
+ANSWERED = {
+    "topk": "#topk tbody tr",
+    "why": "#why-films tbody tr",
+    "cold": "#replay tbody tr",
+    "map": "#neighbours tbody tr",
+}
+# Milliseconds that all answers of a tab may take.
+ANSWERS = 300_000
 
 
 def opened(browser: Browser, address: str, theme: str, size: tuple[int, int], tour: bool) -> Page:
@@ -36,13 +45,15 @@ def show(page: Page, tab: str) -> None:
     """Open a tab by its place and wait until nothing on it is being worked on."""
     page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
     page.wait_for_timeout(1000)
+    if tab in ANSWERED:
+        page.wait_for_selector(ANSWERED[tab], timeout=ANSWERS)
+    # Nothing that is seen may still be counting its seconds.
     page.wait_for_function(
-        "![...document.querySelectorAll('[data-testid=status-tracker]')]"
-        ".some((e) => e.offsetParent && e.classList.contains('generating'))"
-        " && !document.querySelector('[data-testid=status-tracker]:not(.hide) .eta-bar')",
-        timeout=PATIENCE,
+        "![...document.querySelectorAll('[data-testid=status-tracker] .meta-text,"
+        " [data-testid=status-tracker] .meta-text-center')].some((e) => e.offsetParent)",
+        timeout=ANSWERS,
     )
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1500)
 
 
 def small(picture: bytes) -> bytes:
