@@ -571,13 +571,17 @@ def parts_markup(
     names = _known(rows)
     by = by if by in names else names[0]
     quantity, own = QUANTITIES[by], rows[0]
-    ends, ticks = _scale(by, [row[by] for row in rows])
+    changes = [row[by] - own[by] for row in rows]
+    most = max(map(abs, changes)) or 1.0
     chart = bars(
-        [Bar(row["label"], row[by], quantity.written(row[by]), strong=row is own) for row in rows],
-        ends,
-        own[by],
-        ticks,
-        f"{quantity.label} with each part swapped or off.",
+        [
+            Bar(row["label"], change, quantity.change(change))
+            for row, change in zip(rows[1:], changes[1:], strict=True)
+        ],
+        (-most, most),
+        0.0,
+        [(-most, quantity.change(-most)), (0.0, "0"), (most, quantity.change(most))],
+        f"Change of {quantity.label.lower()} with each part swapped or off.",
     )
     listing = table(
         [Column("System", wide=True), *_columns(names, "")],
@@ -593,8 +597,8 @@ def parts_markup(
         empty="",
     )
     facts = (
-        "One part at a time; everything else, calibration included, is held. Bars begin at the "
-        "answer as it is."
+        "One part at a time; everything else, calibration included, is held. Bars are changes "
+        "from the answer as it is."
     )
     if "personal bridges" not in missing:
         facts += " The average is over bridges of users with ratings at the split time."

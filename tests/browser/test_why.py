@@ -84,13 +84,13 @@ def test_it_can_be_stopped_and_gone_on_with(slow, new_page):  # noqa: F811
     counterfactuals.step_seconds = 0
     page.locator("#why-again").click()
     expect(films).to_contain_text("12 of 12 done")
-    expect(page.locator("#why-later")).to_contain_text("liked later")
+    expect(page.locator("#why-later")).to_contain_text("liked later,")
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
 def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):  # noqa: F811
     page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)
-    expect(page.locator("#why-later")).to_contain_text("liked later")
+    expect(page.locator("#why-later")).to_contain_text("liked later,")
     page.locator("#why-by").get_by_label("Likes it").check()
     expect(page.locator("#why-films .ckf-bar-value").first).to_contain_text("pts")
     excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
