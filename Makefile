@@ -1,5 +1,6 @@
 # make demo    brings up the trained demo on http://127.0.0.1:7860
-# make test    runs every test
+# make test    runs the tests, all but the longest
+# make test-long  runs those that walk through single tabs with the real model
 # make bench   measures speed against plain transformers and PEFT
 # make lint    checks style and formatting
 # Both install what they need into .venv, and again only when the requirements have changed.
@@ -13,14 +14,18 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint install browser clean
+.PHONY: demo test test-long bench lint install browser clean
 
 demo: $(VENV)/installed
 	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
 
 test: $(VENV)/installed-dev browser
 	$(VENV)/bin/python -m ckf_demo prepare
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not long" --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+
+test-long: $(VENV)/installed-dev browser
+	$(VENV)/bin/python -m ckf_demo prepare
+	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python -m ckf_demo prepare

@@ -36,3 +36,15 @@ def recommender():
     prepare("ml-100k", None)
     prepare_backbone(BackboneConfig().name)
     return Recommender.load(CHECKPOINT)
+
+
+LONG = ("test_cold_start.py", "test_links.py", "test_map.py", "test_why.py")
+"""Files of walks in the browser that are left to `make test-long` with the real model; the same
+walks with a fake one are in every run, and those of the other files with the real one."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in LONG and item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.long)

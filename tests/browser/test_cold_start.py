@@ -125,16 +125,13 @@ def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_p
 
 
 @pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.real), "slow"])
-def test_a_measurement_streams_and_is_stopped(kind, request, new_page):  # noqa: F811
+def test_a_measurement_shows_how_far_it_is_and_is_stopped(kind, request, new_page):  # noqa: F811
     url = request.getfixturevalue(f"{kind}_address")
     page = new_page(f"{url}?tab=cold")
     open_group(page, "Groups of people")
     page.locator("#cohorts-run").click()
-    # the first results are there while the rest is computed
-    expect(page.locator("#cohorts-result .ckf-lines .main-svg").first).to_be_visible()
     expect(page.locator("#cohorts-progress progress")).to_be_visible()
     expect(page.locator("#cohorts-stop")).to_be_enabled()
     page.locator("#cohorts-stop").click()
     expect(page.locator("#cohorts-progress")).to_contain_text("Stopped after")
     expect(page.locator("#cohorts-stop")).to_be_disabled()
-    expect(page.locator("#cohorts-csv")).to_be_enabled()

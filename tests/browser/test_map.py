@@ -29,7 +29,7 @@ def expect_drawn(page: Page, space: str, kind: str) -> None:
     page.wait_for_function(
         """([space, kind]) => {
             const plot = document.querySelector(`#maps [data-space=${space}] .ckf-map`);
-            return plot.data?.length && plot.data.every((trace) => trace.type === kind);
+            return plot?.data?.length && plot.data.every((trace) => trace.type === kind);
         }""",
         arg=[space, kind],
     )
@@ -39,8 +39,8 @@ def expect_recommended(page: Page) -> None:
     """The flat maps are drawn with the recommendations, which come last."""
     expect_drawn(page, "collaborative", "scattergl")
     page.wait_for_function(
-        """() => document.querySelector('#maps [data-space=collaborative] .ckf-map').data
-            .some((trace) => trace.name === 'recommended')"""
+        """() => document.querySelector('#maps [data-space=collaborative] .ckf-map')?.data
+            ?.some((trace) => trace.name === 'recommended')"""
     )
 
 
