@@ -1,6 +1,6 @@
 # make demo    brings up the trained demo on http://127.0.0.1:7860
 # make test    runs the tests, all but the longest
-# make test-long  runs those that walk through single tabs with the real model
+# make test-long  runs the longest: accessibility, Cold start, Map, robustness, tabs with the real model
 # make bench   measures speed against plain transformers and PEFT
 # make lint    checks style and formatting
 # Both install what they need into .venv, and again only when the requirements have changed.

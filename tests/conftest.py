@@ -38,13 +38,16 @@ def recommender():
     return Recommender.load(CHECKPOINT)
 
 
-LONG = ("test_cold_start.py", "test_links.py", "test_map.py", "test_why.py")
-"""Files of walks in the browser that are left to `make test-long` with the real model; the same
-walks with a fake one are in every run, and those of the other files with the real one."""
+LONG = ("test_accessibility.py", "test_cold_start.py", "test_map.py", "test_robustness.py")
+"""Files that are left to `make test-long`."""
+
+LONG_WITH_THE_MODEL = ("test_links.py", "test_why.py")
+"""Files of which the walks with the real model are; those with a fake one are in every run."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.name in LONG and item.get_closest_marker("real"):
+        real = item.get_closest_marker("real")
+        if item.path.name in LONG or (real and item.path.name in LONG_WITH_THE_MODEL):
             item.add_marker(pytest.mark.long)

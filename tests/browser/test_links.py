@@ -50,7 +50,7 @@ def shown(page) -> dict:
         "who": page.locator("#pair .ckf-who").inner_text(),
         "what": page.locator("#pair .ckf-what").inner_text(),
         # without the button, which says for a while that it has copied
-        "when": page.locator("#pair .ckf-when").inner_text().splitlines()[:-1],
+        "when": page.locator("#pair .ckf-when").inner_text().partition("Copy link")[0],
         "rating": page.locator("#rating .ckf-figure strong").text_content(),
         "tab": page.locator("#tabs > .tab-wrapper [role=tab][aria-selected=true]").inner_text(),
     }

@@ -65,8 +65,11 @@ def fake_address(fake_cache) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def slow_address(fake_cache) -> Iterator[str]:
-    yield from serve(FakeRecommender(word_seconds=0.5))
+def slow_address(fake_cache, tmp_path_factory) -> Iterator[str]:
+    # a checkpoint of its own, so that nothing of it is remembered from the quick one
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "weights").write_text("slow")
+    yield from serve(FakeRecommender(word_seconds=0.5, checkpoint=folder))
 
 
 @pytest.fixture(scope="module")
