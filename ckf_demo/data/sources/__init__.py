@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from ckf_demo.data.sources import collm_ml1m, movielens100k
+from ckf_demo.data.sources import collm_ml1m, movielens100k, xrec_yelp
 from ckf_demo.data.sources.base import RawData, Source
 from ckf_demo.errors import UserError
 
 __all__ = ["SOURCES", "RawData", "Source", "source", "source_of"]
 
-SOURCES: dict[str, Source] = {kind.SOURCE.name: kind.SOURCE for kind in (movielens100k, collm_ml1m)}
+SOURCES: dict[str, Source] = {
+    kind.SOURCE.name: kind.SOURCE for kind in (movielens100k, collm_ml1m, xrec_yelp)
+}
 
 
 def source_of(folder: Path) -> Source:

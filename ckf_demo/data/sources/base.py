@@ -25,8 +25,9 @@ class RawData:
         ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation`` str or
         None; one row per user.
     items
-        ``item`` str, ``title`` str (article in front, without its year), ``year`` Int64
-        (may be missing), ``genres`` tuple of str (empty when unknown); one row per item.
+        ``item`` str, ``title`` str (article in front, without its year; empty when unknown),
+        ``year`` Int64 (may be missing), ``genres`` tuple of str (empty when unknown); one row
+        per item.
     interactions
         ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
         (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0); and
