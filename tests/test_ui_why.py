@@ -1,5 +1,6 @@
 """The Why tab: sections fill up in turn, nothing is computed twice, and what cannot be is said."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -35,7 +36,7 @@ def run(
             found = update.get(made.latest, found)
             steps += 1
             if steps == stop_after:
-                made.stops.stop("one")
+                shown |= made.stop(found, SESSION)
     return shown, found
 
 
@@ -108,16 +109,54 @@ def test_what_is_known_is_not_computed_again(made, fake):
 
 def test_a_stop_leaves_the_rest_for_later(made):
     shown, found = run(made, stop_after=4)
-    assert found.stopped and found.done == frozenset()
+    assert found.done == frozenset()
     assert 0 < len(found.films["without"]) < 12
     assert "Stopped" in shown[made.films] and "Stopped" in shown[made.later]
-    assert shown[made.again]["interactive"] and not shown[made.stop]["interactive"]
+    assert shown[made.again]["interactive"] and not shown[made.halt]["interactive"]
     # another event about the same question does not begin it again
     shown, found = run(made, latest=found)
     assert found.done == frozenset() and "Stopped" in shown[made.films]
-    shown, found = run(made, latest=made.wanted(found))
+    made.enter(SESSION)
+    shown, found = run(made, latest=found)
     assert found.done == set(SECTIONS) and not shown[made.again]["interactive"]
     assert "Stopped" not in shown[made.films]
+
+
+def test_a_round_that_ends_after_the_rest_was_wanted_does_not_stop_it_again(made):
+    _, stopped = run(made, stop_after=4)
+    late = made.answer("films", PAIR, stopped, "rating", "", 10, SESSION)
+    first = next(late)
+    made.enter(SESSION)
+    (*_, last) = late
+    assert not last[made.again]["interactive"] and last[made.halt]["interactive"]
+    shown, found = run(made, latest=(first | last)[made.latest])
+    assert found.done == set(SECTIONS) and "12 of 12 done" in shown[made.films]
+
+
+def test_the_rest_can_be_wanted_while_the_last_step_before_the_stop_runs(made):
+    films = made.answer("films", PAIR, None, "rating", "", 10, SESSION)
+    found = next(films)[made.latest]
+    buttons = made.stop(found, SESSION)
+    assert buttons[made.again]["interactive"] and not buttons[made.halt]["interactive"]
+    made.enter(SESSION)
+    (*_, last) = films
+    assert "films" not in last[made.latest].done and "Stopped" not in last[made.films]
+    _, found = run(made, latest=last[made.latest])
+    assert found.done == set(SECTIONS)
+
+
+def test_a_tab_that_was_left_goes_on_when_it_is_entered_again(made):
+    films = made.answer("films", PAIR, None, "rating", "", 10, SESSION)
+    found = next(films)[made.latest]
+    made.leave(SESSION, unless=replace(PAIR, method="text"))
+    assert len(next(films)) == 1, "the same question of another method is none"
+    made.leave(SESSION)
+    made.enter(SESSION)
+    (*_, last) = films
+    found = last[made.latest]
+    assert "films" not in found.done
+    shown, found = run(made, latest=found)
+    assert found.done == set(SECTIONS) and "Stopped" not in shown[made.films]
 
 
 def test_another_pair_is_not_stopped_with_the_one_before(made):
@@ -127,14 +166,13 @@ def test_another_pair_is_not_stopped_with_the_one_before(made):
     assert "parts" in last[made.latest].done
     (*_, last) = made.answer("parts", PAIR, found, "rating", "3", 10, SESSION)
     assert "parts" in last[made.latest].done
-    assert made.wanted(None) is None
 
 
 def test_what_is_known_is_shown_on_another_quantity(made):
     _, found = run(made)
-    shown = made.show(found, "probability")
+    shown = made.show(found, "probability", SESSION)
     assert " pts</span>" in shown[made.films] and len(shown) == len(SECTIONS)
-    assert made.films not in made.show(None, "probability")
+    assert made.films not in made.show(None, "probability", SESSION)
 
 
 def test_other_stars_are_shown_for_a_chosen_film(made, fake):

@@ -201,8 +201,9 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
 
         def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
-            for running in (stops, why.stops, cold.stops):
+            for running in (stops, cold.stops):
                 running.stop(request.session_hash, unless=current)
+            why.leave(request, unless=current)
             return (
                 bar(store, current, recommender.labels),
                 history_markup(store, current),
@@ -260,7 +261,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 "fn": answer,
                 "inputs": [active, pair, why.latest, *why.controls],
                 "outputs": why.outputs,
-                "show_progress": "hidden",
+                # a round that begins while another is on its way must not lose its sections
+                "trigger_mode": "always_last",
                 **PRIVATE,
                 **MODEL_QUEUE,
             }
@@ -269,26 +271,26 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             "fn": why.show,
             "inputs": [why.latest, why.by],
             "outputs": [*why.panels, why.latest],
+            "trigger_mode": "always_last",
             **QUIET,
         }
 
-        def enter_why(tab: str, latest: Found | None, request: gr.Request):
+        def enter_why(tab: str, request: gr.Request) -> None:
             if tab == "why":
-                return why.wanted(latest)
-            # what nobody looks at must not keep others waiting
-            why.stops.stop(request.session_hash)
-            return gr.skip()
+                why.enter(request)
+            else:
+                why.leave(request)
 
         first, *others = SECTIONS
         rounds = [
             gr.on(
                 [active.change, why.again.click],
                 enter_why,
-                [active, why.latest],
-                why.latest,
+                active,
+                trigger_mode="always_last",
                 **QUIET,
             ).then(**what_if(first)),
-            gr.on([pair.change, *why.changes], trigger_mode="always_last", **what_if(first)),
+            gr.on([pair.change, *why.changes], **what_if(first)),
         ]
         for section in others:
             rounds = [each.then(**what_if(section)) for each in rounds]
@@ -402,14 +404,11 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             stops.stop(request.session_hash)
 
         def forget(request: gr.Request) -> None:
-            for running in (stops, why.stops):
-                running.forget(request.session_hash)
+            stops.forget(request.session_hash)
+            why.leave(request)
             cold.forget(request)
 
-        def stop_why(request: gr.Request) -> None:
-            why.stops.stop(request.session_hash)
-
-        why.stop.click(stop_why, **QUIET)
+        why.halt.click(why.stop, why.latest, [why.halt, why.again], **QUIET)
         for words in predict.panels:
             words.again.click(
                 predict.explain,

@@ -22,7 +22,6 @@ from ckf_demo.ui.markup import (
     table,
 )
 from ckf_demo.ui.pair import Pair
-from ckf_demo.ui.predict import Stops
 
 FILMS, PARTS, STANDING, LATER = SECTIONS = ("films", "parts", "standing", "later")
 TOP = 10
@@ -75,8 +74,7 @@ OUTCOMES = {
 class Found:
     """What has been computed so far, with what it was asked for.
 
-    ``done`` are the sections that are finished, ``problems`` says why one cannot be answered;
-    ``stopped`` that the rest is not wanted for now.
+    ``done`` are the sections that are finished, ``problems`` says why one cannot be answered.
     """
 
     pair: Pair
@@ -88,7 +86,15 @@ class Found:
     later: dict | None = None
     done: frozenset[str] = frozenset()
     problems: dict[str, str] = field(default_factory=dict)
-    stopped: bool = False
+
+    @property
+    def asked(self) -> tuple[Pair, str, int]:
+        """The question that these findings answer."""
+        return self.pair, self.other, self.k
+
+    @property
+    def complete(self) -> bool:
+        return len(self.done) == len(SECTIONS)
 
     def asked_again(self, pair: Pair, other: str, k: int) -> "Found":
         """What of this still answers another question."""
@@ -110,8 +116,54 @@ class Found:
             later=None if LATER in changed else self.later,
             done=self.done - changed,
             problems={n: text for n, text in self.problems.items() if n not in changed},
-            stopped=self.stopped and (pair, other, k) == (self.pair, self.other, self.k),
         )
+
+
+class Wanted:
+    """What each browser session wants computed: the question, and a signal that stops it.
+
+    A stop holds for all events about its question until the rest is wanted. It is kept here and
+    not with the findings, because an event that runs meanwhile writes those anew.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[tuple, threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, session: str, asked: tuple) -> threading.Event:
+        """The signal of a question, which is set if it was stopped; other questions are ended."""
+        with self._lock:
+            before, stop = self._asked.get(session, (None, None))
+            if before == asked:
+                return stop
+            self._asked[session] = asked, threading.Event()
+            if stop is not None:
+                stop.set()
+            return self._asked[session][1]
+
+    def stop(self, session: str) -> None:
+        """Nothing more of the session's question is wanted for now."""
+        with self._lock:
+            if session in self._asked:
+                self._asked[session][1].set()
+
+    def stopped(self, session: str) -> bool:
+        with self._lock:
+            return session in self._asked and self._asked[session][1].is_set()
+
+    def go_on(self, session: str) -> None:
+        """The rest of what was stopped is wanted."""
+        with self._lock:
+            if session in self._asked and self._asked[session][1].is_set():
+                del self._asked[session]
+
+    def leave(self, session: str, unless: Pair | None = None) -> None:
+        """End the session's question, except one about the pair ``unless``; it may come again."""
+        with self._lock:
+            asked, stop = self._asked.get(session, (None, None))
+            if asked is not None and (unless is None or asked[0] != unless):
+                stop.set()
+                del self._asked[session]
 
 
 class WhyTab:
@@ -119,7 +171,7 @@ class WhyTab:
 
     def __init__(self, recommender) -> None:
         self.store, self.counterfactuals = recommender.store, recommender.counterfactuals
-        self.stops = Stops()
+        self.wanted = Wanted()
         quantities = self.counterfactuals.quantities
         gr.HTML(
             "<p>What would the answer be with another history, or with a part of the system taken "
@@ -139,7 +191,7 @@ class WhyTab:
                 elem_id="why-by",
             )
         with gr.Row(elem_classes="ckf-buttons"):
-            self.stop = gr.Button("Stop", size="sm", interactive=False, elem_id="why-stop")
+            self.halt = gr.Button("Stop", size="sm", interactive=False, elem_id="why-stop")
             self.again = gr.Button("Go on", size="sm", interactive=False, elem_id="why-again")
         waiting = notice("This is computed when the tab is opened.")
         self.films = panel(waiting, elem_id="why-films")
@@ -186,7 +238,7 @@ class WhyTab:
     @property
     def outputs(self) -> list:
         """Every component that ``answer`` may update."""
-        return [*self.panels, self.stars, self.stop, self.again, self.latest]
+        return [*self.panels, self.stars, self.halt, self.again, self.latest]
 
     def answer(
         self,
@@ -201,52 +253,67 @@ class WhyTab:
         """Compute one section unless it is known, and show it as it comes.
 
         Each is an event of its own, so that what was asked meanwhile has its turn between two.
-        Nothing is computed after a stop, until the rest is `wanted` or another question comes.
+        Nothing is computed after a stop, until the rest is wanted or another question comes.
         """
-        pair = replace(pair, method=None)
+        session = request.session_hash
+        pair = _without_method(pair)
         found = (latest or Found(pair)).asked_again(pair, (other or "").strip(), int(k))
-        shown: dict = {self.latest: found}
+        stop = self.wanted.begin(session, found.asked)
+        shown = {self.latest: found} | self._buttons(found, session)
         if section == FILMS:
-            running = len(found.done) < len(SECTIONS) and not found.stopped
-            shown |= self._buttons(running=running) | self._shown(found, by)
+            shown |= self._shown(found, by, session)
             if latest is None or latest.pair != pair:
                 shown[self.stars] = _no_film()
-        stop = self.stops.begin(request.session_hash, pair)
         yield shown
         box = self.panels[SECTIONS.index(section)]
-        if section not in found.done and not found.stopped:
+        if section not in found.done and not stop.is_set():
             try:
                 for step in self._steps(section, found, stop):
                     found = step
                     yield {box: self.markup(section, found, by)}
             except UserError as error:
                 found = replace(found, problems={**found.problems, section: str(error)})
-            ended = {"stopped": True} if stop.is_set() else {"done": found.done | {section}}
-            found = replace(found, **ended)
-            yield {box: self.markup(section, found, by), self.latest: found}
-        if found.stopped or section == SECTIONS[-1]:
-            yield self._buttons(running=False, left=found.stopped) | self._shown(found, by)
+            if not stop.is_set():
+                found = replace(found, done=found.done | {section})
+        stopped = self.wanted.stopped(session)
+        shown = {self.latest: found, box: self.markup(section, found, by, stopped=stopped)}
+        if stopped or section == SECTIONS[-1]:
+            shown |= self._shown(found, by, session)
+        yield shown | self._buttons(found, session)
 
-    @staticmethod
-    def wanted(latest: Found | None) -> Found | None:
-        """The same findings, of which the rest is to be computed though it was stopped."""
-        return latest and replace(latest, stopped=False)
+    def stop(self, latest: Found | None, request: gr.Request) -> dict:
+        """Stop the session's question; the step that runs is the last."""
+        self.wanted.stop(request.session_hash)
+        return self._buttons(latest, request.session_hash)
 
-    def _buttons(self, *, running: bool, left: bool = False) -> dict:
+    def enter(self, request: gr.Request) -> None:
+        """All that is not known yet is wanted."""
+        self.wanted.go_on(request.session_hash)
+
+    def leave(self, request: gr.Request, unless: Pair | None = None) -> None:
+        """What nobody looks at must not keep others waiting."""
+        self.wanted.leave(request.session_hash, unless and _without_method(unless))
+
+    def _buttons(self, found: Found | None, session: str) -> dict:
+        left = found is None or not found.complete
+        stopped = self.wanted.stopped(session)
         return {
-            self.stop: gr.update(interactive=running),
-            self.again: gr.update(interactive=left),
+            self.halt: gr.update(interactive=left and not stopped),
+            self.again: gr.update(interactive=left and stopped),
         }
 
-    def _shown(self, found: Found, by: str | None) -> dict:
+    def _shown(self, found: Found, by: str | None, session: str) -> dict:
+        stopped = self.wanted.stopped(session)
         return {
-            box: self.markup(section, found, by)
+            box: self.markup(section, found, by, stopped=stopped)
             for section, box in zip(SECTIONS, self.panels, strict=True)
         }
 
-    def show(self, latest: Found | None, by: str | None) -> dict:
+    def show(self, latest: Found | None, by: str | None, request: gr.Request) -> dict:
         """What is known, compared on another quantity."""
-        return {self.latest: gr.skip()} if latest is None else self._shown(latest, by)
+        if latest is None:
+            return {self.latest: gr.skip()}
+        return self._shown(latest, by, request.session_hash)
 
     def _steps(self, name: str, found: Found, stop: threading.Event) -> Iterator[Found]:
         """A section as it grows."""
@@ -280,10 +347,10 @@ class WhyTab:
             given |= dict(zip(known["item"], known["rating"].astype(float), strict=True))
         return stars_markup(self.store.item(event.pick), given[event.pick], rows, pair, self.store)
 
-    def markup(self, name: str, found: Found, by: str | None) -> str:
+    def markup(self, name: str, found: Found, by: str | None, *, stopped: bool = False) -> str:
         """One section (HTML)."""
         film = film_text(self.store.item(found.pair.item))
-        progress = _progress(name in found.done, found.stopped)
+        progress = _progress(name in found.done, stopped)
         if name in found.problems:
             return _section(HEADINGS[name], notice(found.problems[name]))
         if name == FILMS:
@@ -302,6 +369,11 @@ HEADINGS = {
     STANDING: "Where does the film stand among those not seen?",
     LATER: "Did a top list find what they liked later?",
 }
+
+
+def _without_method(pair: Pair) -> Pair:
+    """The pair as this tab answers it: by the recommender's own method, whichever is chosen."""
+    return replace(pair, method=None)
 
 
 def _section(heading: str, body: str) -> str:
