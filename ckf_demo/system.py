@@ -270,10 +270,18 @@ class System:
         }
         write_manifest(folder, manifest)
 
-    def load_weights(self, folder: Path) -> None:
-        """Take fusion and adapters from a checkpoint of the same shape."""
+    def load_weights(self, folder: Path, source: Prepared | None = None) -> None:
+        """Take fusion and adapters from a checkpoint of the same shape.
+
+        ``source`` is what it was trained on, where that is other data than this system's.
+        """
         self.lora.load(Path(folder) / "adapters")
-        tensors = self.fusion.extended(load_file(Path(folder) / "fusion.safetensors"))
+        tensors = load_file(Path(folder) / "fusion.safetensors")
+        if source is None:
+            tensors = self.fusion.extended(tensors)
+        else:
+            seed = self.config.train.seed
+            tensors = self.fusion.carried_over(tensors, source, self.prepared, seed=seed)
         if self.fusion.state_dict():
             own = self.fusion.state_dict()
             wrong = sorted(
@@ -307,6 +315,50 @@ class System:
         """
         folder = Path(folder)
         manifest = checked_manifest(folder, prepared)
+        knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
+        return cls._restored(folder, manifest, prepared, knowledge, None, quantization, device)
+
+    @classmethod
+    def load_for_other_data(
+        cls,
+        folder: Path,
+        source: Prepared,
+        prepared: Prepared,
+        knowledge: Knowledge,
+        *,
+        quantization: str = "nf4",
+        device: str | None = None,
+    ) -> "System":
+        """A checkpoint, as it is, for other items and people than it was trained for.
+
+        Parameters
+        ----------
+        source
+            What it was trained on.
+        prepared, knowledge
+            Other data, with histories of the same kind, and tables that were fitted on them.
+
+        Raises
+        ------
+        UserError
+            As `load`, and when the method cannot be used on other items.
+        """
+        folder = Path(folder)
+        manifest = checked_manifest(folder, source)
+        return cls._restored(folder, manifest, prepared, knowledge, source, quantization, device)
+
+    @classmethod
+    def _restored(
+        cls,
+        folder: Path,
+        manifest: dict,
+        prepared: Prepared,
+        knowledge: Knowledge,
+        source: Prepared | None,
+        quantization: str,
+        device: str | None,
+    ) -> "System":
+        """A checkpoint over the given data and tables; ``source`` as in `load_weights`."""
         config = RunConfig.model_validate(manifest["config"])
         name = config.backbone.name
         if config.lora.full:
@@ -314,14 +366,13 @@ class System:
             model = load_backbone(name, dense_precision(device), device)
         else:
             model = shared_backbone(name, quantization, device)
-        knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
             raise UserError(
                 f"The checkpoint {folder} belongs to another backbone than the '{name}' at hand; "
                 "remove the cached backbone and start again, or train for this one."
             )
-        system.load_weights(folder)
+        system.load_weights(folder, source)
         system.calibration = {k: tuple(v) for k, v in manifest["calibration"].items()}
         system.lora.eval()
         system.fusion.eval()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ckf_demo.collaborative.text import item_text_vectors, item_texts
 from ckf_demo.config import FusionConfig, PromptConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.errors import UserError
 from ckf_demo.fusion import allmrec
 from ckf_demo.fusion.allmrec import ALLMRec, fit_joint_space
 from ckf_demo.fusion.base import BackboneShape, PairBatch
@@ -262,6 +264,62 @@ def test_items_that_only_the_test_part_has_are_added():
     assert not method.joint[-2:].any()
     assert not method.sasrec.item_table[-2:].any()
     assert method.sasrec.item_table[:-2].any()
+
+
+# Other items
+
+
+def with_unrated(monkeypatch) -> tuple[Prepared, Prepared]:
+    """Data in which nobody rated the items `COLD`, and other data that has these and one more."""
+    source = replace(DATA, fit=DATA.fit & ~np.isin(DATA.item, COLD))
+    there = [*COLD, 0]
+    target = replace(
+        DATA,
+        dataset="elsewhere",
+        item_ids=[DATA.item_ids[i] for i in there],
+        titles=[DATA.titles[i] for i in there],
+    )
+    texts = {source.dataset: TEXTS.numpy(), target.dataset: TEXTS[there].numpy()}
+    monkeypatch.setattr(allmrec, "item_text_vectors", lambda prepared: texts[prepared.dataset])
+    return source, target
+
+
+def test_other_items_lie_where_their_texts_do(monkeypatch):
+    source, target = with_unrated(monkeypatch)
+    method = make()
+    method.fit(source, KNOWLEDGE, seed=0)
+    kept = {k: v.bfloat16() if v.ndim > 1 else v for k, v in method.state_dict().items()}
+    carried = method.carried_over(kept, source, target, seed=0)
+    assert carried["joint"].shape == (3, allmrec.JOINT_SIZE)
+    # items that nobody rated are where their texts are already
+    similarity = torch.cosine_similarity(carried["joint"][:2].float(), method.joint[COLD])
+    assert similarity.min() > 0.98
+    assert not carried["sasrec.items.weight"].any()
+    assert {k for k in kept if carried[k] is not kept[k]} == {"joint", "sasrec.items.weight"}
+
+
+def test_a_persons_history_of_other_items_is_in_their_titles_tokens_alone(monkeypatch):
+    source, target = with_unrated(monkeypatch)
+    method = make()
+    method.fit(source, KNOWLEDGE, seed=0)
+    carried = method.carried_over(method.state_dict(), source, target, seed=0)
+    there = ALLMRec(FusionConfig(), SimpleNamespace(n_items=3), SHAPE).eval()
+    there.load_state_dict(carried)
+    stranger = method.sasrec.states(torch.zeros(0, dtype=torch.int64))[-1]
+    assert_close(there.sasrec.states(torch.tensor([0, 2]))[-1], stranger)
+    vectors = there.history_vectors(torch.tensor([0, 2]))
+    assert (vectors[0] - vectors[1]).abs().max() > 1e-4
+
+
+def test_a_checkpoint_whose_encoder_cannot_be_had_again_is_not_carried_over(monkeypatch):
+    source, target = with_unrated(monkeypatch)
+    method = make()
+    method.fit(source, KNOWLEDGE, seed=0)
+    other = method.state_dict() | {"joint": method.joint.flip(0)}
+    with pytest.raises(UserError, match="does not lead to the checkpoint's items"):
+        method.carried_over(other, source, target, seed=0)
+    with pytest.raises(UserError, match="without the joint space"):
+        make(joint=False).carried_over({}, source, target, seed=0)
 
 
 # Texts

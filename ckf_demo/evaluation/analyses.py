@@ -89,6 +89,40 @@ def sampled(found: dict) -> list[Table]:
     ]
 
 
+def cross_domain(found: dict) -> list[Table]:
+    """The protocol of `sampled` on items of another domain."""
+    cells, methods, differences = _cells(found)
+    by_ctr = [name for name, task in found["asked"].items() if task == "ctr"]
+    people = next(row["n"] for row in found["rows"] if row["group"] == "all")
+    title = (
+        f"Trained on {found['trained_on']}, used on {found['dataset']}, {found['split']} part: one "
+        f"among {1 + found['negatives']} of {found['items']} titled items, {people} people"
+        f"{'; by CTR: ' + ', '.join(by_ctr) if by_ctr else ''}"
+    )
+    columns = (("hit@1", "hit@1"), ("hit@5", "hit@5"), ("ndcg@5", "NDCG@5"))
+
+    def table(title: str, first: str, names: list[str], form: Format) -> Table:
+        rows = [
+            [name, *(form(cells.get((name, "sampled", m, "all"))) for m, _ in columns)]
+            for name in names
+        ]
+        return title, [first, *(heading for _, heading in columns)], rows
+
+    return [
+        table(title, "method", methods, with_half_width),
+        table("Differences", "difference", differences, with_interval),
+        _by_group(
+            "Hit@1 by length of the history",
+            "method",
+            methods,
+            cells,
+            "sampled",
+            "hit@1",
+            with_half_width,
+        ),
+    ]
+
+
 def warmth(found: dict) -> list[Table]:
     """AUC and UAUC by how well item and person are known."""
     cells, methods, differences = _cells(found)
@@ -120,6 +154,7 @@ def favourite_genres(found: dict) -> list[Table]:
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": knowledge_kept,
     "sampled": sampled,
+    "cross_domain": cross_domain,
     "warmth": warmth,
     "favourite_genres": favourite_genres,
 }

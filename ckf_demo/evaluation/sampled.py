@@ -98,11 +98,37 @@ def choices(
     return found
 
 
-def hits(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Whether the first candidate has the highest score, float64 (n,); ties share the hit."""
-    return np.array(
-        [(s[0] == s.max()) / max(1, int((s == s.max()).sum())) for s in scores], np.float64
-    )
+def hits(scores: Sequence[np.ndarray], k: int = 1) -> np.ndarray:
+    """Whether the first candidate is among the ``k`` best, float64 (n,); ties share the hit."""
+    return _over_places(scores, np.ones(k))
+
+
+def gains(scores: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """NDCG@k of the first candidate, the only relevant one: float64 (n,).
+
+    1 / log2(1 + place) where its place is at most ``k``; candidates that tie share their places.
+    """
+    return _over_places(scores, 1 / np.log2(np.arange(2, k + 2)))
+
+
+def _over_places(scores: Sequence[np.ndarray], worth: np.ndarray) -> np.ndarray:
+    """What the first candidate's place is worth, (k,) from the best on, in the mean over ties."""
+    above = np.array([(s > s[0]).sum() for s in scores], dtype=np.int64)
+    tied = np.array([(s == s[0]).sum() for s in scores], dtype=np.int64)
+    sums = np.r_[0.0, np.cumsum(worth)]
+    last = np.minimum(above + tied, len(worth))
+    return (sums[last] - sums[np.minimum(above, len(worth))]) / np.maximum(tied, 1)
+
+
+def by_part(name: str, answers: Sequence[dict[str, np.ndarray]]) -> dict[str, list[np.ndarray]]:
+    """Scores of each question, from a checkpoint's answers as `candidate_scores` gives them.
+
+    By the checkpoint's name; where answers are pooled, its language model's and prior's beside it.
+    """
+    parts = {"own": name, "alone": ALONE.format(name), "prior": PRIOR.format(name)}
+    return {
+        label: [a[kind] for a in answers] for kind, label in parts.items() if kind in answers[0]
+    }
 
 
 def measure(
@@ -205,10 +231,8 @@ def measure(
                 answers = model.candidate_scores(
                     [c.query for c in cases], [c.candidates for c in cases], task
                 )
-                add(name, group, [a["own"] for a in answers])
-                for kind, label in (("alone", ALONE), ("prior", PRIOR)):
-                    if kind in answers[0]:
-                        add(label.format(name), group, [a[kind] for a in answers])
+                for label, scores in by_part(name, answers).items():
+                    add(label, group, scores)
             if catalogue and task == "ranking":
                 method = recommender.methods[0]
                 add_catalogue(name, model.rankings(queries, method, CANDIDATES))

@@ -79,7 +79,7 @@ def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
     return folder, json.loads(done.read_text())
 
 
-class _Scorer:
+class Scorer:
     """What `CachedModel` asks of a recommender, for data that no store needs to hold."""
 
     def __init__(self, system: System):
@@ -114,7 +114,7 @@ class TrainedModel(CachedModel):
         self, folder: Path, prepared: Prepared, advance: Callable[[int], None] = lambda n: None
     ):
         self.system = System.load(folder, prepared, quantization=dense_precision())
-        super().__init__(_Scorer(self.system), folder, advance)
+        super().__init__(Scorer(self.system), folder, advance)
 
     @property
     def method(self) -> str:

@@ -29,6 +29,7 @@ from ckf_demo.collaborative.sasrec import SASRec, Taken, training_sequences
 from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 
 SIZE, EPOCHS = 64, 20
@@ -46,6 +47,9 @@ PREFIXES = 20_000
 
 JOINT_STEPS, JOINT_BATCH = 1500, 256
 LEARNING_RATE = 1e-3
+
+SAME = 0.9
+"""Least cosine between an item of a checkpoint and the same item after stage 1 was run again."""
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -239,6 +243,52 @@ class ALLMRec(FusionMethod):
         new = len(self.joint) - len(tensors["joint"])
         tables = ("joint", "sasrec.items.weight")
         return tensors | {name: F.pad(tensors[name], (0, 0, 0, new)) for name in tables}
+
+    def carried_over(
+        self, tensors: dict[str, Tensor], source: Prepared, target: Prepared, *, seed: int
+    ) -> dict[str, Tensor]:
+        """q_v in the place of e_v for every item, as in the paper's cross-domain experiment.
+
+        A checkpoint keeps the joint space's items alone, so its encoder of texts is had by stage 1
+        once more, on the checkpoint's SASRec; it must lead to the items that the checkpoint has.
+        SASRec knows none of the items, and x_u is that of somebody without a history.
+        """
+        if not self.config.joint:
+            raise UserError(
+                "This A-LLMRec was trained without the joint space, so it has nothing for items "
+                "of other data; name a checkpoint with fusion.joint = true."
+            )
+        kept = tensors["joint"].float()
+        sasrec = SASRec(len(kept), SIZE).eval().requires_grad_(False)
+        sasrec.load_state_dict(
+            {k.removeprefix("sasrec."): v for k, v in tensors.items() if k.startswith("sasrec.")}
+        )
+        known = sasrec.item_table.any(1)
+        table, space, _ = fit_joint_space(
+            self.config,
+            sasrec,
+            training_sequences(source),
+            torch.from_numpy(item_text_vectors(source)),
+            seed=seed,
+            steps=JOINT_STEPS,
+        )
+        mean = table[known].mean(0)
+        scale = (table - mean).square().mean().sqrt()
+        agreement = float(F.cosine_similarity((table - mean) / scale, kept).min())
+        if agreement < SAME:
+            raise UserError(
+                f"Stage 1 of A-LLMRec does not lead to the checkpoint's items again (a cosine of "
+                f"{agreement:.2f}), so its encoder of texts is lost; train the checkpoint anew."
+            )
+        texts = torch.from_numpy(item_text_vectors(target))
+        with torch.no_grad():
+            # texts have unit length everywhere, so they are scaled as stage 1 scales its own
+            joint = space.encode_text(texts / texts.square().mean().sqrt())
+        joint = ((joint - mean) / scale).bfloat16()
+        return tensors | {
+            "joint": joint,
+            "sasrec.items.weight": torch.zeros(len(joint) + 1, SIZE, dtype=torch.bfloat16),
+        }
 
     def history_vectors(self, items: Tensor) -> Tensor:
         """F_I of items int64 (n,), for the films of the history: float32 (n, H)."""

@@ -166,6 +166,26 @@ class FusionMethod(nn.Module):
         """Weights of a checkpoint for data to which a test part added items at the end."""
         return tensors
 
+    def carried_over(
+        self, tensors: dict[str, Tensor], source: Prepared, target: Prepared, *, seed: int
+    ) -> dict[str, Tensor]:
+        """Weights of a checkpoint for the items of other data, nothing tuned for these.
+
+        Tables of items that come from the collaborative knowledge are not among the weights; a
+        method that keeps some of its own says here what takes their place.
+
+        Parameters
+        ----------
+        source, target
+            What the checkpoint was trained on, with ``seed``, and what it is used on.
+
+        Raises
+        ------
+        UserError
+            When the method has nothing for items that it was not trained on.
+        """
+        return tensors
+
     def learnt(self) -> list[nn.Parameter]:
         """Parameters that are trained with the language model."""
         held = set() if self.prior is None else set(self.prior.parameters())
