@@ -110,7 +110,7 @@ def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_
     assert {i for i, t in zip(data.item_ids, data.titles, strict=True) if t} == named
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
 def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_factory, text):
     folder = write(tmp_path_factory.mktemp("yelp"))
@@ -122,7 +122,7 @@ def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_f
         assert "explanations-valid.jsonl, line" in str(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text(min_size=1).filter(lambda t: t.split()))
 def test_any_title_is_one_line_of_composed_characters(tmp_path_factory, title):
     title = title.encode("utf-8", "replace").decode()

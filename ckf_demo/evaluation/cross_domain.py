@@ -64,8 +64,8 @@ CUT = 5
 """Places that count in the longer list."""
 
 CHANCE, SIMILARITY = "chance", "text similarity"
-EASIEST_FIRST = ("ranking", "ctr")
-"""Questions that order items, the one that was trained to do so first."""
+QUESTIONS = ("ranking", "ctr")
+"""Those that order items, the one that is trained to do so first."""
 
 
 def titled(prepared: Prepared) -> Prepared:
@@ -105,7 +105,7 @@ def similarity(vectors: np.ndarray, history: np.ndarray, candidates: np.ndarray)
 def question(folder: Path) -> str:
     """What a checkpoint is asked; UserError when it orders nothing."""
     tasks = read_manifest(folder)["tasks"]
-    for task in EASIEST_FIRST:
+    for task in QUESTIONS:
         if task in tasks:
             return task
     raise UserError(f"{folder} answers neither ranking nor CTR; it cannot order items.")
