@@ -174,7 +174,7 @@ def pack(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Packing:
-    """Lay branches out behind a prefix, in chunks of whole branches.
+    """Lay branches out behind a prefix, in chunks of whole branches; on a GPU in one.
 
     ``with_prefix`` says whether the prefix is part of the queries (one pass over everything) or
     cached.
@@ -183,7 +183,8 @@ def pack(
     for index, branch in enumerate(branches):
         end += len(branch.ids)
         last = index + 1 == len(branches)
-        if last or end + len(branches[index + 1].ids) - start > CHUNK:
+        full = not last and end + len(branches[index + 1].ids) - start > CHUNK
+        if last or (full and device.type == "cpu"):
             mask = visibility(branches[first : index + 1], prefix_length)
             chunks.append(Chunk(start, end, additive(mask, dtype, device)))
             first, start = index + 1, end

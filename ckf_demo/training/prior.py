@@ -24,12 +24,26 @@ def fit_prior(
 ) -> dict[str, float]:
     """Fit ``fusion.prior`` on the language model's training rows.
 
+    On the CPU wherever ``fusion`` is: its few units are too small for a GPU.
+
     Returns
     -------
     Validation losses: ``rating`` and ``ctr`` as in their tasks, mean over rows.
     """
-    if fusion.prior.kind == "score":
-        return _fit_scale(fusion, prepared, knowledge)
+    device = fusion.feature_mean.device
+    fusion.cpu()
+    try:
+        if fusion.prior.kind == "score":
+            return _fit_scale(fusion, prepared, knowledge)
+        return _fit_network(fusion, prepared, knowledge, seed)
+    finally:
+        fusion.to(device)
+
+
+def _fit_network(
+    fusion: CKF, prepared: Prepared, knowledge: Knowledge, seed: int
+) -> dict[str, float]:
+    """Fit the network on all pair features, to all its tasks at once."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     rows = prepared.learning_rows()
