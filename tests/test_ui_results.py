@@ -1,6 +1,7 @@
 """The Results tab: what is read, in which order it is shown, what counts as an ablation, and what
 is said when something is missing."""
 
+import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,11 @@ import gradio as gr
 import pytest
 from conftest import ROOT
 from fakes import FakeRecommender
+from gradio.state_holder import SessionState
 
 from ckf_demo.errors import UserError
 from ckf_demo.ui import results as tab
+from ckf_demo.ui.app import build
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.results import ResultsTab, View, read_results
 
@@ -263,6 +266,25 @@ def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_pat
     update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
     assert (update[shown.metric].value, update[shown.group].value) == ("rmse", "all")
     assert set(update) == set(shown.outputs)
+    assert shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")[shown.shown] == (
+        "here",
+        "ctr",
+    )
+
+
+def test_a_choice_that_is_reported_twice_is_no_error(tmp_path, empty_cache):
+    demo = build(FakeRecommender(checkpoint=write(tmp_path, "here")))
+    shows = [
+        event
+        for event in demo.fns.values()
+        if any(box.elem_id == "measured" for box in event.outputs)
+    ]
+    assert len(shows) == 1
+    # The second report holds the metric of before, which the first has taken off the list.
+    state, chosen = SessionState(demo), [None, "here", "ctr", "rmse", "all"]
+    for _ in range(2):
+        answer = asyncio.run(demo.process_api(shows[0], chosen, state=state))
+        assert answer["data"][1]["value"] == "auc"
 
 
 def test_names_from_data_are_escaped(tmp_path):

@@ -364,6 +364,9 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             [pair, *results.controls],
             results.outputs,
             trigger_mode="always_last",
+            # A dropdown reports a choice twice, the second time with the metric of before, which
+            # the first may have taken off the list; `show` takes the nearest.
+            preprocess=False,
             **QUIET,
         )
         pair.change(results.reselect, [pair, results.shown], results.errors, **QUIET)

@@ -797,6 +797,8 @@ class ResultsTab:
 
     def show(self, pair: Pair, source: str, task: str, metric: str, group: str) -> dict:
         """Show what was chosen; where it was not measured, the nearest that was."""
+        if source not in self._found:
+            source = next(iter(self._found))
         results = self._found[source]
         view = _nearest(results, task, metric, group)
         choices = (gr.Dropdown(**options) for options in _choices(results, view))
