@@ -115,7 +115,7 @@ def test_titles_are_escaped(made, fake):
 def test_a_hostile_k_in_the_address_is_an_error_that_says_so(made, text):
     with pytest.raises(UserError, match="0 to 40"):
         made.k_of(text)
-    assert made.k_of("7") == 7 and made.k_of(None) == tab.LIKELY_K
+    assert made.k_of("7") == 7
 
 
 def people(made: ColdStartTab, *, compare=True, methods=("ckf",), first=(), second=()) -> list:

@@ -423,47 +423,39 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
             words.stop.click(stop, **QUIET)
 
+        described = [sidebar.draft, sidebar.taste, sidebar.new_age, sidebar.new_occupation]
+
         def read_address(current: Pair, request: gr.Request):
+            """What the address names, and no more: a visitor may have chosen the rest meanwhile."""
             params = dict(request.query_params)
-            tab = params.get("tab") or TABS[0]
+            # a number field without a value shows 0 until it is told
+            shown: dict = {sidebar.new_age: None}
             try:
-                if tab not in TABS:
-                    tab = TABS[0]
-                    raise UserError(
-                        f"tab={params['tab'][:40]!r} in the address is unknown; "
-                        f"choose one of {', '.join(TABS)}"
-                    )
-                current = from_query(store, params, current, recommender.methods)
+                if tab := params.get("tab"):
+                    if tab not in TABS:
+                        raise UserError(
+                            f"tab={tab[:40]!r} in the address is unknown; "
+                            f"choose one of {', '.join(TABS)}"
+                        )
+                    shown |= {active: tab, tabs: gr.Tabs(selected=tab)}
+                chosen = from_query(store, params, current, recommender.methods)
+                if chosen != current or not chosen.user:
+                    form = zip(described, sidebar.form(chosen), strict=True)
+                    who = gr.Tabs(selected="known" if chosen.user else "new")
+                    shown |= {pair: chosen, sidebar.tabs: who, **dict(form)}
             except UserError as error:
                 warn(error)
             try:
-                k = cold.k_of(params.get("k"))
+                if k := params.get("k"):
+                    shown[cold.k] = cold.k_of(k)
             except UserError as error:
                 warn(error)
-                k = cold.k_of(None)
-            return (
-                current,
-                tab,
-                gr.Tabs(selected=tab),
-                gr.Tabs(selected="known" if current.user else "new"),
-                k,
-                *sidebar.form(current),
-            )
+            return shown
 
         demo.load(
             read_address,
             pair,
-            [
-                pair,
-                active,
-                tabs,
-                sidebar.tabs,
-                cold.k,
-                sidebar.draft,
-                sidebar.taste,
-                sidebar.new_age,
-                sidebar.new_occupation,
-            ],
+            [pair, active, tabs, sidebar.tabs, cold.k, *described],
             **QUIET,
         )
         gr.on([demo.load, pair.change], python.show, pair, python.outputs, **QUIET)

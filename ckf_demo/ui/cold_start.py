@@ -254,16 +254,14 @@ class ColdStartTab:
         self.people.forget(request)
         self.items.forget(request)
 
-    def k_of(self, text: str | None) -> int:
-        """k as an address gives it; `LIKELY_K` without one.
+    def k_of(self, text: str) -> int:
+        """k as an address gives it.
 
         Raises
         ------
         UserError
             When it is no number from 0 to the longest replay.
         """
-        if not text:
-            return LIKELY_K
         if not (text.isascii() and text.isdigit()) or int(text) > FIRST_CHOICES[-1]:
             raise UserError(
                 f"k={text!r} in the address is no number from 0 to {FIRST_CHOICES[-1]}; mend or "

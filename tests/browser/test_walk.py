@@ -5,6 +5,7 @@ checkpoint. Screenshots go to pytest's temporary folder.
 """
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,9 @@ from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from fakes import FakeRecommender
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ckf_demo.ui import app
 from ckf_demo.ui.app import build, launch
+from ckf_demo.ui.pair import from_query
 
 expect.set_options(timeout=PATIENCE)
 TAB_NAMES = (
@@ -93,6 +96,10 @@ def new_page(browser, tmp_path, request) -> Iterator:
         page.set_default_timeout(PATIENCE)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda said: problems.append(said.text) if said.type == "error" else None,
+        )
         opened.append((page, problems))
         page.goto(url)
         expect(page.locator("#pair strong").first).to_be_visible()
@@ -321,6 +328,26 @@ def test_a_broken_address_is_a_message_and_the_page_stays(fake_address, new_page
     expect(page.get_by_test_id("toast-body")).to_contain_text(said)
     assert page.get_by_test_id("toast-body").locator("b").count() == 0
     expect_answers(page)
+
+
+def test_what_is_chosen_before_the_address_is_read_stays(fake_address, new_page, monkeypatch):
+    chosen = threading.Event()
+
+    def slowly(*given):
+        chosen.wait(PATIENCE / 1000)
+        return from_query(*given)
+
+    monkeypatch.setattr(app, "from_query", slowly)
+    page = new_page(fake_address)
+    open_tab(page, "Data")
+    page.locator("#try").click()
+    page.get_by_label("What do you like, in a sentence?").fill("quiet films")
+    chosen.set()
+    page.wait_for_timeout(1500)
+    expect(page.locator("#tabs").get_by_role("tab", name="Data", exact=True)).to_have_attribute(
+        "aria-selected", "true"
+    )
+    expect(page.get_by_label("What do you like, in a sentence?")).to_have_value("quiet films")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
