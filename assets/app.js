@@ -924,6 +924,11 @@ window.ckf = (() => {
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && event.target.closest(".ckf-tour")) tour(null);
+    const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (runs && event.target.closest("#data-sql")) {
+      event.preventDefault();
+      document.querySelector("#data-run").click();
+    }
   });
 
   return { address, tab, tour, table, maps, dots, lines, known, start, closeDrawer, openDrawer };

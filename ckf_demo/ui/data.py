@@ -44,17 +44,9 @@ if (window.matchMedia('(max-width: 768px)').matches) {
   element.querySelectorAll('details').forEach((table) => { table.open = false; });
 }
 """
-# Ctrl+Enter runs the query, and the box reads as code. The figure comes without colours, which the
-# page's theme decides, and is drawn once its panel has a width; hidden tabs have none.
+# The figure comes without colours, which the page's theme decides, and is drawn once its panel has
+# a width; hidden tabs have none.
 RESULT_SCRIPT = f"""{TABLE_SCRIPT};
-const box = document.querySelector('#data-sql textarea');
-box.style.fontFamily = 'var(--font-mono)';
-box.addEventListener('keydown', (event) => {{
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {{
-    event.preventDefault();
-    document.querySelector('#data-run').click();
-  }}
-}});
 let drawn = '';
 function draw() {{
   const host = element.querySelector('[data-figure]');

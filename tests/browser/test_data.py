@@ -51,7 +51,6 @@ def test_a_query_of_ones_own_runs_by_key_and_errors_keep_the_text(fake_address, 
     page = new_page(f"{fake_address}?tab=data")
     box = page.locator("#data-sql textarea")
     shown = page.locator("#data-result")
-    # The box reads as code once it listens to keys.
     expect(box).to_have_css("font-family", re.compile("monospace"))
     wrong = "SELECT titel\nFROM items"
     box.fill(wrong)
