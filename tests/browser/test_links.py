@@ -1,6 +1,7 @@
 """Links in Chromium: a view is copied as an address and found again by somebody else; moment and
 method are chosen on the page; hostile links end in a message and the default."""
 
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from test_walk import (  # noqa: F401
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+# Read before a fixture gives the fake recommender a cache of its own.
+ENVIRONMENT = dict(os.environ)
 
 
 def elsewhere(browser, link: str):  # noqa: F811
@@ -167,7 +170,12 @@ def test_the_printed_code_runs_as_printed(address, new_page):  # noqa: F811
         code = page.locator(f"#{name} code").inner_text()
         assert re.search(r'"user": "\d+"', code)
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
         assert done.returncode == 0, f"{name}: {done.stderr[-800:]}"
         assert f"{rating} of 5" in done.stdout, name
