@@ -489,6 +489,8 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
         cold.outputs,
         show_progress_on=cold.shown,
         trigger_mode="always_last",
+        # The page may still show the slider of a longer replay; its k is cut to the present one.
+        preprocess=False,
         **PRIVATE,
         **LONG_QUEUE,
     )
@@ -498,6 +500,7 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
         [cold.k, cold.latest, cold.question],
         cold.after,
         trigger_mode="always_last",
+        preprocess=False,
         **QUIET,
     )
     cold.halt.click(cold.stop, **QUIET)
