@@ -228,7 +228,7 @@ def test_the_command_sorts_settings_from_variants(measured, by_setting, workplac
 
 @pytest.mark.parametrize("folder", ["", "ml-100k"])
 def test_committed_variants_differ_from_their_base_in_what_they_say(folder):
-    base = RunConfig.load(CONFIGS / (f"{folder}.toml" if folder else "collm-ml-1m.toml"))
+    base = RunConfig.load(CONFIGS / (f"{folder}.toml" if folder else "collm-ml-1m-aligned.toml"))
     paths = sorted((CONFIGS / "ablations" / folder).glob("*.toml"))
     configs = [RunConfig.load(path) for path in paths]
     for path, config in zip(paths, configs, strict=True):

@@ -176,7 +176,7 @@ def add_variant(
 
 def main(
     variants: Annotated[list[Path], typer.Argument(help="Configurations to compare.")],
-    base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m.toml"),
+    base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m-aligned.toml"),
     steps: Annotated[int, typer.Option(min=1, help="Sequences per run.")] = 300,
     rows: Annotated[int, typer.Option(min=1, help="About so many rows are measured.")] = ROWS,
     json_path: Annotated[Path | None, typer.Option("--json")] = None,
