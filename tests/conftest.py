@@ -35,7 +35,11 @@ def recommender():
 
     prepare("ml-100k", None)
     prepare_backbone(BackboneConfig().name)
-    return Recommender.load(CHECKPOINT)
+    loaded = Recommender.load(CHECKPOINT)
+    yield loaded
+    # a thread that still computes when the interpreter ends would abort it, whatever the tests said
+    with loaded._lock:
+        pass
 
 
 LONG = ("test_accessibility.py", "test_cold_start.py", "test_map.py", "test_robustness.py")
