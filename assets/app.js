@@ -80,10 +80,9 @@ window.ckf = (() => {
     }
   }
 
-  function sortBy(button) {
+  function sortBy(button, ascending) {
     const head = button.closest("th");
     const place = [...head.parentElement.children].indexOf(head);
-    const ascending = head.getAttribute("aria-sort") !== "ascending";
     const body = head.closest("table").tBodies[0];
     const key = (row) => row.cells[place].dataset.sort;
     const rows = [...body.rows];
@@ -109,7 +108,24 @@ window.ckf = (() => {
     row.querySelector("button")?.focus({ preventScroll: true });
   }
 
+  // Sorts every table as it was sorted before its panel was drawn anew.
+  function sortAgain(element, sorted) {
+    [...element.querySelectorAll("table")].forEach((table, place) => {
+      const wanted = sorted.get(place);
+      if (!wanted || table.querySelector("[aria-sort]")) return;
+      const button = [...table.querySelectorAll(".ckf-sort")].find(
+        (each) => each.textContent === wanted.label,
+      );
+      if (button) sortBy(button, wanted.ascending);
+    });
+  }
+
   function table(element, send) {
+    const sorted = new Map(); // column and direction by the table's place in the panel
+    new MutationObserver(() => sortAgain(element, sorted)).observe(element, {
+      childList: true,
+      subtree: true,
+    });
     element.addEventListener("click", (event) => {
       const link = event.target.closest("[data-jump]");
       if (link) {
@@ -119,7 +135,10 @@ window.ckf = (() => {
       }
       const sort = event.target.closest(".ckf-sort");
       if (sort) {
-        sortBy(sort);
+        const ascending = sort.closest("th").getAttribute("aria-sort") !== "ascending";
+        sortBy(sort, ascending);
+        const place = [...element.querySelectorAll("table")].indexOf(sort.closest("table"));
+        sorted.set(place, { label: sort.textContent, ascending });
         return;
       }
       const chosen = event.target.closest("[data-pick]");

@@ -168,9 +168,23 @@ def test_an_answer_has_a_file_that_the_next_one_replaces(made):
 
 def test_a_chosen_analysis_shows_its_sql_and_drops_the_result_before(made):
     before = made.answer("SELECT 1", None)
-    shown = made.choose(ANALYSES[2].title, before[made.file])
+    shown = made.choose(ANALYSES[2].title, ANALYSES[0].sql, (), before[made.file])
     assert shown[made.sql] == ANALYSES[2].sql and shown[made.about].startswith("<p")
     assert not Path(before[made.file]).exists() and "Nothing was asked" in shown[made.result]
+    assert shown[made.own] == ()
+
+
+def test_a_typed_query_joins_the_list_when_an_analysis_is_chosen(made):
+    title = ANALYSES[2].title
+    first = made.choose(title, "SELECT 1", (), None)
+    assert first[made.sql] == ANALYSES[2].sql and first[made.own] == ("SELECT 1",)
+    second = made.choose(title, "SELECT 2", first[made.own], None)
+    third = made.choose("Own query 1", "SELECT 2", second[made.own], None)
+    assert third[made.sql] == "SELECT 1" and third[made.own] == ("SELECT 1", "SELECT 2")
+    assert [value for _, value in third[made.analysis].choices][-2:] == [
+        "Own query 1",
+        "Own query 2",
+    ]
 
 
 # --- the endpoint --------------------------------------------------------------------------------

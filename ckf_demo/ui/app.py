@@ -208,13 +208,14 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 bar(store, current, recommender.labels),
                 history_markup(store, current),
                 topk.reselect(current, ranking),
+                why.method_markup(current),
                 current.query(),
             )
 
         pair.change(
             show_pair,
             [pair, topk.ranking],
-            [pair_bar, predict.history, topk.table, query],
+            [pair_bar, predict.history, topk.table, why.method, query],
             **QUIET,
         ).then(None, query, js="(query) => window.ckf.address(query)", **PRIVATE)
 
@@ -370,12 +371,15 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **QUIET,
         )
         pair.change(results.reselect, [pair, results.shown], results.errors, **QUIET)
-        data.analysis.input(
-            data.choose,
-            [data.analysis, data.file],
-            [data.about, data.sql, *data.outputs],
-            **QUIET,
-        )
+        # `select` comes of clicks alone; `input` also of the keyboard, and whenever the list loses
+        # the focus without a choice. The list may have grown since the page was built.
+        typed = [data.sql, data.own, data.file]
+        shown_analysis = [data.analysis, data.chosen, data.about, data.sql, data.own, *data.outputs]
+        for event, show, inputs in (
+            (data.analysis.select, data.choose, [data.analysis, *typed]),
+            (data.analysis.input, data.leave_list, [data.analysis, data.chosen, *typed]),
+        ):
+            event(show, inputs, shown_analysis, preprocess=False, **QUIET)
         gr.on(
             [data.run.click, data.sql.submit],
             data.answer,

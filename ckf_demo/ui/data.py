@@ -285,6 +285,9 @@ class DataTab:
                     js_on_load=SCHEMA_SCRIPT,
                     elem_id="data-schema",
                 )
+        self.chosen = gr.State(first.title)
+        # Queries that were typed, kept when an analysis is chosen instead of them.
+        self.own = gr.State(())
         # The script of the plots is named here too: no other tab's may have been mounted yet.
         self.result = panel(
             notice(EMPTY),
@@ -299,14 +302,32 @@ class DataTab:
         """Every component that ``answer`` updates."""
         return [self.result, self.download, self.file]
 
-    def choose(self, title: str, file: str | None) -> dict:
-        """Show an analysis and its SQL; the result before it, which answers another, goes."""
-        chosen = self._analyses[title]
+    def choose(self, title: str, sql: str, own: tuple[str, ...], file: str | None) -> dict:
+        """Show an analysis and its SQL; the result before it, which answers another, goes.
+
+        A query that stands in the box and was typed is kept: it joins the list as "Own query 1"
+        and so on, from where it can be chosen again.
+        """
+        known = {each.sql for each in self._analyses.values()}
+        if sql.strip() and sql not in known and sql not in own:
+            own = (*own, sql)
+        typed = {f"Own query {n}": text for n, text in enumerate(own, start=1)}
+        if title in typed:
+            chosen = Analysis(title, "A query that you typed before.", typed[title])
+        else:
+            chosen = self._analyses[title]
         return {
+            self.analysis: gr.Dropdown([*self._analyses, *typed], value=title),
+            self.chosen: title,
             self.about: _about(chosen),
             self.sql: chosen.sql,
+            self.own: own,
             **self._without_file(notice(EMPTY), file),
         }
+
+    def leave_list(self, title: str, chosen: str, *given) -> dict:
+        """What was chosen by keyboard, if it is another analysis than the one that is shown."""
+        return {self.chosen: gr.skip()} if title == chosen else self.choose(title, *given)
 
     def answer(self, sql: str, file: str | None) -> dict:
         """Run a query; ``file`` is the session's result before, which is removed."""

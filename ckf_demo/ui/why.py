@@ -173,14 +173,15 @@ class WhyTab:
         self.store, self.counterfactuals = recommender.store, recommender.counterfactuals
         self.wanted = Wanted()
         quantities = self.counterfactuals.quantities
+        self._labels, self._own = recommender.labels, recommender.methods[0]
         gr.HTML(
             "<p>What would the answer be with another history, or with a part of the system taken "
             "away? Everything here is computed anew with that one thing changed, and answered by "
-            f"{escape(recommender.labels[recommender.methods[0]])}, whichever method is chosen "
-            "above.</p>",
+            f"{escape(self._labels[self._own])}, whichever method is chosen above.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
+        self.method = panel("", elem_id="why-method")
         with gr.Row(elem_classes="ckf-controls"):
             self.by = gr.Radio(
                 [(QUANTITIES[name].label, name) for name in quantities],
@@ -280,6 +281,16 @@ class WhyTab:
         if stopped or section == SECTIONS[-1]:
             shown |= self._shown(found, by, session)
         yield shown | self._buttons(found, session)
+
+    def method_markup(self, pair: Pair) -> str:
+        """Which method answers here, where another one is chosen (HTML)."""
+        if pair.method in (None, self._own):
+            return ""
+        own = self._labels[self._own]
+        return notice(
+            f"“{self._labels[pair.method]}” is chosen above. What stands here is about {own} all "
+            f"the same: only {own} has all the parts that are changed here."
+        )
 
     def stop(self, latest: Found | None, request: gr.Request) -> dict:
         """Stop the session's question; the step that runs is the last."""

@@ -69,3 +69,32 @@ def test_a_query_of_ones_own_runs_by_key_and_errors_keep_the_text(fake_address, 
     box.fill("FROM range(3000)")
     box.press("Control+Enter")
     expect(shown).to_contain_text("Truncated at 1,000 rows")
+
+
+def test_a_typed_query_is_never_lost(fake_address, new_page):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=data")
+    box, listed = page.locator("#data-sql textarea"), page.get_by_label("Ready-made analysis")
+    typed = "SELECT 42 AS mine"
+    box.fill(typed)
+    # the list is passed by keyboard, and opened and left again
+    listed.focus()
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(1000)
+    expect(box).to_have_value(typed)
+    listed.click()
+    page.locator("h1").click()
+    page.wait_for_timeout(1000)
+    expect(box).to_have_value(typed)
+
+    listed.click()
+    page.get_by_role("option", name="Sparsity").click()
+    expect(page.locator("#data-about")).to_contain_text("is filled")
+    expect(box).not_to_have_value(typed)
+    listed.click()
+    page.get_by_role("option", name="Own query 1").click()
+    expect(box).to_have_value(typed)
+    # by keyboard too
+    listed.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(box).not_to_have_value(typed)

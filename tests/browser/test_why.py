@@ -89,6 +89,18 @@ def test_it_can_be_stopped_and_gone_on_with(slow, new_page, at_once):  # noqa: F
     expect(page.locator("#why-later")).to_contain_text("liked later,")
 
 
+def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page):  # noqa: F811
+    page = new_page(f"{fake_address}?tab=why&user=7&item=7")
+    said = page.locator("#why-method")
+    expect(page.locator("#why-films tbody tr")).not_to_have_count(0)
+    expect(said).to_be_empty()
+    page.get_by_role("button", name="Choose moment and method").click()
+    page.locator("#method label").nth(1).click()
+    expect(said).to_contain_text("is chosen above")
+    page.locator("#method label").first.click()
+    expect(said).to_be_empty()
+
+
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
 def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):  # noqa: F811
     page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)
