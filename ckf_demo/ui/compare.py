@@ -575,7 +575,8 @@ def _agreement(agreed: Sequence[dict], labels: dict[str, str]) -> str:
             return "–"
         found = cells[frozenset((one, other))]
         tau = found["kendall_tau"]
-        return f"{'–' if tau is None else f'{tau:.2f}'} · {found['shared']}"
+        tau = "–" if tau is None else f"{tau:.2f}".replace("-", "−")
+        return f"{tau} · {found['shared']}"
 
     return plain_table(
         ["", *(labels[name] for name in names)],

@@ -20,7 +20,8 @@ class ModelCardTab:
                 gr.Markdown(_card(folder), elem_id="model-card", latex_delimiters=[])
             with gr.Column(scale=2, min_width=300):
                 panel(statistics_markup(recommender.store), elem_id="statistics")
-        panel(results_markup(folder), elem_id="results")
+        with gr.Accordion("Measured results: every figure", open=False):
+            panel(results_markup(folder), elem_id="results")
         with gr.Accordion("Manifest: what exactly is loaded", open=False):
             panel(manifest_markup(recommender.manifest), elem_id="manifest")
 

@@ -137,10 +137,10 @@ class TopKTab:
                 cells=[
                     row["rank"],
                     Cell(escape(film_text(row)), row["title"]),
-                    ", ".join(row["genres"]),
                     Cell(_score_bar(row["score"], low, high), row["score"]),
                     row["collaborative_rank"],
                     *([_later(row.get("later_rating"))] if ranking.who.user else []),
+                    ", ".join(row["genres"]),
                 ],
             )
             for row in rows
@@ -148,10 +148,10 @@ class TopKTab:
         columns = [
             Column("Rank", numeric=True),
             Column("Film", pick=True, wide=True),
-            Column("Genres", wide=True),
             Column("Score", numeric=True),
             Column("Collaborative rank", numeric=True),
             *([Column("Later rated", numeric=True)] if ranking.who.user else []),
+            Column("Genres", wide=True),
         ]
         listing = table(
             columns, shown, caption=f"Top {len(rows)}", empty="Nothing to list.", height=620

@@ -1,6 +1,7 @@
 """Pictures of every tab of a served page, to be looked at, and small ones for the documentation.
 
 python tests/browser/screenshots.py http://127.0.0.1:7860 --out /tmp/screens
+python tests/browser/screenshots.py http://127.0.0.1:7860 --out /tmp/screens --views data-result
 python tests/browser/screenshots.py http://127.0.0.1:7860 --docs docs/screens
 """
 
@@ -22,9 +23,30 @@ DOCS_BYTES = 150_000
 # What a tab that asks the model shows once it is answered.
 ANSWERED = {
     "topk": "#topk tbody tr",
-    "why": "#why-films tbody tr",
-    "cold": "#replay tbody tr",
+    "why": "#why-later table",
+    "compare": "#compare .ckf-facts:has-text('remembered')",
+    "cold": "#replay-status:has-text('Everything')",
     "map": "#neighbours tbody tr",
+}
+# Another view of a tab, by the name of its picture: what is clicked for it in turn, and what it
+# shows once it is answered.
+VIEWS = {
+    "compare-list": (
+        "compare",
+        ["#compare-mode label:has-text('Top list')"],
+        "#compare table:has-text('Agreement')",
+    ),
+    "cold-people": (
+        "cold",
+        ["#cold-tabs [role=tab]:has-text('Groups of people')", "#cohorts-run"],
+        "#cohorts-result tbody tr",
+    ),
+    "cold-films": (
+        "cold",
+        ["#cold-tabs [role=tab]:has-text('Films with few ratings')", "#items-run"],
+        "#items-result tbody tr",
+    ),
+    "data-result": ("data", ["#data-run"], "#data-result tbody tr"),
 }
 # Milliseconds that all answers of a tab may take.
 ANSWERS = 300_000
@@ -42,11 +64,26 @@ def opened(browser: Browser, address: str, theme: str, size: tuple[int, int], to
 
 
 def show(page: Page, tab: str) -> None:
-    """Open a tab by its place and wait until nothing on it is being worked on."""
+    """Open a tab by its place and wait for its answers."""
     page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
     page.wait_for_timeout(1000)
     if tab in ANSWERED:
         page.wait_for_selector(ANSWERED[tab], timeout=ANSWERS)
+    settle(page)
+
+
+def ask(page: Page, view: str) -> None:
+    """Open another view of a tab and wait for its answer."""
+    tab, clicks, answer = VIEWS[view]
+    show(page, tab)
+    for selector in clicks:
+        page.locator(selector).click()
+    page.wait_for_selector(answer, timeout=ANSWERS)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing that is seen is being worked on."""
     # Nothing that is seen may still be counting its seconds.
     page.wait_for_function(
         "![...document.querySelectorAll('[data-testid=status-tracker] .meta-text,"
@@ -54,6 +91,15 @@ def show(page: Page, tab: str) -> None:
         timeout=ANSWERS,
     )
     page.wait_for_timeout(1500)
+
+
+def keep(page: Page, folder: Path, name: str, theme: str) -> None:
+    """The whole page as a picture; what is wider than the screen is told."""
+    width = page.viewport_size["width"]
+    page.screenshot(path=folder / f"{name}-{width}-{theme}.png", full_page=True)
+    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if excess > 0:
+        print(f"{name} at {width} px, {theme}: {excess} px too wide")
 
 
 def small(picture: bytes) -> bytes:
@@ -71,6 +117,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("address")
     parser.add_argument("--out", type=Path, help="folder for every tab, width and theme")
+    parser.add_argument(
+        "--views",
+        nargs="*",
+        default=(),
+        choices=VIEWS,
+        help="in --out, also what comes after a click; groups take a minute each",
+    )
     parser.add_argument("--docs", type=Path, help="folder for one small picture of each tab")
     parser.add_argument("--tabs", nargs="*", default=TABS, choices=TABS)
     given = parser.parse_args()
@@ -83,9 +136,10 @@ def main() -> None:
                     page = opened(browser, given.address, theme, size, tour=False)
                     for tab in given.tabs:
                         show(page, tab)
-                        page.screenshot(
-                            path=given.out / f"{tab}-{size[0]}-{theme}.png", full_page=True
-                        )
+                        keep(page, given.out, tab, theme)
+                    for view in given.views:
+                        ask(page, view)
+                        keep(page, given.out, view, theme)
                     page.close()
         if given.docs:
             given.docs.mkdir(parents=True, exist_ok=True)
