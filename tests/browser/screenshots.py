@@ -125,13 +125,14 @@ def main() -> None:
         help="in --out, also what comes after a click; groups take a minute each",
     )
     parser.add_argument("--docs", type=Path, help="folder for one small picture of each tab")
+    parser.add_argument("--themes", nargs="*", default=THEMES, choices=THEMES, help="of --out")
     parser.add_argument("--tabs", nargs="*", default=TABS, choices=TABS)
     given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         if given.out:
             given.out.mkdir(parents=True, exist_ok=True)
-            for theme in THEMES:
+            for theme in given.themes:
                 for size in WIDTHS.items():
                     page = opened(browser, given.address, theme, size, tour=False)
                     for tab in given.tabs:

@@ -359,6 +359,16 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_pa
         page.wait_for_timeout(600)
         excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert excess <= 0, f"{tab} is {excess} px too wide"
+        # the chosen words of lists are whole and beside their arrows
+        assert (
+            page.evaluate(
+                """() => [...document.querySelectorAll('#tabs input[role=combobox]')]
+                .filter((e) => e.offsetParent && (e.scrollWidth > e.clientWidth
+                    || parseFloat(getComputedStyle(e).paddingRight) < 14))
+                .map((e) => e.ariaLabel)"""
+            )
+            == []
+        )
     page.locator(".sidebar .toggle-button").click()
     expect(page.locator(".sidebar.open")).to_have_count(1)
     page.locator("#example-2").click()
@@ -376,6 +386,13 @@ def test_a_narrow_table_gives_way_and_what_is_still_wider_scrolls_alone(fake_add
         assert box["x"] + box["width"] <= edge + 1
     caption = table.locator("caption").bounding_box()
     assert caption["x"] + caption["width"] <= edge + 1
+
+    # a shadow lies at the edge behind which there is more, and nowhere else
+    sizes = "(e) => getComputedStyle(e).backgroundSize"
+    assert table.evaluate(sizes) == "0px 100%, 14px 100%"
+    table.evaluate("(e) => { e.scrollLeft = e.scrollWidth; }")
+    expect(table).to_have_css("background-size", "14px 100%, 0px 100%")
+    expect(page.locator("#users .ckf-scroll")).to_have_css("background-size", "0px 100%, 0px 100%")
 
     # the model card's words and figures are whole, in tables that scroll by themselves
     open_tab(page, "Model card")
