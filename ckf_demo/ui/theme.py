@@ -61,6 +61,8 @@ def theme() -> gr.themes.Base:
         block_info_text_color_dark="#a7b0bd",
         border_color_primary="#e0ddd4",
         border_color_primary_dark="#313b47",
+        checkbox_border_color="#85827a",
+        checkbox_border_color_dark="#8793a2",
         input_border_color="#b9b6ad",
         input_border_color_dark="#4b5766",
         input_placeholder_color="#68707c",

@@ -68,9 +68,9 @@ class TopKTab:
             )
         self._years = (low, high)
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
-            with gr.Column(scale=8, min_width=300):
+            with gr.Column(scale=8, min_width=460):
                 self.table = panel(notice("The list is being made."), elem_id="topk")
-            with gr.Column(scale=3, min_width=220):
+            with gr.Column(scale=3, min_width=260):
                 self.panel = ExplanationPanel(landing, "topk", linked=False)
         # The latest ranking of this session, also used by the map.
         self.ranking = gr.State(None)
