@@ -2,8 +2,8 @@
 
     python tests/browser/changed_pick.py http://127.0.0.1:7860 --times 6
 
-Loads an example of a new person, gives one film other stars, again and again, and prints the seconds from
-each click until the page shows other expected stars, and the median.
+Loads an example of a new person, gives one film other stars, again and again, and prints the
+seconds from each click until the page shows other expected stars, and the median.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from playwright.sync_api import sync_playwright
 
 STARS = "#rating .ckf-figure strong"
+ANOTHER = f"(before) => document.querySelector('{STARS}')?.innerText != before"
 
 
 def main() -> None:
@@ -37,15 +38,10 @@ def main() -> None:
             stars = 5 if turn % 2 else 1
             page.locator("#rated-films li").nth(1).locator(f"[data-rating='{stars}']").click()
             began = page.evaluate("performance.now()")
-            page.wait_for_function(
-                "(before) => document.querySelector('" + STARS + "')?.innerText != before",
-                arg=before,
-            )
+            page.wait_for_function(ANOTHER, arg=before)
             seconds.append((page.evaluate("performance.now()") - began) / 1000)
-            print(
-                f"{stars} stars: {before} becomes {page.locator(STARS).inner_text()} after", end=" "
-            )
-            print(f"{seconds[-1]:.2f} s")
+            after = page.locator(STARS).inner_text()
+            print(f"{stars} stars: {before} becomes {after} after {seconds[-1]:.2f} s")
             # its explanation is written before the next one is changed
             page.wait_for_timeout(6000)
         print(f"median {statistics.median(seconds):.2f} s")
