@@ -55,6 +55,22 @@ def test_the_table_holds_the_recommenders_numbers(made, fake):
     assert "±" in shown[-1]
 
 
+def test_a_method_trained_for_neither_question_says_so(made, shelf, monkeypatch):
+    answers = shelf.compare_item
+
+    def silent(*given, **person):
+        for row in answers(*given, **person):
+            yield row | (
+                {"rating": None, "distribution": None, "probability": None, "seconds": None}
+                if row["method"] == "text"
+                else {}
+            )
+
+    monkeypatch.setattr(shelf, "compare_item", silent)
+    shown, _ = steps(made)
+    assert shown[-1].count("trained for neither question") == 1
+
+
 def test_the_same_question_is_not_asked_twice(made, fake):
     _, latest = steps(made)
     fake.calls.clear()

@@ -359,11 +359,15 @@ def _film_table(person: Pair, names: dict[str, str], rows: dict[str, dict], trut
             listed.append(Row(pick=None, cells=[label, *[Cell("…", "")] * 3]))
             continue
         seconds = row["seconds"]
+        said = label
+        if row["rating"] is None and row["probability"] is None:
+            why = "trained for neither question; see “Top list”"
+            said = Cell(f'{escape(label)}<span class="ckf-below">{why}</span>', label)
         listed.append(
             Row(
                 pick=None,
                 cells=[
-                    label,
+                    said,
                     _stars(row["rating"], row["distribution"]),
                     _or_dash(row["probability"], percent),
                     _or_dash(seconds, lambda value: f"{value:.2f}"),
