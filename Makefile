@@ -2,7 +2,7 @@
 # make test    runs the tests, all but the longest
 # make test-long  runs the longest: accessibility, Cold start, Map, robustness, tabs with the real model
 # make bench   measures speed against plain transformers and PEFT
-# make lint    checks style and formatting
+# make lint    checks style, formatting and types
 # Both install what they need into .venv, and again only when the requirements have changed.
 
 PYTHON ?= python3.11
@@ -34,6 +34,7 @@ bench: $(VENV)/installed
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyrefly check --python-interpreter-path $(VENV)/bin/python
 
 # The environment with the ckf command, without starting anything.
 install: $(VENV)/installed
