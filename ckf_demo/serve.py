@@ -40,6 +40,9 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     """
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from ckf_demo.hosting import import_spaces, with_gpu_on_demand
+
+    import_spaces()
     from ckf_demo.backbone.loading import prepare_backbone
     from ckf_demo.backbone.precision import AUTO, choose
     from ckf_demo.data.prepare import prepare
@@ -68,7 +71,7 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
         say(f"  {precision}")
     say(f"Loading {checkpoint.name}")
     recommender = Recommender.load(checkpoint, quantization=quantization)
-    recommender.warm_up()
+    with_gpu_on_demand(recommender).warm_up()
     say("Building the page")
     return build(recommender)
 

@@ -17,6 +17,7 @@ from scipy.stats import kendalltau
 from ckf_demo.backbone.sharing import sharing_of
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.registry import get_method
+from ckf_demo.hosting import with_gpu_on_demand
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import System, checked_manifest, read_manifest, task_list
 
@@ -124,7 +125,7 @@ class Shelf:
         self._known([name])
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._load(self._folders[name])
+                self._loaded[name] = with_gpu_on_demand(self._load(self._folders[name]))
             return self._loaded[name]
 
     def _load(self, folder: Path) -> Recommender:
