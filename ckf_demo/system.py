@@ -102,14 +102,28 @@ class System:
             self.engine.updates = PairUpdates(model, self.fusion.targets)
         self.calibration: dict[str, tuple[float, float]] = {}
 
+    @staticmethod
+    def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
+        """The tables of a fresh system."""
+        knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=config.train.seed)
+        if knowledge.uses_labels:
+            knowledge.out_of_fold = config.fusion.out_of_fold
+        return knowledge
+
     @classmethod
     def for_training(
-        cls, config: RunConfig, prepared: Prepared, warm_start: Path | None = None
+        cls,
+        config: RunConfig,
+        prepared: Prepared,
+        warm_start: Path | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+        device: str | None = None,
     ) -> "System":
         """A system on dequantised weights, the ones that are served.
 
-        It is fresh, with tables fitted, or has the weights of the checkpoint ``warm_start`` and the
-        tables that these belong to.
+        It is fresh, with tables fitted (or given, as ``knowledge``), or has the weights of the
+        checkpoint ``warm_start`` and the tables that these belong to.
 
         Raises
         ------
@@ -117,15 +131,13 @@ class System:
             When that checkpoint is damaged, belongs to other data or has another shape.
         """
         name = config.backbone.name
-        if warm_start is None:
-            knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=config.train.seed)
-            if knowledge.uses_labels:
-                knowledge.out_of_fold = config.fusion.out_of_fold
-        else:
+        if warm_start is not None:
             checked_manifest(warm_start, prepared)
             knowledge = KNOWLEDGE[prepared.feedback].load(warm_start / COLLABORATIVE, prepared)
+        elif knowledge is None:
+            knowledge = cls.fit_knowledge(config, prepared)
         torch.manual_seed(config.train.seed)
-        model = load_backbone(name, dense_precision())
+        model = load_backbone(name, dense_precision(device), device)
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if warm_start is not None:
             system.load_weights(warm_start)

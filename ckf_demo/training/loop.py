@@ -3,7 +3,8 @@
     ckf train --config assets/configs/ml-100k.toml
 
 A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation got
-better, so that a kill at any time loses minutes at most.
+better, so that a kill at any time loses minutes at most. Several processes share the sequences of
+each optimiser step, and its main one alone writes (`ckf_demo.training.processes`).
 """
 
 import csv
@@ -39,6 +40,7 @@ from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.training.prior import fit_prior
+from ckf_demo.training.processes import Processes
 from ckf_demo.training.ranking_stage import weights_by_ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
 
@@ -195,7 +197,7 @@ def sequence_losses_of(
         known = [q for q in sequence.questions if q.task in tasks]
         losses = sequence_losses(system, replace(sequence, questions=known), switches)
         rows.append([losses[t].item() if t in losses else np.nan for t in tasks])
-    return dict(zip(tasks, np.array(rows).T, strict=True))
+    return dict(zip(tasks, np.array(rows).reshape(-1, len(tasks)).T, strict=True))
 
 
 def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[PackedSequence]:
@@ -233,7 +235,15 @@ class Run:
         self.config = config
         self.folder = folder or Path("checkpoints") / config.name
         train = config.train
-        self.system = System.for_training(config, prepared, warm_start)
+        self.processes = Processes()
+        self.processes.check(train.accumulate)
+        console.quiet = not self.processes.main
+        knowledge = None
+        if warm_start is None:
+            knowledge = self.processes.from_main(lambda: System.fit_knowledge(config, prepared))
+        self.system = System.for_training(
+            config, prepared, warm_start, knowledge=knowledge, device=self.processes.device
+        )
         fit = prepared.fit
         liked = LikedTogether.fit(
             prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
@@ -263,13 +273,19 @@ class Run:
             self.prior = read_manifest(warm_start)["training"].get("prior", {})
         elif fusion.prior is not None:
             console.print("Fitting the collaborative prior …")
-            self.prior = fit_prior(fusion, prepared, knowledge, seed=train.seed)
+            self.prior = self.processes.from_main(
+                lambda: fit_prior(fusion, prepared, knowledge, seed=train.seed)
+            )
+            fusion.prior.requires_grad_(False)
             console.print(f"  validation: {_row(self.prior)}")
         else:
-            self.prior = fusion.fit(prepared, knowledge, seed=train.seed)
+            self.prior = self.processes.from_main(
+                lambda: fusion.fit(prepared, knowledge, seed=train.seed)
+            )
             if self.prior:
                 console.print(f"Before the language model: {_row(self.prior)}")
         kinds = self.system.trainable()
+        self.processes.align(fusion, torch.nn.ParameterList(kinds["adapters"]))
         self.optimiser = torch.optim.AdamW(
             [
                 {"kind": kind, "params": kinds[kind], "lr": peak, "peak": peak}
@@ -299,9 +315,29 @@ class Run:
         return self.segments[order[place]], np.random.default_rng([self.config.train.seed, 1, step])
 
     def train_step(self) -> dict[str, float]:
-        """One sequence forward and backward; an optimiser step after every ``accumulate``."""
+        """One sequence forward and backward; an optimiser step after every ``accumulate``.
+
+        The losses by task; nothing for a sequence that is another process's.
+        """
         config = self.config.train
         progress = self.step / config.steps
+        own = self.processes.owns(self.step % config.accumulate)
+        losses = self._learn_from_one(progress) if own else {}
+        self.step += 1
+        if self.step % config.accumulate == 0:
+            parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
+            self.processes.sum_gradients(parameters)
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["peak"] * self._rate(group["kind"], progress)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            self.optimiser.step()
+            self._take_over()
+            self.optimiser.zero_grad(set_to_none=True)
+        return losses
+
+    def _learn_from_one(self, progress: float) -> dict[str, float]:
+        """Add this step's sequence to the gradients."""
+        config = self.config.train
         segment, rng = self.segment(self.step)
         torch.manual_seed(self.step)
         text_only = rng.random() < text_probability(progress, config)
@@ -321,15 +357,6 @@ class Run:
             # words alone give a frozen backbone nothing to learn
             if total.requires_grad:
                 total.backward()
-        self.step += 1
-        if self.step % config.accumulate == 0:
-            for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * self._rate(group["kind"], progress)
-            parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            self.optimiser.step()
-            self._take_over()
-            self.optimiser.zero_grad(set_to_none=True)
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
     def _take_over(self) -> None:
@@ -349,14 +376,26 @@ class Run:
         return rate_factor((progress - (0 if first else config.text_first)) / own, config)
 
     def validate(self) -> dict[str, float]:
+        """Mean losses by task over the validation sequences, which the processes share."""
         pooled = self.config.train.select_on == "pooled"
+        count = self.processes.count
         losses = sequence_losses_of(
-            self.system, self.validation, COMPLETE if pooled else replace(COMPLETE, prior=False)
+            self.system,
+            self.validation[self.processes.index :: count],
+            COMPLETE if pooled else replace(COMPLETE, prior=False),
         )
-        return {task: float(np.nanmean(values)) for task, values in losses.items()}
+        means = {}
+        for task, own in losses.items():
+            values = np.empty(len(self.validation))
+            for index, part in enumerate(self.processes.gathered(own)):
+                values[index::count] = part
+            means[task] = float(np.nanmean(values))
+        return means
 
     def save_state(self) -> None:
-        """Everything that a resumed run needs, beside and renamed."""
+        """Everything that a resumed run needs, beside and renamed; the main process alone."""
+        if not self.processes.main:
+            return
         trainable = self.system.trainable()
         state = {
             "config": self.config.model_dump_json(),
@@ -369,10 +408,11 @@ class Run:
             torch.save(state, temporary)
 
     def resume(self) -> None:
-        """Go on where `save_state` left off; UserError when there is nothing that fits."""
-        if not self.state_path.exists():
-            raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
-        state = torch.load(self.state_path, weights_only=True)
+        """Go on where `save_state` left off; UserError when there is nothing that fits.
+
+        The number of processes may be another than before.
+        """
+        state = self.processes.from_main(self._state)
         if state["config"] != self.config.model_dump_json():
             raise UserError(
                 f"The state at {self.state_path} is of another configuration; start without "
@@ -386,6 +426,12 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.bad, self.seconds = state["at"]
         self.log = state["log"]
+
+    def _state(self) -> dict:
+        """What `save_state` wrote, on the CPU."""
+        if not self.state_path.exists():
+            raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
+        return torch.load(self.state_path, weights_only=True, map_location="cpu")
 
     def save_checkpoint(self) -> None:
         """Write the checkpoint with what is known of the run, and its losses as a table."""
@@ -404,6 +450,7 @@ class Run:
                     ),
                     "threads": torch.get_num_threads(),
                     "device": str(self.system.engine.device),
+                    **({"processes": self.processes.count} if self.processes.count > 1 else {}),
                     "validation": self.log[-1],
                     "prior": self.prior,
                 }
@@ -555,12 +602,15 @@ class Run:
         self._save_stage("calibration", record)
 
     def run(self, *, stages: bool = True) -> None:
-        """Train to the end or until validation stops getting better; then the last stages."""
+        """Train to the end or until validation stops getting better; then the last stages.
+
+        Those have one sequence in an optimiser step, so the main process takes them alone.
+        """
         config = self.config.train
         recent: list[dict[str, float]] = []
         saved = self.step
         began = time.monotonic() - self.seconds
-        with Progress(*COLUMNS, console=console) as progress:
+        with Progress(*COLUMNS, console=console, disable=not self.processes.main) as progress:
             bar = progress.add_task("training", total=config.steps, completed=self.step)
             while self.step < config.steps and self.bad < config.patience:
                 recent.append(self.train_step())
@@ -574,6 +624,9 @@ class Run:
                     self.save_state()
                     saved = self.step
         console.print(f"Best weighted validation loss {self.best:.4f}")
+        self.processes.part()
+        if not self.processes.main:
+            return
         for stage in self.last_stages if stages else ():
             self.finish(stage)
         console.print(f"See {self.folder}")
@@ -610,6 +663,8 @@ class Run:
 
     def _check(self, recent: list[dict[str, float]]) -> None:
         losses = self.validate()
+        steps = zip(*self.processes.gathered(recent), strict=True)
+        recent = [next((losses for losses in step if losses), {}) for step in steps]
         total = selection_loss(losses)
         training = {
             f"train_{t}": float(np.mean([r[t] for r in recent if t in r]))
@@ -620,7 +675,8 @@ class Run:
         console.print(f"step {self.step}: {_row(losses)} total {total:.4f} | {_row(training)}")
         if total < self.best:
             self.best, self.bad = total, 0
-            self.save_checkpoint()
+            if self.processes.main:
+                self.save_checkpoint()
         else:
             self.bad += 1
 
@@ -674,7 +730,9 @@ def train(
     prepared = applied(Prepared.load(prepared_path(config.data.dataset)), config.data)
     if stage is not None:
         run = Run(config, prepared, Path("checkpoints") / config.name)
-        run.finish(stage)
+        run.processes.part()
+        if run.processes.main:
+            run.finish(stage)
         return run.folder
     run = Run(config, prepared, warm_start)
     if resume:
