@@ -9,12 +9,12 @@ from threading import Event
 from types import ModuleType
 
 import pytest
+from tiny import tiny_data, tiny_system
 
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.hosting import COUNTERFACTUALS, QUESTIONS, with_gpu_on_demand
 from ckf_demo.recommender import Recommender
 from ckf_demo.tasks.registry import TASKS
-from tests.tiny import tiny_data, tiny_system
 
 ITEM = "3"
 
