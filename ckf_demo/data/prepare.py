@@ -12,7 +12,7 @@ from rich.console import Console
 from ckf_demo import downloads
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData, Source, source
-from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.data.store import InteractionStore, texts_hash, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.paths import prepared_path, replacing, store_path
 
@@ -47,8 +47,11 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
     console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
     with _alone(store_file, console):
         raw = _read(chosen, data_dir, store_file.parent, console)
+        for note in raw.notes:
+            console.print(note)
+        texts = raw.interactions["text"].tolist() if "text" in raw.interactions else None
         prepared = Prepared.from_raw(raw, dataset)
-        if _holds(prepared, store_file, prepared_file):
+        if _holds(prepared, texts, store_file, prepared_file):
             console.print(f"{chosen.label} is already prepared in {store_file.parent}")
             return store_file
         with (
@@ -58,7 +61,7 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
             replacing(store_file) as new_store,
         ):
             prepared.save(new_prepared)
-            write_store(prepared, new_store)
+            write_store(prepared, new_store, texts)
     console.print(
         f"{chosen.label}: {len(prepared.user):,} ratings of {prepared.n_items:,} items by "
         f"{prepared.n_users:,} users in {store_file}"
@@ -81,11 +84,16 @@ def _read(chosen: Source, data_dir: Path | None, scratch: Path, console: Console
         return chosen.read(Path(folder))
 
 
-def _holds(prepared: Prepared, store_file: Path, prepared_file: Path) -> bool:
+def _holds(
+    prepared: Prepared, texts: list[str] | None, store_file: Path, prepared_file: Path
+) -> bool:
     """Whether both files are there, whole, of this version, and made from exactly this data."""
     try:
         with InteractionStore(store_file) as store:
-            return store.hash == prepared.hash == Prepared.load(prepared_file).hash
+            return (
+                store.texts == texts_hash(texts)
+                and store.hash == prepared.hash == Prepared.load(prepared_file).hash
+            )
     except UserError:
         # Missing, damaged or of another version: what is wrong does not matter, both are remade.
         return False

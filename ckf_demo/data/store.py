@@ -7,6 +7,7 @@ the same moment do not see each other.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import re
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +31,7 @@ from ckf_demo.paths import store_path
 
 # Raise it with every change of the tables below. The file is made from raw data in seconds, so an
 # older one is not migrated but made anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The history of someone without interactions before the split ends at this interaction of theirs.
 NEWCOMER_INTERACTIONS = 10
@@ -40,6 +42,7 @@ CREATE TABLE meta (
     schema_version INTEGER NOT NULL,
     dataset VARCHAR NOT NULL,
     hash VARCHAR NOT NULL,
+    texts VARCHAR NOT NULL,
     split_time BIGINT NOT NULL
 );
 CREATE TABLE users (
@@ -70,7 +73,8 @@ CREATE TABLE interactions (
     rating FLOAT NOT NULL,
     moment BIGINT NOT NULL,
     source_row INTEGER NOT NULL,
-    split TINYINT NOT NULL
+    split TINYINT NOT NULL,
+    text VARCHAR
 );
 """
 
@@ -188,7 +192,8 @@ CREATE TEMP VIEW ratings AS
 SELECT users.id AS user_id, items.id AS item_id, title, year, genres, rating,
     make_timestamp(moment * 1000000) AS time,
     CASE split WHEN {TRAIN} THEN 'train' WHEN {VALID} THEN 'valid' WHEN {TEST} THEN 'test' END
-        AS part
+        AS part,
+    text
 FROM interactions
     JOIN users ON users.position = user_position
     JOIN items ON items.position = item_position
@@ -430,10 +435,10 @@ def _core(text: str) -> str:
     return _ARTICLE.sub("", fold(text.partition("(")[0])) or fold(text)
 
 
-def write_store(prepared: Prepared, path: Path) -> None:
+def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = None) -> None:
     """Write a new store file at ``path``, which must not exist yet.
 
-    Everything shown about items (their number of ratings and mean) counts the training part only.
+    ``texts`` holds what was written with each interaction, by its row in the source. Everything shown about items (their number of ratings and mean) counts the training part only.
     """
     users = pd.DataFrame(
         {
@@ -467,13 +472,20 @@ def write_store(prepared: Prepared, path: Path) -> None:
             "moment": prepared.timestamp,
             "source_row": prepared.source_row,
             "split": prepared.split,
+            "text": None if texts is None else [texts[row] for row in prepared.source_row],
         }
     )
     with duckdb.connect(path) as connection:
         connection.execute(_TABLES)
         connection.execute(
-            "INSERT INTO meta VALUES (?, ?, ?, ?)",
-            [SCHEMA_VERSION, prepared.dataset, prepared.hash, prepared.split_time],
+            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
+            [
+                SCHEMA_VERSION,
+                prepared.dataset,
+                prepared.hash,
+                texts_hash(texts),
+                prepared.split_time,
+            ],
         )
         for name, table in (("raw_users", users), ("raw_items", items), ("raw_rows", interactions)):
             connection.register(name, table)
@@ -485,13 +497,22 @@ def write_store(prepared: Prepared, path: Path) -> None:
             "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "
             "id, title, nullif(year, 0), genres::VARCHAR[], folded, core FROM raw_items"
         )
-        connection.execute("INSERT INTO interactions SELECT * FROM raw_rows")
+        connection.execute(
+            "INSERT INTO interactions SELECT * REPLACE (nullif(text, '') AS text) FROM raw_rows"
+        )
         connection.execute(_FILL_ITEM_STATISTICS, {"train": TRAIN})
         connection.execute(
             _FILL_USER_MOMENTS,
             {"split_time": prepared.split_time, "newcomer": NEWCOMER_INTERACTIONS},
         )
         connection.execute("CHECKPOINT")
+
+
+def texts_hash(texts: Sequence[str] | None) -> str:
+    """What tells two sets of texts apart; empty for none."""
+    if texts is None:
+        return ""
+    return hashlib.sha1(json.dumps(list(texts)).encode()).hexdigest()
 
 
 class InteractionStore:
@@ -508,6 +529,8 @@ class InteractionStore:
         The name of the data set.
     hash
         `Prepared.hash` of the data it was made from.
+    texts
+        `texts_hash` of what was written with its interactions.
     split_time
         The first moment of the validation part.
     """
@@ -537,9 +560,11 @@ class InteractionStore:
             # The version alone first: another version's table may have other columns.
             ((version,),) = self._connection.execute("SELECT schema_version FROM meta").fetchall()
             if version == SCHEMA_VERSION:
-                ((self.dataset, self.hash, self.split_time),) = self._connection.execute(
-                    "SELECT dataset, hash, split_time FROM meta"
-                ).fetchall()
+                ((self.dataset, self.hash, self.texts, self.split_time),) = (
+                    self._connection.execute(
+                        "SELECT dataset, hash, texts, split_time FROM meta"
+                    ).fetchall()
+                )
         except (duckdb.IOException, duckdb.SerializationException, duckdb.CatalogException) as e:
             reason = str(e).splitlines()[0]
             raise UserError(

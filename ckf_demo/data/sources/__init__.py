@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
-from ckf_demo.data.sources import collm_ml1m, movielens100k, xrec_yelp
+from ckf_demo.data.sources import amazon, collm_ml1m, movielens100k, reviews, xrec
 from ckf_demo.data.sources.base import RawData, Source
 from ckf_demo.errors import UserError
 
 __all__ = ["SOURCES", "RawData", "Source", "source", "source_of"]
 
 SOURCES: dict[str, Source] = {
-    kind.SOURCE.name: kind.SOURCE for kind in (movielens100k, collm_ml1m, xrec_yelp)
+    known.name: known
+    for known in (
+        movielens100k.SOURCE,
+        collm_ml1m.SOURCE,
+        xrec.YELP,
+        xrec.GOOGLE,
+        xrec.AMAZON,
+        amazon.MUSICAL_INSTRUMENTS,
+        amazon.SOURCE,
+        reviews.SOURCE,
+    )
 }
 
 

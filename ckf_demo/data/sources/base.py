@@ -6,7 +6,7 @@ models; everything after it knows nothing of file formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +30,21 @@ class RawData:
         per item.
     interactions
         ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
-        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0); and
-        ``split`` int8 (see `ckf_demo.data.splits`) where the source comes with one.
+        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0);
+        ``split`` int8 (see `ckf_demo.data.splits`) where the source comes with one; and ``text``
+        str, what its user wrote of the item (empty for nothing), where the source holds texts.
     feedback
         ``"ratings"``; or ``"likes"``: then ``rating`` is 1 for what was liked and 0 for what was
         not, and histories hold likes alone.
+    notes
+        What whoever imports should know of it, such as lines that could not be used; sentences.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
     feedback: str = "ratings"
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_rows(
@@ -50,8 +54,12 @@ class RawData:
         interactions: list[tuple[str, str, float, int]],
         *,
         feedback: str = "ratings",
+        texts: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
+
+        ``texts`` holds one text for each interaction.
 
         Raises
         ------
@@ -68,6 +76,8 @@ class RawData:
         rows = pd.DataFrame(interactions, columns=["user", "item", "rating", "timestamp"])
         rows = rows.astype({"rating": "float32", "timestamp": "int64"})
         rows["source_row"] = pd.RangeIndex(len(rows)).astype("int32")
+        if texts is not None:
+            rows["text"] = list(texts)
         for name, table in (("user", user_table), ("item", item_table)):
             twice = table.loc[table[name].duplicated(), name]
             if len(twice):
@@ -78,7 +88,7 @@ class RawData:
                     f"interaction {unknown.index[0] + 1} names {name} {unknown.iloc[0]!r}, which "
                     f"the {name} file lacks; add its line there or remove the interaction"
                 )
-        return cls(users=user_table, items=item_table, interactions=rows, feedback=feedback)
+        return cls(user_table, item_table, rows, feedback, tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Yelp in XRec's form: three tables of interactions, three files of explained pairs."""
+"""XRec's form, in both of its forms: three tables of interactions, three of explained pairs."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source_of
-from ckf_demo.data.sources.xrec_yelp import PARTS, read
+from ckf_demo.data.sources.reviews import plain
+from ckf_demo.data.sources.xrec import AUTHORS, PLAIN, read
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
@@ -32,13 +33,17 @@ EXPLAINED = {
 
 def line(user: object, item: object, title: object) -> str:
     """A line as XRec writes it."""
-    summaries = {"user_summary": "SUMMARY", "item_summary": "SUMMARY", "explanation": "EXPLAINED"}
-    return json.dumps({"uid": user, "iid": item, "title": title, **summaries})
+    return json.dumps(record(user, item, title))
+
+
+def record(user: object, item: object, title: object) -> dict:
+    summaries = {"user_summary": "SUMMARY", "item_summary": "SUMMARY"}
+    return {"uid": user, "iid": item, "title": title, **summaries, "explanation": f"Why {item}."}
 
 
 def write(folder: Path, interactions=INTERACTIONS, explained=EXPLAINED) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
+    for part in PLAIN:
         pairs = np.array(interactions[part], np.int64).reshape(-1, 2)
         table = pd.DataFrame(pairs, columns=["user", "item"])
         table.to_parquet(folder / f"interactions-{part}.parquet")
@@ -53,7 +58,7 @@ def test_explained_pairs_are_the_last_of_their_part(tmp_path):
     rows = raw.interactions
     pairs = [(int(u), int(i)) for u, i in zip(rows["user"], rows["item"], strict=True)]
     expected, splits = [], []
-    for part, split in zip(PARTS, (TRAIN, VALID, TEST), strict=True):
+    for part, split in zip(PLAIN, (TRAIN, VALID, TEST), strict=True):
         own = INTERACTIONS[part] + [pair[:2] for pair in EXPLAINED[part]]
         expected, splits = expected + own, splits + [split] * len(own)
     assert pairs == expected
@@ -69,10 +74,43 @@ def test_items_have_the_titles_of_explanations_or_none(tmp_path):
     assert items["year"].isna().all() and set(items["genres"]) == {()}
 
 
-def test_summaries_and_explanations_go_nowhere(tmp_path):
+def test_explanations_are_the_texts_of_their_pairs_and_summaries_go_nowhere(tmp_path):
     raw = read(write(tmp_path))
     for table in (raw.users, raw.items, raw.interactions):
-        assert not table.astype(str).isin(["SUMMARY", "EXPLAINED"]).any(axis=None)
+        assert not table.astype(str).isin(["SUMMARY"]).any(axis=None)
+    explained = {(str(u), str(i)) for own in EXPLAINED.values() for u, i, _ in own}
+    for row in raw.interactions.itertuples():
+        pair = row.user, row.item
+        assert row.text == (f"Why {row.item}." if pair in explained else "")
+
+
+def test_the_authors_own_files_are_read_as_the_plain_ones(tmp_path):
+    plain, authors = write(tmp_path / "plain"), tmp_path / "authors"
+    authors.mkdir()
+    for ours, theirs in zip(PLAIN, AUTHORS, strict=True):
+        # their tables hold explained pairs as well
+        pairs = INTERACTIONS[ours] + [pair[:2] for pair in EXPLAINED[ours]]
+        pd.DataFrame(pairs, columns=["user", "item"]).to_csv(
+            authors / f"total_{theirs}.csv", index=False
+        )
+        pd.DataFrame([record(*pair) for pair in EXPLAINED[ours]]).to_pickle(
+            authors / f"{theirs}.pkl"
+        )
+    expected, found = read(plain), read(authors)
+    pd.testing.assert_frame_equal(found.interactions, expected.interactions)
+    pd.testing.assert_frame_equal(found.items, expected.items)
+    assert found.notes == ("4 explained pairs were taken out of the interactions.",)
+
+
+def test_broken_lines_are_counted_reported_and_left_out(tmp_path):
+    path = write(tmp_path) / "explanations-valid.jsonl"
+    path.write_text(f"{{\n{path.read_text()}{line(8, 2.5, 'Heat')}\n", encoding="utf-8")
+    more = "".join(f"{line(8, 20 + n, f'Place {n}')}\n" for n in range(3))
+    path.write_text(path.read_text() + more, encoding="utf-8")
+    (note,) = read(tmp_path).notes
+    assert note.startswith("2 of 7 lines of explanations-valid.jsonl cannot be used: ")
+    assert "1 with no JSON object (first: line 1)" in note
+    assert "1 with no uid or no iid as a whole number (first: line 4)" in note
 
 
 def test_users_and_items_stand_by_first_appearance_so_that_a_test_part_moves_none(tmp_path):
@@ -84,7 +122,7 @@ def test_users_and_items_stand_by_first_appearance_so_that_a_test_part_moves_non
 
 
 pairs_and_parts = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 6), st.sampled_from(list(PARTS)), st.booleans()),
+    st.tuples(st.integers(0, 4), st.integers(0, 6), st.sampled_from(list(PLAIN)), st.booleans()),
     min_size=1,
     max_size=30,
     unique_by=lambda row: row[:2],
@@ -94,9 +132,9 @@ pairs_and_parts = st.lists(
 @settings(max_examples=30, deadline=None)
 @given(pairs_and_parts)
 def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_factory, drawn):
-    interactions = {p: [r[:2] for r in drawn if r[2] == p and not r[3]] for p in PARTS}
+    interactions = {p: [r[:2] for r in drawn if r[2] == p and not r[3]] for p in PLAIN}
     explained = {
-        p: [(u, i, f"Place {i}") for u, i, part, own in drawn if part == p and own] for p in PARTS
+        p: [(u, i, f"Place {i}") for u, i, part, own in drawn if part == p and own] for p in PLAIN
     }
     folder = write(tmp_path_factory.mktemp("yelp"), interactions, explained)
     data = Prepared.from_raw(read(folder), "xrec-yelp")
@@ -119,11 +157,11 @@ def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_f
     try:
         read(folder)
     except UserError as error:
-        assert "explanations-valid.jsonl, line" in str(error)
+        assert "explanations-valid.jsonl" in str(error)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.text(min_size=1).filter(lambda t: t.split()))
+@given(st.text(min_size=1).filter(plain))
 def test_any_title_is_one_line_of_composed_characters(tmp_path_factory, title):
     title = title.encode("utf-8", "replace").decode()
     folder = write(
@@ -143,13 +181,15 @@ def test_what_does_not_fit_is_named(tmp_path):
             read(write(tmp_path, **changed))
 
     refused("interactions-test.parquet: user 7 and item 1 stand", "test", interactions=[(7, 1)])
-    refused("explanations-test.jsonl: user 8 and item 3 ", "test", explained=[(8, 3, "Heat")])
+    twice = [(8, 3, "Heat"), (8, 3, "Heat")]
+    refused("explanations-test.jsonl: user 8 and item 3 ", "test", explained=twice)
     refused("valid.jsonl, line 1: item 6 is called 'Other', and 'Taco", explained=[(8, 6, "Other")])
     for bad in ("8", -1, 1.5, True, None, 2**63):
-        refused("valid.jsonl, line 1: uid .* is not a whole number", explained=[(bad, 1, "Heat")])
-        refused("valid.jsonl, line 1: iid .* is not a whole number", explained=[(8, bad, "Heat")])
+        said = "valid.jsonl cannot be used: 1 with no uid or no iid as a whole number"
+        refused(said, explained=[(bad, 1, "Heat")])
+        refused(said, explained=[(8, bad, "Heat")])
     for bad in ("", " \n", None, 3, ["Heat"]):
-        refused("valid.jsonl, line 1: no title", explained=[(8, 1, bad)])
+        refused("valid.jsonl cannot be used: 1 with no title", explained=[(8, 1, bad)])
     table = pd.DataFrame(INTERACTIONS["train"], columns=["user", "item"])
     for changed, said in (
         (table.rename(columns={"item": "iid"}), "no column 'item'; it has user, iid"),
@@ -163,11 +203,14 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 def test_damaged_and_missing_files_are_named(tmp_path):
     path = write(tmp_path) / "explanations-train.jsonl"
-    damages = {b"{": "no JSON ", b"[1]\n": "no JSON object", b"\xff": "not utf-8 text"}
-    for content, said in damages.items():
+    for content in (b"{", b"[1]\n"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"explanations-train.jsonl, line 1.*{said}"):
+        said = "explanations-train.jsonl cannot be used: 1 with no JSON object .*check that it is"
+        with pytest.raises(UserError, match=said):
             read(tmp_path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(UserError, match="explanations-train.jsonl cannot be read"):
+        read(tmp_path)
     (write(tmp_path) / "interactions-valid.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match="interactions-valid.parquet cannot be read as Parquet"):
         read(tmp_path)

@@ -1,0 +1,157 @@
+"""Amazon reviews in the forms of 2014 and 2018: one review a line, as JSON, plain or gzipped.
+
+Titles come from a file of metadata where there is one (``meta_*``, whose lines of 2014 are written
+as Python's literals, those of 2018 as JSON), else from the item's own reviews. A review's text is
+its summary and what follows. Both forms share the fields that are read here: ``reviewerID``,
+``asin``, ``overall``, ``unixReviewTime``, ``summary`` and ``reviewText``; in 2018 the last two may be
+missing. Lines that cannot be used are counted, reported and left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.reviews import Review, plain, reviewed
+from ckf_demo.data.sources.skipping import Skipping
+from ckf_demo.errors import UserError
+
+ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+META = "meta_"
+EXPECTED = "a JSON object with reviewerID, asin, overall (1 to 5) and unixReviewTime"
+LONGEST = 1 << 20
+"""Characters of a line; the longest reviews have a thirtieth of it."""
+
+
+def read(folder: Path) -> RawData:
+    """Read the reviews, and the metadata where they are there, from a folder.
+
+    Raises
+    ------
+    UserError
+        When the folder has no file of reviews or several, a file cannot be read, or half of its
+        lines cannot be used.
+    """
+    files, meta = _files(folder)
+    if len(files) != 1:
+        raise UserError(
+            f"{folder} holds {len(files)} files of reviews; it must hold one: {SOURCE.files}"
+        )
+    skipping = Skipping(files[0], EXPECTED)
+    reviews = list(_reviews(files[0], skipping))
+    notes = [skipping.note()]
+    titles: dict[str, str] = {}
+    for path in meta:
+        skipping = Skipping(path, "an object with asin and title")
+        titles |= dict(_titles(path, skipping, {review.item for review in reviews}))
+        notes.append(skipping.note())
+    return reviewed(reviews, titles, [note for note in notes if note])
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of reviews, and those of metadata."""
+    found = sorted(p for p in folder.iterdir() if p.name.endswith(ENDINGS) and p.is_file())
+    meta = [path for path in found if path.name.startswith(META)]
+    return [path for path in found if path not in meta], meta
+
+
+def _holds(folder: Path) -> bool:
+    """Whether a folder has one file of reviews whose first line is one."""
+    files, _ = _files(folder)
+    if len(files) != 1:
+        return False
+    first = next(_lines(files[0]), None)
+    return first is not None and isinstance(_review(first[1]), Review)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines from 1, empty ones left out; a line longer than `LONGEST` is cut there."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+            number = 0
+            while line := file.readline(LONGEST):
+                number += 1
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); use a complete copy of it") from error
+
+
+def _reviews(path: Path, skipping: Skipping) -> Iterator[Review]:
+    for number, line in _lines(path):
+        skipping.lines += 1
+        found = _review(line)
+        if isinstance(found, str):
+            skipping.leave(number, found)
+        else:
+            yield found
+
+
+def _review(line: str) -> Review | str:
+    """The review of a line, or why there is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return "no JSON"
+    if not isinstance(found, dict):
+        return "no JSON object"
+    user, item = (found.get(key) for key in ("reviewerID", "asin"))
+    rating, time = (found.get(key) for key in ("overall", "unixReviewTime"))
+    if not (isinstance(user, str) and isinstance(item, str) and user.strip() and item.strip()):
+        return "no reviewerID or no asin"
+    if isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5:
+        return "no overall from 1 to 5"
+    if type(time) is not int or not -(2**40) < time < 2**40:
+        return "no unixReviewTime in seconds"
+    summary, text = (plain(found.get(key)) for key in ("summary", "reviewText"))
+    if summary and summary[-1].isalnum():
+        summary += "."
+    return Review(user.strip(), item.strip(), float(rating), time, f"{summary} {text}".strip())
+
+
+def _titles(path: Path, skipping: Skipping, items: set[str]) -> Iterator[tuple[str, str]]:
+    """Titles of the items that are reviewed."""
+    for number, line in _lines(path):
+        skipping.lines += 1
+        found = _literal(line)
+        if not isinstance(found, dict) or not isinstance(found.get("asin"), str):
+            skipping.leave(number, "no object with an asin")
+        elif found["asin"] in items and (title := plain(found.get("title"))):
+            yield found["asin"], title
+
+
+def _literal(line: str) -> object:
+    """What a line of metadata holds: JSON, or Python's literals; None when it is neither."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(line.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+SOURCE = Source(
+    name="amazon",
+    label="Amazon reviews",
+    files="one file of reviews (*.json or *.json.gz, one JSON object a line, as of 2014 or 2018), "
+    "and meta_* beside it for titles",
+    holds=_holds,
+    read=read,
+)
+MUSICAL_INSTRUMENTS = Source(
+    name="amazon-musical-instruments",
+    label="Amazon reviews of musical instruments",
+    files="Musical_Instruments*.json or *.json.gz, and meta_* beside it for titles",
+    holds=lambda folder: (
+        _holds(folder) and _files(folder)[0][0].name.startswith("Musical_Instruments")
+    ),
+    read=read,
+)

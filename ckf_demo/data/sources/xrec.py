@@ -1,0 +1,204 @@
+"""Yelp, Google and Amazon in XRec's form: who liked what, with an explanation for some of the pairs.
+
+Interactions and explained pairs come in three parts each: training, validation and test. They are
+implicit feedback: each counts as a like, and there is no rating and no dislike. Two forms are read:
+
+- the authors' own, ``total_trn.csv`` (columns ``user`` and ``item``) and ``trn.pkl`` (a pandas table
+  with ``uid``, ``iid``, ``title``, ``explanation``), with ``val`` and ``tst`` for the other parts;
+- ``interactions-train.parquet`` and ``explanations-train.jsonl`` (the same columns, one JSON object a
+  line), with ``valid`` and ``test``. Lines that cannot be used are counted, reported and left out.
+
+There are no dates. A row's number stands for its time: the interactions of a part, then its
+explained pairs, one part after another. So "before" means in an earlier part, or further up in the
+same one; within a part it says nothing of what a person did first.
+
+Explained pairs are thus their users' last interactions in that part. A pair that is explained is
+taken out of the interactions, where the authors' tables may hold it: else a target would be in its
+own history. No other pair may stand twice. An item has a title where an explanation names it, in
+whichever part, and an empty one otherwise. The text of an explained pair is its explanation.
+Summaries of users and items may have been written from what is to be explained, and are not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.frames import read_parquet, read_pickle
+from ckf_demo.data.sources.reviews import plain, read_csv
+from ckf_demo.data.sources.skipping import Skipping
+from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.errors import UserError
+
+SPLITS = (TRAIN, VALID, TEST)
+PLAIN, AUTHORS = ("train", "valid", "test"), ("trn", "val", "tst")
+FORMS = {
+    PLAIN: ("interactions-{}.parquet", "explanations-{}.jsonl"),
+    AUTHORS: ("total_{}.csv", "{}.pkl"),
+}
+"""Names of the parts, with the files of a part: interactions, then explained pairs."""
+COLUMNS = ("uid", "iid", "title", "explanation")
+EXPECTED = "uid and iid as whole numbers, a title and an explanation"
+LIKED = 1.0
+
+UNTITLED = ""
+
+
+def read(folder: Path) -> RawData:
+    """Read the six files from a folder.
+
+    Raises
+    ------
+    UserError
+        When a file is missing or of another kind, a table lacks a column, an item has two titles,
+        or a pair stands twice.
+    """
+    parts = _form(folder)
+    titles: dict[int, str] = {}
+    tables, notes = [], []
+    for part, split in zip(parts, SPLITS, strict=True):
+        pairs_name, explained_name = (form.format(part) for form in FORMS[parts])
+        pairs = _interactions(folder / pairs_name)
+        skipping = Skipping(folder / explained_name, EXPECTED)
+        explained = _explained(folder / explained_name, skipping, titles)
+        notes.append(skipping.note() if skipping.lines else "")
+        tables.append(pairs.assign(text="", split=split, file=pairs_name))
+        tables.append(explained.assign(split=split, file=explained_name))
+    rows = _without_targets(pd.concat(tables, ignore_index=True), notes)
+    twice = rows[rows.duplicated(["user", "item"])]
+    if len(twice):
+        user, item, *_, name = twice.iloc[0]
+        raise UserError(
+            f"{folder / name}: user {user} and item {item} stand together a second "
+            "time, so that the pair would be in its own history; keep one of them"
+        )
+    raw = RawData.from_rows(
+        [(str(user), None, None, None) for user in dict.fromkeys(rows["user"])],
+        [(str(item), titles.get(item, UNTITLED), None, ()) for item in dict.fromkeys(rows["item"])],
+        [
+            (str(user), str(item), LIKED, time)
+            for time, (user, item) in enumerate(zip(rows["user"], rows["item"], strict=True))
+        ],
+        feedback="likes",
+        texts=rows["text"].tolist(),
+        notes=[note for note in notes if note],
+    )
+    raw.interactions["split"] = rows["split"].to_numpy(np.int8)
+    return raw
+
+
+def _form(folder: Path) -> tuple[str, str, str]:
+    """The names of the parts in a folder, by its form; UserError when no form is whole."""
+    lacking = {
+        parts: [name for name in _names(parts) if not (folder / name).is_file()] for parts in FORMS
+    }
+    parts = min(FORMS, key=lambda form: len(lacking[form]))
+    if lacking[parts]:
+        raise UserError(f"{folder} lacks {lacking[parts][0]}; it must hold {FILES}")
+    return parts
+
+
+def _names(parts: tuple[str, str, str]) -> list[str]:
+    return [form.format(part) for form in FORMS[parts] for part in parts]
+
+
+def _interactions(path: Path) -> pd.DataFrame:
+    """Columns ``user`` and ``item``, int64."""
+    table = read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    for column in ("user", "item"):
+        if column not in table:
+            raise UserError(
+                f"{path} has no column {column!r}; it has {', '.join(map(str, table.columns))}"
+            )
+        if path.suffix == ".csv":
+            table[column] = pd.to_numeric(table[column], errors="coerce")
+        if not pd.api.types.is_integer_dtype(table[column]) or table[column].hasnans:
+            raise UserError(f"{path}: column {column!r} does not hold whole numbers; mend it")
+    return table[["user", "item"]].astype("int64").reset_index(drop=True)
+
+
+def _explained(path: Path, skipping: Skipping, titles: dict[int, str]) -> pd.DataFrame:
+    """Explained pairs: ``user`` and ``item`` int64, ``text`` str; their items' titles are added."""
+    rows = []
+    for number, found in _records(path):
+        skipping.lines += 1
+        if found is None:
+            skipping.leave(number, "no JSON object")
+            continue
+        ids = [found.get(key) for key in ("uid", "iid")]
+        title, text = (plain(found.get(key)) for key in ("title", "explanation"))
+        if not all(type(value) is int and 0 <= value < 2**63 for value in ids):
+            skipping.leave(number, "no uid or no iid as a whole number")
+        elif not title or not text:
+            skipping.leave(number, "no title or no explanation")
+        elif titles.setdefault(ids[1], title) != title:
+            raise UserError(
+                f"{path}, line {number}: item {ids[1]} is called {title!r}, and "
+                f"{titles[ids[1]]!r} elsewhere; use a fresh copy of the data set"
+            )
+        else:
+            rows.append((*ids, text))
+    frame = pd.DataFrame(rows, columns=["user", "item", "text"])
+    return frame.astype({"user": "int64", "item": "int64"})
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict | None]]:
+    """Numbered records from 1, None for what is none."""
+    if path.suffix == ".pkl":
+        table = read_pickle(path)
+        missing = [column for column in COLUMNS if column not in table]
+        if missing:
+            raise UserError(
+                f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
+            )
+        records: Iterable[dict] = table[list(COLUMNS)].to_dict("records")
+        yield from enumerate(records, start=1)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); use a complete copy of it") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _json(line)
+
+
+def _json(line: str) -> dict | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _without_targets(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Without the interactions that are also explained pairs."""
+    explained = pd.MultiIndex.from_frame(rows.loc[rows["text"] != "", ["user", "item"]])
+    again = pd.MultiIndex.from_frame(rows[["user", "item"]]).isin(explained) & (rows["text"] == "")
+    if again.any():
+        notes.append(f"{again.sum():,} explained pairs were taken out of the interactions.")
+    return rows[~again].reset_index(drop=True)
+
+
+FILES = "; or ".join(
+    f"{pairs.format('*')} and {explained.format('*')}, with {', '.join(parts)} for *"
+    for parts, (pairs, explained) in FORMS.items()
+)
+
+
+def _holds(folder: Path) -> bool:
+    return any(all((folder / name).is_file() for name in _names(parts)) for parts in FORMS)
+
+
+def _source(name: str, label: str) -> Source:
+    return Source(name, label, FILES, _holds, read)
+
+
+YELP = _source("xrec-yelp", "Yelp in XRec's form")
+GOOGLE = _source("xrec-google", "Google reviews in XRec's form")
+AMAZON = _source("xrec-amazon", "Amazon books in XRec's form")
