@@ -438,7 +438,8 @@ def _core(text: str) -> str:
 def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = None) -> None:
     """Write a new store file at ``path``, which must not exist yet.
 
-    ``texts`` holds what was written with each interaction, by its row in the source. Everything shown about items (their number of ratings and mean) counts the training part only.
+    ``texts`` holds what was written with each interaction, by its row in the source. Everything
+    shown about items (their number of ratings and mean) counts the training part only.
     """
     users = pd.DataFrame(
         {

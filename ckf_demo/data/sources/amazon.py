@@ -3,8 +3,8 @@
 Titles come from a file of metadata where there is one (``meta_*``, whose lines of 2014 are written
 as Python's literals, those of 2018 as JSON), else from the item's own reviews. A review's text is
 its summary and what follows. Both forms share the fields that are read here: ``reviewerID``,
-``asin``, ``overall``, ``unixReviewTime``, ``summary`` and ``reviewText``; in 2018 the last two may be
-missing. Lines that cannot be used are counted, reported and left out.
+``asin``, ``overall``, ``unixReviewTime``, ``summary`` and ``reviewText``; in 2018 the last two may
+be missing. Lines that cannot be used are counted, reported and left out.
 """
 
 from __future__ import annotations

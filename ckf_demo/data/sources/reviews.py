@@ -106,8 +106,8 @@ def read(folder: Path) -> RawData:
     missing = [column for column in NEEDED if column not in table]
     if missing:
         raise UserError(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}, and "
-            f"must have {', '.join(NEEDED)} (and may have {', '.join(OPTIONAL)})"
+            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}, "
+            f"and must have {', '.join(NEEDED)} (and may have {', '.join(OPTIONAL)})"
         )
     skipping = Skipping(path, EXPECTED)
     ratings = pd.to_numeric(table["rating"], errors="coerce")

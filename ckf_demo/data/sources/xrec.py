@@ -1,12 +1,16 @@
-"""Yelp, Google and Amazon in XRec's form: who liked what, with an explanation for some of the pairs.
+"""Yelp, Google and Amazon in XRec's form: who liked what, with explanations for some of the pairs.
 
 Interactions and explained pairs come in three parts each: training, validation and test. They are
-implicit feedback: each counts as a like, and there is no rating and no dislike. Two forms are read:
+implicit feedback: each counts as a like, and there is no rating and no dislike. Two forms are
+read:
 
-- the authors' own, ``total_trn.csv`` (columns ``user`` and ``item``) and ``trn.pkl`` (a pandas table
-  with ``uid``, ``iid``, ``title``, ``explanation``), with ``val`` and ``tst`` for the other parts;
-- ``interactions-train.parquet`` and ``explanations-train.jsonl`` (the same columns, one JSON object a
-  line), with ``valid`` and ``test``. Lines that cannot be used are counted, reported and left out.
+- the authors' own, ``total_trn.csv`` (columns ``user`` and ``item``) and ``trn.pkl`` (a pandas
+  table with ``uid``, ``iid``, ``title``, ``explanation``), with ``val`` and ``tst`` for the other
+  parts;
+- ``interactions-train.parquet`` and ``explanations-train.jsonl`` (the same columns, one JSON object
+  a line), with ``valid`` and ``test``.
+
+Explained pairs that cannot be used are counted, reported and left out.
 
 There are no dates. A row's number stands for its time: the interactions of a part, then its
 explained pairs, one part after another. So "before" means in an earlier part, or further up in the
