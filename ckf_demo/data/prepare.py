@@ -8,18 +8,23 @@ from pathlib import Path
 from rich.console import Console
 
 from ckf_demo import downloads
+from ckf_demo.data.bulk import bulk_hash, write_bulk_store
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.sources import RawData, Source, source
+from ckf_demo.data.sources import Bulk, RawData, Source, source
 from ckf_demo.data.store import InteractionStore, texts_hash, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.paths import alone, prepared_path, replacing, scratch_folder, store_path
+
+BULK_BYTES = 100 << 20
+"""From what size of a file on the store reads it itself."""
 
 
 def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
     """Make the store and the prepared file of a data set in the user's cache, unless up to date.
 
-    Nothing is written when both already hold exactly this data. They are written beside and
-    renamed together, so whoever is interrupted leaves the previous ones or none.
+    Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk) becomes a
+    store alone. Nothing is written when both already hold exactly this data. They are written
+    beside and renamed together, so whoever is interrupted leaves the previous ones or none.
 
     Parameters
     ----------
@@ -44,6 +49,9 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
     store_file, prepared_file = store_path(dataset), prepared_path(dataset)
     console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
     with _alone(store_file, console):
+        if chosen.bulk is not None and data_dir is not None and _is_large(Path(data_dir)):
+            _in_bulk(chosen, chosen.bulk(Path(data_dir)), store_file, prepared_file, console)
+            return store_file
         raw = _read(chosen, data_dir, store_file.parent, console)
         for note in raw.notes:
             console.print(note)
@@ -65,6 +73,39 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
         f"{prepared.n_users:,} users in {store_file}"
     )
     return store_file
+
+
+def _is_large(folder: Path) -> bool:
+    """Whether a folder holds more than passes through Python."""
+    return folder.is_dir() and any(
+        file.stat().st_size > BULK_BYTES for file in folder.iterdir() if file.is_file()
+    )
+
+
+def _in_bulk(
+    chosen: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
+) -> None:
+    """Make the store alone; a prepared file of other data is removed."""
+    dataset = chosen.name
+    try:
+        with InteractionStore(store_file) as store:
+            there = store.hash == bulk_hash(bulk, dataset) and not prepared_file.exists()
+    except UserError:
+        there = False
+    if there:
+        console.print(f"{chosen.label} is already in {store_file}")
+        return
+    building = f"Building the store of {chosen.label}"
+    with console.status(building) as status, replacing(store_file) as new_store:
+        n = write_bulk_store(
+            bulk, dataset, new_store, progress=lambda step: status.update(f"{building}: {step}")
+        )
+        # Before the new store is there: it must not stand beside another one's training file.
+        prepared_file.unlink(missing_ok=True)
+    console.print(
+        f"{chosen.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. They are too "
+        "many for one training file; histories, candidates, search and queries come from the store."
+    )
 
 
 def _read(chosen: Source, data_dir: Path | None, scratch: Path, console: Console) -> RawData:

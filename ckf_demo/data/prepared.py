@@ -276,6 +276,12 @@ class Prepared:
             When the file is missing, damaged or of another format.
         """
         if not Path(path).exists():
+            if Path(path).with_suffix(".duckdb").exists():
+                raise UserError(
+                    f"No prepared data at {path}, though its store is there; run `ckf prepare` to "
+                    "make both anew. More interactions than one training file holds are imported "
+                    "as a store alone: prepare a part of them."
+                )
             raise UserError(f"No prepared data at {path}; run `ckf prepare` first.")
         try:
             with np.load(path, allow_pickle=False) as archive:

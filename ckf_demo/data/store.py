@@ -24,7 +24,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.paths import store_path
@@ -36,8 +36,13 @@ SCHEMA_VERSION = 2
 # The history of someone without interactions before the split ends at this interaction of theirs.
 NEWCOMER_INTERACTIONS = 10
 
+RECENT_LIKES = 20
+"""From how many of a person's last likes candidates are retrieved, as neighbours were counted."""
+
 # `position` is the dense index in `Prepared`; `folded` and `core` are what searches compare.
-_TABLES = """
+# Interactions lie in the order of (user_position, position), so that a history is read from a few
+# blocks of the file. `neighbours` is filled where no collaborative model could hold the data.
+TABLES = """
 CREATE TABLE meta (
     schema_version INTEGER NOT NULL,
     dataset VARCHAR NOT NULL,
@@ -76,6 +81,11 @@ CREATE TABLE interactions (
     split TINYINT NOT NULL,
     text VARCHAR
 );
+CREATE TABLE neighbours (
+    item_position INTEGER NOT NULL,
+    neighbour_position INTEGER NOT NULL,
+    score DOUBLE NOT NULL
+);
 """
 
 _FILL_ITEM_STATISTICS = """
@@ -89,32 +99,27 @@ FROM (
 WHERE items.position = seen.position
 """
 
-_FILL_USER_MOMENTS = """
-WITH ranked AS (
-    SELECT user_position, moment,
-        row_number() OVER (PARTITION BY user_position ORDER BY position) AS nth
-    FROM interactions
-),
-summary AS (
+# The tenth moment by list instead of by rank: ranks of all interactions would have to be in memory.
+_FILL_USER_MOMENTS = f"""
+WITH summary AS (
     SELECT users.position, count(moment) AS n_total,
         count(moment) FILTER (moment < $split_time) AS n_early,
-        max(moment) FILTER (nth <= $newcomer) AS newcomer_at
-    FROM users LEFT JOIN ranked ON user_position = users.position
+        list_max(min(moment, {NEWCOMER_INTERACTIONS})) AS newcomer_at
+    FROM users LEFT JOIN interactions ON user_position = users.position
     GROUP BY users.position
-),
-moments AS (
-    SELECT position, n_total,
-        CASE WHEN n_early > 0 OR n_total = 0 THEN $split_time ELSE newcomer_at END AS default_at
-    FROM summary
 )
 UPDATE users SET
-    n_total = moments.n_total,
-    default_at = moments.default_at,
-    n_before = (
-        SELECT count(*) FROM interactions
-        WHERE user_position = users.position AND moment < moments.default_at
-    )
-FROM moments WHERE users.position = moments.position
+    n_total = summary.n_total,
+    default_at = CASE WHEN n_early > 0 OR summary.n_total = 0 THEN $split_time ELSE newcomer_at END
+FROM summary WHERE users.position = summary.position
+"""
+_FILL_USER_HISTORIES = """
+UPDATE users SET n_before = summary.n FROM (
+    SELECT users.position, count(moment) FILTER (moment < default_at) AS n
+    FROM users LEFT JOIN interactions ON user_position = users.position
+    GROUP BY users.position
+) AS summary
+WHERE users.position = summary.position
 """
 
 _USERS = """
@@ -161,6 +166,27 @@ WHERE users.id = $user
 """
 _HISTORY = _INTERACTIONS + "AND moment < $at ORDER BY interactions.position DESC LIMIT $limit"
 _LATER = _INTERACTIONS + "AND moment >= $at ORDER BY interactions.position"
+
+# Items liked together with the last likes before a moment, then the most rated; what is known is
+# left out.
+_CANDIDATES = """
+WITH known AS (
+    SELECT item_position, rating, interactions.position AS place
+    FROM interactions JOIN users ON users.position = user_position
+    WHERE users.id = $user AND moment < $at
+), recent AS (
+    SELECT item_position FROM known WHERE rating >= $liked ORDER BY place DESC LIMIT $recent
+), near AS (
+    SELECT neighbour_position AS position, sum(score) AS score
+    FROM recent JOIN neighbours USING (item_position)
+    GROUP BY position
+)
+SELECT items.id AS item, title, year, genres, coalesce(score, 0) AS score, n_ratings
+FROM items LEFT JOIN near ON near.position = items.position
+WHERE items.position NOT IN (SELECT item_position FROM known)
+ORDER BY score DESC, n_ratings DESC, items.position
+LIMIT $limit
+"""
 
 _GENRES = "SELECT DISTINCT unnest(genres) AS genre FROM items ORDER BY genre"
 _OCCUPATIONS = """
@@ -450,18 +476,12 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
             "occupation": prepared.occupations,
         }
     )
-    years = [f" {year}" if year else "" for year in prepared.years]
     items = pd.DataFrame(
         {
-            "position": np.arange(prepared.n_items),
-            "id": prepared.item_ids,
+            "item": prepared.item_ids,
             "title": prepared.titles,
             "year": prepared.years,
             "genres": [list(genres) for genres in prepared.genres],
-            "folded": [
-                f" {fold(title)}{year} " for title, year in zip(prepared.titles, years, strict=True)
-            ],
-            "core": [_core(title) for title in prepared.titles],
         }
     )
     interactions = pd.DataFrame(
@@ -477,7 +497,7 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
         }
     )
     with duckdb.connect(path) as connection:
-        connection.execute(_TABLES)
+        connection.execute(TABLES)
         connection.execute(
             "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
             [
@@ -488,25 +508,59 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
                 prepared.split_time,
             ],
         )
-        for name, table in (("raw_users", users), ("raw_items", items), ("raw_rows", interactions)):
+        for name, table in (("raw_users", users), ("raw_rows", interactions)):
             connection.register(name, table)
         connection.execute(
             "INSERT INTO users (position, id, age, gender, occupation) SELECT position, id, "
             "nullif(age, 0), nullif(gender, ''), nullif(occupation, '') FROM raw_users"
         )
+        insert_items(connection, item_table(items))
         connection.execute(
-            "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "
-            "id, title, nullif(year, 0), genres::VARCHAR[], folded, core FROM raw_items"
+            "INSERT INTO interactions SELECT * REPLACE (nullif(text, '') AS text) FROM raw_rows "
+            "ORDER BY user_position, position"
         )
-        connection.execute(
-            "INSERT INTO interactions SELECT * REPLACE (nullif(text, '') AS text) FROM raw_rows"
-        )
-        connection.execute(_FILL_ITEM_STATISTICS, {"train": TRAIN})
-        connection.execute(
-            _FILL_USER_MOMENTS,
-            {"split_time": prepared.split_time, "newcomer": NEWCOMER_INTERACTIONS},
-        )
+        fill_statistics(connection, prepared.split_time)
         connection.execute("CHECKPOINT")
+
+
+def item_table(items: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the table of items, from columns ``item``, ``title``, ``year`` and ``genres``.
+
+    A year that is unknown is 0 or missing.
+    """
+    years = items["year"].fillna(0).astype("int64")
+    folded = [
+        f" {fold(title)}{f' {year}' if year else ''} "
+        for title, year in zip(items["title"], years, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "position": np.arange(len(items)),
+            "id": items["item"],
+            "title": items["title"],
+            "year": years,
+            "genres": items["genres"].map(list),
+            "folded": folded,
+            "core": [_core(title) for title in items["title"]],
+        }
+    )
+
+
+def insert_items(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame) -> None:
+    """Insert what `item_table` made."""
+    connection.register("raw_items", table)
+    connection.execute(
+        "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "
+        "id, title, nullif(year, 0), genres::VARCHAR[], folded, core FROM raw_items"
+    )
+    connection.unregister("raw_items")
+
+
+def fill_statistics(connection: duckdb.DuckDBPyConnection, split_time: int) -> None:
+    """Fill what is counted of users and items, once all interactions stand in their table."""
+    connection.execute(_FILL_ITEM_STATISTICS, {"train": TRAIN})
+    connection.execute(_FILL_USER_MOMENTS, {"split_time": split_time})
+    connection.execute(_FILL_USER_HISTORIES)
 
 
 def texts_hash(texts: Sequence[str] | None) -> str:
@@ -695,6 +749,35 @@ class InteractionStore:
         """What a user rated at or after ``at``, oldest first; columns and errors as `history`."""
         self.user(user)
         return _interaction_frame(self._query(_LATER, {"user": str(user), "at": moment(at)}).df())
+
+    def candidates(self, user: str | int, at: int, limit: int = 100) -> pd.DataFrame:
+        """Items that somebody may like next, by what is liked together; best first.
+
+        For stores that were written in bulk (`ckf_demo.data.bulk`): items liked together with the
+        last likes before ``at``, by the sum of their scores, then the most rated ones. What was
+        rated before ``at`` is left out.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``item`` str, ``title`` str, ``year`` Int64 (may be missing), ``genres`` list of
+            str, ``score`` float64 and ``n_ratings`` int64.
+
+        Raises
+        ------
+        UserError
+            When there is no such user, the moment is none, or the limit is negative.
+        """
+        self.user(user)
+        parameters = {
+            "user": str(user),
+            "at": moment(at),
+            "liked": LIKED_STARS,
+            "recent": RECENT_LIKES,
+            "limit": _limit(limit),
+        }
+        frame = _with_lists(self._query(_CANDIDATES, parameters).df())
+        return frame.astype({"year": "Int64", "n_ratings": "int64", "score": "float64"})
 
     def search_items(
         self,
@@ -956,6 +1039,7 @@ def _answer_query() -> None:
     )
     for statement in (
         request["setup"],
+        "SET enable_progress_bar = false",  # it would be drawn into the answer after two seconds
         "SET temp_directory = ''",  # before access ends: it could not be changed any more
         "SET enable_external_access = false",
         "SET lock_configuration = true",

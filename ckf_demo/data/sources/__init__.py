@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from ckf_demo.data.sources import amazon, collm_ml1m, movielens100k, reviews, xrec
-from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources import amazon, collm_ml1m, movielens, movielens100k, reviews, xrec
+from ckf_demo.data.sources.base import Bulk, RawData, Source
 from ckf_demo.errors import UserError
 
-__all__ = ["SOURCES", "RawData", "Source", "source", "source_of"]
+__all__ = ["SOURCES", "Bulk", "RawData", "Source", "source", "source_of"]
 
 SOURCES: dict[str, Source] = {
     known.name: known
     for known in (
         movielens100k.SOURCE,
+        movielens.SOURCE,
         collm_ml1m.SOURCE,
         xrec.YELP,
         xrec.GOOGLE,

