@@ -188,14 +188,29 @@ def score(
     checkpoint: Checkpoint = CHECKPOINT,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of each list.")] = 10,
     engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --engine ray: how many.",
+            show_default="as many as there are cores for",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --engine ray: threads of each worker.", show_default="2"),
+    ] = None,
 ) -> None:
     """Write the top-k list of many users to one Parquet file.
+
+    The file appears when it is whole. A run that was killed goes on where it was when the same
+    command is given again.
 
     **Example:** `ckf score --users users.txt --k 10 --out top.parquet`
     """
     from ckf_demo.scoring import score as run_scoring
 
-    run_scoring(checkpoint, users, k, out, engine.value)
+    run_scoring(checkpoint, users, k, out, engine.value, workers=workers, threads=threads)
 
 
 @app.command()

@@ -213,7 +213,7 @@ def fifty_users(monkeypatch: pytest.MonkeyPatch) -> None:
         read_manifest=lambda checkpoint: {"dataset": "tiny"},
         verify_files=lambda checkpoint, manifest: None,
     )
-    loader = SimpleNamespace(load=lambda checkpoint: Films())
+    loader = SimpleNamespace(load=lambda checkpoint, quantization: Films())
     stand_in(monkeypatch, "ckf_demo.recommender", Recommender=loader)
 
 
