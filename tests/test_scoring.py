@@ -131,6 +131,7 @@ def test_options_of_the_other_engine_are_refused(place: Path) -> None:
         score(place, place / "users.txt", 2, place / "top.parquet", workers=2)
 
 
+@pytest.mark.long
 def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place: Path) -> None:
     """The process is killed in the middle; what it had finished is not done again."""
     script = place / "driver.py"
