@@ -3,7 +3,7 @@
 python -m ckf_demo.bench.report speed.json docs/speed.md
 
 With ``time`` behind the document, the figures of ``ckf bench --only methods`` alone are written,
-between the markers of that name.
+between the markers of that name; with ``scale`` those of ``ckf_demo.bench.scale``.
 """
 
 import json
@@ -17,7 +17,7 @@ from ckf_demo.evaluation.report import RESULTS, write_between_markers
 from ckf_demo.tasks.registry import TASKS
 
 APART = ("growth_", "profile_", "methods_")
-TIME = "time"
+TIME, SCALE = "time", "scale"
 
 
 def markdown(result: dict) -> str:
@@ -76,6 +76,28 @@ def methods_markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
+def scale_markdown(result: dict) -> str:
+    """The machine, and a table of what was measured by ways of holding the data."""
+    machine, rows = result["machine"], result["rows"]
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        way, _, what = row["name"].partition(": ")
+        spread = row["low"] != row["high"]
+        figure = _spread(row) if spread else f"{row['value']:.4g}"
+        cells.setdefault(f"{what}, {row['unit']}", {})[way] = figure
+    ways = list(dict.fromkeys(row["name"].partition(": ")[0] for row in rows))
+    lines = [
+        f"{result['ratings']:,} ratings, on {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB.",
+        "",
+        f"| measured | {' | '.join(ways)} |",
+        f"| --- |{' ---: |' * len(ways)}",
+    ]
+    for what, by_way in cells.items():
+        lines.append(f"| {what} | {' | '.join(by_way.get(way, '–') for way in ways)} |")
+    return "\n".join(lines)
+
+
 def _spread(row: dict) -> str:
     return f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
 
@@ -95,7 +117,7 @@ def _machine(result: dict) -> str:
 def publish(result: Path, document: Path, name: str = RESULTS) -> None:
     """Write the tables of a benchmark's JSON between the markers ``name`` of a document.
 
-    With the name `TIME` those of methods alone are written.
+    With the name `TIME` those of methods alone are written, with `SCALE` those of the store.
 
     Raises
     ------
@@ -105,8 +127,8 @@ def publish(result: Path, document: Path, name: str = RESULTS) -> None:
     if not result.exists():
         raise UserError(f"No figures at {result}; write them with `ckf bench --json`.")
     found = json.loads(result.read_text(encoding="utf-8"))
-    text = methods_markdown(found) if name == TIME else markdown(found)
-    write_between_markers(document, text, name)
+    written = {TIME: methods_markdown, SCALE: scale_markdown}.get(name, markdown)
+    write_between_markers(document, written(found), name)
 
 
 if __name__ == "__main__":

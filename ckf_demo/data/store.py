@@ -17,6 +17,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,15 +158,11 @@ LIMIT $limit
 """
 )
 
-_INTERACTIONS = """
-SELECT items.id AS item, title, year, genres, rating, moment AS "timestamp"
-FROM interactions
-    JOIN users ON users.position = user_position
-    JOIN items ON items.position = item_position
-WHERE users.id = $user
-"""
-_HISTORY = _INTERACTIONS + "AND moment < $at ORDER BY interactions.position DESC LIMIT $limit"
-_LATER = _INTERACTIONS + "AND moment >= $at ORDER BY interactions.position"
+_POSITION = "SELECT position FROM users WHERE id = $user"
+# Without the items: joined in Python they cost a fifth of what planning the join does.
+_OWN = "SELECT item_position, rating, moment FROM interactions WHERE user_position = $user "
+_HISTORY = _OWN + "AND moment < $at ORDER BY position DESC LIMIT $limit"
+_LATER = _OWN + "AND moment >= $at ORDER BY position"
 
 # Items liked together with the last likes before a moment, then the most rated; what is known is
 # left out.
@@ -739,16 +736,14 @@ class InteractionStore:
         UserError
             When there is no such user, the moment is none, or the limit is negative.
         """
-        self.user(user)
-        newest_first = self._query(
-            _HISTORY, {"user": str(user), "at": moment(at), "limit": _limit(limit)}
-        ).df()
-        return _interaction_frame(newest_first.iloc[::-1].reset_index(drop=True))
+        own = {"user": self._position(user), "at": moment(at), "limit": _limit(limit)}
+        newest_first = self._query(_HISTORY, own).fetchnumpy()
+        return self._interactions({name: column[::-1] for name, column in newest_first.items()})
 
     def later(self, user: str | int, at: int) -> pd.DataFrame:
         """What a user rated at or after ``at``, oldest first; columns and errors as `history`."""
-        self.user(user)
-        return _interaction_frame(self._query(_LATER, {"user": str(user), "at": moment(at)}).df())
+        own = {"user": self._position(user), "at": moment(at)}
+        return self._interactions(self._query(_LATER, own).fetchnumpy())
 
     def candidates(self, user: str | int, at: int, limit: int = 100) -> pd.DataFrame:
         """Items that somebody may like next, by what is liked together; best first.
@@ -938,6 +933,29 @@ class InteractionStore:
         """The ready-made queries that make sense for this data set."""
         return [each for each in ANALYSES if each.needs is None or self._holds(*each.needs)]
 
+    @cached_property
+    def _catalogue(self) -> pd.DataFrame:
+        """Item, title, year and genres, in the order of positions."""
+        return self.items()[["item", "title", "year", "genres"]]
+
+    def _position(self, user: str | int) -> int:
+        """A user's position; raises as `user`."""
+        found = self._query(_POSITION, {"user": _key(user)}).fetchall()
+        if not found:
+            self.user(user)
+        return found[0][0]
+
+    def _interactions(self, own: dict[str, np.ndarray]) -> pd.DataFrame:
+        """Columns as `history` returns them."""
+        return (
+            self._catalogue.take(own["item_position"])
+            .reset_index(drop=True)
+            .assign(
+                rating=np.asarray(own["rating"], dtype=np.float32),
+                timestamp=np.asarray(own["moment"], dtype=np.int64),
+            )
+        )
+
     def _holds(self, table: str, condition: str) -> bool:
         ((found,),) = self._query(
             f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {condition})"
@@ -1092,10 +1110,6 @@ def _item_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return _with_lists(frame).astype(
         {"year": "Int64", "n_ratings": "int64", "mean_rating": "float64"}
     )
-
-
-def _interaction_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    return _with_lists(frame).astype({"year": "Int64", "rating": "float32", "timestamp": "int64"})
 
 
 def _with_lists(frame: pd.DataFrame) -> pd.DataFrame:
