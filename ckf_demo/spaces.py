@@ -24,6 +24,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.system import unsealed
 
 # Part of every cache key: raise it when a layout changes for the same vectors.
 VERSION = 2
@@ -408,7 +409,7 @@ class Spaces:
 
     def _people_file(self, space: str) -> Path:
         # The manifest holds the hashes of the weights and of the data.
-        manifest = json.dumps(self.recommender.manifest, sort_keys=True)
+        manifest = json.dumps(unsealed(self.recommender.manifest), sort_keys=True)
         digest = hashlib.sha256(f"people:{space}:{VERSION}:{manifest}".encode())
         return self._file(digest.hexdigest()[:24])
 

@@ -6,7 +6,8 @@ was trained. `Recommender` puts people and answers around it.
 
 import hashlib
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,17 @@ from ckf_demo.tasks.registry import TASKS
 
 FORMAT = 1
 COLLABORATIVE = "collaborative.safetensors"
+FUSION = "fusion.safetensors"
+ADAPTERS = "adapters"
+MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The manifest's entry by which changes to it, and to files that are no weights, are noticed."""
+
+_NEEDED = {
+    *("format", "name", "method", "tasks", "dataset", "backbone", "hashes", "calibration"),
+    *("seed", "versions", "config"),
+}
+_ENTRIES = _NEEDED | {"training", "stages", SEAL}
 COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
 
 
@@ -242,20 +254,34 @@ class System:
         """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
         return {"adapters": self.lora.adapter_parameters(), "fusion": self.fusion.learnt()}
 
-    def save(self, folder: Path, *, extra: dict | None = None) -> None:
-        """Write a checkpoint; the files of an earlier one are replaced one by one."""
+    def save(
+        self, folder: Path, *, extra: dict | None = None, texts: Mapping[str, str] | None = None
+    ) -> None:
+        """Write a checkpoint in the place of an earlier one, whole or not at all.
+
+        What else an earlier one's folder holds, such as its results, stays. ``extra`` are further
+        entries of the manifest, ``texts`` further files by name.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder) as temporary:
+            if folder.is_dir():
+                old = shutil.ignore_patterns(ADAPTERS, FUSION, COLLABORATIVE, MANIFEST, ".*")
+                shutil.copytree(folder, temporary, ignore=old)
+            temporary.mkdir(exist_ok=True)
+            for name, text in (texts or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            self._write(temporary, extra or {})
+
+    def _write(self, folder: Path, extra: dict) -> None:
+        """The files of a checkpoint, into a folder that nobody reads yet."""
         if self.lora.adapter_parameters():
-            with replacing(folder / "adapters") as temporary:
-                self.lora.save(temporary)
+            self.lora.save(folder / ADAPTERS)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
         tensors = {
             k: v.to(torch.bfloat16) if v.ndim > 1 and not k.startswith("prior.") else v
             for k, v in tensors.items()
         }
-        with replacing(folder / "fusion.safetensors") as temporary:
-            save_file(tensors or {"nothing": torch.zeros(1)}, temporary)
+        save_file(tensors or {"nothing": torch.zeros(1)}, folder / FUSION)
         self.knowledge.save(folder / COLLABORATIVE)
         config = json.loads(self.config.model_dump_json())
         manifest = {
@@ -278,7 +304,7 @@ class System:
             "seed": self.config.train.seed,
             "versions": {p: version(p) for p in ("torch", "transformers", "peft", "lenskit")},
             "config": config,
-            **(extra or {}),
+            **extra,
         }
         write_manifest(folder, manifest)
 
@@ -287,8 +313,8 @@ class System:
 
         ``source`` is what it was trained on, where that is other data than this system's.
         """
-        self.lora.load(Path(folder) / "adapters")
-        tensors = load_file(Path(folder) / "fusion.safetensors")
+        self.lora.load(Path(folder) / ADAPTERS)
+        tensors = load_file(Path(folder) / FUSION)
         if source is None:
             tensors = self.fusion.extended(tensors)
         else:
@@ -403,24 +429,65 @@ def _titles(prepared: Prepared, config: RunConfig) -> list[str]:
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
-    """Write the manifest of a checkpoint beside the old one and rename it."""
-    with replacing(Path(folder) / "manifest.json") as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    """Write the manifest of a checkpoint, with its seal, beside the old one and rename it.
+
+    The folder's other files are there already.
+    """
+    files = {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(Path(folder).glob(f"{ADAPTERS}/*/adapter_config.json"))
+    }
+    sealed = {**unsealed(manifest), SEAL: {"files": files}}
+    sealed[SEAL]["manifest"] = _seal_hash(sealed)
+    with replacing(Path(folder) / MANIFEST) as temporary:
+        temporary.write_text(manifest_text(sealed))
+
+
+def manifest_text(manifest: dict) -> str:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def unsealed(manifest: dict) -> dict:
+    """A manifest without its seal, which says nothing about the answers of a checkpoint."""
+    return {k: v for k, v in manifest.items() if k != SEAL}
+
+
+def _seal_hash(manifest: dict) -> str:
+    return config_hash({**unsealed(manifest), SEAL: {"files": manifest[SEAL]["files"]}})
 
 
 def read_manifest(folder: Path) -> dict:
-    """The manifest of a checkpoint; UserError when there is none that can be read."""
-    path = Path(folder) / "manifest.json"
+    """The manifest of a checkpoint; UserError when there is none, or one that was changed.
+
+    One without a seal, as earlier versions wrote it, is taken as it is.
+    """
+    path = Path(folder) / MANIFEST
     if not path.exists():
         raise UserError(
             f"No checkpoint at {folder}: {path.name} is missing; name a folder with one."
         )
     try:
-        manifest = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is damaged (it holds no object); restore it from the repository.")
     if manifest.get("format") != FORMAT:
         raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+    if wrong := sorted((_NEEDED - manifest.keys()) | (manifest.keys() - _ENTRIES)):
+        verb = "lacks" if wrong[0] in _NEEDED else "has an unknown"
+        raise UserError(
+            f"{path} is damaged (it {verb} {wrong[0]!r}); restore it from the repository."
+        )
+    if SEAL in manifest:
+        seal = manifest[SEAL]
+        whole = isinstance(seal, dict) and seal.keys() == {"files", "manifest"}
+        if not whole or seal["manifest"] != _seal_hash(manifest):
+            raise UserError(
+                f"{path} was changed after training (its configuration, calibration or another "
+                "entry); restore it from the repository."
+            )
     return manifest
 
 
@@ -448,10 +515,11 @@ def verify_files(folder: Path, manifest: dict) -> None:
     """Compare configuration and weight files with their hashes; UserError names what differs."""
     if config_hash(manifest["config"]) != manifest["hashes"]["config"]:
         raise UserError(
-            f"The configuration in {Path(folder) / 'manifest.json'} was changed after training; "
+            f"The configuration in {Path(folder) / MANIFEST} was changed after training; "
             "restore it from the repository."
         )
-    for name, expected in manifest["hashes"]["files"].items():
+    files = manifest["hashes"]["files"] | manifest.get(SEAL, {}).get("files", {})
+    for name, expected in files.items():
         path = Path(folder) / name
         if not path.exists():
             raise UserError(f"The checkpoint {folder} is incomplete: {name} is missing.")
@@ -475,7 +543,11 @@ def trained_checkpoints(root: Path) -> list[dict]:
     for path in sorted(Path(root).glob("*/manifest.json")):
         manifest = read_manifest(path.parent)
         training = manifest.get("training", {})
-        files = (path.parent / name for name in manifest["hashes"]["files"])
+        files = [path.parent / name for name in manifest["hashes"]["files"]]
+        if missing := [file for file in files if not file.exists()]:
+            raise UserError(
+                f"The checkpoint {path.parent} is incomplete: {missing[0].name} is missing."
+            )
         found.append(
             {
                 "checkpoint": path.parent.name,

@@ -120,7 +120,7 @@ def test_siblings_are_found_but_not_loaded(shelf, monkeypatch):
     ("harm", "said"),
     [
         (lambda path: (path / "manifest.json").write_text("{"), "manifest.json is damaged"),
-        (lambda path: (path / "manifest.json").write_text("[]"), "its manifest"),
+        (lambda path: (path / "manifest.json").write_text("[]"), "it holds no object"),
         (lambda path: (path / "fusion.safetensors").unlink(), "fusion.safetensors is missing"),
     ],
 )

@@ -16,6 +16,7 @@ from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import cache_dir, replacing
 from ckf_demo.queries import Query
 from ckf_demo.rows import profile_of, score_candidates
+from ckf_demo.system import MANIFEST, manifest_text, unsealed
 
 if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
@@ -38,8 +39,11 @@ def checkpoint_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file() and path.name not in NOT_THE_MODEL:
+            content = path.read_bytes()
+            if path.name == MANIFEST:
+                content = manifest_text(unsealed(json.loads(content))).encode()
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 

@@ -3,14 +3,20 @@
     ckf train --config assets/configs/ml-100k.toml
 
 A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation got
-better, so that a kill at any time loses minutes at most. Several processes share the sequences of
-each optimiser step, and its main one alone writes (`ckf_demo.training.processes`).
+better, so that a kill at any time loses minutes at most. Each of the last stages begins with a
+copy of the checkpoint in the cache, from which a resumed run begins that stage again. Several
+processes share the sequences of each optimiser step, and its main one alone writes
+(`ckf_demo.training.processes`).
 """
 
 import csv
+import io
 import math
+import pickle
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +41,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
-from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.tasks import ctr, ranking, rating
@@ -301,10 +307,51 @@ class Run:
         )
         self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
         self.log: list[dict] = []
+        self.recent: list[dict[str, float]] = []
+        self.ended = False
 
     @property
     def state_path(self) -> Path:
         return cache_dir() / "runs" / f"{self.config.name}.pt"
+
+    def before(self, stage: str) -> Path:
+        """The copy of the checkpoint with which one of the last stages begins."""
+        return self.state_path.with_name(f"{self.config.name}.{stage}")
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Keep other trainings of the same name away.
+
+        Raises
+        ------
+        UserError
+            When there is one.
+        """
+
+        def busy() -> None:
+            raise UserError(
+                f"Another training of '{self.config.name}' is running; wait for it, end it, or "
+                "give this configuration another name."
+            )
+
+        if not self.processes.main:
+            yield
+            return
+        with alone(self.state_path.with_name(f".{self.config.name}.lock"), busy):
+            clear_leftovers(self.state_path.parent)
+            clear_leftovers(self.folder.parent, self.folder.name)
+            yield
+
+    def begin(self) -> None:
+        """Forget what an earlier run of this name left; a kill from here on can be resumed."""
+        if self.processes.main:
+            self.forget_stages()
+        self.save_state()
+
+    def forget_stages(self) -> None:
+        """Remove the copies with which the last stages began."""
+        for stage in self.last_stages:
+            shutil.rmtree(self.before(stage), ignore_errors=True)
 
     def segment(self, step: int) -> tuple[Segment, np.random.Generator]:
         """Each step's segment follows from the seed, so that a resumed run goes on as it was."""
@@ -394,6 +441,7 @@ class Run:
 
     def save_state(self) -> None:
         """Everything that a resumed run needs, beside and renamed; the main process alone."""
+        recent = self._recent_of_all()
         if not self.processes.main:
             return
         trainable = self.system.trainable()
@@ -403,6 +451,8 @@ class Run:
             "optimiser": self.optimiser.state_dict(),
             "at": [self.step, self.best, self.bad, self.seconds],
             "log": self.log,
+            "recent": recent,
+            "ended": self.ended,
         }
         with replacing(self.state_path) as temporary:
             torch.save(state, temporary)
@@ -426,15 +476,28 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.bad, self.seconds = state["at"]
         self.log = state["log"]
+        recent = state.get("recent", [])
+        self.recent = recent if self.processes.main else [{} for _ in recent]
+        self.ended = state.get("ended", False)
 
     def _state(self) -> dict:
         """What `save_state` wrote, on the CPU."""
         if not self.state_path.exists():
             raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
-        return torch.load(self.state_path, weights_only=True, map_location="cpu")
+        try:
+            return torch.load(self.state_path, weights_only=True, map_location="cpu")
+        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"The state at {self.state_path} is damaged ({str(error).splitlines()[0]}); start "
+                "without --resume."
+            ) from error
 
     def save_checkpoint(self) -> None:
         """Write the checkpoint with what is known of the run, and its losses as a table."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(dict.fromkeys(k for row in self.log for k in row)))
+        writer.writeheader()
+        writer.writerows(self.log)
         self.system.save(
             self.folder,
             extra={
@@ -455,12 +518,8 @@ class Run:
                     "prior": self.prior,
                 }
             },
+            texts={"losses.csv": table.getvalue()},
         )
-        with replacing(self.folder / "losses.csv") as temporary, open(temporary, "w") as file:
-            names = list(dict.fromkeys(k for row in self.log for k in row))
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.log)
 
     def word(self, progress: Progress) -> None:
         """The last stage: the explanation adapter learns to put facts into words."""
@@ -607,29 +666,44 @@ class Run:
         Those have one sequence in an optimiser step, so the main process takes them alone.
         """
         config = self.config.train
-        recent: list[dict[str, float]] = []
         saved = self.step
         began = time.monotonic() - self.seconds
         with Progress(*COLUMNS, console=console, disable=not self.processes.main) as progress:
             bar = progress.add_task("training", total=config.steps, completed=self.step)
             while self.step < config.steps and self.bad < config.patience:
-                recent.append(self.train_step())
+                self.recent.append(self.train_step())
                 progress.update(bar, completed=self.step)
                 self.seconds = time.monotonic() - began
                 if self.step % config.validate_every == 0 or self.step == config.steps:
-                    self._check(recent)
-                    recent = []
+                    self._check()
                 # gradients are not saved, so only where none are pending
                 if self.step - saved >= SAVE_EVERY and self.step % config.accumulate == 0:
                     self.save_state()
                     saved = self.step
+        if self.step > saved and self.step % config.accumulate == 0:
+            self.save_state()
         console.print(f"Best weighted validation loss {self.best:.4f}")
         self.processes.part()
         if not self.processes.main:
             return
-        for stage in self.last_stages if stages else ():
+        for stage in self._stages_to_go() if stages else ():
+            with replacing(self.before(stage)) as temporary:
+                shutil.copytree(self.folder, temporary)
             self.finish(stage)
+        self.ended = True
+        self.save_state()
+        self.forget_stages()
         console.print(f"See {self.folder}")
+
+    def _stages_to_go(self) -> list[str]:
+        """The last stages from the one that was interrupted on, its checkpoint put back; or all."""
+        stages = self.last_stages
+        begun = [stage for stage in stages if self.before(stage).exists()]
+        if not begun:
+            return stages
+        with replacing(self.folder) as temporary:
+            shutil.copytree(self.before(begun[-1]), temporary)
+        return stages[stages.index(begun[-1]) :]
 
     @property
     def last_stages(self) -> list[str]:
@@ -661,15 +735,22 @@ class Run:
         with Progress(*COLUMNS, console=console) as progress:
             (self.order if stage == "ranking" else self.word)(progress)
 
-    def _check(self, recent: list[dict[str, float]]) -> None:
+    def _recent_of_all(self) -> list[dict[str, float]]:
+        """The losses of each step since the last look at validation, whosever it was."""
+        if not self.recent:
+            return []
+        steps = zip(*self.processes.gathered(self.recent), strict=True)
+        return [next((losses for losses in step if losses), {}) for step in steps]
+
+    def _check(self) -> None:
         losses = self.validate()
-        steps = zip(*self.processes.gathered(recent), strict=True)
-        recent = [next((losses for losses in step if losses), {}) for step in steps]
+        recent = self._recent_of_all()
         total = selection_loss(losses)
         training = {
             f"train_{t}": float(np.mean([r[t] for r in recent if t in r]))
             for t in self.config.train.tasks
         }
+        self.recent = []
         row = {"step": self.step, "total": total, **losses, **training}
         self.log.append({k: round(v, 5) for k, v in row.items()})
         console.print(f"step {self.step}: {_row(losses)} total {total:.4f} | {_row(training)}")
@@ -732,10 +813,18 @@ def train(
         run = Run(config, prepared, Path("checkpoints") / config.name)
         run.processes.part()
         if run.processes.main:
-            run.finish(stage)
+            with run.undisturbed():
+                run.finish(stage)
         return run.folder
     run = Run(config, prepared, warm_start)
-    if resume:
-        run.resume()
-    run.run()
+    with run.undisturbed():
+        if resume:
+            run.resume()
+        else:
+            run.begin()
+        if run.ended:
+            run.forget_stages()
+            console.print(f"The run has ended; see {run.folder}")
+        else:
+            run.run()
     return run.folder
