@@ -151,10 +151,38 @@ def favourite_genres(found: dict) -> list[Table]:
     ]
 
 
+def poisoning(found: dict) -> list[Table]:
+    """Share of people with the target in their top ten, and how many fakes that took."""
+    rows = {(r["attack"], r["method"], r["fakes"]): r for r in found["rows"]}
+    levels = list(dict.fromkeys(r["fakes"] for r in found["rows"]))
+    ways = list(dict.fromkeys(key[:2] for key in rows))
+    people = found["rows"][0]["n"]
+    title = (
+        f"{found['dataset']}: share of {people} people with a target in their top ten, mean of "
+        f"{len(found['targets'])} targets, by fake people beside {found['real_people']} real ones"
+    )
+    shares = [
+        [f"{method}, {attack}", *(with_half_width(rows.get((attack, method, n))) for n in levels)]
+        for attack, method in ways
+    ]
+    needed = []
+    for film, own in zip(
+        found["targets"], zip(*found["needed"].values(), strict=True), strict=True
+    ):
+        counts = ["–" if n is None else str(n) for n in own]
+        needed.append([f"{film['title']} ({film['ratings']} ratings)", *counts])
+    half = f"Fewest fake people, of {', '.join(map(str, levels))}, that reach half of the people"
+    return [
+        (title, ["who is asked", *map(str, levels)], shares),
+        (half, ["target", *found["needed"]], needed),
+    ]
+
+
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": knowledge_kept,
     "sampled": sampled,
     "cross_domain": cross_domain,
     "warmth": warmth,
     "favourite_genres": favourite_genres,
+    "poisoning": poisoning,
 }
