@@ -8,6 +8,7 @@ Rows stand by user and film, as in the original file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ def write_ratings(folder: Path, rows: int = ROWS, seed: int = 0) -> int:
     film_of = rng.permutation(n_films) + 1
     sizes = FEWEST + rng.lognormal(np.log(MEDIAN_ABOVE), SPREAD, n_users)
     sizes = np.minimum(sizes * (rows / sizes.sum()), min(MOST, n_films // 2)).astype(int)
+    missing = max(0, rows - sizes.sum())
+    sizes += np.bincount(rng.integers(n_users, size=missing), minlength=n_users)
     joined = rng.uniform(FIRST, LAST - STAY, n_users)
     written = 0
     with (folder / "ratings.csv").open("w") as file:
@@ -55,6 +58,7 @@ def write_ratings(folder: Path, rows: int = ROWS, seed: int = 0) -> int:
             # more were drawn than are kept, since some films are drawn twice
             place = table.groupby("userId").cumcount().to_numpy()
             table = table[place < sizes[table["userId"].to_numpy() - 1]]
+            table = pd.concat([table, *_more(table, sizes, n_films, rng)])
             table = table.sort_values(["userId", "movieId"])
             users = table["userId"].to_numpy() - 1
             table["rating"] = rng.choice(STARS, len(table), p=np.array(SHARES) / sum(SHARES))
@@ -63,6 +67,18 @@ def write_ratings(folder: Path, rows: int = ROWS, seed: int = 0) -> int:
             table.to_csv(file, header=False, index=False)
             written += len(table)
     return written
+
+
+def _more(
+    table: pd.DataFrame, sizes: np.ndarray, n_films: int, rng: np.random.Generator
+) -> Iterator[pd.DataFrame]:
+    """Any other films for those users for whom too many were drawn twice: the most active."""
+    drawn = table.groupby("userId").size()
+    lacking = sizes[drawn.index - 1] - drawn
+    for user, films in table[table["userId"].isin(lacking.index[lacking > 0])].groupby("userId"):
+        others = np.setdiff1d(np.arange(1, n_films + 1), films["movieId"], assume_unique=True)
+        chosen = rng.choice(others, min(lacking[user], len(others)), replace=False)
+        yield pd.DataFrame({"userId": user, "movieId": chosen})
 
 
 def _films(n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -158,10 +158,14 @@ def write_bulk_store(
         item is not among those given.
     """
     path = Path(path)
-    config = {"memory_limit": memory, "temp_directory": str(path.parent / "spilled")}
+    config: dict[str, object] = {
+        "memory_limit": memory,
+        "temp_directory": str(path.parent / "spilled"),
+    }
     if threads is not None:
         config["threads"] = threads
     with duckdb.connect(path, config=config) as connection:
+        connection.execute("SET enable_progress_bar = false")
         scratch = path.with_suffix(".scratch")
         scratch.unlink(missing_ok=True)
         # The name comes from this program; DuckDB takes no parameter here.

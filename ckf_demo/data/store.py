@@ -360,17 +360,14 @@ FIRST_RATINGS = Analysis(
     "at least 20 ratings.",
     """\
 WITH counted AS (
-    SELECT user_id, rating,
-        row_number() OVER in_time AS k,
-        avg(rating) OVER (in_time ROWS UNBOUNDED PRECEDING) AS mean_so_far,
-        avg(rating) OVER (PARTITION BY user_id) AS mean_of_all,
-        count(*) OVER (PARTITION BY user_id) AS n
+    SELECT min_by(rating, (time, item_id), 20) AS firsts, avg(rating) AS mean_of_all
     FROM ratings
-    WINDOW in_time AS (PARTITION BY user_id ORDER BY time, item_id)
+    GROUP BY user_id
+    HAVING count(*) >= 20
 )
-SELECT k, round(avg(abs(mean_so_far - mean_of_all)), 4) AS mean_difference, count(*) AS users
-FROM counted
-WHERE n >= 20 AND k <= 20
+SELECT k, round(avg(abs(list_avg(firsts[1:k]) - mean_of_all)), 4) AS mean_difference,
+    count(*) AS users
+FROM counted, range(1, 21) AS ks(k)
 GROUP BY k
 ORDER BY k""",
 )
