@@ -73,6 +73,7 @@ def _id(value: str | int | None) -> str | None:
 def add_endpoints(recommender, shelf: Shelf) -> None:
     """Register the named endpoints in the current Blocks context."""
     # Spelled out in the schema, so that a program need not guess the names.
+    # pyrefly: ignore[invalid-literal]
     Method = Literal[tuple(recommender.methods)]
 
     @_said
