@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ckf_demo.errors import UserError
+from ckf_demo.paths import NO_ROOM, NOT_WRITABLE, cannot_write
 from ckf_demo.serve import CHECKPOINT, default_host
 
 app = typer.Typer(
@@ -68,11 +69,12 @@ def prepare(
 
     **Example:** `ckf prepare --dataset ml-100k`
     """
-    from ckf_demo.backbone.loading import prepare_backbone
+    from ckf_demo.backbone.loading import check_backbone, prepare_backbone
     from ckf_demo.config import BackboneConfig
     from ckf_demo.data.prepare import prepare as prepare_data
 
     prepare_data(dataset, data)
+    check_backbone(BackboneConfig().name)
     prepare_backbone(BackboneConfig().name)
 
 
@@ -357,6 +359,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(args=arguments or ["--help"], prog_name="ckf", standalone_mode=False)
     except UserError as error:
         print(f"ckf: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_ROOM | NOT_WRITABLE:
+            raise
+        place = Path(error.filename or "a file")
+        print(f"ckf: {cannot_write(place, error.strerror)}", file=sys.stderr)
         sys.exit(2)
     except TyperException as error:
         print(f"ckf: {error.format_message()} See ckf --help.", file=sys.stderr)

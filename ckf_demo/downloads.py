@@ -7,6 +7,7 @@ not match is refused. What is inside a wheel is the caller's business.
 
 import contextlib
 import hashlib
+import inspect
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ckf_demo.children import end_with
 from ckf_demo.errors import UserError
 from ckf_demo.paths import cache_dir, clear_leftovers, replacing, scratch_folder, writing
 
@@ -145,7 +147,10 @@ def _pip_download(pin: Pin, scratch: Path, folder: Path, progress: bool) -> Path
     """Let pip download a wheel into ``scratch``; ``folder`` is where it could be put by hand."""
     requirement = scratch / "requirement.txt"
     requirement.write_text(f"{pin} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+    # pip in an interpreter that ends with this one
+    program = f"{inspect.getsource(end_with)}\n{end_with.__name__}({os.getpid()})\n"
+    program += "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", program, "download", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
     command += ["--dest", str(scratch), "--requirement", str(requirement)]
     # pip's temporary files go to the same place, where their growth can be watched.

