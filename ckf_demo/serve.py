@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckf_demo.errors import UserError
+from ckf_demo.logs import start_logging
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -38,8 +39,11 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     UserError
         When something cannot be fetched or prepared, or the checkpoint does not fit.
     """
+    start_logging()
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # Gradio keeps a table of the last 10,000 events, sessions named, and sums it up after each
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     from ckf_demo.hosting import import_spaces, with_gpu_on_demand
 
     import_spaces()

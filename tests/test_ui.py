@@ -40,7 +40,6 @@ from ckf_demo.ui.predict import (
     rating_card,
 )
 from ckf_demo.ui.sidebar import Sidebar, examples
-from ckf_demo.ui.streaming import in_one_thread
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
 STORE = FakeRecommender().store
@@ -365,33 +364,6 @@ def test_stopping_ends_the_steps_early(fake):
     assert next(steps).click is not None
     stop.set()
     assert list(steps) == []
-
-
-def test_pieces_come_from_one_thread_and_an_early_leave_stops_them():
-    seen, stop = set(), threading.Event()
-
-    def pieces():
-        while not stop.is_set():
-            seen.add(threading.get_ident())
-            yield len(seen)
-            stop.wait(0.01)
-
-    read = in_one_thread(pieces, stop)
-    assert [next(read) for _ in range(3)] == [1, 1, 1]
-    assert threading.get_ident() not in seen
-    read.close()
-    assert stop.is_set()
-
-
-def test_errors_of_a_thread_reach_the_reader():
-    def pieces():
-        yield 1
-        raise UserError("unknown film; search for one")
-
-    read = in_one_thread(pieces, threading.Event())
-    assert next(read) == 1
-    with pytest.raises(UserError, match="unknown film"):
-        next(read)
 
 
 def test_a_new_generation_stops_the_one_before_and_only_that():

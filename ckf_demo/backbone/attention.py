@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from ckf_demo.stopping import check
+
 NAME = "branches"
 CHUNK = 96
 """Branch tokens of a chunk on a CPU. A GPU multiplies what is masked faster than it starts another
@@ -69,7 +71,13 @@ def branch_attention(
 
     Without a packing it is ordinary causal attention over a cache: every query sees all keys up to
     its own.
+
+    Raises
+    ------
+    Stopped
+        When the answer is not wanted any more: every layer passes here, tens of times a second.
     """
+    check()
     if packing is None:
         n, total = query.shape[2], key.shape[2]
         mask = torch.full((n, total), torch.finfo(query.dtype).min, dtype=query.dtype)

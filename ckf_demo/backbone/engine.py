@@ -18,6 +18,7 @@ from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
 from ckf_demo.backbone.decoder import Decoder, Writing, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
 from ckf_demo.backbone.updates import PairUpdates
+from ckf_demo.stopping import check
 
 
 @dataclass(frozen=True)
@@ -550,6 +551,7 @@ class Engine:
         logits = self._step(branch.task, cache, embedded, positions)
         token: int | None = None
         for _ in range(max_tokens):
+            check()
             if stop is not None and stop.is_set():
                 return
             if token is not None:

@@ -5,9 +5,7 @@ described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, o
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import Literal, TypedDict
 
 import gradio as gr
@@ -15,10 +13,9 @@ from gradio.utils import get_function_description
 
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
-from ckf_demo.ui.streaming import in_one_thread
+from ckf_demo.ui.gate import Gate
+from ckf_demo.ui.service import GATED, Service
 
-# All model calls share one queue that runs one of them at a time.
-MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 # Free queries ask no model, but each may take a core for seconds.
 DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
 # Maps ask the fusion alone, so they need not wait for the language model's answers.
@@ -40,43 +37,16 @@ class Profile(TypedDict, total=False):
     occupation: str
 
 
-def _said(function: Callable) -> Callable:
-    """Turn the user's errors into the client's, with the same text and without a trace."""
-
-    @wraps(function)
-    def call(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return call
-
-
-def _said_while_streaming(function: Callable) -> Callable:
-    """As ``_said``, for an endpoint that answers piece by piece."""
-
-    @wraps(function)
-    def call(*args, **kwargs):
-        try:
-            yield from function(*args, **kwargs)
-        except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return call
-
-
 def _id(value: str | int | None) -> str | None:
     return None if value in (None, "") else str(value)
 
 
-def add_endpoints(recommender, shelf: Shelf) -> None:
+def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
     """Register the named endpoints in the current Blocks context."""
     # Spelled out in the schema, so that a program need not guess the names.
     # pyrefly: ignore[invalid-literal]
     Method = Literal[tuple(recommender.methods)]
 
-    @_said
     def search_items(query: str, limit: int = 10) -> list[dict]:
         """Find films by their title.
 
@@ -89,7 +59,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
         """
         return recommender.search_items(query, limit=limit)
 
-    @_said
     def history(user: str | int, at: int | None = None) -> list[dict]:
         """What a user rated before a moment, oldest first.
 
@@ -104,7 +73,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
-    @_said
     def rate(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -138,7 +106,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             method=method,
         )
 
-    @_said
     def click(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -172,7 +139,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             method=method,
         )
 
-    @_said
     def rank(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -207,7 +173,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             method=method,
         )
 
-    @_said_while_streaming
     def explain(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -232,23 +197,16 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
             "title"}, …], "polarity": "positive", "mixed" or "negative", …}.
         """
-        stop = threading.Event()
-        film = _item(item)
-        yield from in_one_thread(
-            lambda: recommender.explain(
-                user=_id(user),
-                history=history,
-                taste=taste or None,
-                profile=profile,
-                item=film,
-                at=at,
-                method=method,
-                stop=stop,
-            ),
-            stop,
+        yield from recommender.explain(
+            user=_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            at=at,
+            method=method,
         )
 
-    @_said
     def compare(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -283,7 +241,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
             )
         )
 
-    @_said
     def why(
         user: str | int | None = None,
         history: list[Rated] | None = None,
@@ -321,7 +278,6 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
         )
         return found
 
-    @_said
     def query(sql: str) -> dict:
         """Read the data set with one SELECT statement (DuckDB's SQL).
 
@@ -338,9 +294,9 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
         found = recommender.store.query(sql)
         return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
 
-    def offer(function: Callable, **queue) -> None:
+    def offer(function: Callable, gate: Gate | None = None, **queue) -> None:
         gr.api(
-            function,
+            service.answering(function, gate),
             api_name=function.__name__,
             api_description=described(function),
             **queue,
@@ -349,7 +305,7 @@ def add_endpoints(recommender, shelf: Shelf) -> None:
     for function in (search_items, history):
         offer(function, concurrency_limit=4)
     for function in (rate, click, rank, explain, compare, why):
-        offer(function, **MODEL_QUEUE)
+        offer(function, service.model, **GATED)
     offer(query, **DATA_QUEUE)
 
 

@@ -1,6 +1,7 @@
 """The page: a sidebar for who, a slim bar for the pair, one tab for each way of looking at it, and
 the named endpoints. ``build`` makes it around a recommender; ``launch_options`` belong to it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import gradio as gr
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
-from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, MODEL_QUEUE, add_endpoints, answer_in_json
-from ckf_demo.ui.cold_start import LONG_QUEUE, ColdStartTab, Latest
+from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints, answer_in_json
+from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.data import DataTab
+from ckf_demo.ui.gate import Gate
 from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
@@ -21,6 +23,7 @@ from ckf_demo.ui.pair import Pair, bar, from_query, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
 from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
+from ckf_demo.ui.service import GATED, Service
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.theme import theme
 from ckf_demo.ui.topk import Ranking, TopKTab
@@ -51,7 +54,7 @@ def launch_options() -> dict:
 
 
 def launch(demo: gr.Blocks, **where) -> None:
-    """Serve a built app, and its named endpoints as MCP tools, without blocking.
+    """Serve a built app, its named endpoints as MCP tools and ``/healthz``, without blocking.
 
     ``where`` are host and port as ``gradio.Blocks.launch`` takes them.
     """
@@ -62,6 +65,8 @@ def launch(demo: gr.Blocks, **where) -> None:
         ssr_mode=False,
         quiet=True,
         prevent_thread_lock=True,
+        max_threads=demo.service.threads,
+        app_kwargs={"routes": [demo.service.route]},
     )
     answer_in_json(demo)
 
@@ -82,9 +87,10 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
     spaces.prepare()
     stops = Stops()
     store = recommender.store
+    service = Service(recommender)
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
-        add_endpoints(recommender, shelf)
+        add_endpoints(recommender, shelf, service)
         pair = gr.State(landing.pair)
         active = gr.State(TABS[0])
         query = gr.Textbox(visible=False)
@@ -219,6 +225,12 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **QUIET,
         ).then(None, query, js="(query) => window.ckf.address(query)", **PRIVATE)
 
+        def behind(gate: Gate, function: Callable, name: str, *tabs: str) -> Callable:
+            """The function behind a gate; with tabs, only while one of them is open, which its
+            first argument says."""
+            open_ = (lambda tab, *_: tab in tabs) if tabs else None
+            return service.answering(function, gate, name=name, when=open_)
+
         def rank(tab: str, current: Pair, ranking: Ranking | None, *controls):
             wanted = tab in ("topk", "map")
             return topk.rank(current, ranking, *controls) if wanted else {topk.ranking: gr.skip()}
@@ -234,13 +246,13 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 topk.year_to.submit,
                 topk.year_to.blur,
             ],
-            rank,
+            behind(service.model, rank, "page: rank", "topk", "map"),
             [active, pair, topk.ranking, *topk.controls],
             [topk.table, topk.ranking],
             show_progress_on=topk.table,
             trigger_mode="always_last",
             **PRIVATE,
-            **MODEL_QUEUE,
+            **GATED,
         )
 
         def what_if(section: str):
@@ -259,13 +271,13 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                     yield {why.latest: gr.skip()}
 
             return {
-                "fn": answer,
+                "fn": behind(service.model, answer, f"page: why {section}", "why"),
                 "inputs": [active, pair, why.latest, *why.controls],
                 "outputs": why.outputs,
                 # a round that begins while another is on its way must not lose its sections
                 "trigger_mode": "always_last",
                 **PRIVATE,
-                **MODEL_QUEUE,
+                **GATED,
             }
 
         show_why = {
@@ -299,13 +311,13 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             each.then(**show_why)
         why.by.change(**show_why)
         why.films.select(
-            why.choose,
+            behind(service.model, why.choose, "page: why stars"),
             pair,
             why.stars,
             show_progress_on=why.stars,
             trigger_mode="always_last",
             **PRIVATE,
-            **MODEL_QUEUE,
+            **GATED,
         )
 
         def compare_methods(tab: str, current: Pair, latest: Comparison | None, *controls):
@@ -316,16 +328,16 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
 
         gr.on(
             [active.change, pair.change, *compare.changes],
-            compare_methods,
+            behind(service.model, compare_methods, "page: compare", "compare"),
             [active, pair, compare.latest, *compare.controls],
             compare.outputs,
             show_progress_on=compare.shown,
             trigger_mode="always_last",
             **PRIVATE,
-            **MODEL_QUEUE,
+            **GATED,
         )
 
-        _wire_cold_start(cold, active, pair)
+        _wire_cold_start(cold, active, pair, behind, service.long)
 
         def draw(
             tab: str,
@@ -391,7 +403,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **DATA_QUEUE,
         )
         pair.change(
-            predict.answer,
+            behind(service.model, predict.answer, "page: predict"),
             [pair, predict.task],
             predict.outputs,
             show_progress_on=[
@@ -401,10 +413,14 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             ],
             trigger_mode="always_last",
             **PRIVATE,
-            **MODEL_QUEUE,
+            **GATED,
         )
         predict.task.change(
-            predict.prompt_of, [pair, predict.task], predict.prompt, **PRIVATE, **MODEL_QUEUE
+            behind(service.model, predict.prompt_of, "page: prompt"),
+            [pair, predict.task],
+            predict.prompt,
+            **PRIVATE,
+            **GATED,
         )
 
         def stop(request: gr.Request) -> None:
@@ -418,12 +434,12 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         why.halt.click(why.stop, why.latest, [why.halt, why.again], **QUIET)
         for words in predict.panels:
             words.again.click(
-                predict.explain,
+                behind(service.model, predict.explain, "page: explain"),
                 pair,
                 [part for shown in predict.panels for part in shown.components],
                 trigger_mode="once",
                 **PRIVATE,
-                **MODEL_QUEUE,
+                **GATED,
             )
             words.stop.click(stop, **QUIET)
 
@@ -465,10 +481,13 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         gr.on([demo.load, pair.change], python.show, pair, python.outputs, **QUIET)
         demo.load(None, js="() => window.ckf.start()", **PRIVATE)
         demo.unload(forget)
-    return demo.queue(default_concurrency_limit=8)
+    demo.service = service
+    return demo.queue(default_concurrency_limit=8, max_size=service.threads)
 
 
-def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> None:
+def _wire_cold_start(
+    cold: ColdStartTab, active: gr.State, pair: gr.State, behind: Callable, gate: Gate
+) -> None:
     """Wire the Cold start tab: the replay of the pair's person, and the two measurements."""
 
     def replay(
@@ -488,7 +507,7 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
 
     gr.on(
         [active.change, pair.change, *cold.changes],
-        replay,
+        behind(gate, replay, "page: replay", "cold"),
         [active, pair, cold.latest, *cold.controls],
         cold.outputs,
         show_progress_on=cold.shown,
@@ -496,7 +515,7 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
         # The page may still show the slider of a longer replay; its k is cut to the present one.
         preprocess=False,
         **PRIVATE,
-        **LONG_QUEUE,
+        **GATED,
     )
     cold.k.change(None, cold.k, js="(k) => window.ckf.known(k)", **PRIVATE)
     cold.k.change(
@@ -519,13 +538,13 @@ def _wire_cold_start(cold: ColdStartTab, active: gr.State, pair: gr.State) -> No
         (cold.items, cold.measure_items, cold.items.controls),
     ):
         measurement.start.click(
-            measure,
+            behind(gate, measure, f"page: {measure.__name__}"),
             inputs,
             measurement.outputs,
             show_progress_on=measurement.progress,
             trigger_mode="once",
             **PRIVATE,
-            **LONG_QUEUE,
+            **GATED,
         )
         measurement.cancel.click(measurement.stop, **QUIET)
         measurement.metric.change(

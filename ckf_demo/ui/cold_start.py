@@ -39,8 +39,6 @@ from ckf_demo.ui.sidebar import AGES, ANY
 
 LIKELY_K = 5
 FIRST_CHOICES, TARGET_CHOICES = (5, 10, FIRST, 40), (5, 10, 20)
-# Long work, which shares the model with everybody's questions piece by piece.
-LONG_QUEUE = {"concurrency_id": "long", "concurrency_limit": 2}
 LINES_SCRIPT = f"{TABLE_SCRIPT}; watch('value', window.ckf.lines(element));"
 QUESTIONS = {"rating": "Stars", "ctr": "Likes it"}
 # Task, name, and which way is better.

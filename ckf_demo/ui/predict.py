@@ -27,7 +27,6 @@ from ckf_demo.ui.markup import (
     warn,
 )
 from ckf_demo.ui.pair import Pair, history_of, later_rating, profile_text, top_genres
-from ckf_demo.ui.streaming import in_one_thread
 
 RATINGS = ("1", "2", "3", "4", "5")
 # The marks of the methods on both lines: shape first, colour second.
@@ -94,12 +93,7 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
 def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[dict]:
     """The explanation as it grows; stops soon after ``stop`` is set."""
     if not stop.is_set():
-        yield from in_one_thread(
-            lambda: recommender.explain(
-                **pair.person, item=pair.item, method=pair.method, stop=stop
-            ),
-            stop,
-        )
+        yield from recommender.explain(**pair.person, item=pair.item, method=pair.method, stop=stop)
 
 
 def finished_answer(recommender, pair: Pair) -> Answer:
