@@ -18,18 +18,14 @@ import torch
 from tiny import save_backbone, tiny_config, tiny_data
 from torch import nn
 
-from ckf_demo.bench.processes import launch, measure
+from ckf_demo.bench.processes import environment, launch, launcher, measure
 from ckf_demo.errors import UserError
 from ckf_demo.paths import prepared_path
 from ckf_demo.system import read_manifest
 from ckf_demo.training.processes import Processes
 
 ROOT = Path(__file__).parents[1]
-LAUNCH = (
-    *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
-    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-    *("--main_process_port", "0", "-m", "ckf_demo", "train", "--config", "config.toml"),
-)
+LAUNCH = [*launcher(2), "-m", "ckf_demo", "train", "--config", "config.toml"]
 
 
 @pytest.fixture
@@ -57,6 +53,7 @@ def configured(place: Path, **train) -> Path:
 @pytest.mark.long
 def test_two_processes_give_the_losses_of_one(place: Path) -> None:
     found = measure(configured(place, accumulate=3, steps=24), 8, 2, rounds=1)
+    assert found["processes"] == 2
     assert len(found["one"]) == 8
     np.testing.assert_allclose(found["many"], found["one"], rtol=1e-4)
     assert len({round(loss, 3) for loss in found["one"]}) == 8
@@ -79,7 +76,9 @@ def test_a_run_goes_on_after_one_of_its_processes_was_killed(place: Path) -> Non
     state = place / "cache" / "ckf-demo" / "runs" / "tiny.pt"
     state.unlink()
 
-    process = subprocess.Popen(LAUNCH, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        LAUNCH, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         while not state.exists():
             assert process.poll() is None
@@ -93,7 +92,7 @@ def test_a_run_goes_on_after_one_of_its_processes_was_killed(place: Path) -> Non
             process.wait()
     step = torch.load(state, weights_only=True)["at"][0]
     assert 0 < step < 202
-    subprocess.run([*LAUNCH, "--resume"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*LAUNCH, "--resume"], env=environment(), check=True, stderr=subprocess.DEVNULL)
     again = (place / "checkpoints/tiny/losses.csv").read_text().splitlines()
     assert again[0] == whole[0]
     assert len(again) == len(whole) == 2

@@ -62,27 +62,47 @@ def follow(config_path: Path, steps: int, out: Path) -> None:
     run.processes.part()
 
 
+def launcher(processes: int) -> list[str]:
+    """The beginning of a command that starts so many processes on this machine.
+
+    ``--multi_gpu`` hands over to torchrun, which starts processes on CPUs as well; without it
+    accelerate starts one process on a CPU, whatever number is asked for.
+    """
+    several = ["--multi_gpu"] if processes > 1 else ["--cpu"]
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch", *several),
+        *("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),
+    ]
+
+
+def environment() -> dict[str, str]:
+    """What makes the processes compute on the CPU, with one thread each unless set otherwise."""
+    return {"OMP_NUM_THREADS": "1", **os.environ, "ACCELERATE_USE_CPU": "true"}
+
+
 def launch(config_path: Path, steps: int, processes: int) -> dict:
-    """`follow` in so many processes on this machine's CPU, one thread each unless set otherwise.
+    """`follow` in so many processes on this machine's CPU.
 
     Raises
     ------
     UserError
-        When the run fails; its own message stands above.
+        When the run fails, its own message standing above, or has another number of processes.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run.json"
         command = [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--cpu"),
-            *("--num_processes", str(processes), "--num_machines", "1"),
-            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+            *launcher(processes),
             *("-m", "ckf_demo.bench.processes", "--config", str(config_path)),
             *("--steps", str(steps), "--follow", str(out)),
         ]
-        done = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}, check=False)
+        done = subprocess.run(command, env=environment(), check=False)
         if done.returncode or not out.exists():
             raise UserError(f"The run with {processes} processes failed; see what it said above.")
-        return json.loads(out.read_text())
+        found = json.loads(out.read_text())
+    if found["processes"] != processes:
+        raise UserError(f"{found['processes']} processes came up, not {processes}.")
+    return found
 
 
 def measure(config_path: Path, steps: int, processes: int, rounds: int) -> dict:

@@ -244,6 +244,8 @@ class Run:
         self.processes = Processes()
         self.processes.check(train.accumulate)
         console.quiet = not self.processes.main
+        if self.processes.count > 1:
+            console.print(f"{self.processes.count} processes share each optimiser step.")
         knowledge = None
         if warm_start is None:
             knowledge = self.processes.from_main(lambda: System.fit_knowledge(config, prepared))

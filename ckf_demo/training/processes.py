@@ -1,6 +1,9 @@
 """Data-parallel training: the sequences of one optimiser step divided over processes.
 
-    accelerate launch --num_processes 2 -m ckf_demo train --config assets/configs/ml-100k.toml
+    accelerate launch --multi_gpu --num_processes 2 -m ckf_demo train \\
+        --config assets/configs/ml-100k.toml
+
+(with ``ACCELERATE_USE_CPU=true`` before it where there are CPUs alone).
 
 All processes go through the same steps. Each computes its share of an optimiser step's sequences,
 drawn as one process would draw them, and the gradients are added up: what comes out is what one
@@ -51,7 +54,10 @@ class Processes:
     @property
     def device(self) -> str | None:
         """Where this process computes, or None for the best device at hand."""
-        return None if self.count == 1 else str(self._accelerator.device)
+        device = self._accelerator.device
+        # a processor may come with a number, which says nothing
+        named = device.type if device.type == "cpu" else str(device)
+        return None if self.count == 1 else named
 
     def check(self, sequences: int) -> None:
         """Make sure that every process has something to do.
