@@ -362,9 +362,9 @@ FIRST_RATINGS = Analysis(
     "at least 20 ratings.",
     """\
 WITH counted AS (
-    SELECT min_by(rating, (time, item_id), 20) AS firsts, avg(rating) AS mean_of_all
-    FROM ratings
-    GROUP BY user_id
+    SELECT min_by(rating, position, 20) AS firsts, avg(rating) AS mean_of_all
+    FROM interactions
+    GROUP BY user_position
     HAVING count(*) >= 20
 )
 SELECT k, round(avg(abs(list_avg(firsts[1:k]) - mean_of_all)), 4) AS mean_difference,
