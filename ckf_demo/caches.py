@@ -12,7 +12,7 @@ from ckf_demo.paths import replacing
 
 DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
 )
 """What reading a damaged archive may end in."""
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.sources.movielens100k import GENRES
 
@@ -78,3 +79,22 @@ def raw_data(
         items=[(item, title, 1990, ("Drama",)) for item, title in titles.items()],
         interactions=interactions,
     )
+
+
+def write_recbole_tables(folder: Path, data: Prepared) -> Path:
+    """A prepared data set as RecBole's atomic files, from which it can be prepared again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]
+    for user, gender in zip(data.user_ids, data.genders, strict=True):
+        lines.append(f"{user}\t30\t{gender}\twriter\t00000")
+    (folder / "ml-100k.user").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    lines = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
+    for item, title, genres in zip(data.item_ids, data.titles, data.genres, strict=True):
+        lines.append(f"{item}\t{title}\t1990\t{' '.join(genres)}")
+    (folder / "ml-100k.item").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    rows = zip(data.user, data.item, data.rating, data.timestamp, strict=True)
+    for user, item, rating, moment in rows:
+        lines.append(f"{data.user_ids[user]}\t{data.item_ids[item]}\t{rating:g}\t{moment}")
+    (folder / "ml-100k.inter").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder

@@ -6,14 +6,13 @@ NumPy archive without pickled objects.
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ckf_demo.caches import DAMAGE
 from ckf_demo.data.sources.base import RawData
 from ckf_demo.data.splits import TEST, TRAIN, VALID, choosing_half, time_order, time_split
 from ckf_demo.errors import UserError
@@ -287,7 +286,7 @@ class Prepared:
             with np.load(path, allow_pickle=False) as archive:
                 text = json.loads(archive["text"].tobytes())
                 arrays = {name: archive[name] for name in (*ARRAYS, "years", "ages")}
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             raise UserError(
                 f"{path} is damaged ({error}); run `ckf prepare` to make it anew."
             ) from error

@@ -938,9 +938,8 @@ class InteractionStore:
         UserError
             When the file is damaged.
         """
-        for table in self.schema():
-            if table.name != "ratings":
-                self._query(f"SELECT bit_xor(hash(t)) FROM {table.name} AS t")
+        for (table,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall():
+            self._query(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()
 
     def _damaged(self, error: duckdb.Error) -> UserError:
         reason = str(error).splitlines()[0]

@@ -35,6 +35,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
+from ckf_demo.caches import DAMAGE
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.config import RunConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
@@ -488,10 +489,10 @@ class Run:
             raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
         try:
             return torch.load(self.state_path, weights_only=True, map_location="cpu")
-        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except (*DAMAGE, pickle.UnpicklingError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
-                f"The state at {self.state_path} is damaged ({str(error).splitlines()[0]}); start "
-                "without --resume."
+                f"The state at {self.state_path} is damaged ({reason}); start without --resume."
             ) from error
 
     def save_checkpoint(self) -> None:
