@@ -119,6 +119,7 @@ class Processes:
             parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if holders else None
 
     def part(self) -> None:
-        """Leave the others: from here on nothing is shared."""
+        """Leave the others: from here on nothing is shared, and this one is alone."""
         if self.count > 1:
             self._accelerator.state.destroy_process_group()
+            self.count = 1
