@@ -407,10 +407,17 @@ def walk(place: Workplace, command: Command) -> list[Outcome]:
             f"{Path(name).name}: {state(place, name, before, after)}" for name in command.outputs
         )
         again = child(place, command.again or command.arguments, watch=False)
+        refused = command.again is not None and again.code == 2
+        if refused:
+            # nothing had begun that could be resumed, and the one line says to start without
+            assert "start without --resume" in again.said, again.said
+            again = child(place, command.arguments, watch=False)
         ended = place.content()
         different = sorted(k for k in after.keys() | ended.keys() if after.get(k) != ended.get(k))
         recovered = again.code == 0 and not different and not place.leftovers()
         said = "the same as never killed"
+        if refused:
+            said = f"`--resume` is refused, nothing had begun; without it: {said}"
         if not recovered:
             said = f"exit {again.code}; differ: {different[:4]}; left: {place.leftovers()[:4]}; "
             said += " | ".join(again.said.strip().splitlines()[-2:])

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from ckf_demo.backbone import loading
 from ckf_demo.backbone.precision import Precision, _place, choose
 from ckf_demo.caches import remembered
 from ckf_demo.children import end_with
+from ckf_demo.collaborative import text
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
@@ -417,6 +419,22 @@ def test_a_damaged_prepared_file_or_store_says_so_and_is_prepared_again(
             store.check()
 
 
+def test_truncated_embeddings_of_titles_are_made_anew(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny_data()
+    vectors = np.ones((data.n_items, 384), np.float32)
+    encoder = SimpleNamespace(encode=lambda texts, **options: vectors)
+    monkeypatch.setattr(text, "text_encoder", lambda device: encoder)
+    text.item_text_vectors(data)
+    (path,) = (empty_cache / "text").iterdir()
+    whole = path.read_bytes()
+    for size in (0, 60, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        np.testing.assert_array_equal(text.item_text_vectors(data), vectors)
+        assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize("harmed", [b"", b"{", b"\xff\xfe", b'{"chosen": "nf5"}', b"[]"])
 def test_a_damaged_choice_of_precision_is_measured_anew(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, harmed: bytes
@@ -457,6 +475,18 @@ def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
             loading.prepare_backbone("small")
             loading.load_backbone("small", "nf4-fp32")
         path.write_bytes(whole)
+
+
+def test_damaged_results_are_named_before_anything_is_measured(tmp_path: Path) -> None:
+    for content in (b'{"rows": [', b"[]", b"\xff"):
+        (tmp_path / "results.json").write_bytes(content)
+        code, said = run_in_a_child(
+            ["evaluate", "--checkpoint", "none", "--json", str(tmp_path / "results.json")]
+        )
+        assert code == 2
+        assert "results.json, whose results of other tasks should stay, is damaged" in one_line(
+            said
+        )
 
 
 # The network

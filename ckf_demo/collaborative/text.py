@@ -1,10 +1,12 @@
 """Items as text and as sentence embeddings of it."""
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ckf_demo.caches import DAMAGE
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.paths import cache_dir, replacing
 
@@ -37,10 +39,15 @@ def item_text_vectors(prepared: Prepared, device: str = "cpu") -> np.ndarray:
     Kept in the user's cache; the encoder is loaded only when they are not there.
     """
     path = cache_dir() / "text" / f"{prepared.hash[:16]}.npy"
-    if not path.exists():
-        vectors = text_encoder(device).encode(
-            item_texts(prepared), normalize_embeddings=True, batch_size=64, show_progress_bar=True
-        )
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, vectors.astype(np.float32))
-    return np.load(path)
+    if path.exists():
+        try:
+            return np.load(path)
+        except DAMAGE as error:
+            print(f"{path} is damaged ({error}) and is made anew", file=sys.stderr)
+    vectors = text_encoder(device).encode(
+        item_texts(prepared), normalize_embeddings=True, batch_size=64, show_progress_bar=True
+    )
+    vectors = vectors.astype(np.float32)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, vectors)
+    return vectors

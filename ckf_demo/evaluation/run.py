@@ -184,6 +184,9 @@ def evaluate(
     unknown = [task for task in tasks if task not in TASKS]
     if unknown:
         raise UserError(f"Unknown task {unknown[0]!r}; choose among {', '.join(TASKS)}.")
+    if json_path is not None:
+        # before minutes are spent
+        _earlier(Path(json_path))
     checkpoint = Path(checkpoint)
     held = dense_precision()
     if data_dir is not None:
@@ -262,9 +265,24 @@ def evaluate(
     return found
 
 
+def _earlier(path: Path) -> dict:
+    """The results at ``path``, empty without any; UserError when they are damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if isinstance(found, dict):
+            return found
+        reason = "it holds no object"
+    except ValueError as error:
+        reason = str(error)
+    raise UserError(
+        f"{path}, whose results of other tasks should stay, is damaged ({reason}); remove it or "
+        "name another file with --json."
+    )
+
+
 def _take_others(found: dict, path: Path, tasks: Sequence[str]) -> None:
     """Add what the same results at ``path`` hold of other tasks."""
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    old = _earlier(path)
     if any(old.get(key) != found[key] for key in ("dataset", "split", "checkpoint")):
         return
     rows = [r for r in old["rows"] if r["task"] not in tasks] + found["rows"]

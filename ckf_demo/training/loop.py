@@ -455,10 +455,20 @@ class Run:
             "at": [self.step, self.best, self.bad, self.seconds],
             "log": self.log,
             "recent": recent,
-            "ended": self.ended,
+            "ended": False,
         }
+        self._write_state(state)
+
+    def _write_state(self, state: dict) -> None:
         with replacing(self.state_path) as temporary:
             torch.save(state, temporary)
+
+    def _end(self) -> None:
+        """Say in the state that nothing is left to do; the last stages are no part of it."""
+        self.ended = True
+        if self.state_path.exists():
+            self._write_state({**self._state(), "ended": True})
+        self.forget_stages()
 
     def resume(self) -> None:
         """Go on where `save_state` left off; UserError when there is nothing that fits.
@@ -693,9 +703,7 @@ class Run:
             with replacing(self.before(stage)) as temporary:
                 shutil.copytree(self.folder, temporary)
             self.finish(stage)
-        self.ended = True
-        self.save_state()
-        self.forget_stages()
+        self._end()
         console.print(f"See {self.folder}")
 
     def _stages_to_go(self) -> list[str]:

@@ -30,7 +30,7 @@ def _card(folder: Path) -> str:
     path = folder / "MODEL_CARD.md"
     if not path.exists():
         return "This checkpoint has no model card; the manifest says what is loaded."
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _flat(value: object, name: str = "") -> list[tuple[str, object]]:
@@ -72,8 +72,11 @@ def results_markup(folder: Path) -> str:
     path = folder / "results.json"
     if not path.exists():
         return notice("No measured results lie beside this checkpoint.")
-    results = json.loads(path.read_text(encoding="utf-8"))
-    rows = results["rows"]
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        rows = results["rows"]
+    except (ValueError, LookupError, TypeError):
+        return notice(f"{path.name} of this checkpoint is damaged; restore it or evaluate anew.")
     parts = []
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
