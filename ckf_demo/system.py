@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from ckf_demo.backbone.multilora import MultiLora
 from ckf_demo.backbone.sharing import shared_backbone
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.collaborative.registry import KNOWLEDGE, Knowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
@@ -118,7 +120,7 @@ class System:
     def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
         """The tables of a fresh system."""
         knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=config.train.seed)
-        if knowledge.uses_labels:
+        if isinstance(knowledge, LikesKnowledge):
             knowledge.out_of_fold = config.fusion.out_of_fold
         return knowledge
 
@@ -437,7 +439,7 @@ def write_manifest(folder: Path, manifest: dict) -> None:
         p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in sorted(Path(folder).glob(f"{ADAPTERS}/*/adapter_config.json"))
     }
-    sealed = {**unsealed(manifest), SEAL: {"files": files}}
+    sealed: dict[str, Any] = {**unsealed(manifest), SEAL: {"files": files}}
     sealed[SEAL]["manifest"] = _seal_hash(sealed)
     with replacing(Path(folder) / MANIFEST) as temporary:
         temporary.write_text(manifest_text(sealed))

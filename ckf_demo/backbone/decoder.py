@@ -7,11 +7,13 @@ are written out for the Llama family; `supports` says whether a backbone is one.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from ckf_demo.backbone.multilora import MultiLora, Route
 
@@ -68,6 +70,12 @@ def supports(model: PreTrainedModel) -> bool:
     )
 
 
+def cached(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of a filled cache: per layer (1, heads, n, head size)."""
+    layers = cast(list[DynamicLayer], cache.layers)
+    return [(cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers]
+
+
 class Decoder:
     """Greedy decoding for one task behind a cache that a forward pass has filled.
 
@@ -85,8 +93,7 @@ class Decoder:
         self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.scaling = self.size**-0.5
-        embedding = model.get_input_embeddings()
-        self.embed = embedding.weight
+        self.embed = cast(nn.Embedding, model.get_input_embeddings()).weight
         self.dtype, self.device = self.embed.dtype, self.embed.device
         hold = Int8 if eight_bit else Dense
         self.layers: list[Layer] = []
@@ -104,12 +111,12 @@ class Decoder:
                     )
                 )
         self.norm = model.model.norm.weight
-        self.head = hold(model.get_output_embeddings().weight)
+        self.head = hold(cast(nn.Linear, model.get_output_embeddings()).weight)
         half = self.size // 2
         self.sign = torch.ones(self.size, dtype=self.dtype, device=self.device)
         self.sign[:half] = -1
 
-    def _merged(self, *projections: torch.nn.Module) -> Tensor:
+    def _merged(self, *projections: nn.Linear) -> Tensor:
         """Weights (Σ out, in) of projections of the same input, with what adapters add to them."""
         identity = torch.eye(projections[0].in_features, dtype=self.dtype, device=self.device)
         return torch.cat([p(identity[None])[0].T for p in projections]).contiguous()
@@ -128,9 +135,9 @@ class Writing:
         shape = (len(decoder.layers), decoder.groups, end, decoder.size)
         self.keys = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
         self.values = torch.zeros_like(self.keys)
-        for index, layer in enumerate(cache.layers):
-            self.keys[index, :, : self.length] = layer.keys[0]
-            self.values[index, :, : self.length] = layer.values[0]
+        for index, (keys, values) in enumerate(cached(cache)):
+            self.keys[index, :, : self.length] = keys[0]
+            self.values[index, :, : self.length] = values[0]
         positions = torch.arange(self.length, end, device=decoder.device)[None]
         cos, sin = decoder.rotary(decoder.embed[:1, None], positions)
         self.cos, self.sin, self.begun = cos[0], sin[0] * decoder.sign, self.length

@@ -9,13 +9,14 @@ hidden states that were asked for. It knows nothing of users, items or tasks' me
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
-from ckf_demo.backbone.decoder import Decoder, Writing, supports
+from ckf_demo.backbone.decoder import Decoder, Writing, cached, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.stopping import check
@@ -120,11 +121,12 @@ def common_beginning(branches: Sequence[Branch], slots: Sequence[Tensor | None])
     if any((b.task, b.at) != (first.task, first.at) for b in branches):
         return 0
     most = min(min(len(b.ids) - 1, b.first_answer) for b in branches)
+    vectors = cast(Sequence[Tensor], slots)  # looked at only where branches have slots
     filled = 0
     for place in range(most):
         if place in first.slots:
-            vector = slots[0][filled]
-            for branch, own in zip(branches, slots, strict=True):
+            vector = vectors[0][filled]
+            for branch, own in zip(branches, vectors, strict=True):
                 if place not in branch.slots:
                     return place
                 if not torch.allclose(own[filled], vector, rtol=1e-4, atol=1e-6):
@@ -260,6 +262,7 @@ class Engine:
         embedded = self.model.model.embed_tokens(known.clamp(min=0))
         places = torch.nonzero(known < 0)[:, 0]
         if len(places):
+            assert self.vectors is not None  # only then are there such ids
             own = self.vectors(-1 - known[places]).to(embedded.dtype)
             embedded = embedded.index_copy(0, places, own)
         return embedded[None]
@@ -342,8 +345,7 @@ class Engine:
                 past_key_values=cache,
                 use_cache=True,
             )
-        layers = [(layer.keys, layer.values) for layer in cache.layers]
-        return Prefix(layers, len(prefix_ids))
+        return Prefix(cached(cache), len(prefix_ids))
 
     def separate(
         self,
@@ -369,6 +371,7 @@ class Engine:
             replace(b, ids=[*prefix_ids[: b.at], *b.ids], at=0, answers_from=b.at + b.first_answer)
             for b in branches
         ]
+        assert self.updates is not None  # set for methods that change weights
         out: list[Tensor] = []
         for places in portions([len(b.ids) for b in whole], chunk_tokens):
             part = whole[places]
@@ -505,7 +508,7 @@ class Engine:
         first = branches[0]
         filled = [s for s in first.slots if s < length]
         beginning = replace(first, ids=first.ids[:length], slots=filled, answers_from=-1)
-        own = [slots[0][: len(filled)] if filled else None]
+        own = [cast(Tensor, slots[0])[: len(filled)] if filled else None]
         cache = prefix.cache(first.at)
         with self.lora.routing(Route(task=first.task, shared=shared, tasks=tasks)):
             self.model.model(
@@ -515,7 +518,7 @@ class Engine:
                 past_key_values=cache,
                 use_cache=True,
             )
-        longer = Prefix([(x.keys, x.values) for x in cache.layers], first.at + length)
+        longer = Prefix(cached(cache), first.at + length)
         rest = [
             Branch(
                 b.ids[length:],
@@ -588,7 +591,7 @@ class Engine:
 
         def by_decoder(token: int) -> Tensor:
             nonlocal writing
-            writing = writing or decoder.begin(cache, room)
+            writing = writing or cast(Decoder, decoder).begin(cache, room)
             return writing(token)
 
         def by_model(token: int) -> Tensor:
@@ -600,7 +603,7 @@ class Engine:
 
     def logits(self, hidden: Tensor, ids: Sequence[int] | None = None) -> Tensor:
         """Output logits (n, V) in float32, or only the rows of ``ids``: (n, len(ids))."""
-        weight = self.model.get_output_embeddings().weight
+        weight = cast(nn.Linear, self.model.get_output_embeddings()).weight
         if ids is None:
             return torch.nn.functional.linear(hidden, weight).float()
         rows = weight[torch.as_tensor(ids, device=weight.device)]

@@ -40,6 +40,7 @@ class FullWeights:
     @staticmethod
     def _passing_to(master: nn.Parameter):
         def give(weight: nn.Parameter) -> None:
+            assert weight.grad is not None  # PyTorch calls this once it has been accumulated
             gradient = weight.grad.float()
             master.grad = gradient if master.grad is None else master.grad + gradient
             weight.grad = None

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -102,13 +103,13 @@ def _convert(name: str, folder: Path) -> None:
             temporary, gguf_file=gguf.name, dtype=torch.float32
         )
         # a model that was read from GGUF refuses to be saved; a plain one with its weights does not
-        config = AutoConfig.from_pretrained(temporary, gguf_file=gguf.name)
+        config: Any = AutoConfig.from_pretrained(temporary, gguf_file=gguf.name)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         model = LlamaForCausalLM(config)
         model.load_state_dict(source.state_dict())
-        model.to(torch.bfloat16).save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name).save_pretrained(temporary)
+        model.bfloat16().save_pretrained(temporary)
+        _tokenizer(temporary, gguf_file=gguf.name).save_pretrained(temporary)
         gguf.unlink()
         files = sorted(path for path in temporary.iterdir() if path.is_file())
         (temporary / HASHES).write_text(json.dumps({p.name: _sha256(p) for p in files}) + "\n")
@@ -121,13 +122,19 @@ def backbone_hash(model: PreTrainedModel) -> str:
     digest = hashlib.sha256(json.dumps(shape).encode())
     for name, parameter in sorted(model.named_parameters()):
         if "norm" in name:
-            digest.update(parameter.detach().to(torch.bfloat16).view(torch.int16).cpu().numpy())
+            digest.update(
+                parameter.detach().to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()
+            )
     return digest.hexdigest()
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The backbone's tokenizer."""
-    return AutoTokenizer.from_pretrained(prepare_backbone(name))
+    return _tokenizer(prepare_backbone(name))
+
+
+def _tokenizer(folder: Path, **options: str) -> PreTrainedTokenizerBase:
+    return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **options))
 
 
 def _nf4() -> BitsAndBytesConfig:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, get_peft_model
+from peft import LoraModel, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -58,7 +59,7 @@ class MultiLora(nn.Module):
         self.tasks = tasks if config.task_targets and not config.full else ()
         self.config = config
         self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
-        self._layers: list[nn.Module] = []
+        self._layers: list[Any] = []  # PEFT's, of a class for each kind of weight
         self._route = Route()
         self._names: tuple[str, ...] = ()
         self.full: FullWeights | None = None
@@ -94,7 +95,7 @@ class MultiLora(nn.Module):
 
     def _attach(self) -> None:
         # PEFT's own forward is switched off; the hooks below add the routed updates instead.
-        self.peft.base_model.disable_adapter_layers()
+        self.tuner.disable_adapter_layers()
         self._layers = [m for m in self.peft.modules() if hasattr(m, "lora_A")]
         for layer in self._layers:
             layer.register_forward_hook(self._update)
@@ -103,9 +104,14 @@ class MultiLora(nn.Module):
                 part.weight.requires_grad_(True)
 
     @property
+    def tuner(self) -> LoraModel:
+        """PEFT's own switches of the adapters, where there are any."""
+        return cast(LoraModel, self.peft.base_model)
+
+    @property
     def model(self) -> PreTrainedModel:
         """The backbone with its adapters in place."""
-        return self.peft.base_model.model if self._names else self._bare
+        return cast(PreTrainedModel, self.tuner.model) if self._names else self._bare
 
     @property
     def scale(self) -> float:
@@ -138,7 +144,7 @@ class MultiLora(nn.Module):
         """Whether the updates are constants by now."""
         return bool(self._folded)
 
-    def _pair(self, layer: nn.Module, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _pair(self, layer: Any, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         if layer in self._folded:
             return self._folded[layer][name]
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
@@ -148,7 +154,7 @@ class MultiLora(nn.Module):
         # on the low-rank activations: their few columns cost nothing, the full width would
         return F.dropout(low, self.config.dropout, self.training)
 
-    def _update(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def _update(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         route, x = self._route, inputs[0]
         if route.shared and SHARED in layer.lora_A:
             a, b = self._pair(layer, SHARED, x.dtype)
@@ -184,7 +190,7 @@ class MultiLora(nn.Module):
             return
         state = {k: v.to(torch.bfloat16) for k, v in self.peft.state_dict().items() if "lora_" in k}
         for name in self._names:
-            self.peft.save_pretrained(folder, selected_adapters=[name], state_dict=state)
+            self.peft.save_pretrained(str(folder), selected_adapters=[name], state_dict=state)
         for readme in Path(folder).rglob("README.md"):
             readme.unlink()
 

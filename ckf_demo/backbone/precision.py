@@ -21,7 +21,8 @@ from ckf_demo.paths import cache_dir, clear_leftovers, replacing
 from ckf_demo.timing import alternate
 
 AUTO = "auto"
-CHOICES = ("nf4", "nf4-bf16", "nf4-fp32")
+Choice = Literal["nf4", "nf4-bf16", "nf4-fp32"]
+CHOICES: tuple[Choice, ...] = ("nf4", "nf4-bf16", "nf4-fp32")
 TOKENS = 128
 ROUNDS = 3
 
@@ -29,7 +30,7 @@ ROUNDS = 3
 class Precision(BaseModel):
     """What was chosen, with seconds for a prompt of `TOKENS` tokens and megabytes of weights."""
 
-    chosen: Literal["nf4", "nf4-bf16", "nf4-fp32"]
+    chosen: Choice
     seconds: dict[str, float]
     megabytes: dict[str, float]
 
@@ -66,7 +67,9 @@ def _place(backbone: str, device: str | None) -> Path:
 @torch.inference_mode()
 def measure(backbone: str, device: str | None = None) -> Precision:
     """Time all of `CHOICES` in alternating rounds."""
-    models = {name: load_backbone(backbone, name, device) for name in CHOICES}
+    models: dict[str, PreTrainedModel] = {
+        name: load_backbone(backbone, name, device) for name in CHOICES
+    }
     # Before the first prompt: bitsandbytes may repack the weights there.
     megabytes = {name: weight_bytes(model) / 1e6 for name, model in models.items()}
     vocabulary = models[CHOICES[0]].config.vocab_size
@@ -81,7 +84,7 @@ def measure(backbone: str, device: str | None = None) -> Precision:
     rounds = alternate({name: lambda m=model: prompt(m) for name, model in models.items()}, ROUNDS)
     seconds = {name: float(np.median(times)) for name, times in rounds.items()}
     return Precision(
-        chosen=min(seconds, key=seconds.get),
+        chosen=min(CHOICES, key=seconds.__getitem__),
         seconds=seconds,
         megabytes=megabytes,
     )

@@ -59,7 +59,7 @@ def shared_backbone(name: str, quantization: str, device: str | None = None) -> 
             pristine = _loaded[key] = load_backbone(name, quantization, device)
             _settle(pristine)
     model = clone(pristine)
-    model.sharing = Sharing(quantization, device, pristine)
+    object.__setattr__(model, "sharing", Sharing(quantization, device, pristine))
     return model
 
 

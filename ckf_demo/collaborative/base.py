@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -56,6 +56,55 @@ class Labelled:
     items: np.ndarray
     labels: np.ndarray
     fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone folded in from a history.
+
+    ``embedding`` float32 (D,) is e_u; ``rating_factors`` (d_r,) and ``watching_factors`` (d_w,)
+    are its parts, ``bias`` in stars, ``items`` and ``ratings`` (n,) the history itself.
+    """
+
+    embedding: np.ndarray
+    rating_factors: np.ndarray
+    watching_factors: np.ndarray
+    bias: float
+    items: np.ndarray
+    ratings: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+
+class PartialKnowledge:
+    """What only some collaborative knowledge can say; asking another is a mistake in the program.
+
+    Attributes
+    ----------
+    uses_labels
+        Whether labels of the training part are known beside a history. Otherwise there is a
+        candidate stage, which scores the whole catalogue.
+    """
+
+    uses_labels: ClassVar[bool] = False
+
+    def labelled(self, user: int, *, training: bool) -> Labelled:
+        """All labels of a user in the training part, and which tables go with them."""
+        raise TypeError(f"{type(self).__name__} knows no labels beside histories")
+
+    def label_counts(self, user: int, moments: np.ndarray) -> np.ndarray:
+        """How many of them are strictly earlier than each moment: int64 (m,)."""
+        raise TypeError(f"{type(self).__name__} knows no labels beside histories")
+
+    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> Person:
+        """A person from their whole history (n,), oldest first; n may be 0."""
+        raise TypeError(f"{type(self).__name__} has no candidate stage")
+
+    def choice_scores(self, person: Person) -> np.ndarray:
+        """What the candidate stage thinks of every item: float32 (I,)."""
+        raise TypeError(f"{type(self).__name__} has no candidate stage")
 
 
 class CollaborativeModel(Protocol):

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ckf_demo.collaborative.base import Labelled, Rows
+from ckf_demo.collaborative.base import Labelled, PartialKnowledge, Person, Rows
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
@@ -39,26 +39,6 @@ FEATURE_NAMES = (
 POPULARITY_WEIGHT, BIAS_WEIGHT = 1.0, 0.3
 
 
-@dataclass(frozen=True)
-class Person:
-    """Someone folded in from a history.
-
-    ``embedding`` float32 (D,) is e_u; ``rating_factors`` (d_r,) and ``watching_factors`` (d_w,)
-    are its parts, ``bias`` in stars, ``items`` and ``ratings`` (n,) the history itself.
-    """
-
-    embedding: np.ndarray
-    rating_factors: np.ndarray
-    watching_factors: np.ndarray
-    bias: float
-    items: np.ndarray
-    ratings: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.items)
-
-
 def genre_matrix(prepared: Prepared) -> np.ndarray:
     """Which item has which genre: float32 (I, number of genres), in alphabetical order."""
     names = sorted({g for genres in prepared.genres for g in genres})
@@ -69,7 +49,7 @@ def genre_matrix(prepared: Prepared) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CollaborativeKnowledge:
+class CollaborativeKnowledge(PartialKnowledge):
     """Fitted models, item counts and item attributes as arrays over the catalogue (I items)."""
 
     rating_model: BiasedMF
@@ -79,7 +59,6 @@ class CollaborativeKnowledge:
     years: np.ndarray
 
     feature_names: ClassVar[tuple[str, ...]] = FEATURE_NAMES
-    uses_labels: ClassVar[bool] = False
     level: ClassVar[str] = "item bias"
     """The pair feature that says how well liked an item is."""
 

@@ -22,7 +22,7 @@ from scipy import linalg
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import svds
 
-from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.base import Labelled, PartialKnowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.errors import UserError
@@ -101,7 +101,7 @@ def biases(rows: Likes) -> np.ndarray:
     deviation = rows.label - rows.label.mean()
     n_user = np.bincount(rows.user, minlength=rows.n_users) + BIAS_DAMPING
     n_item = np.bincount(rows.item, minlength=rows.n_items) + BIAS_DAMPING
-    of_user = np.zeros(rows.n_users)
+    of_user, of_item = np.zeros(rows.n_users), np.zeros(rows.n_items)
     for _ in range(SWEEPS):
         of_item = np.bincount(rows.item, deviation - of_user[rows.user], rows.n_items) / n_item
         of_user = np.bincount(rows.user, deviation - of_item[rows.item], rows.n_users) / n_user
@@ -156,7 +156,7 @@ class Neighbours:
             (np.ones(int(liked.sum())), (rows.user[liked], rows.item[liked])),
             shape=(rows.n_users, rows.n_items),
         )
-        self.x = x[np.asarray(x.sum(1)).ravel() > 0]
+        self.x = csr_matrix(x[np.asarray(x.sum(1)).ravel() > 0])
         gram = (self.x @ self.x.T).toarray()
         inverse = np.linalg.inv(gram + EASE_RIDGE * np.eye(len(gram)))
         self.weights = np.asarray(self.x.T @ inverse).T
@@ -164,10 +164,10 @@ class Neighbours:
 
     def between(self, history: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """B[j, v] for history items (n,) and targets (m,): float64 (n, m)."""
-        return self.x[:, history].T @ self.weights[:, targets] / self.rest[targets]
+        return csr_matrix(self.x[:, history]).T @ self.weights[:, targets] / self.rest[targets]
 
 
-class LikesKnowledge:
+class LikesKnowledge(PartialKnowledge):
     """Tables over the catalogue (I items) and what they say of people and pairs.
 
     Parameters
@@ -253,6 +253,7 @@ class LikesKnowledge:
             smoothers.append(kernel @ np.linalg.inv(kernel + np.eye(len(own))))
         mean = rows.label.mean()
         deviation, taste = rows.label - mean, np.zeros(len(rows.label))
+        level = np.zeros(rows.n_items)
         for _ in range(SWEEPS):
             total = np.bincount(rows.item, deviation - taste, rows.n_items)
             weights = linalg.cho_solve(factor, (predictors.T * weight) @ (total / np.maximum(n, 1)))
@@ -385,7 +386,11 @@ class LikesKnowledge:
         size = self.item_table.shape[1]
         users = liked + self._taste_scale * tastes[:, 1 : size + 1]
         residuals = 1.0 - tables.quality[items]
-        return tuple(a.astype(np.float32) for a in (users, residuals, features))
+        return (
+            users.astype(np.float32),
+            residuals.astype(np.float32),
+            features.astype(np.float32),
+        )
 
     _taste_scale = 6.0
     """Brings the taste's weights to about the scale of e_v."""
@@ -405,7 +410,7 @@ class LikesKnowledge:
         x = attributes[labelled.items[:most]]
         factor = np.linalg.cholesky(x @ x.T + np.eye(most))
         deviation = labelled.labels[:most] - tables.quality[labelled.items[:most]]
-        solved = linalg.solve_triangular(factor, np.c_[x, deviation], lower=True)
+        solved = np.asarray(linalg.solve_triangular(factor, np.c_[x, deviation], lower=True))
         steps = np.cumsum(solved[:, :-1] * solved[:, -1:], axis=0)
         return np.concatenate([np.zeros((1, x.shape[1])), steps])[counts]
 

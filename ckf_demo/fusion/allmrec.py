@@ -143,7 +143,7 @@ def fit_joint_space(
             losses, decoded = space.losses(items[pair], texts[pair])
             liked, other = (rms * decoded * states[rows].repeat(2, 1)).sum(1).chunk(2)
             losses["recommendation"] = F.softplus(-liked).mean() + F.softplus(other).mean()
-            loss = sum(weights[name] * losses[name] for name in weights)
+            loss = sum((weights[name] * losses[name] for name in weights), torch.zeros(()))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,6 +1,8 @@
 """What a fusion method is given and what it hands to the prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -92,7 +94,7 @@ class BackboneShape:
     @classmethod
     def of(cls, model: PreTrainedModel) -> "BackboneShape":
         """The shape of a causal LM, in any precision."""
-        table = model.get_input_embeddings().weight
+        table = cast(nn.Embedding, model.get_input_embeddings()).weight
         rms = float(table.detach().float().square().mean().sqrt())
         linears = {
             name: (module.in_features, module.out_features)
@@ -119,6 +121,8 @@ class FusionMethod(nn.Module):
     changes_weights
         Whether the method updates the backbone's weights for each pair (`Fused.updates`). Nothing
         can then be shared between the questions about one person.
+    targets
+        Paths of the weights that it updates.
     prior
         What the collaborative signal says alone, fitted before training, or None.
     """
@@ -131,6 +135,7 @@ class FusionMethod(nn.Module):
     uses_tokens = True
     history_tokens = False
     changes_weights = False
+    targets: Sequence[str] = ()
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__()
@@ -154,6 +159,10 @@ class FusionMethod(nn.Module):
     def history_vectors(self, items: Tensor) -> Tensor:
         """Tokens (n, H) of history items, int64 (n,)."""
         raise TypeError(f"{type(self).__name__} has no tokens in the history")
+
+    def set_weight(self, task: str, weight: float) -> None:
+        """Set the language model's weight in 0–1 in the pool of a task."""
+        raise TypeError(f"{type(self).__name__} pools no answers")
 
     def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
         """How far each pair's personal bridge is from a newcomer's: (m,), or None without one.

@@ -12,6 +12,8 @@ on the same features gives each task a prior: the language model learns to answe
 labels and from the prior's answer, and the two are then pooled with a learned weight.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -90,7 +92,8 @@ class CollaborativePrior(nn.Module):
 
     def forward(self, features: Tensor, choice: Tensor) -> dict[str, Tensor]:
         if self.kind == "score":
-            first = features[:, :1] * self.flat["ctr"].weight[:, :1] + self.flat["ctr"].bias
+            linear = cast(nn.Linear, self.flat["ctr"])
+            first = features[:, :1] * linear.weight[:, :1] + linear.bias
             return {"ctr": first[:, 0]}
         hidden = self.body(features)
         out = {t: self.deep[t](hidden) + self.flat[t](features) for t in PRIOR_SIZES}
@@ -116,6 +119,11 @@ class CKF(FusionMethod):
     summary = "personal bridges by meta-networks, collaborative tokens, Multi-LoRA (2410.20642)"
     needs = "collaborative tables"
 
+    item_table: Tensor
+    choice_weights: Tensor
+    feature_mean: Tensor
+    feature_scale: Tensor
+
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         hidden_size, embedding_rms = shape.hidden_size, shape.embedding_rms
@@ -140,11 +148,16 @@ class CKF(FusionMethod):
         self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
 
+    @property
+    def own_prior(self) -> CollaborativePrior:
+        """`prior`, which this method always has."""
+        return cast(CollaborativePrior, self.prior)
+
     def set_weight(self, task: str, weight: float) -> None:
         """Set a pooling weight; 0 and 1 are taken as one in a thousand from it."""
-        weight = torch.tensor(weight).clamp(1e-3, 1 - 1e-3)
+        within = torch.tensor(weight).clamp(1e-3, 1 - 1e-3)
         with torch.no_grad():
-            self.trust[task].copy_(weight.logit() / STEEPNESS)
+            self.trust[task].copy_(within.logit() / STEEPNESS)
 
     def standardise(self, features: Tensor) -> None:
         """Take mean and scale of the pair features from training rows (n, F)."""
@@ -208,6 +221,6 @@ class CKF(FusionMethod):
         return Fused(
             user_tokens=self.project_user(user),
             item_tokens=self.project_item(torch.cat([item, features], 1)),
-            prior=self.prior(features, pairs.features @ self.choice_weights),
+            prior=self.own_prior(features, pairs.features @ self.choice_weights),
             weight={t: (STEEPNESS * x).sigmoid() for t, x in self.trust.items()},
         )

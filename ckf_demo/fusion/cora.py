@@ -14,6 +14,9 @@ under grouped-query attention. Every ``update_every``-th layer is adapted, which
 small. W_proj begins at zero, so that the backbone begins as it is.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -67,9 +70,10 @@ class CoRA(FusionMethod):
 
     def forward(self, pairs: PairBatch) -> Fused:
         query, rank = self.query(pairs), self.config.update_rank
+        generate = cast(Iterable[nn.Linear], self.generate)
         updates = {
             name: (layer(query).view(len(query), -1, rank) / layer.out_features**0.5, out_of)
-            for name, layer, out_of in zip(self.targets, self.generate, self.project, strict=True)
+            for name, layer, out_of in zip(self.targets, generate, self.project, strict=True)
         }
         nothing = torch.zeros(len(query), 0, device=query.device)
         return Fused(user_tokens=nothing, item_tokens=nothing, updates=updates)

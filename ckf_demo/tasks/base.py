@@ -27,4 +27,7 @@ def pool(own: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
 
     ``weight`` in 0–1 is the language model's; without a prior its own logits stand.
     """
-    return own if prior is None else (1 - weight) * prior + weight * own
+    if prior is None:
+        return own
+    assert weight is not None  # a prior comes with its weight
+    return (1 - weight) * prior + weight * own

@@ -25,6 +25,7 @@ from ckf_demo.backbone.engine import Branch
 from ckf_demo.config import PromptConfig
 from ckf_demo.errors import UserError
 from ckf_demo.tasks.registry import TASKS
+from ckf_demo.values import Indices, Numbers
 
 OPENINGS = {
     "ratings": "Films one viewer rated, oldest first, 1 (worst) to 5 (best).\n",
@@ -110,8 +111,8 @@ class PromptWriter:
 
     def prefix(
         self,
-        items: Sequence[int],
-        ratings: Sequence[float],
+        items: Indices,
+        ratings: Numbers,
         profile: str = "",
         taste: str = "",
         *,
@@ -203,7 +204,7 @@ class PromptWriter:
         return [*ids, self.tokenizer.eos_token_id]
 
 
-def taste_from(genres: Sequence[Sequence[str]], ratings: Sequence[float], size: int = 3) -> str:
+def taste_from(genres: Sequence[Sequence[str]], ratings: Numbers, size: int = 3) -> str:
     """``likes Film-Noir, Thriller``: the genres that stand out among a person's films.
 
     Genres are ordered by the sum of ratings above the person's own mean, and at least two films

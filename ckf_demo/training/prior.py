@@ -3,9 +3,12 @@
 It takes seconds, and the language model starts where the collaborative signal ends.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 from torch.nn import functional as F
 
 from ckf_demo.collaborative.registry import Knowledge
@@ -33,7 +36,7 @@ def fit_prior(
     device = fusion.feature_mean.device
     fusion.cpu()
     try:
-        if fusion.prior.kind == "score":
+        if fusion.own_prior.kind == "score":
             return _fit_scale(fusion, prepared, knowledge)
         return _fit_network(fusion, prepared, knowledge, seed)
     finally:
@@ -70,15 +73,16 @@ def _fit_network(
     valid_features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
     valid_stars = torch.from_numpy(prepared.rating[valid])
 
-    optimiser = torch.optim.AdamW(fusion.prior.parameters(), lr=RATE, weight_decay=DECAY)
+    prior = fusion.own_prior
+    optimiser = torch.optim.AdamW(prior.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
     losses: dict[str, float] = {}
     for _ in range(EPOCHS):
-        fusion.prior.train()
+        prior.train()
         groups = torch.from_numpy(rng.permutation(len(liked)))
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
-            out = fusion.prior(features[batch], choice[group].flatten())
+            out = prior(features[batch], choice[group].flatten())
             loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
             loss = loss + ctr.loss(out["ctr"], likes[batch])
             loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
@@ -86,14 +90,14 @@ def _fit_network(
             loss.backward()
             optimiser.step()
         schedule.step()
-    fusion.prior.eval()
+    prior.eval()
     with torch.no_grad():
-        out = fusion.prior(valid_features, torch.zeros(len(valid)))
+        out = prior(valid_features, torch.zeros(len(valid)))
         distribution = out["rating"].log_softmax(-1)
         losses["rating"] = float(rating.loss(distribution, valid_stars))
         losses["ctr"] = float(ctr.loss(out["ctr"], torch.from_numpy(prepared.liked[valid])))
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
-    fusion.prior.requires_grad_(False)
+    prior.requires_grad_(False)
     return losses
 
 
@@ -104,13 +108,14 @@ def _fit_scale(fusion: CKF, prepared: Prepared, knowledge: Knowledge) -> dict[st
     fusion.standardise(raw)
     score = fusion.standard(raw)[:, :1].numpy()
     fitted = LogisticRegression(C=1e6).fit(score, prepared.liked[rows])
-    head = fusion.prior.flat["ctr"]
+    prior = fusion.own_prior
+    head = cast(nn.Linear, prior.flat["ctr"])
     with torch.no_grad():
         head.weight.zero_()
         head.weight[0, 0] = float(fitted.coef_[0, 0])
         head.bias.fill_(float(fitted.intercept_[0]))
         features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
-        logit = fusion.prior(features, torch.zeros(len(valid)))["ctr"]
-    fusion.prior.requires_grad_(False)
-    fusion.prior.eval()
+        logit = prior(features, torch.zeros(len(valid)))["ctr"]
+    prior.requires_grad_(False)
+    prior.eval()
     return {"ctr": float(ctr.loss(logit, torch.from_numpy(prepared.liked[valid])))}
