@@ -50,6 +50,10 @@ PROFILE_FIELDS = ("age", "gender", "occupation")
 NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
 
 
+LONGEST_TASTE, LONGEST_WORD, MOST_RATED = 300, 40, 1000
+"""Characters of a taste and of a profile's words, and films of a given history."""
+
+
 @dataclass(frozen=True)
 class Someone:
     """A person as all questions see them.
@@ -167,8 +171,12 @@ class Recommender:
         at: int | None = None,
     ) -> Someone:
         user = None if user in (None, "") else str(user)
-        taste = " ".join((taste or "").split())
+        taste = _line("taste", taste, LONGEST_TASTE)
         profile = self._profile(profile)
+        if len(history or ()) > MOST_RATED:
+            raise UserError(
+                f"A history of {len(history):,} films is too long; give the last {MOST_RATED:,}."
+            )
         at = None if at is None else moment(at)
         if user is None and not (history or taste or any(profile.values())):
             raise UserError(
@@ -236,6 +244,8 @@ class Recommender:
                 raise UserError(f"An age of {age!r} is no whole number of years.") from error
             if not 1 <= given["age"] <= 120:
                 raise UserError(f"An age of {age} is outside 1 to 120 years.")
+        for name in set(given) - {"age"}:
+            given[name] = _line(name, given[name], LONGEST_WORD)
         return {k: given.get(k) for k in PROFILE_FIELDS}
 
     def default_at(self, user: str) -> int:
@@ -1010,6 +1020,24 @@ def _stars_answer(log_probabilities: torch.Tensor) -> dict:
 
 def _since(began: float) -> float:
     return round(time.perf_counter() - began, 3)
+
+
+def _line(name: str, text: object, longest: int) -> str:
+    """A text of a visitor's as one line of printable characters; nothing of it opens another line.
+
+    Raises
+    ------
+    UserError
+        When it is no text, or too long.
+    """
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise UserError(f"A {name} of {text!r} is no text; give words.")
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(plain) > longest:
+        raise UserError(f"The {name} has {len(plain):,} characters; say it in at most {longest:,}.")
+    return plain
 
 
 def _records(frame) -> list[dict]:

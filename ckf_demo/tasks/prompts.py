@@ -34,6 +34,9 @@ OPENINGS = {
 """By `Prepared.feedback`; a film that was liked stands without stars."""
 USER, ITEM = "user_token", "item_token"
 
+WORDS = {"add_special_tokens": False, "split_special_tokens": True}
+"""For the tokenizer: a text that spells a special token, as titles and tastes may, is words."""
+
 
 @dataclass
 class PrefixText:
@@ -92,11 +95,11 @@ class PromptWriter:
 
     def tokens(self, text: str) -> list[int]:
         if text not in self._kept:
-            self._kept[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+            self._kept[text] = self.tokenizer(text, **WORDS).input_ids
         return self._kept[text]
 
     def _answer(self, text: str) -> int:
-        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        ids = self.tokenizer(text, **WORDS).input_ids
         if len(ids) != 1:
             raise UserError(
                 f"The backbone's tokenizer splits the answer {text!r} into {len(ids)} tokens; "
@@ -124,9 +127,9 @@ class PromptWriter:
         """
         ids = list(self.tokens(OPENINGS[self.feedback]))
         if profile:
-            ids += self.tokenizer(f"Viewer: {profile}\n", add_special_tokens=False).input_ids
+            ids += self.tokenizer(f"Viewer: {profile}\n", **WORDS).input_ids
         if taste:
-            ids += self.tokenizer(f"Taste: {taste}\n", add_special_tokens=False).input_ids
+            ids += self.tokenizer(f"Taste: {taste}\n", **WORDS).input_ids
         ends = [len(ids)]
         for item, rating in zip(items, ratings, strict=True):
             stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
@@ -200,7 +203,7 @@ class PromptWriter:
 
     def continuation(self, text: str) -> list[int]:
         """Token ids of an explanation, with its end."""
-        ids = self.tokenizer(f" {text}", add_special_tokens=False).input_ids
+        ids = self.tokenizer(f" {text}", **WORDS).input_ids
         return [*ids, self.tokenizer.eos_token_id]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
@@ -23,6 +24,7 @@ from ckf_demo.ui.pair import Pair, bar, from_query, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
 from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
+from ckf_demo.ui.routes import OpenRoutes
 from ckf_demo.ui.service import GATED, Service
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.theme import theme
@@ -44,12 +46,16 @@ QUIET = {**PRIVATE, "show_progress": "hidden"}
 
 
 def launch_options() -> dict:
-    """What ``launch`` needs beside host and port: theme, styles and scripts."""
+    """What ``launch`` needs beside host and port: theme, styles, scripts, and what is shut."""
     return {
         "theme": theme(),
         "css_paths": [ASSETS / "style.css"],
         "head": f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
+        # Nothing is uploaded here, and what visitors asked is nobody's to keep.
+        "max_file_size": "1kb",
+        "run_history": False,
+        "enable_monitoring": False,
     }
 
 
@@ -66,7 +72,7 @@ def launch(demo: gr.Blocks, **where) -> None:
         quiet=True,
         prevent_thread_lock=True,
         max_threads=demo.service.threads,
-        app_kwargs={"routes": [demo.service.route]},
+        app_kwargs={"routes": [demo.service.route], "middleware": [Middleware(OpenRoutes)]},
     )
     answer_in_json(demo)
 
@@ -482,7 +488,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         demo.load(None, js="() => window.ckf.start()", **PRIVATE)
         demo.unload(forget)
     demo.service = service
-    return demo.queue(default_concurrency_limit=8, max_size=service.threads)
+    # closed, or calls could pass the queues by
+    return demo.queue(default_concurrency_limit=8, max_size=service.threads, api_open=False)
 
 
 def _wire_cold_start(

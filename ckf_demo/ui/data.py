@@ -226,16 +226,28 @@ def schema_markup(tables: Sequence[Table]) -> str:
     )
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that spreadsheets take for a formula."""
+
+
 def write_csv(found: QueryResult, path: Path) -> None:
-    """The result as CSV in UTF-8, with a line of names; nested values as JSON, None as nothing."""
+    """The result as CSV in UTF-8, with a line of names; nested values as JSON, None as nothing.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it, also as a name.
+    """
     with path.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(found.columns)
+        writer.writerow(map(_cell, found.columns))
         for row in found.rows:
-            writer.writerow(
-                json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-                for value in row
-            )
+            writer.writerow(map(_cell, row))
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value
 
 
 class DataTab:
