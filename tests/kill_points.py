@@ -431,7 +431,8 @@ def walk(place: Workplace, command: Command) -> list[Outcome]:
                 recovered and "neither" not in found,
             )
         )
-        print(".", end="", file=sys.stderr, flush=True)
+        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
+        sys.stderr.flush()
     return outcomes
 
 
@@ -527,7 +528,8 @@ def walk_serve(place: Workplace, start: Path, points: int) -> list[Outcome]:
                 good and port and found == "whole",
             )
         )
-        print(".", end="", file=sys.stderr, flush=True)
+        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
+        sys.stderr.flush()
     return [*outcomes, kill_while_a_query_runs(place, arguments(), then, free)]
 
 
@@ -604,9 +606,7 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
     place = Workplace(root)
     outcomes: list[Outcome] = []
 
-    def add(command: Command, less: int) -> None:
-        if few:
-            command.points, command.halves = less, command.halves[:1]
+    def add(command: Command) -> None:
         if not only or command.name.split(" ")[0].strip(",") in only:
             outcomes.extend(walk(place, command))
 
@@ -614,7 +614,7 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
     folder = [f"cache/ckf-demo/data/ml-100k.{kind}" for kind in ("duckdb", "npz")]
     backbone = f"cache/ckf-demo/backbones/{BackboneConfig().name}/model.safetensors"
     if not few:
-        add(Command("prepare (nothing there)", ["prepare"], (*folder, backbone), place.start), 0)
+        add(Command("prepare (nothing there)", ["prepare"], (*folder, backbone), place.start))
         place.fresh()
     prepared = child(place, ["prepare"], watch=False)
     assert prepared.code == 0, prepared.said
@@ -628,11 +628,12 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
             ["prepare", "--data", str(root / "new")],
             tuple(folder),
             place.keep("other"),
-            points=10,
+            points=3 if few else 10,
             halves=(300_000,),
         ),
-        3,
     )
+    if few:
+        return outcomes
     place.fresh(ready)
     trained = child(place, ["train", "--config", "old.toml"], watch=False)
     assert trained.code == 0, trained.said
@@ -648,35 +649,30 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
             points=16,
             halves=(5_000, 60_000),
         ),
-        3,
     )
-    if not few:
-        add(
-            Command(
-                "train, then anew",
-                ["train", "--config", "new.toml"],
-                (checkpoint,),
-                start,
-                points=4,
-            ),
-            0,
-        )
+    add(
+        Command(
+            "train, then anew",
+            ["train", "--config", "new.toml"],
+            (checkpoint,),
+            start,
+            points=4,
+        ),
+    )
     measure = ["evaluate", "--checkpoint", f"checkpoints/{NAME}", "--limit", "30", "--sample", "0"]
-    measure += ["--explanations", "4", "--json", "results.json"]
+    measure += ["--explanations", "2", "--no-without-tokens", "--json", "results.json"]
     measure += ["--predictions", "predictions.parquet"]
-    if not few:
-        (start / "work" / "results.json").write_text("{}\n")
-        add(
-            Command(
-                "evaluate",
-                measure,
-                ("work/results.json", "work/predictions.parquet"),
-                start,
-                points=10,
-                halves=(700,),
-            ),
-            0,
-        )
+    (start / "work" / "results.json").write_text("{}\n")
+    add(
+        Command(
+            "evaluate",
+            measure,
+            ("work/results.json", "work/predictions.parquet"),
+            start,
+            points=6,
+            halves=(700,),
+        ),
+    )
     (start / "work" / "users.txt").write_text("".join(f"{i + 1}\n" for i in range(40)))
     rank = ["score", "--checkpoint", f"checkpoints/{NAME}", "--users", "users.txt"]
     rank += ["--k", "3", "--out", "top.parquet"]
@@ -686,9 +682,9 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
     assert ranked.code == 0, ranked.said
     (place.work / "top.parquet").unlink()
     measured = place.keep("measured")
-    add(Command("score", rank, ("work/top.parquet",), measured, points=8, halves=(1_000,)), 2)
-    if not few and (not only or "serve" in only):
-        outcomes.extend(walk_serve(place, start, points=6))
+    add(Command("score", rank, ("work/top.parquet",), measured, points=8, halves=(1_000,)))
+    if not only or "serve" in only:
+        outcomes.extend(walk_serve(place, start, points=4))
     return outcomes
 
 

@@ -548,8 +548,8 @@ def assert_recovered(outcomes: list[dict]) -> None:
 
 
 def test_killed_commands_leave_the_old_or_the_new_state(tmp_path: Path) -> None:
-    outcomes = kill("--few", "--only", "prepare", "train", report=tmp_path / "few.json")
-    assert len(outcomes) >= 6
+    outcomes = kill("--few", report=tmp_path / "few.json")
+    assert len(outcomes) == 4
     assert_recovered(outcomes)
 
 
