@@ -235,11 +235,25 @@ def bench(
             "nf4-bf16, nf4-fp32 or bf16."
         ),
     ] = "auto",
+    load: Annotated[
+        bool, typer.Option("--load", help="Load the served app with many clients instead.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(min=5, help="With --load: for 16 clients; fewer have a fifth of it.")
+    ] = 300,
 ) -> None:
     """Measure speed against one prompt per question and plain generation, as ratios in one run.
 
     **Example:** `ckf bench --only ranking --json speed.json`
     """
+    if load:
+        from ckf_demo.bench.load import bench_load
+
+        if only or plot_path is not None:
+            raise UserError("--load goes with neither --only nor --plot; leave them out.")
+        bench_load(checkpoint, seconds=seconds, quantization=quantization, json_path=json_path)
+        return
+
     from ckf_demo.bench.run import bench as run_bench
 
     run_bench(

@@ -5,19 +5,24 @@ import asyncio
 import io
 import json
 import logging
+import re
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
 from fakes import FakeRecommender
+from gradio.context import LocalContext
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from ckf_demo.errors import UserError
 from ckf_demo.logs import LOGGER, JsonLines, start_logging
 from ckf_demo.stopping import Stopped, check, stopped_by
+from ckf_demo.ui import app as ui
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.gate import Gate, Refused, queue_size
 
@@ -374,3 +379,56 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
     monkeypatch.setenv("CKF_LOG", "loud")
     with pytest.raises(UserError, match="CKF_LOG='loud'"):
         start_logging()
+
+
+# --- several servers ---------------------------------------------------------------------------
+
+
+def test_two_servers_give_the_same_answers(app, tmp_path_factory):
+    """Everything that an endpoint needs is in the request."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("other")))
+        other = build(FakeRecommender())
+    launch(other)
+    person = (None, [{"item": "4", "rating": 5}], "slow films", {"age": 40})
+    calls = [
+        ("search_items", ("winter", 3)),
+        ("history", ("15", None)),
+        ("rate", (*person, "7", None, None)),
+        ("click", ("15", None, None, None, "7", None, None)),
+        ("rank", (*person, 5, None, None)),
+        ("explain", ("15", None, None, None, "7", None, None)),
+        ("compare", (*person, "7", None)),
+        ("why", ("15", None, None, None, "7", None)),
+        ("query", ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",)),
+    ]
+    try:
+        for endpoint, data in calls:
+            one, two = (Visitor(each).ask(endpoint, *data).read() for each in (app, other))
+            assert "event: complete" in one
+            assert _without_seconds(one) == _without_seconds(two), endpoint
+    finally:
+        other.close()
+
+
+def _without_seconds(answer: str) -> str:
+    return re.sub(r'"seconds": [\d.e-]+', "", answer.partition("event: complete")[2])
+
+
+def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, monkeypatch):
+    """Its state on this server is a beginner's, about somebody else than the page shows."""
+    opened = next(
+        block
+        for block in app.blocks.values()
+        if isinstance(block, gr.State) and block.value is False
+    )
+    asked = SimpleNamespace(session_hash="of another server")
+    monkeypatch.setattr(ui, "OPENING", 0.1)
+    token = LocalContext.request.set(asked)
+    try:
+        with pytest.raises(UserError, match="load the page again"):
+            ui.expect_session(app, opened)
+        app.app.state_holder["of another server"][opened._id] = True
+        ui.expect_session(app, opened)
+    finally:
+        LocalContext.request.reset(token)

@@ -1,11 +1,13 @@
 """The page: a sidebar for who, a slim bar for the pair, one tab for each way of looking at it, and
 the named endpoints. ``build`` makes it around a recommender; ``launch_options`` belong to it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+from gradio.context import LocalContext
 from starlette.middleware import Middleware
 
 from ckf_demo.errors import UserError
@@ -42,6 +44,8 @@ LOGO = (
     '<circle cx="9" cy="21" r="5"/><rect x="34" y="16" width="10" height="10" rx="1.5"/></svg>'
 )
 PRIVATE = {"api_visibility": "private"}
+OPENING = 3.0
+"""Seconds within which a page is opened at the latest."""
 QUIET = {**PRIVATE, "show_progress": "hidden"}
 
 
@@ -99,6 +103,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         add_endpoints(recommender, shelf, service)
         pair = gr.State(landing.pair)
         active = gr.State(TABS[0])
+        # Set when the page is opened, and lost with all that the server holds of a session.
+        opened = gr.State(False)
         query = gr.Textbox(visible=False)
         with gr.Sidebar(label="Who", width=350):
             sidebar = Sidebar(recommender, ready)
@@ -212,6 +218,14 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 **QUIET,
             )
 
+        def behind(gate: Gate | None, function: Callable, name: str, *tabs: str) -> Callable:
+            """The function behind a gate; with tabs, only while one of them is open, which its
+            first argument says."""
+            open_ = (lambda tab, *_: tab in tabs) if tabs else None
+            return service.answering(
+                function, gate, name=name, when=open_, first=lambda: expect_session(demo, opened)
+            )
+
         def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
             for running in (stops, cold.stops):
                 running.stop(request.session_hash, unless=current)
@@ -225,17 +239,11 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             )
 
         pair.change(
-            show_pair,
+            behind(None, show_pair, "page: pair"),
             [pair, topk.ranking],
             [pair_bar, predict.history, topk.table, why.method, query],
             **QUIET,
         ).then(None, query, js="(query) => window.ckf.address(query)", **PRIVATE)
-
-        def behind(gate: Gate, function: Callable, name: str, *tabs: str) -> Callable:
-            """The function behind a gate; with tabs, only while one of them is open, which its
-            first argument says."""
-            open_ = (lambda tab, *_: tab in tabs) if tabs else None
-            return service.answering(function, gate, name=name, when=open_)
 
         def rank(tab: str, current: Pair, ranking: Ranking | None, *controls):
             wanted = tab in ("topk", "map")
@@ -455,7 +463,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             """What the address names, and no more: a visitor may have chosen the rest meanwhile."""
             params = dict(request.query_params)
             # a number field without a value shows 0 until it is told
-            shown: dict = {sidebar.new_age: None}
+            shown: dict = {sidebar.new_age: None, opened: True}
             try:
                 if tab := params.get("tab"):
                     if tab not in TABS:
@@ -481,7 +489,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         demo.load(
             read_address,
             pair,
-            [pair, active, tabs, sidebar.tabs, cold.k, *described],
+            [pair, opened, active, tabs, sidebar.tabs, cold.k, *described],
             **QUIET,
         )
         gr.on([demo.load, pair.change], python.show, pair, python.outputs, **QUIET)
@@ -560,6 +568,23 @@ def _wire_cold_start(
             measurement.result,
             **QUIET,
         )
+
+
+def expect_session(demo: gr.Blocks, opened: gr.State) -> None:
+    """Raise a UserError for a page that was opened on a server that is no more.
+
+    Gradio gives its session a beginner's state instead, in which somebody else is asked about.
+    """
+    session = LocalContext.request.get().session_hash
+    end = time.monotonic() + OPENING
+    while not demo.app.state_holder[session][opened._id]:
+        # what opens a page may still be on its way
+        if time.monotonic() > end:
+            raise UserError(
+                "The server was started anew since this page was opened. Please load the page "
+                "again; its address holds the person and the film that you see."
+            )
+        time.sleep(0.05)
 
 
 def choose_film(current: Pair, event: gr.EventData) -> Pair:

@@ -64,6 +64,7 @@ class Service:
         *,
         name: str | None = None,
         when: Callable[..., bool] | None = None,
+        first: Callable[[], None] | None = None,
     ) -> Callable:
         """The same function or generator for Gradio, behind a gate.
 
@@ -76,6 +77,8 @@ class Service:
         when
             Of the same positional arguments: whether this call is going to ask the model at all.
             Others pass by the gate, and are not logged.
+        first
+            What is called before the function, in its thread.
         """
         name = name or function.__name__
 
@@ -84,6 +87,8 @@ class Service:
             call = partial(function, *args, **kwargs)
             if not inspect.isgeneratorfunction(inspect.unwrap(function)):
                 call = partial(_once, call)
+            if first is not None and needed:
+                call = partial(_after, first, call)
             answer = _Answer(self, name, gate if needed else None, logged=needed)
             async for piece in answer.pieces(call):
                 yield piece
@@ -260,6 +265,11 @@ _running: set[asyncio.Future] = set()
 
 def _once(call: Callable):
     yield call()
+
+
+def _after(first: Callable[[], None], call: Callable):
+    first()
+    yield from call()
 
 
 def _listener() -> tuple[Callable[[], bool], str]:
