@@ -237,12 +237,12 @@ def write_csv(found: QueryResult, path: Path) -> None:
     """
     with path.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(map(_cell, found.columns))
+        writer.writerow(map(_saved, found.columns))
         for row in found.rows:
-            writer.writerow(map(_cell, row))
+            writer.writerow(map(_saved, row))
 
 
-def _cell(value: object) -> object:
+def _saved(value: object) -> object:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(FORMULA):
