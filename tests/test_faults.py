@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -525,6 +526,35 @@ def test_children_end_with_a_killed_parent() -> None:
     # the pipe ends when its last holder has ended
     assert parent.stdout.read() == ""
     assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+
+
+def test_a_query_ends_with_a_killed_server(empty_cache: Path, raw: Path) -> None:
+    prepare("ml-100k", raw)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            slow = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
+            InteractionStore.open().query(slow, seconds=60)
+        finally:
+            os._exit(0)
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.01)
+    (query,) = (Path(f"/proc/{number}") for number in found)
+    # until it has the kernel's promise, and computes
+    while "memory_limit" not in (query / "cmdline").read_text() or cpu_seconds(query) < 0.5:
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    began = time.monotonic()
+    while query.exists() and " Z " not in (query / "stat").read_text():
+        assert time.monotonic() - began < 10
+        time.sleep(0.02)
+
+
+def cpu_seconds(process: Path) -> float:
+    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # Kill points

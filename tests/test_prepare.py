@@ -203,6 +203,7 @@ def test_a_failure_leaves_the_previous_store(empty_cache: Path, tmp_path: Path) 
         prepare("ml-1g")
 
 
+@pytest.mark.long
 def test_killed_anywhere_it_leaves_the_previous_store_or_none(
     empty_cache: Path, tmp_path: Path
 ) -> None:
