@@ -30,6 +30,7 @@ def alternate(
     rounds: int,
     *,
     before: Mapping[str, Callable[[], object]] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
     """Time every way once a round, in turn, after one round that is not counted.
 
@@ -37,6 +38,8 @@ def alternate(
     ----------
     before
         What a way needs done before its clock starts.
+    clock
+        Seconds on the wall, or with ``time.process_time`` those of this process's cores.
 
     Returns
     -------
@@ -50,10 +53,10 @@ def alternate(
         for name in names[turn:] + names[:turn]:
             if before and name in before:
                 before[name]()
-            began = time.perf_counter()
+            began = clock()
             ways[name]()
             if number >= 0:
-                out[name][number] = time.perf_counter() - began
+                out[name][number] = clock() - began
     return out
 
 

@@ -4,11 +4,12 @@
         --json docs/measured/sizing.json
 
 Bytes follow from shapes and files. Times are medians over `PEOPLE` people, spread over history
-lengths, in alternating rounds; low and high are the least and greatest round. Everything runs with
-the threads that are set, so seconds are core-seconds with ``OMP_NUM_THREADS=1``.
+lengths, in alternating rounds; low and high are the least and greatest round. They are seconds of
+cores, not on the wall, so that they hold on a machine that does other things besides.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ from ckf_demo.system import System, read_manifest
 from ckf_demo.timing import Row, alternate
 
 PEOPLE, ROUNDS = 6, 3
+HUNDRED_MILLION = 100_000_000
 FLOAT = 4
 
 
@@ -130,7 +132,10 @@ def times(system: System) -> Iterator[Row]:
         "prefill": prefill,
         "branches": branches,
     }
-    taken = {name: seconds / PEOPLE for name, seconds in alternate(ways, ROUNDS).items()}
+    taken = {
+        name: seconds / PEOPLE
+        for name, seconds in alternate(ways, ROUNDS, clock=time.process_time).items()
+    }
     for name, seconds in taken.items():
         yield Row.of(f"seconds_{name}", seconds, "s")
     parts = ("candidate_stage", "fusion_of_all_pairs", "prefill", "branches")
@@ -148,6 +153,35 @@ def training(manifest: dict) -> Iterator[Row]:
     yield one("training_sequences", run["of"], "sequences")
 
 
+def scaled(rows: list[Row], people: int) -> Iterator[Row]:
+    """What so many people cost: each figure of one person times their number, nothing else.
+
+    A day of top tens is one ranking for each; a core-hour is one thread's hour.
+    """
+    one_person = {row.name: row for row in rows}
+    kept = {
+        "store": ("store_bytes_per_interaction", "interactions_per_user"),
+        "embeddings": ("embedding_bytes_per_user",),
+        "bridges, if kept": ("bridges_bytes_per_user",),
+        "prefix caches, if kept": ("prefix_cache_bytes_per_user",),
+        "top tens": ("answer_bytes_per_user",),
+    }
+    for name, factors in kept.items():
+        size = np.prod([one_person[factor].value for factor in factors])
+        yield one(f"{people:,} people, {name}", size * people / 1e9, "GB")
+    spent = {
+        "a ranking each": "seconds_per_ranking",
+        "candidate stage alone": "seconds_candidate_stage",
+        "prefill": "seconds_prefill",
+        "branches": "seconds_branches",
+        "bridges computed anew": "seconds_attention_and_bridges",
+    }
+    for name, part in spent.items():
+        found = one_person[part]
+        hours = np.array([found.low, found.value, found.high]) * people / 3600
+        yield Row(f"{people:,} people, {name}", hours[1], hours[0], hours[2], "core-hours")
+
+
 def measure(checkpoint: Path) -> dict:
     """Rows of all of the above for a checkpoint of CKF."""
     manifest = read_manifest(checkpoint)
@@ -159,8 +193,10 @@ def measure(checkpoint: Path) -> dict:
         for part in (storage(system), weights(system), times(system), training(manifest))
         for row in part
     ]
+    rows += scaled(rows, HUNDRED_MILLION)
     return {
         "machine": describe(system.engine.device) | {"quantization": quantization},
+        "rounds": ROUNDS,
         "checkpoint": manifest["name"],
         "candidates": CANDIDATES,
         "rows": [vars(row) for row in rows],

@@ -1,7 +1,7 @@
 """Poisoning of the collaborative signal: how many fake people move one film into real top tens.
 
     python -m ckf_demo.evaluation.poisoning --checkpoint checkpoints/ml-100k \\
-        --json docs/methods/measured/poisoning.json
+        --json docs/measured/poisoning.json
 
 Each fake person gives the target five stars and rates `FILLERS` other films besides. They stand
 among the rows that the collaborative models are fitted on (these look at no times within that
@@ -12,10 +12,10 @@ their top ten: of the collaborative candidate stage, and of the checkpoint's re-
 *bandwagon*: a third of the fillers are among the `POPULAR` most rated films, with five stars; the
 others are any films, with stars drawn about the overall mean. *random*: all fillers are any films.
 
-A refit may turn the space that the fusion reads. It is turned back to the clean one by orthogonal
-Procrustes over all films but the target, which changes no score of the collaborative models; how
-near the factors were before and after is reported, and that a refit without fakes gives the
-checkpoint's tables.
+A refit may turn the space that the fusion reads. It is turned to the clean one, as near as
+orthogonal Procrustes over all films but the target goes, which changes no score of the
+collaborative models. How far the factors are before and after is reported: what is left is no turn
+but other factors. So is whether a refit without fakes gives the checkpoint's tables.
 """
 
 import json
