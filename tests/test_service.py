@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -19,6 +20,7 @@ from gradio.context import LocalContext
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from ckf_demo.bench import load
 from ckf_demo.errors import UserError
 from ckf_demo.logs import LOGGER, JsonLines, start_logging
 from ckf_demo.stopping import Stopped, check, stopped_by
@@ -432,3 +434,32 @@ def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, monkeypat
         ui.expect_session(app, opened)
     finally:
         LocalContext.request.reset(token)
+
+
+# --- the load test -----------------------------------------------------------------------------
+
+
+def test_the_load_test_counts_answers_refusals_and_errors(app, busy, monkeypatch):
+    # the stand-in answers sooner than anybody could hang up
+    monkeypatch.setattr(load, "HANG_UPS", 0)
+    monkeypatch.setattr(load, "REST", 0.05)
+    monkeypatch.setattr(load, "SLOWLY", 0.01)
+    monkeypatch.setattr(load, "CLIENTS", (1, 16))
+    address = app.local_url.rstrip("/")
+    rows = list(load.measured(address, os.getpid(), 3, pytest.fail))
+    found = {row.name: row.value for row in rows}
+    assert found["load_1_errors"] == found["load_16_errors"] == 0
+    assert found["load_16_hung_up"] > 0
+    assert sum(v for name, v in found.items() if name.endswith("_count")) > 5
+    assert found["load_16_memory"] > 50
+    assert load.verdict(rows)[1].startswith("Carried") == load.verdict(rows)[0]
+
+    def broken(*args, **kwargs):
+        raise LookupError
+
+    monkeypatch.setattr(busy, "rate", broken)
+    heard, _ = load.phase(address, os.getpid(), load.world_of(address), 4, 1.0)
+    assert heard.errors and "LookupError" in heard.errors[0]
+    failed = [*rows, load.Row("load_4_errors", len(heard.errors), 0, 0, "errors")]
+    carried, line = load.verdict(failed)
+    assert not carried and f"{len(heard.errors)} errors" in line

@@ -137,8 +137,11 @@ class Visitor:
 
     def until(self, end: float, heard: Heard, role: str) -> None:
         """Ask until ``end`` (monotonic seconds) as a plain, slow or leaving client."""
+        left: list[str] = []
         while time.monotonic() < end:
-            endpoint = "explain" if role == "slow" else self._random.choice(MODEL + LIGHT)
+            # each as often as any other, also where time is short
+            left = left or self._random.sample(MODEL + LIGHT, len(MODEL + LIGHT))
+            endpoint = "explain" if role == "slow" else left.pop()
             began = time.monotonic()
             try:
                 if role == "leaving":
@@ -245,7 +248,7 @@ def hang_up(address: str, world: dict, endpoint: str, seed: int) -> float | None
     """Seconds from a client's hanging up to a free model; None where the answer came first."""
     visitor = Visitor(address, world, seed)
     with visitor.asked(endpoint, visitor.data(endpoint)):
-        if not _until(lambda: _running(address) == 1, 5):
+        if not _until(lambda: _running(address) == 1, 1):
             return None
         time.sleep(0.05)
         if _running(address) == 0:
@@ -298,8 +301,9 @@ def measured(address: str, pid: int, seconds: float, say: Callable[[str], None])
             middle, slow = (float(x) for x in np.quantile(taken, [0.5, 0.95]))
             yield Row(f"{own}_p50", middle, float(taken.min()), float(taken.max()), "s")
             yield Row(f"{own}_p95", slow, float(taken.min()), float(taken.max()), "s")
-            idle.setdefault(endpoint, (middle, slow))
-            if clients > CLIENTS[0]:
+            if clients == CLIENTS[0]:
+                idle[endpoint] = middle, slow
+            elif endpoint in idle:
                 yield _one(f"{own}_p50_times_idle", middle / idle[endpoint][0], "x")
                 yield _one(f"{own}_p95_times_idle", slow / idle[endpoint][1], "x")
         yield _one(f"{name}_hung_up", heard.left, "clients")
