@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def remembered(path: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict
             return _whole(path)
         except DAMAGE as error:
             print(f"{path} is damaged ({error}) and is made anew", file=sys.stderr)
-    arrays = compute()
+    arrays: dict[str, Any] = compute()
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     return arrays

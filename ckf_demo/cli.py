@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.exceptions import TyperException
@@ -162,6 +162,7 @@ def evaluate(
     """
     from ckf_demo.evaluation.run import checkpoint_for
     from ckf_demo.evaluation.run import evaluate as run_evaluation
+    from ckf_demo.tasks.registry import TASKS
 
     run_evaluation(
         checkpoint or checkpoint_for(data),
@@ -174,7 +175,7 @@ def evaluate(
         sample=sample,
         explanations=explanations,
         without_tokens=without_tokens,
-        **({"tasks": task} if task else {}),
+        tasks=task or tuple(TASKS),
     )
 
 
@@ -279,27 +280,29 @@ def methods(
     from ckf_demo.fusion.registry import METHODS
     from ckf_demo.system import trained_checkpoints
 
-    known = [("fusion", m, get_args(TaskName), [m.needs]) for m in METHODS.values()]
-    known += [("baseline", m, m.tasks, m.needs) for m in BASELINES.values()]
     trained = trained_checkpoints(Path("checkpoints"))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": method.name,
-            "kind": kind,
+            "kind": "fusion",
             "summary": method.summary,
-            "tasks": list(tasks),
-            "needs": list(needs),
+            "tasks": list(get_args(TaskName)),
+            "needs": [method.needs],
+            "label": method.label,
+            "paper": method.paper,
+            "trained": [t for t in trained if t["method"] == method.name],
         }
-        | (
-            {
-                "label": method.label,
-                "paper": method.paper,
-                "trained": [t for t in trained if t["method"] == method.name],
-            }
-            if kind == "fusion"
-            else {}
-        )
-        for kind, method, tasks, needs in known
+        for method in METHODS.values()
+    ]
+    rows += [
+        {
+            "name": baseline.name,
+            "kind": "baseline",
+            "summary": baseline.summary,
+            "tasks": list(baseline.tasks),
+            "needs": list(baseline.needs),
+        }
+        for baseline in BASELINES.values()
     ]
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -217,7 +217,7 @@ class Counterfactuals:
             )
         place = int(places[-1])
         given = float(person.ratings[place])
-        found = {given: self._present(person, target)}
+        found: dict[float | None, dict[str, float | None]] = {given: self._present(person, target)}
         changes = [Change(place, stars) for stars in (None, *STARS) if stars != given]
         for part in self._passes(person, changes, tasks, target):
             found |= {change.stars: answers for change, answers in part}
@@ -307,12 +307,13 @@ class Counterfactuals:
                 for b in ending.branches
             ]
             counts = torch.tensor([len(ending.branches) for ending in endings])
+            of_pairs = [f.updates for f in cast(Sequence[Fused], fused)]
             updates = {
                 name: (
-                    torch.cat([f.updates[name][0] for f in fused]).repeat_interleave(counts, dim=0),
+                    torch.cat([u[name][0] for u in of_pairs]).repeat_interleave(counts, dim=0),
                     b,
                 )
-                for name, (_, b) in fused[0].updates.items()
+                for name, (_, b) in of_pairs[0].items()
             }
             states = iter(engine.separate(ids, branches, updates))
             return [[next(states) for _ in ending.branches] for ending in endings]
@@ -559,9 +560,10 @@ class Counterfactuals:
         with r._lock:
             ordered, _ = r._order(person, catalogue[: len(pool)], r.methods[0])
         rank = {int(i): n for n, i in enumerate(ordered, start=1)}
+        assert person.user is not None and person.at is not None  # one of the data's users
         later = r.store.later(person.user, person.at)
         later = later[later["rating"] >= LIKED]
-        films = []
+        films: list[dict[str, Any]] = []
         for item, stars in zip(later["item"], later["rating"], strict=True):
             index = r.prepared.item_index[item]
             if index not in place:

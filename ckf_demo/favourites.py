@@ -139,4 +139,4 @@ def _written(
         if token in system.writer.stop_ids:
             break
         written.append(token)
-    return system.writer.tokenizer.decode(written).strip()
+    return system.writer.decode(written).strip()

@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from threading import Event, RLock
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from ckf_demo.tasks import ctr, rating
 from ckf_demo.tasks.explanation import MAX_TOKENS
 from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
+from ckf_demo.values import Indices
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
 CANDIDATES = 100
@@ -218,7 +220,7 @@ class Recommender:
         )
 
     @staticmethod
-    def _stars(value: object) -> float:
+    def _stars(value: Any) -> float:
         try:
             stars = float(value)
         except (TypeError, ValueError):
@@ -364,6 +366,7 @@ class Recommender:
         if fusion.changes_weights:
             updated = [i for i in rest if questions[i][2] == own]
             rest = [i for i in rest if questions[i][2] != own]
+            assert fused is not None  # such a method fuses
             updates = {name: (a[updated], b) for name, (a, b) in fused.updates.items()}
             branches = [self._branch(questions[i], len(text.ids), False) for i in updated]
             found = self.system.engine.separate(text.ids, branches, updates)
@@ -393,9 +396,10 @@ class Recommender:
             out[i] = self.system.read(task, states, uses, [i], calibrate=method == own)[0]
         for i, (task, _, method) in enumerate(questions):
             if method == COLLABORATIVE:
+                assert fused is not None  # only methods with a prior offer this one
                 value = fused.prior[task][i]
                 out[i] = value.log_softmax(-1) if task == "rating" else value
-        return out
+        return cast(list[torch.Tensor], out)
 
     def _branch(self, question: tuple[str, int, str], at: int, with_tokens: bool) -> Branch:
         task, item, _ = question
@@ -447,7 +451,7 @@ class Recommender:
         questions = [(task, target, method) for method in self.methods for task in asked]
         with self._lock:
             answers = self._ask(person, questions)
-        rows = {
+        rows: dict[str, dict[str, Any]] = {
             m: {
                 "method": m,
                 "label": self.labels[m],
@@ -499,7 +503,8 @@ class Recommender:
             answers = iter(self._ask(person, questions))
         out = []
         for item, method in pairs:
-            row = {"item": str(item), "method": method, "rating": None, "probability": None}
+            row: dict[str, Any] = {"item": str(item), "method": method}
+            row |= {"rating": None, "probability": None}
             for task in asked:
                 answer = next(answers)
                 if task == "rating":
@@ -635,7 +640,7 @@ class Recommender:
             ordered, scores = self._order(person, pool, method)
         place = {int(c): i + 1 for i, c in enumerate(pool)}
         later: dict[str, float] = {}
-        if person.user is not None:
+        if person.user is not None and person.at is not None:
             rows = self.store.later(person.user, person.at)
             later = dict(zip(rows["item"], rows["rating"].astype(float), strict=True))
         out = []
@@ -727,7 +732,7 @@ class Recommender:
             if token is None:
                 break
             tokens.append(token)
-            text = self.system.writer.tokenizer.decode(tokens).strip()
+            text = self.system.writer.decode(tokens).strip()
             first = first or _since(began)
             yield {"text": text}
         yield {
@@ -801,7 +806,7 @@ class Recommender:
         """Prompt ids as (text, kind): words, and the tokens of history items between them."""
         for kind, run in groupby(ids, key=lambda i: "text" if i >= 0 else "item_token"):
             if kind == "text":
-                yield self.system.writer.tokenizer.decode(list(run)), kind
+                yield self.system.writer.decode(list(run)), kind
             else:
                 yield from (("<item>", kind) for _ in run)
 
@@ -991,8 +996,8 @@ class Recommender:
 
     def rank_users(
         self,
-        users: Sequence[int],
-        at: Sequence[int],
+        users: Indices,
+        at: Indices,
         k_candidates: int = CANDIDATES,
         method: str | None = None,
         progress: Callable[[int], None] | None = None,
@@ -1044,7 +1049,7 @@ def _records(frame) -> list[dict]:
     """Rows of a frame as plain Python values, None where something is missing."""
     records = []
     for row in frame.to_dict("records"):
-        record = {}
+        record: dict[str, Any] = {}
         for key, value in row.items():
             if isinstance(value, list | tuple | np.ndarray):
                 record[key] = [str(v) for v in value]

@@ -13,7 +13,7 @@ later than all K, is a fixed set of films, so that every k is measured on the sa
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -189,7 +189,7 @@ def run(
     for k in range(len(replay.added) + 1):
         if stop is not None and stop.is_set():
             return
-        person = {**replay.person, "first": k}
+        person: dict[str, Any] = {**replay.person, "first": k}
         film = recommender.predict([replay.item], **person) if k <= replay.until else []
         steps.append(Step(k, tuple(film), recommender.bridge_distance(**person)))
         yield tuple(steps)
@@ -221,7 +221,7 @@ def errors(replay: Replay, steps: Sequence[Step], seed: int = 0) -> list[dict]:
     for step in steps:
         methods = dict.fromkeys(row["method"] for row in step.targets or ())
         for method in methods:
-            rows = [row for row in step.targets if row["method"] == method]
+            rows = [row for row in step.targets or () if row["method"] == method]
             for metric, key, truth in (
                 ("mae", "rating", stars),
                 ("log_loss", "probability", liked),

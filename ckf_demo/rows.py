@@ -62,6 +62,7 @@ def score_rows(
             known = _labels(system, rows[group]) if k is None else (None, None)
             fused = system.fuse(system.pairs(items, stars, lengths, targets, *known), switches)
         if prior_only:
+            assert fused is not None  # asked of methods with a prior alone
             for task in tasks:
                 keep(task, task, group, fused.prior[task])
             continue

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from scipy.stats import kendalltau
 
@@ -171,7 +172,7 @@ class Shelf:
         person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         for method in self._known(self._names(methods)):
             recommender = self.get(method.name)
-            row = {
+            row: dict[str, Any] = {
                 "method": method.name,
                 "label": method.label,
                 "rating": None,
@@ -223,7 +224,7 @@ class Shelf:
         films = {item: self.served.store.item(item) for item in pool}
         scores: dict[str, list[float]] = {}
         for method in chosen:
-            row = {
+            row: dict[str, Any] = {
                 "method": method.name,
                 "label": method.label,
                 "orders_by": method.orders_by,

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from cachetools import LRUCache
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from ckf_demo.caches import remembered
 from ckf_demo.paths import cache_dir
 from ckf_demo.system import unsealed
+
+T = TypeVar("T")
 
 # Part of every cache key: raise it when a layout changes for the same vectors.
 VERSION = 2
@@ -112,7 +115,7 @@ def umap_layout(vectors: NDArray[np.float32], dimensions: int = 2) -> NDArray[np
     """
     if len(vectors) < 2 * NEIGHBOURS + 20:
         mean, axes = principal_axes(vectors, dimensions)
-        return (vectors - mean) @ axes.T
+        return ((vectors - mean) @ axes.T).astype(np.float32, copy=False)
     import umap  # compiles for seconds on import: only when a layout is not cached yet
 
     # Between unit vectors the Euclidean distance grows with that of the cosine, and it has a value
@@ -133,7 +136,7 @@ def nearest(vectors: NDArray[np.float32], k: int = NEAREST) -> NDArray[np.int64]
     from sklearn.neighbors import NearestNeighbors
 
     found = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(vectors)
-    return found.kneighbors(return_distance=False)
+    return np.asarray(found.kneighbors(return_distance=False))
 
 
 def trustworthiness(vectors: NDArray[np.float32], points: NDArray[np.float32]) -> Measured:
@@ -190,9 +193,9 @@ class Spaces:
         self.users = [str(user) for user in recommender.store.users()["user"]]
         self.folder = folder or cache_dir() / "spaces"
         self._lock = threading.RLock()
-        self._common: dict[tuple, object] = {}
-        self._clouds: LRUCache = LRUCache(PERSONAL_CLOUDS)
-        self._results: LRUCache = LRUCache(PERSONAL_RESULTS)
+        self._common: dict[tuple, Any] = {}
+        self._clouds: LRUCache[tuple, Any] = LRUCache(PERSONAL_CLOUDS)
+        self._results: LRUCache[tuple, Any] = LRUCache(PERSONAL_RESULTS)
 
     def names_of(self, kind: str) -> tuple[str, ...]:
         """The spaces that hold such points: no people are in the space of the films' texts."""
@@ -308,7 +311,9 @@ class Spaces:
         """The users nearest to a person by cosine similarity, without themselves, nearest first:
         (user, similarity)."""
         vectors = self.vectors(space, kind=PEOPLE)
-        similarity = vectors @ self._person_vector(space, person)
+        own = self._person_vector(space, person)
+        assert own is not None  # a space of people has a place for everybody
+        similarity = vectors @ own
         if person.get("user"):
             similarity[self.users.index(str(person["user"]))] = -np.inf
         best = np.argsort(-similarity, kind="stable")[: min(limit, len(self.users) - 1)]
@@ -323,7 +328,9 @@ class Spaces:
     def _who(self, space: str, kind: str, person: dict | None) -> str:
         return json.dumps(person, sort_keys=True) if self._is_personal(space, kind, person) else ""
 
-    def _remembered(self, space: str, kind: str, person: dict | None, key: tuple, compute):
+    def _remembered(
+        self, space: str, kind: str, person: dict | None, key: tuple, compute: Callable[[], T]
+    ) -> T:
         store = self._results if self._is_personal(space, kind, person) else self._common
         if key not in store:
             store[key] = compute()
@@ -357,7 +364,7 @@ class Spaces:
         vectors = self.vectors(space, person, kind)
         if projection.method == PCA:
             mean, axes = self._axes(space, kind, projection.dimensions)
-            return (vectors - mean) @ axes.T
+            return ((vectors - mean) @ axes.T).astype(np.float32, copy=False)
         key = ("layout", space, kind, projection, self._who(space, kind, person))
 
         def compute() -> NDArray[np.float32]:
@@ -391,7 +398,7 @@ class Spaces:
         """Where a person's unit vector (D,) lies in a view."""
         if projection.method == PCA:
             mean, axes = self._axes(space, kind, projection.dimensions)
-            return axes @ (vector - mean)
+            return (axes @ (vector - mean)).astype(np.float32, copy=False)
         points = self._layout(space, kind, projection, person)
         return between(vector[None], self.vectors(space, person, kind), points)[0]
 

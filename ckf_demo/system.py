@@ -211,11 +211,12 @@ class System:
         return self.fusion(pairs, **options)
 
     @staticmethod
-    def slot(fused: Fused, pair: int) -> Tensor:
+    def slot(fused: Fused | None, pair: int) -> Tensor:
         """Slot embeddings of one pair: the user token, then the item token; (2, H)."""
+        assert fused is not None  # branches have slots only where something was fused
         return torch.stack([fused.user_tokens[pair], fused.item_tokens[pair]])
 
-    def slots(self, fused: Fused, branches: Sequence[Branch]) -> list[Tensor | None]:
+    def slots(self, fused: Fused | None, branches: Sequence[Branch]) -> list[Tensor | None]:
         """Slot embeddings per branch, for branches and pairs in the same order."""
         return [self.slot(fused, i) if b.slots else None for i, b in enumerate(branches)]
 

@@ -4,6 +4,7 @@ A worker that dies is started again by Ray and given its batch once more. A batc
 what it returns, so doing it twice harms nothing.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ class Workers:
         import ray
         from ray.util import ActorPool
 
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         try:
             cores = int(ray.cluster_resources().get("CPU", 1))
             threads = threads or min(cores, THREADS)
@@ -92,7 +93,7 @@ class Workers:
             What a worker says, or that a batch killed its worker again and again.
         """
         found = self._pool.map_unordered(
-            lambda actor, batch: actor.batch.remote(batch[0], batch[1], k), batches
+            lambda actor, batch: actor.batch.remote(batch[0], batch[1], k), list(batches)
         )
         while True:
             try:

@@ -158,7 +158,7 @@ def write_bulk_store(
         item is not among those given.
     """
     path = Path(path)
-    config: dict[str, object] = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory,
         "temp_directory": str(path.parent / "spilled"),
     }

@@ -243,7 +243,7 @@ class Prepared:
         return rows[self.choosing_users[self.user[rows]]]
 
     def _text(self) -> dict[str, object]:
-        known = {
+        known: dict[str, object] = {
             "dataset": self.dataset,
             "user_ids": self.user_ids,
             "item_ids": self.item_ids,

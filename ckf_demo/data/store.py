@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -663,7 +663,9 @@ class InteractionStore:
         """
         frame = self._query(_ALL_USERS).df()
         for name in ("gender", "occupation"):
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+            known = frame[name].notna()
+            # pyrefly: ignore[bad-argument-type]: pandas takes None, its annotation does not
+            frame[name] = frame[name].astype(object).where(known, None)
         return frame.astype(
             {"age": "Int64", "n_before": "int64", "n_total": "int64", "at": "int64"}
         )
@@ -963,7 +965,7 @@ class InteractionStore:
             self.user(user)
         return found[0][0]
 
-    def _interactions(self, own: dict[str, np.ndarray]) -> pd.DataFrame:
+    def _interactions(self, own: Mapping[str, Any]) -> pd.DataFrame:
         """Columns as `history` returns them."""
         return (
             self._catalogue.take(own["item_position"])

@@ -98,7 +98,7 @@ def measure(
         for task, values in by_task.items():
             if answer == ALONE and task == "explanation":
                 continue
-            row = {
+            row: dict[str, object] = {
                 "answer": answer,
                 "what": name or "nothing",
                 "task": task,

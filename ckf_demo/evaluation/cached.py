@@ -6,18 +6,19 @@ method, the rows, the history cut and the tasks.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from ckf_demo.caches import remembered
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import cache_dir, clear_leftovers
 from ckf_demo.queries import Query
 from ckf_demo.rows import profile_of, score_candidates
-from ckf_demo.system import MANIFEST, manifest_text, unsealed
+from ckf_demo.system import MANIFEST, System, manifest_text, unsealed
 
 if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
@@ -48,13 +49,34 @@ def checkpoint_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+class ScoresRows(Protocol):
+    """The least that answers can be kept of. `Recommender` is one, which ranks and explains too."""
+
+    @property
+    def system(self) -> System: ...
+
+    @property
+    def prepared(self) -> Prepared: ...
+
+    def score_rows(
+        self,
+        rows: np.ndarray,
+        k: int | None = None,
+        tasks: Sequence[str] = ("rating", "ctr"),
+        method: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """As `Recommender.score_rows`."""
+        ...
+
+
 class CachedModel:
     """A loaded checkpoint whose answers are remembered.
 
     Parameters
     ----------
     recommender
-        The loaded checkpoint.
+        The loaded checkpoint; a whole `Recommender` for rankings and explanations.
     folder
         Its folder, for the hash.
     advance
@@ -63,7 +85,7 @@ class CachedModel:
 
     def __init__(
         self,
-        recommender: "Recommender",
+        recommender: ScoresRows,
         folder: Path,
         advance: Callable[[int], None] = lambda n: None,
     ):
@@ -71,6 +93,11 @@ class CachedModel:
         self._identity = [checkpoint_hash(folder), self.prepared.hash]
         self._folder = cache_dir() / "evaluation" / self._identity[0][:16]
         clear_leftovers(self._folder)
+
+    @property
+    def whole(self) -> "Recommender":
+        """`recommender`, where it is a whole one."""
+        return cast("Recommender", self.recommender)
 
     def scores(
         self, cases: Cases, tasks: tuple[str, ...], method: str, *, alone: bool = False
@@ -115,7 +142,7 @@ class CachedModel:
                 lambda users=users, at=at: {
                     str(i): np.asarray(ranked, dtype=np.int32)
                     for i, ranked in enumerate(
-                        self.recommender.rank_users(
+                        self.whole.rank_users(
                             np.array(users), np.array(at), k_candidates=candidates, method=method
                         )
                     )
@@ -168,7 +195,7 @@ class CachedModel:
 
         def say() -> dict[str, np.ndarray]:
             last: dict = {}
-            for last in self.recommender.explain(user=user, item=item, at=at):  # noqa: B007
+            for last in self.whole.explain(user=user, item=item, at=at):  # noqa: B007
                 pass
             kept = {name: last[name] for name in ("text", "evidence", "polarity", "rating")}
             return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}

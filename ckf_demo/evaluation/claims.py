@@ -528,7 +528,8 @@ def _time_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
         year = int(found["year"])
         yield _decade(page, clause, data, found.start(), year + 1900 if year < 100 else year)
     for found in _DECADE_WORDS.finditer(clause.text):
-        words = "twenties thirties forties fifties sixties seventies eighties nineties".split()
+        words = ("twenties", "thirties", "forties", "fifties")
+        words += ("sixties", "seventies", "eighties", "nineties")
         year = 1920 + 10 * words.index(found[0].lower())
         yield _decade(page, clause, data, found.start(), year)
     for found in _YEAR.finditer(clause.text):
@@ -724,8 +725,10 @@ def measure(prepared: Prepared, rows: int, seed: int = 0) -> dict[str, tuple[int
         candidate, given = catalogue[prepared.item[row]], float(prepared.rating[row])
         made = compose(history, candidate, given, liked_together, rng)
 
-        def passes(text: str, *known) -> bool:
-            report = check(text, *known, liked_together, titles)
+        def passes(
+            text: str, history: Sequence[tuple[Film, float]], candidate: Film, given: float
+        ) -> bool:
+            report = check(text, history, candidate, given, liked_together, titles)
             return report.ok_films and report.ok_ties
 
         report = check(made.text, history, candidate, given, liked_together, titles)

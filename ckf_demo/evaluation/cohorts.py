@@ -156,8 +156,8 @@ def by_attributes(
             prepared.user, weights=of_genre[prepared.item], minlength=prepared.n_users
         )
         chosen &= (total > 0) & _within(own / np.maximum(total, 1), share)
-        percents = tuple(None if bound is None else 100 * bound for bound in share)
-        names.append(f"{genre} {_bounds(percents)} %")
+        low, high = (None if bound is None else 100 * bound for bound in share)
+        names.append(f"{genre} {_bounds((low, high))} %")
     return Cohort(", ".join(names) or "everybody", np.flatnonzero(chosen))
 
 

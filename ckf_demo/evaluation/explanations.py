@@ -59,7 +59,7 @@ def measure_explanations(
                 [(films[prepared.item[r]], float(prepared.rating[r])) for r in before],
                 films[prepared.item[row]],
                 answer["rating"],
-                model.recommender.liked_together,
+                model.whole.liked_together,
                 titles,
             )
         )

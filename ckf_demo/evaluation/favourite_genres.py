@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -83,9 +83,9 @@ def most_popular(prepared: Prepared) -> str:
     return max(counts, key=lambda genre: (counts[genre], genre))
 
 
-def settings(system: System) -> dict[str, dict[str, bool]]:
+def settings(system: System) -> dict[str, dict[str, Any]]:
     """What the prompt holds in each setting, as options of `favourite_genre`, by name."""
-    shown = {"titles": {"tokens": False}}
+    shown: dict[str, dict[str, Any]] = {"titles": {"tokens": False}}
     if system.fusion.uses_tokens:
         shown |= {"tokens": {"titles": False}, "tokens and titles": {}}
     if system.config.lora.shared_targets:
@@ -141,9 +141,9 @@ def measure(
     n_genres = len({genre for own in prepared.genres for genre in own})
 
     def add(name: str, hits: Sequence[float]) -> None:
-        hits = np.asarray(hits, dtype=np.float64)
+        right = np.asarray(hits, dtype=np.float64)
         for group, mask in groups.items():
-            results.add_share(name, "genre", "accuracy", group, users[mask], hits[mask])
+            results.add_share(name, "genre", "accuracy", group, users[mask], right[mask])
 
     add(CHANCE, [len(p.right) / n_genres for p in asked])
     add(POPULAR, [popular in p.right for p in asked])

@@ -12,7 +12,7 @@ class Question:
     """``text`` is continued by one of four ``choices``, the first of which is right."""
 
     text: str
-    choices: tuple[str, str, str, str]
+    choices: tuple[str, ...]
 
 
 _TABLE = """

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -424,8 +425,10 @@ def measure_model(
     tasks = tuple(task for task in ("rating", "ctr") if task in known)
     for method, name in names.items():
         ranks = "ranking" in known and method not in (*IN_SHORT, ALONE)
-        asked = {"method": recommender.methods[0] if method == ALONE else method}
-        asked["alone"] = method == ALONE
+        asked: dict[str, Any] = {
+            "method": recommender.methods[0] if method == ALONE else method,
+            "alone": method == ALONE,
+        }
         truncated = {} if method in IN_SHORT else scope.truncated
         rows = len(scope.cases) + sum(len(c) for c in truncated.values() if c.k is not None)
         bar = progress.add_task(name, total=rows * bool(tasks) + len(scope.queries) * ranks)
@@ -478,7 +481,9 @@ def _calibration(baseline: Baseline, material: Material):
     if "ctr" not in baseline.tasks or baseline.gives_probabilities:
         return lambda scores: scores
     validation = material.validation
-    return platt(baseline.score(validation).ctr, validation.labels)
+    scores = baseline.score(validation).ctr
+    assert scores is not None  # CTR is among its tasks
+    return platt(scores, validation.labels)
 
 
 def _relative_name(recommender: Recommender, relative: Recommender) -> str:

@@ -52,7 +52,9 @@ def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
             raise UserError(f"{path} cannot be read as Parquet: {error}") from error
         missing = [name for name in COLUMNS if name not in frame]
         if missing:
-            raise UserError(f"{path} has no column `{missing[0]}`; it has {', '.join(frame)}.")
+            raise UserError(
+                f"{path} has no column `{missing[0]}`; it has {', '.join(map(str, frame))}."
+            )
         frame = frame[frame["task"] == "ctr"]
         if frame.empty:
             raise UserError(f"{path} holds no CTR predictions; evaluate a checkpoint that has CTR.")

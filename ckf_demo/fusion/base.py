@@ -149,7 +149,7 @@ class FusionMethod(nn.Module):
 
     @property
     def has_personal_bridges(self) -> bool:
-        """Whether people have bridges of their own, which can be swapped (`CKF.bridges`)."""
+        """Whether people have bridges of their own, which can be swapped (`bridges`)."""
         return False
 
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
@@ -163,6 +163,10 @@ class FusionMethod(nn.Module):
     def set_weight(self, task: str, weight: float) -> None:
         """Set the language model's weight in 0–1 in the pool of a task."""
         raise TypeError(f"{type(self).__name__} pools no answers")
+
+    def bridges(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
+        """The bridges W of the user and of the item token, each (m, D, D)."""
+        raise TypeError(f"{type(self).__name__} has no personal bridges")
 
     def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
         """How far each pair's personal bridge is from a newcomer's: (m,), or None without one.

@@ -17,6 +17,7 @@ title alone; year and genres reach the language model through the item token's p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -111,6 +112,10 @@ class PromptWriter:
     def stop_ids(self) -> set[int]:
         """Tokens that end an explanation."""
         return {self.tokenizer.eos_token_id, *self.tokens("\n")}
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        return cast(str, self.tokenizer.decode(ids))
 
     def prefix(
         self,

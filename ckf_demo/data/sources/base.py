@@ -49,9 +49,9 @@ class RawData:
     @classmethod
     def from_rows(
         cls,
-        users: list[tuple[str, int | None, str | None, str | None]],
-        items: list[tuple[str, str, int | None, tuple[str, ...]]],
-        interactions: list[tuple[str, str, float, int]],
+        users: Sequence[tuple[str, int | None, str | None, str | None]],
+        items: Sequence[tuple[str, str, int | None, tuple[str, ...]]],
+        interactions: Sequence[tuple[str, str, float, int]],
         *,
         feedback: str = "ratings",
         texts: Sequence[str] | None = None,

@@ -9,7 +9,9 @@ that stand earlier in the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -90,7 +92,8 @@ def _read_part(path: Path, form: str) -> pd.DataFrame:
 def _check_histories(rows: pd.DataFrame) -> None:
     """Raise unless every ``his`` is what its user liked before in (time, row) order."""
     liked: dict[int, list[int]] = {}
-    for row in rows.sort_values("timestamp", kind="stable").itertuples():
+    in_order = rows.sort_values("timestamp", kind="stable")
+    for row in cast(Iterator[Any], in_order.itertuples()):
         before = liked.setdefault(row.uid, [])
         given = [int(item) for item in row.his if item != 0]
         if given != before:

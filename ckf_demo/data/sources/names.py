@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -74,5 +75,6 @@ def _phrases(n_items: int, reviews: list[tuple[int, str]]) -> list[str]:
     weights.data *= longer[weights.indices] * said_enough
     best = np.asarray(weights.argmax(axis=1)).ravel()
     return [
-        str(words[column]) if weights[item, column] > 0 else "" for item, column in enumerate(best)
+        str(words[column]) if cast(float, weights[item, column]) > 0 else ""
+        for item, column in enumerate(best)
     ]

@@ -119,15 +119,15 @@ def read(folder: Path) -> RawData:
         start=2 if path.name == CSV else 1,
     ):
         skipping.lines += 1
-        ids = [_id(value) for value in (user, item)]
-        if not all(ids):
+        user, item = _id(user), _id(item)
+        if not (user and item):
             skipping.leave(number, "no user or no item")
         elif not 1 <= rating <= 5:
             skipping.leave(number, "no rating from 1 to 5")
         elif pd.isna(time):
             skipping.leave(number, "no time in seconds or as a date")
         else:
-            reviews.append(Review(*ids, float(rating), int(time), plain(text)))
+            reviews.append(Review(user, item, float(rating), int(time), plain(text)))
     if "title" in table:
         for item, title in zip(table["item"], table["title"], strict=True):
             titles.setdefault(_id(item), plain(title))

@@ -28,6 +28,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -126,6 +127,10 @@ def _interactions(path: Path) -> pd.DataFrame:
     return table[["user", "item"]].astype("int64").reset_index(drop=True)
 
 
+def _usable(number: object) -> TypeGuard[int]:
+    return type(number) is int and 0 <= number < 2**63
+
+
 def _explained(path: Path, skipping: Skipping, titles: dict[int, str]) -> pd.DataFrame:
     """Explained pairs: ``user`` and ``item`` int64, ``text`` str; their items' titles are added."""
     rows = []
@@ -134,19 +139,19 @@ def _explained(path: Path, skipping: Skipping, titles: dict[int, str]) -> pd.Dat
         if found is None:
             skipping.leave(number, "no JSON object")
             continue
-        ids = [found.get(key) for key in ("uid", "iid")]
+        user, item = found.get("uid"), found.get("iid")
         title, text = (plain(found.get(key)) for key in ("title", "explanation"))
-        if not all(type(value) is int and 0 <= value < 2**63 for value in ids):
+        if not (_usable(user) and _usable(item)):
             skipping.leave(number, "no uid or no iid as a whole number")
         elif not title or not text:
             skipping.leave(number, "no title or no explanation")
-        elif titles.setdefault(ids[1], title) != title:
+        elif titles.setdefault(item, title) != title:
             raise UserError(
-                f"{path}, line {number}: item {ids[1]} is called {title!r}, and "
-                f"{titles[ids[1]]!r} elsewhere; use a fresh copy of the data set"
+                f"{path}, line {number}: item {item} is called {title!r}, and "
+                f"{titles[item]!r} elsewhere; use a fresh copy of the data set"
             )
         else:
-            rows.append((*ids, text))
+            rows.append((user, item, text))
     frame = pd.DataFrame(rows, columns=["user", "item", "text"])
     return frame.astype({"user": "int64", "item": "int64"})
 

@@ -38,13 +38,15 @@ class LikesBiasedMF(Baseline):
 
     def fit(self, material: Material) -> None:
         validation, best = material.validation, -1.0
+        self.model: _Factors | None = None
         for size, regularization in product(SIZES, REGULARIZATIONS):
             model = _Factors(material, size, regularization)
             value = auc(validation.labels, model.predict(validation))
-            if value > best:
+            if self.model is None or value > best:
                 best, self.model, self.chosen = value, model, (size, regularization)
 
     def score(self, cases: Cases) -> Scores:
+        assert self.model is not None  # after `fit`
         return Scores(ctr=self.model.predict(cases))
 
 
@@ -61,10 +63,12 @@ class _Factors:
         with own_threads():
             scorer.train(material.train.dataset(), TrainingOptions(rng=0))
         n_users, n_items = material.prepared.n_users, material.prepared.n_items
-        bias = scorer.bias
+        bias, users = scorer.bias, scorer.users
+        assert users is not None and scorer.user_embeddings is not None  # after training
+        assert bias.user_biases is not None and bias.item_biases is not None
         self.mean = float(bias.global_bias)
-        self.users = _spread(scorer.user_embeddings, scorer.users.ids(), n_users)
-        self.user_bias = _spread(bias.user_biases, scorer.users.ids(), n_users)
+        self.users = _spread(scorer.user_embeddings, users.ids(), n_users)
+        self.user_bias = _spread(bias.user_biases, users.ids(), n_users)
         self.items = _spread(scorer.item_embeddings, scorer.items.ids(), n_items)
         self.item_bias = _spread(bias.item_biases, scorer.items.ids(), n_items)
 

@@ -27,16 +27,17 @@ class LikesEASE(Baseline):
     feedback = ("likes",)
 
     def fit(self, material: Material) -> None:
-        validation, best = material.validation, -1.0
+        validation, best, chosen = material.validation, -1.0, None
         rows = material.train
         counts = np.bincount(rows.item[rows.rating >= LIKED], minlength=rows.n_items)
         for regularization in REGULARIZATIONS:
             self.weights = weights = _weights(material, regularization)
             self.average = average = counts / len(np.unique(rows.user)) @ weights
             value = auc(validation.labels, score_by_history(validation, self._predict))
-            if value > best:
+            if chosen is None or value > best:
                 best, chosen = value, (weights, average)
                 self.chosen = regularization
+        assert chosen is not None
         self.weights, self.average = chosen
 
     def score(self, cases: Cases) -> Scores:

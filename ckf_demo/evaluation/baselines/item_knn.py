@@ -33,19 +33,21 @@ class ItemKNN(Baseline):
         self.catalogue = np.arange(material.train.n_items)
         validation, queries = material.validation, material.validation_queries()
         best_rmse, best_ndcg = float("inf"), -1.0
+        best_explicit = best_implicit = None
         for neighbours in NEIGHBOURS:
             for minimum in MIN_SIMILARITIES:
                 self.explicit = explicit = _scorer(material, "explicit", neighbours, minimum)
                 error = rmse(validation.ratings, clipped(self._ratings(validation)))
-                if error < best_rmse:
+                if best_explicit is None or error < best_rmse:
                     best_rmse, best_explicit = error, explicit
             self.implicit = implicit = _scorer(material, "implicit", neighbours, 1e-6)
             found = [
                 ndcg_at_10(ranked(self.rank(q.items, q.ratings), q.seen, 10), q.relevant)
                 for q in queries
             ]
-            if np.mean(found) > best_ndcg:
+            if best_implicit is None or np.mean(found) > best_ndcg:
                 best_ndcg, best_implicit = float(np.mean(found)), implicit
+        assert best_explicit is not None and best_implicit is not None
         self.explicit, self.implicit = best_explicit, best_implicit
         config = self.explicit.config
         self.chosen = (config.max_nbrs, config.min_sim, self.implicit.config.max_nbrs)

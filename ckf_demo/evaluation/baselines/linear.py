@@ -34,7 +34,7 @@ class Linear(Baseline):
         best_rmse, best_loss = float("inf"), float("inf")
         for penalty in PENALTIES:
             ridge = make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(x, learning.ratings)
-            error = rmse(validation.ratings, clipped(ridge.predict(x_valid)))
+            error = rmse(validation.ratings, clipped(np.asarray(ridge.predict(x_valid))))
             if error < best_rmse:
                 best_rmse, self.ridge = error, ridge
             logistic = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty))
