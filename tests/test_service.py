@@ -386,6 +386,7 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
 # --- several servers ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_servers_give_the_same_answers(app, tmp_path_factory):
     """Everything that an endpoint needs is in the request."""
     with pytest.MonkeyPatch.context() as patch:
@@ -439,6 +440,7 @@ def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, monkeypat
 # --- the load test -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_load_test_counts_answers_refusals_and_errors(app, busy, monkeypatch):
     # the stand-in answers sooner than anybody could hang up
     monkeypatch.setattr(load, "HANG_UPS", 0)
