@@ -162,8 +162,8 @@ def evaluate(
     """
     from ckf_demo.evaluation.run import checkpoint_for
     from ckf_demo.evaluation.run import evaluate as run_evaluation
-    from ckf_demo.tasks.registry import TASKS
 
+    only: dict[str, Any] = {"tasks": task} if task else {}
     run_evaluation(
         checkpoint or checkpoint_for(data),
         data,
@@ -175,7 +175,7 @@ def evaluate(
         sample=sample,
         explanations=explanations,
         without_tokens=without_tokens,
-        tasks=task or tuple(TASKS),
+        **only,
     )
 
 

@@ -150,3 +150,9 @@ def test_candidates_are_what_is_liked_with_the_last_likes_and_never_known_alread
         assert len(store.candidates("99", 60, limit=1)) == 1
         with pytest.raises(UserError, match="unknown user 'nobody'"):
             store.candidates("nobody", 60)
+    write_store(Prepared.from_raw(movielens.read(folder), "ml"), folder / "ordinary.duckdb")
+    with (
+        InteractionStore(folder / "ordinary.duckdb") as store,
+        pytest.raises(UserError, match="it was not written in bulk"),
+    ):
+        store.candidates("99", 60)

@@ -89,6 +89,13 @@ FROM (
 )
 GROUP BY user_position
 """
+_NEIGHBOUR_TABLE = """
+CREATE TABLE neighbours (
+    item_position INTEGER NOT NULL,
+    neighbour_position INTEGER NOT NULL,
+    score DOUBLE NOT NULL
+)
+"""
 _NEIGHBOURS = """
 INSERT INTO neighbours
 WITH counts AS (
@@ -246,6 +253,7 @@ def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
 
 
 def _neighbours(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(_NEIGHBOUR_TABLE)
     connection.execute(_LIKES.format(recent=RECENT_LIKES), {"train": TRAIN, "liked": LIKED_STARS})
     for part in range(PARTS):
         connection.execute(

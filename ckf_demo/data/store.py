@@ -44,7 +44,7 @@ RECENT_LIKES = 20
 
 # `position` is the dense index in `Prepared`; `folded` and `core` are what searches compare.
 # Interactions lie in the order of (user_position, position), so that a history is read from a few
-# blocks of the file. `neighbours` is filled where no collaborative model could hold the data.
+# blocks of the file.
 TABLES = """
 CREATE TABLE meta (
     schema_version INTEGER NOT NULL,
@@ -83,11 +83,6 @@ CREATE TABLE interactions (
     source_row INTEGER NOT NULL,
     split TINYINT NOT NULL,
     text VARCHAR
-);
-CREATE TABLE neighbours (
-    item_position INTEGER NOT NULL,
-    neighbour_position INTEGER NOT NULL,
-    score DOUBLE NOT NULL
 );
 """
 
@@ -166,6 +161,7 @@ _OWN = "SELECT item_position, rating, moment FROM interactions WHERE user_positi
 _HISTORY = _OWN + "AND moment < $at ORDER BY position DESC LIMIT $limit"
 _LATER = _OWN + "AND moment >= $at ORDER BY position"
 
+_HAS_NEIGHBOURS = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'neighbours'"
 # Items liked together with the last likes before a moment, then the most rated; what is known is
 # left out.
 _CANDIDATES = """
@@ -763,9 +759,15 @@ class InteractionStore:
         Raises
         ------
         UserError
-            When there is no such user, the moment is none, or the limit is negative.
+            When there is no such user, the moment is none, the limit is negative, or the store was
+            not written in bulk.
         """
         self.user(user)
+        if not self._query(_HAS_NEIGHBOURS).fetchall():
+            raise UserError(
+                f"the store of {self.dataset} does not say what is liked together, since it was "
+                "not written in bulk; rank with a checkpoint instead"
+            )
         parameters = {
             "user": str(user),
             "at": moment(at),
