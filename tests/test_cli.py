@@ -262,6 +262,7 @@ def test_long_lists_of_unknown_users_are_cut(fifty_users: None) -> None:
         check_users([str(user) for user in range(100, 112)], "tiny")
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -> None:
     pytest.importorskip("ray")
