@@ -1,6 +1,7 @@
 """What explanations may say: the choice of facts, their line, and their wordings."""
 
 import random
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from ckf_demo.evaluation.claims import check
 from ckf_demo.evaluation.sentiment import polarity as tone
 from ckf_demo.tasks.explanation_facts import (
+    _VERDICT,
+    _WISH,
+    _WISH_FRAMES,
     Film,
     compose,
     fact_line,
@@ -74,6 +78,17 @@ def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
     assert made.polarity == polarity_for(rating)
     named = [candidate.title, *(film.title for film in made.evidence)]
     assert tone(made.text, named) == made.polarity, made.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "polarity"), [("wanted", "positive"), ("avoided", "negative"), ("missing", "negative")]
+)
+def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polarity):
+    film = Film("0", "Toy Story", None, ("Action",))
+    for wish, frame, verdict in product(_WISH[kind], _WISH_FRAMES, _VERDICT[polarity]):
+        text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
+        text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)
+        assert tone(text, [film.title]) == polarity, text
 
 
 @settings(max_examples=200, deadline=None)

@@ -734,7 +734,7 @@ _WISH = {
         "{c} is {at} film, which you want to avoid",
     ),
     "missing": (
-        "you asked for {t}, and {c} has none",
+        "you asked for {t}, and {c} lacks it",
         "{c} lacks the {t} you asked for",
         "{c} is without the {t} you asked for",
     ),
