@@ -292,6 +292,19 @@ def test_a_cancelled_job_frees_the_model_within_a_second(app, held):
     assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
 
 
+@pytest.mark.parametrize("meta", [{}, {"_meta": {"progressToken": 1}}])
+def test_an_assistant_that_hangs_up_frees_the_model_within_a_second(app, held, meta):
+    call = {"name": "rank", "arguments": {"user": "3", "k": 3}, **meta}
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    accept = {"accept": "application/json, text/event-stream"}
+    address = f"{app.local_url}gradio_api/mcp/"
+    with httpx.Client(timeout=20) as client:
+        with client.stream("POST", address, json=ask, headers=accept) as answer:
+            assert answer.status_code == 200
+            until(lambda: held.busy == 1)
+    assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
+
+
 def test_a_client_that_reads_slowly_holds_up_nobody(app):
     slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None)
     with slow.http.stream("GET", slow._address) as stream:

@@ -4,7 +4,6 @@ Signatures and docstrings are the endpoints' schema. A person is a ``user`` of t
 described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, or by both together.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Literal, TypedDict
 
@@ -316,19 +315,6 @@ def described(function: Callable) -> str:
     """
     summary, _, returns = get_function_description(function)
     return f"{summary} Returns {' '.join(returns)}"
-
-
-def answer_in_json(demo: gr.Blocks) -> None:
-    """Let the launched app's tools answer in JSON; Gradio writes Python's own notation instead."""
-    server = demo.mcp_server_obj
-
-    def content(data: list, root_url: str) -> list:
-        return [
-            server.types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False))
-            for value in data
-        ]
-
-    server.postprocess_output_data = content
 
 
 def _item(item: str | int | None) -> str:

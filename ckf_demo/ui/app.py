@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import Shelf
 from ckf_demo.spaces import Spaces
-from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints, answer_in_json
+from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.data import DataTab
@@ -30,6 +30,7 @@ from ckf_demo.ui.routes import OpenRoutes
 from ckf_demo.ui.service import GATED, Service
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.theme import theme
+from ckf_demo.ui.tools import adapt_tools
 from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.tour import tour_markup
 from ckf_demo.ui.why import SECTIONS, Found, WhyTab
@@ -78,7 +79,7 @@ def launch(demo: gr.Blocks, **where) -> None:
         max_threads=demo.service.threads,
         app_kwargs={"routes": [demo.service.route], "middleware": [Middleware(OpenRoutes)]},
     )
-    answer_in_json(demo)
+    adapt_tools(demo)
 
 
 def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
