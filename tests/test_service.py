@@ -298,10 +298,9 @@ def test_an_assistant_that_hangs_up_frees_the_model_within_a_second(app, held, m
     ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     accept = {"accept": "application/json, text/event-stream"}
     address = f"{app.local_url}gradio_api/mcp/"
-    with httpx.Client(timeout=20) as client:
-        with client.stream("POST", address, json=ask, headers=accept) as answer:
-            assert answer.status_code == 200
-            until(lambda: held.busy == 1)
+    with httpx.stream("POST", address, json=ask, headers=accept, timeout=20) as answer:
+        assert answer.status_code == 200
+        until(lambda: held.busy == 1)
     assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
 
 
