@@ -25,7 +25,7 @@ from cachetools import LRUCache
 
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
-from ckf_demo.backbone.prefixes import PrefixCache
+from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.collaborative.text import item_text_vectors, text_encoder
 from ckf_demo.counterfactuals import Counterfactuals
@@ -144,9 +144,12 @@ class Recommender:
         system = System.load(folder, prepared, quantization=quantization, device=device)
         return cls(system, store, manifest, folder)
 
-    def forget(self) -> None:
-        """Drop what is remembered of people who were asked about: prefixes and answers."""
-        self._prefixes = PrefixCache(self.system.engine)
+    def forget(self, prefixes: int = LIMIT) -> None:
+        """Drop what is remembered of people who were asked about: prefixes and answers.
+
+        From now on at most ``prefixes`` bytes of prefixes are kept.
+        """
+        self._prefixes = PrefixCache(self.system.engine, prefixes)
         self._answers: LRUCache = LRUCache(REMEMBERED)
 
     def warm_up(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ckf_demo.errors import UserError
 from ckf_demo.logs import start_logging
+from ckf_demo.memory import keep_flat, settle
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -40,6 +41,7 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
         When something cannot be fetched or prepared, or the checkpoint does not fit.
     """
     start_logging()
+    keep_flat()
     say("Loading libraries")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     # Gradio keeps a table of the last 10,000 events, sessions named, and sums it up after each
@@ -77,7 +79,9 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     recommender = Recommender.load(checkpoint, quantization=quantization)
     with_gpu_on_demand(recommender).warm_up()
     say("Building the page")
-    return build(recommender)
+    demo = build(recommender)
+    settle()
+    return demo
 
 
 def serve(

@@ -25,6 +25,9 @@ from ckf_demo.system import System, checked_manifest, read_manifest, task_list
 ORDERING = ("ranking", "ctr")
 """Tasks whose scores put candidates in order, the better one first."""
 
+SIBLINGS_PREFIXES = 64 * 2**20
+"""Bytes of prefixes that each method but the served one keeps."""
+
 DAMAGE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What reading a damaged manifest may end in."""
 
@@ -126,7 +129,9 @@ class Shelf:
         self._known([name])
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = with_gpu_on_demand(self._load(self._folders[name]))
+                loaded = self._load(self._folders[name])
+                loaded.forget(SIBLINGS_PREFIXES)
+                self._loaded[name] = with_gpu_on_demand(loaded)
             return self._loaded[name]
 
     def _load(self, folder: Path) -> Recommender:

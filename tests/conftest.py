@@ -55,3 +55,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         real = item.get_closest_marker("real")
         if item.path.name in LONG or (real and item.path.name in LONG_WITH_THE_MODEL):
             item.add_marker(pytest.mark.long)
+        if real or item.get_closest_marker("browser"):
+            # what they run is not theirs to cover, and tracing it would double their time
+            item.add_marker(pytest.mark.no_cover)

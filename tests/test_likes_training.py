@@ -167,7 +167,13 @@ def test_a_checkpoint_is_found_by_its_data(tmp_path):
         checkpoint_for(tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.stem)
+def configuration(path):
+    """Siblings' ablations fit their collaborative models anew each, which takes long in sum."""
+    sibling = path.parent.name in ("allmrec", "collm", "cora", "text")
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.long] if sibling else [])
+
+
+@pytest.mark.parametrize("path", map(configuration, sorted(CONFIGS.rglob("*.toml"))))
 def test_every_configuration_trains(workplace, path):
     config = RunConfig.load(path)
     small = {"steps": 4, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}

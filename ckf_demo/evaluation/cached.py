@@ -30,7 +30,7 @@ QUERIES_AT_ONCE = 10
 STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
-    *("results.json", "methods.json", "robustness.json", "settings.json"),
+    *("results.json", "methods.json", "robustness.json", "ranks.json", "settings.json"),
     *("MODEL_CARD.md", "losses.csv"),
 )
 """Files of a checkpoint that say something about it without changing its answers."""

@@ -282,10 +282,10 @@ def _earlier(path: Path) -> dict:
 
 
 def _take_others(found: dict, path: Path, tasks: Sequence[str]) -> None:
-    """Add what the same results at ``path`` hold of other tasks."""
+    """Add what the same results at ``path`` hold of other tasks, method by method."""
     old = _earlier(path)
     if any(old.get(key) != found[key] for key in ("dataset", "split", "checkpoint")):
-        return
+        old = {"rows": []}
     rows = [r for r in old["rows"] if r["task"] not in tasks] + found["rows"]
     order = {m: i for i, m in enumerate(dict.fromkeys(r["method"] for r in old["rows"] + rows))}
     found["rows"] = sorted(rows, key=lambda row: order[row["method"]])

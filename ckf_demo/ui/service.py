@@ -10,6 +10,8 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial, wraps
 from threading import Event
 from typing import Any
@@ -48,6 +50,11 @@ class Service:
         most = queue_size()
         share = max(1, most // 4)
         self.model, self.long = Gate(1, most, share), Gate(2, most, share)
+        # Threads of their own, as many as may run: libraries keep memory for each that computes.
+        self._workers = {
+            self.model: ThreadPoolExecutor(self.model.places, "model"),
+            self.long: ThreadPoolExecutor(self.long.places, "long"),
+        }
         self._recommender = recommender
         self._began = time.time()
         self._limiter: CapacityLimiter | None = None
@@ -104,8 +111,12 @@ class Service:
 
         return call
 
-    def in_thread(self, work: Callable[[], None]) -> Awaitable[None]:
-        """Run ``work`` in a worker thread."""
+    def in_thread(self, work: Callable[[], None], gate: Gate | None) -> Awaitable[None]:
+        """Run ``work`` in a thread: one of those for what has passed ``gate``, or any."""
+        if gate is not None:
+            context = copy_context()
+            loop = asyncio.get_running_loop()
+            return loop.run_in_executor(self._workers[gate], context.run, work)
         if self._limiter is None:
             self._limiter = CapacityLimiter(THREADS)
         return to_thread.run_sync(work, limiter=self._limiter)
@@ -237,7 +248,7 @@ class _Answer:
             else:
                 put(_END)
 
-        task = asyncio.ensure_future(self._service.in_thread(work))
+        task = asyncio.ensure_future(self._service.in_thread(work, self._gate))
         _running.add(task)
 
         def ended(task: asyncio.Future) -> None:

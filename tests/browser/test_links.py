@@ -67,10 +67,13 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
     known = page.locator("#pair .ckf-who")
     before = known.inner_text()
     box = page.get_by_label("Moment (UTC)")
-    day = page.evaluate(
-        "new Date((new URL(location.href).searchParams.get('at') - 40 * 3600) * 1000)"
+    moment = (
+        "hours => new Date((new URL(location.href).searchParams.get('at') - hours * 3600) * 1000)"
         ".toISOString().slice(0, 19).replace('T', ' ')"
     )
+    # the field follows the pair, and would overwrite what is typed before it has
+    expect(box).to_have_value(page.evaluate(moment, 0))
+    day = page.evaluate(moment, 40)
     box.fill(day)
     box.press("Enter")
     expect(page.locator("#pair .ckf-when")).not_to_contain_text("(default)")
