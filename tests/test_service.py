@@ -21,6 +21,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from ckf_demo.bench import load
+from ckf_demo.bench.report import load_markdown
 from ckf_demo.errors import UserError
 from ckf_demo.logs import LOGGER, JsonLines, start_logging
 from ckf_demo.stopping import Stopped, check, stopped_by
@@ -304,6 +305,21 @@ def test_an_assistant_that_hangs_up_frees_the_model_within_a_second(app, held, m
     assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
 
 
+def test_all_questions_to_the_model_share_one_thread(app, busy, monkeypatch):
+    """Libraries keep memory for every thread that computes."""
+    threads, rank = [], busy.rank
+
+    def noted(*args, **kwargs):
+        threads.append(threading.current_thread().name)
+        time.sleep(0.05)
+        return rank(*args, **kwargs)
+
+    monkeypatch.setattr(busy, "rank", noted)
+    visitors = [Visitor(app, f"one of {n}").ask("rank", *rank_of()) for n in range(ROOM)]
+    assert all("event: complete" in visitor.read() for visitor in visitors)
+    assert len(threads) == ROOM and len(set(threads)) == 1
+
+
 def test_a_client_that_reads_slowly_holds_up_nobody(app):
     slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None)
     with slow.http.stream("GET", slow._address) as stream:
@@ -467,6 +483,10 @@ def test_the_load_test_counts_answers_refusals_and_errors(app, busy, monkeypatch
     assert sum(v for name, v in found.items() if name.endswith("_count")) > 5
     assert found["load_16_memory"] > 50
     assert load.verdict(rows)[1].startswith("Carried") == load.verdict(rows)[0]
+    machine = {"processor": "some", "cores": 2, "memory_gib": 4.0}
+    text = load_markdown({"machine": machine, "seconds": 3, "rows": [vars(row) for row in rows]})
+    assert text.count("\n| search items |") == text.count("\n| slow reader | – |") == 1
+    assert f"| 16 | 0 | {found['load_16_memory']:,.0f} (" in text
 
     def broken(*args, **kwargs):
         raise LookupError

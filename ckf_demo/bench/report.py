@@ -3,7 +3,8 @@
 python -m ckf_demo.bench.report speed.json docs/speed.md
 
 With ``time`` behind the document, the figures of ``ckf bench --only methods`` alone are written,
-between the markers of that name; with ``scale`` those of ``ckf_demo.bench.scale``.
+between the markers of that name; with ``scale`` those of ``ckf_demo.bench.scale``, and with
+``load`` those of ``ckf bench --load``.
 """
 
 import json
@@ -17,7 +18,7 @@ from ckf_demo.evaluation.report import RESULTS, write_between_markers
 from ckf_demo.tasks.registry import TASKS
 
 APART = ("growth_", "profile_", "methods_")
-TIME, SCALE = "time", "scale"
+TIME, SCALE, LOAD = "time", "scale", "load"
 
 
 def markdown(result: dict) -> str:
@@ -98,6 +99,58 @@ def scale_markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
+def load_markdown(result: dict) -> str:
+    """The machine, then answers by endpoint and by clients, and what errors and memory did."""
+    machine, rows = result["machine"], {row["name"]: row for row in result["rows"]}
+    # by the endings of names, since the endpoints' own have underscores
+    asked = [name.split("_", 2)[1:] for name in rows if name.endswith("_p50")]
+    clients = list(dict.fromkeys(int(n) for n, _ in asked))
+    endpoints = list(dict.fromkeys(name.removesuffix("_p50") for _, name in asked))
+    lines = [
+        f"{result['seconds']:.0f} seconds of {clients[-1]} clients, on {machine['processor']}, "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB. Seconds of answers as median / "
+        "95 % quantile, and in brackets the latter over that of one client.",
+        "",
+        f"| endpoint | {' | '.join(_clients(n) for n in clients)} | answers | refusals |",
+        f"| --- |{' ---: |' * (len(clients) + 2)}",
+    ]
+    for endpoint in endpoints:
+        cells = []
+        for n in clients:
+            half, slow, over = (
+                rows.get(f"load_{n}_{endpoint}_{end}") for end in ("p50", "p95", "p95_times_idle")
+            )
+            times = f" ({over['value']:.2g})" if over else ""
+            cells.append(
+                f"{half['value']:.2g} / {slow['value']:.2g}{times}" if half and slow else "–"
+            )
+        for kind in ("count", "refused"):
+            found = [rows.get(f"load_{n}_{endpoint}_{kind}") for n in clients]
+            cells.append(f"{sum(row['value'] for row in found if row):.0f}")
+        lines.append(f"| {endpoint.replace('_', ' ')} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| clients | errors | memory, MB (least to greatest) | spread of medians | hung up |",
+        "| --- |" + " ---: |" * 4,
+    ]
+    for n in clients:
+        memory = rows[f"load_{n}_memory"]
+        lines.append(
+            f"| {n} | {rows[f'load_{n}_errors']['value']:.0f} | {memory['value']:,.0f} "
+            f"({memory['low']:,.0f} to {memory['high']:,.0f}) "
+            f"| {rows[f'load_{n}_memory_spread']['value']:.1%} "
+            f"| {rows[f'load_{n}_hung_up']['value']:.0f} |"
+        )
+    freed = {name: row for name, row in rows.items() if name.startswith("hang_up_")}
+    lines += ["", "| hung up on | seconds until the model is free |", "| --- | ---: |"]
+    lines += [f"| {name[len('hang_up_') :]} | {_spread(row)} |" for name, row in freed.items()]
+    return "\n".join(lines)
+
+
+def _clients(n: int) -> str:
+    return "1 client" if n == 1 else f"{n} clients"
+
+
 def _spread(row: dict) -> str:
     return f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
 
@@ -117,7 +170,8 @@ def _machine(result: dict) -> str:
 def publish(result: Path, document: Path, name: str = RESULTS) -> None:
     """Write the tables of a benchmark's JSON between the markers ``name`` of a document.
 
-    With the name `TIME` those of methods alone are written, with `SCALE` those of the store.
+    With the name `TIME` those of methods alone are written, with `SCALE` those of the store, and
+    with `LOAD` those of a server.
 
     Raises
     ------
@@ -127,7 +181,8 @@ def publish(result: Path, document: Path, name: str = RESULTS) -> None:
     if not result.exists():
         raise UserError(f"No figures at {result}; write them with `ckf bench --json`.")
     found = json.loads(result.read_text(encoding="utf-8"))
-    written = {TIME: methods_markdown, SCALE: scale_markdown}.get(name, markdown)
+    kinds = {TIME: methods_markdown, SCALE: scale_markdown, LOAD: load_markdown}
+    written = kinds.get(name, markdown)
     write_between_markers(document, written(found), name)
 
 
