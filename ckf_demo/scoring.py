@@ -31,6 +31,9 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
     ]
 )
+RANKED = ("rank", "item", "title", "score")
+"""What is written of each item of a list."""
+
 ENGINES = ("local", "ray")
 
 USERS_PER_BATCH = 16
@@ -49,12 +52,17 @@ class Ranker:
         self.recommender = Recommender.load(checkpoint, quantization=quantization)
 
     def rank(self, users: list[str], k: int) -> list[Row]:
-        """The rows of each user in turn, best first."""
-        return [
-            {"user": user} | {name: row[name] for name in ("rank", "item", "title", "score")}
-            for user in users
-            for row in self.recommender.rank(user=user, k=k)
-        ]
+        """The rows of each user in turn, best first.
+
+        What was computed for others is not used: last digits would depend on who came before, and
+        so would lists on how users are spread over workers.
+        """
+        rows = []
+        for user in users:
+            self.recommender.forget()
+            for row in self.recommender.rank(user=user, k=k):
+                rows.append({"user": user} | {name: row[name] for name in RANKED})
+        return rows
 
 
 def score(
