@@ -33,6 +33,7 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -173,8 +174,10 @@ def stand_in_for_gguf() -> None:
 
         return SimpleNamespace(from_pretrained=from_pretrained)
 
-    loading.AutoModelForCausalLM = either(tiny_llama, real_model.from_pretrained)
-    loading.AutoConfig = either(lambda: tiny_llama().config, real_config.from_pretrained)
+    # wide enough for whole 4-bit blocks, as bitsandbytes wants them where a CPU knows bf16
+    backbone = partial(tiny_llama, hidden_size=64)
+    loading.AutoModelForCausalLM = either(backbone, real_model.from_pretrained)
+    loading.AutoConfig = either(lambda: backbone().config, real_config.from_pretrained)
     loading.AutoTokenizer = either(tiny_tokenizer, real_tokenizer.from_pretrained)
 
 
