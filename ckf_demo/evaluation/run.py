@@ -255,8 +255,8 @@ def evaluate(
         "rows": results.rows,
         "errors": predictions.worst(own, VARIANTS["collaborative"].format(own)),
     }
+    _take_others(found, {} if json_path is None else _earlier(Path(json_path)), tasks)
     if json_path is not None:
-        _take_others(found, Path(json_path), tasks)
         with replacing(Path(json_path)) as temporary:
             temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     if predictions_path is not None:
@@ -281,9 +281,8 @@ def _earlier(path: Path) -> dict:
     )
 
 
-def _take_others(found: dict, path: Path, tasks: Sequence[str]) -> None:
-    """Add what the same results at ``path`` hold of other tasks, method by method."""
-    old = _earlier(path)
+def _take_others(found: dict, old: dict, tasks: Sequence[str]) -> None:
+    """Add what earlier results of the same hold of other tasks; all in order of methods."""
     if any(old.get(key) != found[key] for key in ("dataset", "split", "checkpoint")):
         old = {"rows": []}
     rows = [r for r in old["rows"] if r["task"] not in tasks] + found["rows"]
