@@ -336,6 +336,8 @@ def child(
     """Run a command in a forked child; ``until`` is called meanwhile with its id and its log."""
     reader, writer = os.pipe()
     log = place.root / "said.txt"
+    # the child before this one may have said that it is ready
+    log.unlink(missing_ok=True)
     pid = os.fork()
     if pid == 0:
         os.close(reader)
