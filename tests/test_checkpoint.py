@@ -13,6 +13,7 @@ from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import load_backbone
 from ckf_demo.backbone.multilora import SHARED
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
+from ckf_demo.scoring import Ranker
 from ckf_demo.system import System, read_manifest, verify_files
 from ckf_demo.tasks.explanation_facts import polarity_for
 from ckf_demo.tasks.registry import TASKS
@@ -128,3 +129,10 @@ def test_an_explanation_ends_and_names_a_film_of_the_history(recommender: Recomm
     assert last["evidence"]
     assert {film["title"] for film in last["evidence"]} <= titles
     assert last["polarity"] == polarity_for(last["rating"])
+
+
+def test_a_scored_list_depends_on_its_user_alone(recommender: Recommender):
+    ranker = Ranker.__new__(Ranker)
+    ranker.recommender = recommender
+    alone = {user: ranker.rank([user], 5) for user in ("3", "1", "2")}
+    assert ranker.rank(["1", "2", "3"], 5) == [*alone["1"], *alone["2"], *alone["3"]]

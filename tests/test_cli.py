@@ -190,6 +190,9 @@ def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> N
 class Films:
     """A recommender whose best films are numbered."""
 
+    def forget(self) -> None:
+        """There is nothing to remember."""
+
     def rank(self, user: str, k: int) -> list[dict]:
         return [
             {"rank": i, "item": str(i), "title": f"Film {i} for {user}", "score": 1 / i, "year": 1}

@@ -220,11 +220,3 @@ def test_what_parts_are_made_of_stands_beside_them(place: Path) -> None:
     label = json.loads((place / ".top.parquet.parts" / "made_of.json").read_text())
     assert label["k"] == 2
     assert label["checkpoint"]["hashes"] == MANIFEST["hashes"]
-
-
-@pytest.mark.real
-def test_a_list_depends_on_its_user_alone(recommender):
-    ranker = scoring.Ranker.__new__(scoring.Ranker)
-    ranker.recommender = recommender
-    alone = {user: ranker.rank([user], 5) for user in ("3", "1", "2")}
-    assert ranker.rank(["1", "2", "3"], 5) == [*alone["1"], *alone["2"], *alone["3"]]
