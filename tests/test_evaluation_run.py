@@ -190,6 +190,16 @@ def test_only_what_decides_answers_is_in_the_hash(tmp_path):
     assert checkpoint_hash(tmp_path) != before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_without_a_checkpoint_has_no_hash(tmp_path, there):
+    folder = tmp_path / "model"
+    if there:
+        folder.mkdir()
+        (folder / "MODEL_CARD.md").write_text("results")
+    with pytest.raises(UserError, match="holds no files"):
+        checkpoint_hash(folder)
+
+
 def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
     monkeypatch.setattr("ckf_demo.evaluation.cached.ROWS_AT_ONCE", 20)
     cases = Cases(DATA, DATA.rows(split=2))

@@ -14,6 +14,7 @@ import numpy as np
 
 from ckf_demo.caches import remembered
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.errors import UserError
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import cache_dir, clear_leftovers
 from ckf_demo.queries import Query
@@ -37,15 +38,19 @@ NOT_THE_MODEL = (
 
 
 def checkpoint_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of a checkpoint's files."""
+    """SHA-256 over the names and contents of a checkpoint's files; UserError without any."""
+    found = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    files = [path for path in found if path.name not in NOT_THE_MODEL]
+    if not files:
+        # all empty folders have one hash, under which answers of different models would mix
+        raise UserError(f"No checkpoint at {folder}: it holds no files; name a folder with one.")
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name not in NOT_THE_MODEL:
-            content = path.read_bytes()
-            if path.name == MANIFEST:
-                content = manifest_text(unsealed(json.loads(content))).encode()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(content).digest())
+    for path in files:
+        content = path.read_bytes()
+        if path.name == MANIFEST:
+            content = manifest_text(unsealed(json.loads(content))).encode()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 

@@ -71,7 +71,9 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
         "hours => new Date((new URL(location.href).searchParams.get('at') - hours * 3600) * 1000)"
         ".toISOString().slice(0, 19).replace('T', ' ')"
     )
-    # the field follows the pair, and would overwrite what is typed before it has
+    # the address follows the answers, and the field the pair: before it has, it would overwrite
+    # what is typed
+    page.wait_for_function("new URL(location.href).searchParams.has('at')", timeout=PATIENCE)
     expect(box).to_have_value(page.evaluate(moment, 0))
     day = page.evaluate(moment, 40)
     box.fill(day)
