@@ -105,11 +105,14 @@ def test_collaborative_tokens_matter(recommender: Recommender, user: str):
 @pytest.mark.parametrize(
     "person",
     [
-        FAN,
-        {"taste": "dark crime stories from the forties"},
-        {"profile": {"age": 30, "occupation": "writer"}},
+        pytest.param(FAN, id="history"),
+        pytest.param(
+            {"taste": "dark crime stories from the forties"}, id="taste", marks=pytest.mark.long
+        ),
+        pytest.param(
+            {"profile": {"age": 30, "occupation": "writer"}}, id="profile", marks=pytest.mark.long
+        ),
     ],
-    ids=["history", "taste", "profile"],
 )
 def test_new_people_get_all_four_answers(recommender: Recommender, person: dict):
     assert 1 < recommender.rate(**person, item="172")["rating"] < 5

@@ -126,6 +126,20 @@ def test_taste_claims_are_held_against_the_taste_line():
     assert read("You want to avoid Action, and Heat has it.", "no action").ok_ties
 
 
+def test_a_decimal_number_ends_no_sentence_about_a_taste():
+    """A title's own question mark does not end the sentence for the reader either."""
+    candidate = Film("10", "Shall We Dance?", None, ("Action",))
+    text = (
+        "Although Toy Story earned a 4.5 from you, you may regret picking Shall We Dance? You "
+        "asked for Crime, and it lacks it."
+    )
+    history = [(HISTORY[0][0], 4.5)]
+    titles = (*TITLES, candidate.title)
+    report = check(text, history, candidate, 1.0, liked_together, titles, "I like crime.")
+    assert {(claim.kind, claim.true) for claim in report.ties} >= {("no genre", True)}
+    assert report.ok_ties, report.false_ties
+
+
 def test_tone_ignores_the_words_of_titles():
     assert read("Safe and Die Hard could go either way.").polarity == "mixed"
     assert read("Heat will probably disappoint you.").polarity == "negative"

@@ -1,6 +1,5 @@
 """What a server keeps of its answers is bounded."""
 
-import gc
 import subprocess
 import sys
 
@@ -21,7 +20,6 @@ def test_bounds_are_set_once_and_what_is_loaded_is_left_alone():
     # in a process of its own, since it changes the allocator for good
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert gc.get_freeze_count() == 0
 
 
 def test_an_owners_own_bound_of_products_stays():

@@ -145,6 +145,18 @@ def test_the_rest_can_be_wanted_while_the_last_step_before_the_stop_runs(made):
     assert found.done == set(SECTIONS)
 
 
+def test_an_event_that_began_before_a_section_was_found_does_not_lose_it(made):
+    _, stopped = run(made, stop_after=4)
+    made.enter(SESSION)
+    late = made.answer("later", PAIR, stopped, "rating", "", 10, SESSION)
+    next(late)
+    _, found = run(made, latest=stopped)
+    assert found.done == set(SECTIONS)
+    # what it writes last stands
+    (*_, last) = late
+    assert last[made.latest].done == set(SECTIONS) and "12 of 12 done" in last[made.films]
+
+
 def test_a_tab_that_was_left_goes_on_when_it_is_entered_again(made):
     films = made.answer("films", PAIR, None, "rating", "", 10, SESSION)
     found = next(films)[made.latest]

@@ -338,6 +338,7 @@ class _Clause:
     leaning: tuple[str, ...]
 
 
+_SENTENCE_END = re.compile(r"\.(?!\d)")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9⟦\"“'])|\s*[;:]\s*|(?<=⟧[.!?])\s+")
 _CLAUSE = re.compile(
     r",?\s+(?=(?:but|yet|while|whereas|although|though|because|since|so(?!-|\s+(?:is|does|do|are)))\b)"
@@ -507,8 +508,8 @@ def _genre_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
                 true = data.likes_genre(genre)
             yield Claim("taste", (candidate.title,), genre, true)
             # What was asked for is also said of the film: it has it, or it has not.
-            rest = page.text[page.text.index(clause.text) :]
-            lacking = bool(_LACKING.search(re.sub(r"\bnot want\b", "", rest.split(".")[0])))
+            rest = _SENTENCE_END.split(page.text[page.text.index(clause.text) :])[0]
+            lacking = bool(_LACKING.search(re.sub(r"\bnot want\b", "", rest)))
             has = genre in candidate.labels
             kind: Kind = "no genre" if lacking else "genre"
             yield Claim(kind, (candidate.title,), genre, has != lacking)

@@ -254,7 +254,9 @@ class WhyTab:
         """Compute one section unless it is known, and show it as it comes.
 
         Each is an event of its own, so that what was asked meanwhile has its turn between two.
-        Nothing is computed after a stop, until the rest is wanted or another question comes.
+        A section before it that is missing is computed too: an event of an earlier round, which
+        began without it, may have written its findings last. Nothing is computed after a stop,
+        until the rest is wanted or another question comes.
         """
         session = request.session_hash
         pair = _without_method(pair)
@@ -266,18 +268,22 @@ class WhyTab:
             if latest is None or latest.pair != pair:
                 shown[self.stars] = _no_film()
         yield shown
-        box = self.panels[SECTIONS.index(section)]
-        if section not in found.done and not stop.is_set():
+        upto = SECTIONS[: SECTIONS.index(section) + 1]
+        boxes = dict(zip(SECTIONS, self.panels, strict=True))
+        for name in upto:
+            if name in found.done or stop.is_set():
+                continue
             try:
-                for step in self._steps(section, found, stop):
+                for step in self._steps(name, found, stop):
                     found = step
-                    yield {box: self.markup(section, found, by)}
+                    yield {boxes[name]: self.markup(name, found, by)}
             except UserError as error:
-                found = replace(found, problems={**found.problems, section: str(error)})
+                found = replace(found, problems={**found.problems, name: str(error)})
             if not stop.is_set():
-                found = replace(found, done=found.done | {section})
+                found = replace(found, done=found.done | {name})
         stopped = self.wanted.stopped(session)
-        shown = {self.latest: found, box: self.markup(section, found, by, stopped=stopped)}
+        shown = {boxes[name]: self.markup(name, found, by, stopped=stopped) for name in upto}
+        shown[self.latest] = found
         if stopped or section == SECTIONS[-1]:
             shown |= self._shown(found, by, session)
         yield shown | self._buttons(found, session)

@@ -25,7 +25,10 @@ def address(fake_cache):  # noqa: F811
     demo.close()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+@pytest.mark.parametrize(
+    ("theme", "width"),
+    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+)
 def test_methods_and_people_are_compared(address, new_page, theme, width):  # noqa: F811
     page = new_page(f"{address}?tab=compare&user=3&item=7&__theme={theme}", width=width)
     shown = page.locator("#compare")

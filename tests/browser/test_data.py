@@ -17,7 +17,10 @@ from test_walk import (  # noqa: F401
 )
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+@pytest.mark.parametrize(
+    ("theme", "width"),
+    [("light", 1280), pytest.param("dark", 375, marks=pytest.mark.long)],
+)
 def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, width):  # noqa: F811
     page = new_page(f"{fake_address}?__theme={theme}", width=width)
     open_tab(page, "Data")

@@ -53,7 +53,10 @@ def expect_own_value(page, stored: dict, task: str, metric: str, group: str) -> 
     expect(cells.locator("td").nth(2)).to_have_text(f"{row['n']:,}")
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+@pytest.mark.parametrize(
+    ("theme", "width"),
+    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+)
 def test_the_table_holds_the_stored_numbers_and_plots_fit(
     address,
     stored,

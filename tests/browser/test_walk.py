@@ -350,7 +350,7 @@ def test_what_is_chosen_before_the_address_is_read_stays(fake_address, new_page,
     expect(page.get_by_label("What do you like, in a sentence?")).to_have_value("quiet films")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.long), "dark"])
 def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_page, theme):
     page = new_page(f"{fake_address}?__theme={theme}", width=375, height=812)
     expect(page.locator(".sidebar.open")).to_have_count(0)

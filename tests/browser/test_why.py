@@ -101,7 +101,10 @@ def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page
     expect(said).to_be_empty()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 375)])
+@pytest.mark.parametrize(
+    ("theme", "width"),
+    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+)
 def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):  # noqa: F811
     page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)
     expect(page.locator("#why-later")).to_contain_text("liked later,")
