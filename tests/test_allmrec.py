@@ -11,7 +11,8 @@ from synthetic import made_up_likes
 from tiny import tiny_data, tiny_knowledge
 from torch.testing import assert_close
 
-from ckf_demo.collaborative.sasrec import LONGEST, SASRec, training_sequences
+from ckf_demo.collaborative.next_item import LONGEST, training_sequences
+from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.collaborative.text import item_text_vectors, item_texts
 from ckf_demo.config import FusionConfig, PromptConfig
 from ckf_demo.data.prepared import Prepared

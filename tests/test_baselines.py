@@ -8,7 +8,14 @@ from synthetic import made_up
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.evaluation import metrics
-from ckf_demo.evaluation.baselines import BASELINES
+from ckf_demo.evaluation.baselines import (
+    BASELINES,
+    implicit_als,
+    lightgcn,
+    ncf,
+    next_items,
+    text_knn,
+)
 from ckf_demo.evaluation.baselines.base import Material
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.queries import ranking_queries
@@ -19,6 +26,26 @@ SCORERS = [name for name, kind in SUITABLE.items() if {"rating", "ctr"} & set(ki
 SCORING = pytest.mark.parametrize("name", SCORERS)
 RANKERS = [name for name, kind in SUITABLE.items() if "ranking" in kind.tasks]
 RANKING = pytest.mark.parametrize("name", RANKERS)
+
+
+NEXT = [name for name in BASELINES if name.endswith("(next item)")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightgcn, "MOST_EPOCHS", 10)
+        patch.setattr(ncf, "EPOCHS", (2,))
+        patch.setattr(next_items, "EPOCHS", (2,))
+        patch.setattr(next_items, "SIZE", 8)
+        patch.setattr(implicit_als, "SIZES", (4,))
+        patch.setattr(text_knn, "item_text_vectors", made_up_texts)
+        yield
+
+
+def made_up_texts(prepared) -> np.ndarray:
+    vectors = np.random.default_rng(0).normal(size=(prepared.n_items, 4)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +144,20 @@ def test_biased_mf_folds_in_as_the_collaborative_model_does(fitted, material):
     for n, vector, bias in zip((0, 1, len(own)), vectors, biases, strict=True):
         expected = model.global_mean + model.item_bias + bias + model.items @ vector
         assert fitted["biased MF"].rank(items[:n], ratings[:n]) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_next_items_follow_from_the_likes_of_the_history_in_their_order(name, fitted, material):
+    model, data = fitted[name], material.prepared
+    own = data.history.rows_of(3)
+    items, ratings = data.item[own], data.rating[own]
+    liked = data.liked[own]
+    scores = model.rank(items, ratings)
+    assert scores == pytest.approx(model.rank(items[liked], ratings[liked]), nan_ok=True)
+    backwards = model.rank(items[liked][::-1], ratings[liked][::-1])
+    assert np.nanmax(np.abs(scores - backwards)) > 1e-4
+    known = np.bincount(material.likes.item, minlength=data.n_items) > 0
+    assert np.array_equal(np.isfinite(scores), known)
 
 
 @pytest.mark.real

@@ -10,11 +10,25 @@ import torch
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.evaluation import metrics
-from ckf_demo.evaluation.baselines import BASELINES, biased_mf_likes, ease_likes, lightgcn, sasrec
+from ckf_demo.evaluation.baselines import (
+    BASELINES,
+    biased_mf_likes,
+    ease_likes,
+    implicit_als,
+    lightgcn,
+    ncf,
+    recent_popularity,
+    sequential,
+    text_knn,
+)
 from ckf_demo.evaluation.baselines.base import Baseline, Material
 from ckf_demo.evaluation.protocol import Cases
 
-NAMES = ["item mean + user mean", "biased MF (likes)", "EASE (likes)", "LightGCN", "SASRec"]
+NAMES = [
+    *("item mean + user mean", "biased MF (likes)", "EASE (likes)", "recent popularity"),
+    *("implicit ALS", "text k-NN", "NCF", "LightGCN", "SASRec", "GRU4Rec", "NextItNet"),
+]
+SEQUENTIAL = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NextItNet"])
 EACH = pytest.mark.parametrize("name", NAMES)
 N_USERS, N_ITEMS, SEEN_USERS, SEEN_ITEMS = 24, 30, 18, 26
 
@@ -58,6 +72,14 @@ def likes(n: int = 400, seed: int = 0) -> Prepared:
 DATA = likes()
 
 
+def made_up_texts(prepared: Prepared) -> np.ndarray:
+    """Texts tell the two kinds of items apart: float32 (I, 4) of unit length."""
+    vectors = np.random.default_rng(0).normal(0, 0.2, (N_ITEMS, 4)).astype(np.float32)
+    vectors[np.arange(N_ITEMS), np.arange(N_ITEMS) % 2] += 1
+    vectors = vectors[: prepared.n_items]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 def flipped(part: int) -> Prepared:
     """The same data with the other label everywhere in one part."""
     return replace(
@@ -68,10 +90,14 @@ def flipped(part: int) -> Prepared:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
+    monkeypatch.setattr(text_knn, "item_text_vectors", made_up_texts)
     # so few rows need more and larger steps
-    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 4)
-    monkeypatch.setattr(sasrec, "BATCH", 16)
-    monkeypatch.setattr(sasrec, "LEARNING_RATE", 0.01)
+    for module in (sequential, ncf):
+        monkeypatch.setattr(module, "BATCH", 16)
+        monkeypatch.setattr(module, "LEARNING_RATE", 0.01)
+    monkeypatch.setattr(sequential, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(ncf, "EPOCHS", (2, 4))
+    monkeypatch.setattr(implicit_als, "SIZES", (2,))
 
 
 def fit(name: str, data: Prepared) -> Baseline:
@@ -90,9 +116,9 @@ def cases(part: int, k: int | None = None, data: Prepared = DATA) -> Cases:
 
 
 @EACH
-def test_suits_likes_and_ctr_alone(name):
+def test_suits_likes(name):
     kind = BASELINES[name]
-    assert (kind.name, kind.tasks, kind.feedback) == (name, ("ctr",), ("likes",))
+    assert kind.name == name and "ctr" in kind.tasks and "likes" in kind.feedback
     assert kind.needs
     assert kind.summary.endswith(".")
 
@@ -141,7 +167,12 @@ def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
     monkeypatch.setattr(biased_mf_likes, "REGULARIZATIONS", (0.1,))
     monkeypatch.setattr(ease_likes, "REGULARIZATIONS", (50.0,))
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 2)
-    monkeypatch.setattr(sasrec, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(sequential, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(ncf, "EPOCHS", (1,))
+    monkeypatch.setattr(ncf, "CHOICES", ncf.LABELS)
+    monkeypatch.setattr(implicit_als, "WEIGHTS", (2.0,))
+    monkeypatch.setattr(recent_popularity, "SHARES", (0.5,))
+    monkeypatch.setattr(text_knn, "NEIGHBOURS", (2,))
     answers = [
         fit(name, data).score(cases(TRAIN, data=data)).ctr for data in (DATA, flipped(VALID))
     ]
@@ -206,7 +237,7 @@ def test_biased_mf_gives_unseen_users_the_item_and_the_item_alone():
 
 
 def test_lightgcn_folds_unseen_users_in_and_no_others():
-    tables, asked = fitted("LightGCN").tables, cases(VALID)
+    tables, asked = fitted("LightGCN").tables["ctr"], cases(VALID)
     scores = fitted("LightGCN").score(asked).ctr
     cut = fitted("LightGCN").score(cases(VALID, 1)).ctr
     known = tables.knows_user[asked.users]
@@ -237,7 +268,65 @@ def test_lightgcn_steps_along_the_gradient_of_its_own_batch(monkeypatch):
     assert len(seen) == 10
 
 
-def test_sasrec_reads_the_last_items_only(monkeypatch):
-    net, asked = fitted("SASRec"), cases(TEST)
-    monkeypatch.setattr(sasrec, "LONGEST", 3)
+@SEQUENTIAL
+def test_sequential_models_read_the_last_items_only(name, monkeypatch):
+    net, asked = fitted(name), cases(TEST)
+    monkeypatch.setattr(sequential, "LONGEST", 3)
     assert net.score(asked).ctr == pytest.approx(net.score(cases(TEST, 3)).ctr, abs=1e-6)
+
+
+@SEQUENTIAL
+def test_states_know_what_stands_before_them_alone(name):
+    encoder = BASELINES[name]().encoder().eval()
+    x = torch.randn(1, 12, sequential.HIDDEN, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = encoder(x, torch.tensor([12]))
+        other = encoder(torch.cat([x[:, :8], -x[:, 8:]], 1), torch.tensor([12]))
+    assert torch.allclose(whole[:, :8], other[:, :8], atol=1e-5)
+    assert not torch.allclose(whole[:, 8:], other[:, 8:], atol=1e-2)
+
+
+def test_nextitnet_sees_the_whole_window():
+    encoder = BASELINES["NextItNet"]().encoder().eval()
+    x = torch.zeros(1, sequential.LONGEST, sequential.HIDDEN, requires_grad=True)
+    encoder(x, torch.tensor([sequential.LONGEST]))[0, -1].sum().backward()
+    assert x.grad is not None and (x.grad[0].abs().sum(-1) > 0).all()
+
+
+def test_implicit_als_folds_in_by_the_normal_equations():
+    factors = fitted("implicit ALS").kept["ctr"]
+    model, items = factors.model, np.array([1, 4, 7])
+    q = model.items.astype(np.float64)
+    left = q.T @ q + model.regularization * np.eye(q.shape[1])
+    left += model.weight * q[items].T @ q[items]
+    user = np.linalg.solve(left, (1 + model.weight) * q[items].sum(axis=0))
+    assert factors.rank(items, np.ones(3)) == pytest.approx(q @ user, rel=1e-3, abs=1e-5)
+
+
+def test_recent_popularity_by_hand(monkeypatch):
+    monkeypatch.setattr(recent_popularity, "SHARES", (0.5,))
+    train = Material(DATA, None).train
+    items, labels = train.item[120:], train.rating[120:]
+    expected = [
+        (labels[items == v].sum() + 5 * labels.mean()) / ((items == v).sum() + 5)
+        for v in range(N_ITEMS)
+    ]
+    asked = cases(VALID)
+    scores = fit("recent popularity", DATA).score(asked).ctr
+    assert scores == pytest.approx(np.array(expected)[asked.items])
+
+
+def test_text_neighbours_by_hand(monkeypatch):
+    monkeypatch.setattr(text_knn, "NEIGHBOURS", (2,))
+    vectors, model = made_up_texts(DATA), fit("text k-NN", DATA).kept["ctr"]
+    similar = np.sort(vectors @ vectors[[0, 1, 2]].T, axis=1)[:, 1:].mean(axis=1)
+    assert model.rank(np.array([0, 1, 2]), np.ones(3)) == pytest.approx(similar, abs=1e-6)
+
+
+def test_ncf_tells_likes_from_what_is_drawn():
+    liked, targets = torch.tensor([[1, 0], [2, 3], [4, 0]]), torch.tensor([5, 6, 7])
+    rows, items, labels = ncf._choices(liked, targets, torch.tensor([1.0, 0.0, 1.0]), 9)
+    assert rows[:: 1 + ncf.NEGATIVES].tolist() == [[1, 0], [4, 0]]
+    assert items[:: 1 + ncf.NEGATIVES].tolist() == [5, 7]
+    assert labels.tolist() == [1, 0, 0, 0, 0] * 2
+    assert items.min() >= 1 and items.max() <= 9

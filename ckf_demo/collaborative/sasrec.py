@@ -1,44 +1,16 @@
 """SASRec: self-attention over a history, trained to tell the next item (Kang & McAuley 2018).
 
-    h_t = SASRec(i_1 … i_t),   loss = −log σ(h_t · E_{t+1}) − log(1 − σ(h_t · E_j)),   j ∉ I_u
-
 The baseline of the same name in `ckf_demo.evaluation.baselines` tells likes from dislikes instead.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
-from ckf_demo.data.prepared import Prepared
-
-LONGEST = 50
-"""Items of a history that are read at most; the last ones are."""
+from ckf_demo.collaborative.next_item import LONGEST, SPREAD, NextItem
 
 BLOCKS = 2
 DROPOUT = 0.2
-LEARNING_RATE = 2e-3
-BATCH = 32
-"""Windows of at most `LONGEST` + 1 items in one step."""
-
-SPREAD = 0.02
-"""Standard deviation of the first embeddings."""
-
-PADDING = 0
-"""Row of the embedding table for no item."""
-
-
-def training_sequences(prepared: Prepared) -> list[np.ndarray]:
-    """Items of every user, oldest first, from the rows that collaborative models may see.
-
-    All that was rated, or with likes all that was liked; int64 (n_u,) for users with any.
-    """
-    kept = prepared.fit & prepared.liked if prepared.feedback == "likes" else prepared.fit
-    rows = np.flatnonzero(kept)
-    rows = rows[np.argsort(prepared.user[rows], kind="stable")]
-    ends = np.flatnonzero(np.diff(prepared.user[rows])) + 1
-    return [own for own in np.split(prepared.item[rows].astype(np.int64), ends) if len(own)]
 
 
 class Block(nn.Module):
@@ -59,176 +31,22 @@ class Block(nn.Module):
         return x + self.dropout(self.feed(self.before_feed(x)))
 
 
-class SASRec(nn.Module):
-    """Causal self-attention over a start token and the last `LONGEST` items of a history.
-
-    Positions are counted from the end. Items that no training sequence has are zero rows of the
-    table, and histories are read without them.
-
-    Parameters
-    ----------
-    n_items
-        I; the table has a row more, for padding.
-    size
-        d, the width of embeddings and states.
-    """
+class SASRec(NextItem):
+    """Causal self-attention over positions that are counted from the end."""
 
     def __init__(self, n_items: int, size: int):
-        super().__init__()
-        self.start = nn.Parameter(SPREAD * torch.randn(size))
-        self.items = nn.Embedding(n_items + 1, size, padding_idx=PADDING)
+        super().__init__(n_items, size)
         self.positions = nn.Embedding(LONGEST + 1, size)
         self.dropout = nn.Dropout(DROPOUT)
         self.blocks = nn.ModuleList(Block(size) for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(size)
         with torch.no_grad():
-            for table in (self.items, self.positions):
-                table.weight.mul_(SPREAD)
+            self.positions.weight.mul_(SPREAD)
 
-    @property
-    def item_table(self) -> Tensor:
-        """E, float32 (I, d)."""
-        return self.items.weight[1:]
-
-    @classmethod
-    def fit(
-        cls, sequences: list[np.ndarray], n_items: int, *, size: int, epochs: int, seed: int
-    ) -> tuple["SASRec", float]:
-        """Train on sequences of item indices int64 (n_u,), oldest first.
-
-        Every epoch cuts them into windows at other places. Nothing that is drawn depends on items
-        outside the sequences.
-
-        Returns
-        -------
-        model
-            In evaluation mode, its parameters frozen.
-        loss
-            Of the last epoch, per position: both cross-entropies together.
-        """
-        known, flat = np.unique(np.concatenate(sequences), return_inverse=True)
-        lengths = [len(own) for own in sequences]
-        rows = torch.from_numpy(flat + 1).split(lengths)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = cls(len(known), size)
-            optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-            taken = Taken(rows, len(known) + 1)
-            for _ in range(epochs):
-                loss = _train_epoch(net, optimizer, rows, taken)
-                schedule.step()
-            model = cls(n_items, size)
-        table = torch.zeros(n_items + 1, size)
-        table[torch.from_numpy(known) + 1] = net.item_table.detach()
-        model.load_state_dict(net.state_dict() | {"items.weight": table})
-        return model.eval().requires_grad_(False), loss
-
-    def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """States after each item of windows.
-
-        Parameters
-        ----------
-        rows : int64 (g, L)
-            Rows of the embedding table, oldest first and padded at the end.
-        lengths : int64 (g,)
-
-        Returns
-        -------
-        float32 (g, L + 1, d), that before the first item first.
-        """
-        x = torch.cat([self.start.expand(len(rows), 1, -1), self.items(rows)], 1)
-        positions = lengths[:, None] - torch.arange(x.shape[1], device=rows.device)
+    def read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        positions = lengths[:, None] - torch.arange(x.shape[1], device=x.device)
         x = self.dropout(x + self.positions(positions.clamp(min=0)))
         # padding comes last, so being causal hides it
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
-
-    @torch.no_grad()
-    def states(self, items: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """x_u after prefixes of one history, each seeing its own last `LONGEST` items alone.
-
-        Parameters
-        ----------
-        items : int64 (n,)
-            Oldest first.
-        lengths : int64 (m,), optional
-            Of the prefixes; 0, 1, … n when not given.
-
-        Returns
-        -------
-        float32 (m, d), or (n + 1, d).
-        """
-        if lengths is None:
-            lengths = torch.arange(len(items) + 1, device=items.device)
-        rows = items + 1
-        known = self.items.weight[rows].any(1)
-        ends, of_prefix = F.pad(known.cumsum(0), (1, 0))[lengths].unique(return_inverse=True)
-        rows = rows[known]
-        counts = ends.clamp(max=LONGEST)
-        place = torch.arange(int(counts.max()) if len(counts) else 0, device=items.device)
-        places = (ends - counts)[:, None] + place
-        inside = place < counts[:, None]
-        windows = torch.where(inside, rows[torch.where(inside, places, 0)], PADDING)
-        after = self(windows, counts)
-        return after[torch.arange(len(after), device=items.device), counts][of_prefix]
-
-
-class Taken:
-    """Which items are in each sequence, to draw others.
-
-    Parameters
-    ----------
-    sequences
-        int64 (n_u,) each, of numbers in 1 … ``n_numbers`` − 1.
-    """
-
-    def __init__(self, sequences: tuple[Tensor, ...] | list[Tensor], n_numbers: int):
-        self.n_numbers = n_numbers
-        keys = [own.unique() + n * n_numbers for n, own in enumerate(sequences)]
-        self.keys = torch.cat(keys)
-
-    def others(self, sequence: Tensor) -> Tensor:
-        """A number that is not in the sequence named, for each of them; of the same shape.
-
-        A few are left in it where a sequence has nearly all.
-        """
-        drawn = torch.randint(1, self.n_numbers, sequence.shape)
-        for _ in range(5):
-            keys = sequence * self.n_numbers + drawn
-            found = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-            again = self.keys[found] == keys
-            drawn[again] = torch.randint(1, self.n_numbers, (int(again.sum()),))
-        return drawn
-
-
-def _train_epoch(
-    net: SASRec, optimizer: torch.optim.Optimizer, rows: tuple[Tensor, ...], taken: Taken
-) -> float:
-    """One pass over sequences of table rows; the mean loss per position."""
-    net.train()
-    windows, owners = [], []
-    longest = LONGEST + 1  # the last one is a target only
-    for user, (own, first) in enumerate(
-        zip(rows, torch.randint(longest, (len(rows),)).tolist(), strict=True)
-    ):
-        parts = [own[:first], *own[first:].split(longest)]
-        windows += [part for part in parts if len(part)]
-        owners += [user] * (len(windows) - len(owners))
-    total = torch.zeros(2)
-    for batch in torch.randperm(len(windows)).split(BATCH):
-        targets = pad_sequence([windows[i] for i in batch.tolist()], batch_first=True)
-        lengths = (targets != PADDING).sum(1)
-        hidden = net(targets[:, :-1], lengths - 1)
-        users = torch.tensor([owners[i] for i in batch.tolist()])[:, None].expand_as(targets)
-        negatives = taken.others(users)
-        kept = targets != PADDING
-        liked = (hidden * net.items(targets)).sum(-1)[kept]
-        other = (hidden * net.items(negatives)).sum(-1)[kept]
-        loss = F.softplus(-liked).mean() + F.softplus(other).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += torch.tensor([loss.item() * len(liked), len(liked)])
-    return float(total[0] / total[1])

@@ -164,7 +164,11 @@ class Prepared:
     @cached_property
     def liked(self) -> np.ndarray:
         """Which interactions are likes: bool (n,)."""
-        return self.rating >= (LIKED if self.feedback == "likes" else self.liked_from)
+        return self.likes(self.rating)
+
+    def likes(self, ratings: np.ndarray) -> np.ndarray:
+        """Which of some ratings (n,) are likes: bool (n,)."""
+        return ratings >= (LIKED if self.feedback == "likes" else self.liked_from)
 
     @cached_property
     def user_index(self) -> dict[str, int]:

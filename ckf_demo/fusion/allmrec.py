@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ckf_demo.collaborative.next_item import Taken, training_sequences
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.collaborative.sasrec import SASRec, Taken, training_sequences
+from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared

@@ -44,6 +44,13 @@ class Material:
         return Rows(p.user[rows], p.item[rows], p.rating[rows], p.n_items)
 
     @property
+    def likes(self) -> Rows:
+        """The training interactions that are likes."""
+        train = self.train
+        liked = self.prepared.likes(train.rating)
+        return Rows(train.user[liked], train.item[liked], train.rating[liked], train.n_items)
+
+    @property
     def learning(self) -> Cases:
         """The rows that the language model is trained on, with their histories."""
         rows = self.prepared.learning_rows()
