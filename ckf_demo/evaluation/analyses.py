@@ -178,6 +178,94 @@ def poisoning(found: dict) -> list[Table]:
     ]
 
 
+def field(found: dict) -> list[Table]:
+    """Language models, then baselines from the best AUC down; what they were fitted with."""
+    cells, methods, differences = _cells(found)
+    columns = (
+        ("rating", "rmse", "all", "RMSE"),
+        ("ctr", "auc", "all", "AUC"),
+        ("ctr", "uauc", "all", "UAUC"),
+        ("ctr", "auc", "accept", "AUC, accepting half"),
+        ("ctr", "uauc", "accept", "UAUC, accepting half"),
+        ("ctr", "auc", "cold", "AUC, cold"),
+        ("ranking", "ndcg@10", "all", "NDCG@10"),
+    )
+    kept = [c for c in columns if any((m, *c[:3]) in cells for m in methods)]
+
+    def worth(method: str) -> float:
+        row = cells.get((method, "ctr", "auc", "all"))
+        return -1.0 if row is None else row["value"]
+
+    models = [m for m in methods if m not in found["fitted"]]
+    fitted = sorted(found["fitted"], key=worth, reverse=True)
+    rows = [
+        [method, *(with_half_width(cells.get((method, *c[:3]))) for c in kept)]
+        for method in [*sorted(models, key=worth, reverse=True), *fitted]
+    ]
+    total = sum(known["seconds"] for known in found["fitted"].values())
+    searched = [
+        [name, f"{found['fitted'][name]['seconds']:.1f}", found["fitted"][name]["settings"] or "–"]
+        for name in fitted
+    ]
+    against = [
+        [name, *(with_interval(cells.get((name, *c[:3]))) for c in kept)] for name in differences
+    ]
+    where = f"{found['dataset']}, {found['split']} part"
+    return [
+        (f"The field on {where}", ["method", *(c[3] for c in kept)], rows),
+        ("Differences (95 % interval, paired over users)", ["", *(c[3] for c in kept)], against),
+        (
+            f"Baselines: seconds of fitting, {total:.0f} in all, and what was chosen",
+            ["method", "seconds", "settings"],
+            searched,
+        ),
+    ]
+
+
+def given(found: dict) -> list[Table]:
+    """How near texts come to given explanations."""
+    cells, methods, differences = _cells(found)
+    where = f"{found['dataset']}, {found['split']} part"
+    columns = (
+        ("bleu", "BLEU"),
+        ("rouge_1", "ROUGE-1"),
+        ("rouge_l", "ROUGE-L"),
+        ("similarity", "MiniLM"),
+        ("words", "words"),
+        ("distinct_1", "distinct-1"),
+        ("distinct_2", "distinct-2"),
+        ("unique", "unique"),
+    )
+    made = []
+    for group, title in (
+        ("beside", f"Pairs of {where} that all have texts about"),
+        ("all", f"All explained pairs of {where}"),
+    ):
+        for names, first, form in (
+            (methods, "text", with_half_width),
+            (differences, "difference", with_interval),
+        ):
+            shown = [n for n in names if (n, "explanation", "bleu", group) in cells]
+            kept = columns if form is with_half_width else columns[:4]
+            rows = [
+                [n, *(form(cells.get((n, "explanation", metric, group))) for metric, _ in kept)]
+                for n in shown
+            ]
+            n = next((cells[m, "explanation", "bleu", group]["n"] for m in shown), 0)
+            said = title if first == "text" else "Differences (95 % interval, paired over users)"
+            made.append((f"{said}, n = {n}", [first, *(h for _, h in kept)], rows))
+    for metric, name in columns[2:4]:
+        title = f"{name} by whether the training part explains the item"
+        rows = [
+            [n, *(with_half_width(cells.get((n, "explanation", metric, g))) for g in _ITEMS)]
+            for n in methods
+        ]
+        made.append((title, ["text", *_ITEMS], rows))
+    return made
+
+
+_ITEMS = "explained item", "other item"
+
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": knowledge_kept,
     "sampled": sampled,
@@ -185,4 +273,6 @@ ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "warmth": warmth,
     "favourite_genres": favourite_genres,
     "poisoning": poisoning,
+    "field": field,
+    "given": given,
 }

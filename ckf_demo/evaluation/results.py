@@ -9,7 +9,7 @@ from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.queries import Query
 
 RATING_METRICS = ("rmse", "mae")
-CTR_METRICS = ("auc", "uauc", "log_loss", "ece")
+ORDER_METRICS, PROBABILITY_METRICS = ("auc", "uauc"), ("log_loss", "ece")
 RANKING_METRICS = ("ndcg@10", "recall@10", "candidate_loss")
 
 Key = tuple[str, str, str, str]
@@ -85,17 +85,21 @@ class Results:
     def _add_ctr(
         self, method: str, group: str, users: np.ndarray, labels: np.ndarray, p: np.ndarray
     ) -> None:
-        kept, _ = metrics.user_aucs(users, labels, p)
-        values = {
-            "auc": metrics.auc(labels, p),
-            "uauc": metrics.uauc(users, labels, p),
-            "log_loss": metrics.log_loss(labels, p),
-            "ece": metrics.ece(labels, p),
-        }
-        for name in CTR_METRICS:
+        self.add_order(method, group, users, labels, p)
+        for name in PROBABILITY_METRICS:
             replicates = getattr(bootstrap, name)(users, labels, p, self.weights)
-            n = len(kept) if name == "uauc" else len(labels)
-            self.add((method, "ctr", name, group), values[name], n, replicates)
+            value = getattr(metrics, name)(labels, p)
+            self.add((method, "ctr", name, group), value, len(labels), replicates)
+
+    def add_order(
+        self, method: str, group: str, users: np.ndarray, labels: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Add the CTR metrics for which scores (n,) need be no probabilities."""
+        kept, _ = metrics.user_aucs(users, labels, scores)
+        values = metrics.auc(labels, scores), metrics.uauc(users, labels, scores)
+        for name, value, n in zip(ORDER_METRICS, values, (len(labels), len(kept)), strict=True):
+            replicates = getattr(bootstrap, name)(users, labels, scores, self.weights)
+            self.add((method, "ctr", name, group), value, n, replicates)
 
     def add_rankings(
         self,

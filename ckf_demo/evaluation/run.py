@@ -511,11 +511,16 @@ def checkpoint_for(data_dir: Path | None) -> Path:
     """
     if data_dir is None:
         return DEFAULT_CHECKPOINT
-    origin = source_of(Path(data_dir))
-    folder = DEFAULT_CHECKPOINT.with_name(origin.name)
+    return checkpoint_named(source_of(Path(data_dir)).name)
+
+
+def checkpoint_named(dataset: str) -> Path:
+    """The project's own checkpoint for a data set; UserError without one."""
+    folder = DEFAULT_CHECKPOINT.with_name(dataset)
     if not folder.is_dir():
         raise UserError(
-            f"There is no checkpoint for {origin.label}; train one and name it with --checkpoint."
+            f"There is no checkpoint for {source(dataset).label}; train one and name it with "
+            "--checkpoint."
         )
     return folder
 

@@ -1,0 +1,284 @@
+"""Texts beside given explanations: a system's, and what anybody could say who knows the data.
+
+    ckf prepare --dataset xrec-yelp --data DIR
+    python -m ckf_demo.evaluation.given --dataset xrec-yelp --split test \\
+        --texts DIR/xrec-predictions-test.jsonl --json docs/measured/given-xrec-yelp.json
+
+Every explained pair of the part has a given explanation, which is the reference. A file of texts
+has one JSON object a line: ``uid``, ``iid`` and the texts of one or more systems by name. Beside
+them stand texts that are taken from the training part as they are (`RIVALS`): whoever writes about
+a pair should come nearer than these.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.implicit_mf import ImplicitMF
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.errors import UserError
+from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.metrics import distinct, unique_share
+from ckf_demo.evaluation.overlap import OVERLAP, embedded
+from ckf_demo.evaluation.results import Results
+from ckf_demo.evaluation.run import SPLITS
+from ckf_demo.paths import prepared_path, replacing
+
+ANALYSIS = "given"
+REFERENCE = "explanation"
+"""Field of a file of texts that is left out: the given explanation."""
+
+SIZE, REGULARIZATION, WEIGHT, EPOCHS, SEED = 32, 1.0, 10.0, 15, 0
+"""Of the factors by which items are chosen together; not searched."""
+
+EVERYBODY, BESIDE, KNOWN, NEW = "all", "beside", "explained item", "other item"
+"""Groups: all pairs; those that the files have texts for; pairs whose item has, or has not, an
+explanation in the training part."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Explained pairs: ``texts`` by interaction, ``learnt`` those of the training part.
+
+    ``learnt`` and ``asked`` are interactions (int64), in the order of the data.
+    """
+
+    prepared: Prepared
+    texts: dict[int, str]
+    learnt: np.ndarray
+    asked: np.ndarray
+
+    @classmethod
+    def load(cls, dataset: str, split: str) -> "Material":
+        """Of a prepared data set.
+
+        Raises
+        ------
+        UserError
+            When no interaction of the part, or of the training part, has a text.
+        """
+        prepared = Prepared.load(prepared_path(dataset))
+        with InteractionStore.open(dataset) as store:
+            frame = store.written()
+        rows = frame["position"].to_numpy()
+        parts = {}
+        for name, part in (("train", TRAIN), (split, SPLITS[split])):
+            parts[name] = rows[prepared.split[rows] == part]
+            if not len(parts[name]):
+                raise UserError(
+                    f"No interaction of the {name} part of '{dataset}' has a text; name a data set "
+                    "with explanations, such as xrec-yelp."
+                )
+        texts = dict(zip(rows.tolist(), frame["text"], strict=True))
+        return cls(prepared, texts, parts["train"], parts[split])
+
+    @property
+    def learnt_texts(self) -> list[str]:
+        return [self.texts[row] for row in self.learnt.tolist()]
+
+
+def typical(material: Material) -> list[str]:
+    """For everybody the training explanation that is nearest to all others (MiniLM)."""
+    vectors = embedded(material.learnt_texts)
+    best = int((vectors @ vectors.mean(axis=0)).argmax())
+    return [material.learnt_texts[best]] * len(material.asked)
+
+
+def like_titled(material: Material) -> list[str]:
+    """That of the item whose title is nearest (MiniLM); of several the first."""
+    titles = material.prepared.titles
+    learnt = embedded([titles[i] for i in material.prepared.item[material.learnt]])
+    asked = embedded([titles[i] for i in material.prepared.item[material.asked]])
+    return [material.learnt_texts[i] for i in (asked @ learnt.T).argmax(axis=1)]
+
+
+def chosen_together(material: Material) -> list[str]:
+    """That of the item which the same people choose: cosine of factors of all training rows.
+
+    It is the item itself where it has an explanation; of several the first is taken. An item that
+    nobody chose in training is near to none, and gets the first of all.
+    """
+    data = material.prepared
+    rows = data.rows(split=TRAIN)
+    model = ImplicitMF.fit(
+        Rows(data.user[rows], data.item[rows], data.rating[rows], data.n_items),
+        size=SIZE,
+        regularization=REGULARIZATION,
+        weight=WEIGHT,
+        epochs=EPOCHS,
+        seed=SEED,
+    )
+    norms = np.linalg.norm(model.items, axis=1, keepdims=True)
+    table = np.divide(model.items, norms, out=np.zeros_like(model.items), where=norms > 0)
+    near = table[data.item[material.asked]] @ table[data.item[material.learnt]].T
+    return [material.learnt_texts[i] for i in near.argmax(axis=1)]
+
+
+RIVALS: dict[str, Callable[[Material], list[str]]] = {
+    "the most typical one": typical,
+    "of the nearest title": like_titled,
+    "of what is chosen together": chosen_together,
+}
+"""Texts of the training part that are taken for the asked pairs, by name."""
+
+
+def measure(
+    dataset: str,
+    split: str,
+    texts: list[Path],
+    json_path: Path | None = None,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """Measure the texts of files and of `RIVALS`; written to ``json_path``.
+
+    Metrics are those of `OVERLAP`, with ``words`` a text, and over all texts of a method together
+    ``distinct_1``, ``distinct_2`` and ``unique``, which have no interval.
+
+    Raises
+    ------
+    UserError
+        For an unknown split, a data set without explanations, or files that are damaged or have a
+        pair that is not explained in the part.
+    """
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    material = Material.load(dataset, split)
+    data, asked = material.prepared, material.asked
+    users = data.user[asked]
+    references = [material.texts[row] for row in asked.tolist()]
+    systems = read_texts(texts, data, asked)
+    beside = np.ones(len(asked), dtype=bool)
+    for own in systems.values():
+        beside &= np.array([text is not None for text in own])
+    known = np.isin(data.item[asked], data.item[material.learnt])
+    groups = {EVERYBODY: np.ones(len(asked), dtype=bool), KNOWN: known, NEW: ~known}
+    if systems:
+        groups[BESIDE] = beside
+    results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
+    for name, own in systems.items():
+        place = {BESIDE: beside, KNOWN: beside & known, NEW: beside & ~known}
+        _add(results, name, own, references, users, place)
+    for name, rival in RIVALS.items():
+        _add(results, name, list(rival(material)), references, users, groups)
+    for name in systems:
+        for other in RIVALS:
+            results.add_difference(name, other)
+    found = {
+        "analysis": ANALYSIS,
+        "dataset": dataset,
+        "split": split,
+        "explained_in_training": len(material.learnt),
+        "rows": results.rows,
+    }
+    if json_path is not None:
+        with replacing(Path(json_path)) as temporary:
+            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    return found
+
+
+def read_texts(paths: list[Path], data: Prepared, asked: np.ndarray) -> dict[str, list[str | None]]:
+    """Texts of every system for the asked interactions, None where it has none.
+
+    Raises
+    ------
+    UserError
+        When a line is no object with ``uid``, ``iid`` and texts, or its pair is not asked about.
+    """
+    place = {
+        (data.user_ids[data.user[row]], data.item_ids[data.item[row]]): number
+        for number, row in enumerate(asked.tolist())
+    }
+    systems: dict[str, list[str | None]] = {}
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"{path} is not a file; name one with a JSON object a line.")
+        for line, content in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                entry = dict(json.loads(content))
+                pair = str(entry.pop("uid")), str(entry.pop("iid"))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {line}: no object with uid, iid and texts ({error})."
+                ) from error
+            if pair not in place:
+                raise UserError(
+                    f"{path}, line {line}: user {pair[0]} and item {pair[1]} are no explained pair "
+                    "of this part; name texts about it."
+                )
+            for name, text in entry.items():
+                if name == REFERENCE:
+                    continue
+                if not isinstance(text, str) or not text.strip():
+                    raise UserError(f"{path}, line {line}: {name!r} is no text.")
+                systems.setdefault(name, [None] * len(asked))[place[pair]] = text
+    return systems
+
+
+def _add(
+    results: Results,
+    name: str,
+    texts: list[str | None],
+    references: list[str],
+    users: np.ndarray,
+    groups: dict[str, np.ndarray],
+) -> None:
+    """Add what is measured of one method in each group, whose texts must all be there."""
+    wanted = np.flatnonzero(np.any(list(groups.values()), axis=0))
+    own = [text for text in (texts[i] for i in wanted) if text is not None]
+    values = {
+        metric: _spread(measured(own, [references[i] for i in wanted]), wanted, len(texts))
+        for metric, measured in OVERLAP.items()
+    }
+    values["words"] = _spread(np.array([len(t.split()) for t in own], float), wanted, len(texts))
+    for group, mask in groups.items():
+        if not mask.any():
+            continue
+        n = int(mask.sum())
+        for metric, whole in values.items():
+            replicates = bootstrap.mean(users[mask], whole[mask], results.weights)
+            results.add((name, REFERENCE, metric, group), float(whole[mask].mean()), n, replicates)
+        these = [text for text, kept in zip(texts, mask, strict=True) if kept and text is not None]
+        for metric, value in (
+            ("distinct_1", distinct(these, 1)),
+            ("distinct_2", distinct(these, 2)),
+            ("unique", unique_share(these)),
+        ):
+            results.add((name, REFERENCE, metric, group), value, n, np.array([np.nan]))
+
+
+def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
+    whole = np.full(n, np.nan)
+    whole[places] = values
+    return whole
+
+
+def main(
+    dataset: Annotated[str, typer.Option(help="A prepared data set with explanations.")],
+    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+    texts: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Texts of systems; repeatable.")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+) -> None:
+    """How near texts come to given explanations."""
+    try:
+        found = measure(dataset, split, texts or [], json_path)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    report.show(found, Console())
+
+
+if __name__ == "__main__":
+    typer.run(main)
