@@ -134,7 +134,8 @@ def _add(
     """Add what a fitted baseline answers: ratings, the order of clicks, and rankings."""
     if {"rating", "ctr"} & set(baseline.tasks):
         scores = baseline.score(cases)
-        measured.add_scores(name, cases, groups, scores.rating, None)
+        if cases.prepared.feedback == "ratings":
+            measured.add_scores(name, cases, groups, scores.rating, None)
         if scores.ctr is not None:
             for group, mask in groups.items():
                 measured.add_order(
