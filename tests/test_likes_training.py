@@ -173,8 +173,11 @@ def configuration(path):
     return pytest.param(path, id=path.stem, marks=[pytest.mark.long] if sibling else [])
 
 
-@pytest.mark.parametrize("path", map(configuration, sorted(CONFIGS.rglob("*.toml"))))
-def test_every_configuration_trains(workplace, path):
+@pytest.mark.parametrize("path", [configuration(path) for path in sorted(CONFIGS.rglob("*.toml"))])
+def test_every_configuration_trains(workplace, path, monkeypatch):
+    # what is fitted before is tested with the methods
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
     config = RunConfig.load(path)
     small = {"steps": 4, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}
     # a checkpoint to start from is not at hand here
