@@ -4,17 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import made_up
+from synthetic import made_up, unit_vectors
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.evaluation import metrics
 from ckf_demo.evaluation.baselines import (
     BASELINES,
+    base,
+    ctrl,
     implicit_als,
     lightgcn,
+    morec,
     ncf,
     next_items,
-    text_knn,
+    sequences,
 )
 from ckf_demo.evaluation.baselines.base import Material
 from ckf_demo.evaluation.protocol import Cases
@@ -39,13 +42,12 @@ def quick():
         patch.setattr(next_items, "EPOCHS", (2,))
         patch.setattr(next_items, "SIZE", 8)
         patch.setattr(implicit_als, "SIZES", (4,))
-        patch.setattr(text_knn, "item_text_vectors", made_up_texts)
+        patch.setattr(base, "item_text_vectors", unit_vectors)
+        for method in (morec, ctrl):
+            patch.setattr(method, "SETTINGS", method.SETTINGS[:1])
+        patch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
+        patch.setattr(sequences, "MOST_EPOCHS", 2)
         yield
-
-
-def made_up_texts(prepared) -> np.ndarray:
-    vectors = np.random.default_rng(0).normal(size=(prepared.n_items, 4)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import made_up, made_up_likes
+from synthetic import made_up, made_up_likes, unit_vectors
 from tiny import save_backbone, tiny_config, tiny_data, tiny_system
 from typer import Typer
 from typer.testing import CliRunner
 
 from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import cross_domain, report, sampled
 from ckf_demo.evaluation.cross_domain import measure, similarity, titled
@@ -36,12 +35,6 @@ PLACES = replace(
     occupations=[""] * LIKES.n_users,
 )
 FROZEN = {"shared_targets": [], "task_targets": []}
-
-
-def unit_vectors(prepared: Prepared) -> np.ndarray:
-    """In the place of MiniLM's: float32 (I, 16)."""
-    vectors = np.random.default_rng(len(prepared.dataset)).normal(size=(prepared.n_items, 16))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

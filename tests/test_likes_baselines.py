@@ -1,5 +1,6 @@
 """Baselines for likes: what each must do on a made-up split, and values worked out by hand."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -12,12 +13,16 @@ from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.evaluation import metrics
 from ckf_demo.evaluation.baselines import (
     BASELINES,
+    base,
     biased_mf_likes,
+    ctrl,
     ease_likes,
     implicit_als,
     lightgcn,
+    morec,
     ncf,
     recent_popularity,
+    sequences,
     sequential,
     text_knn,
 )
@@ -27,6 +32,7 @@ from ckf_demo.evaluation.protocol import Cases
 NAMES = [
     *("item mean + user mean", "biased MF (likes)", "EASE (likes)", "recent popularity"),
     *("implicit ALS", "text k-NN", "NCF", "LightGCN", "SASRec", "GRU4Rec", "NextItNet"),
+    *("MoRec", "CTRL"),
 ]
 SEQUENTIAL = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NextItNet"])
 EACH = pytest.mark.parametrize("name", NAMES)
@@ -90,12 +96,18 @@ def flipped(part: int) -> Prepared:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
-    monkeypatch.setattr(text_knn, "item_text_vectors", made_up_texts)
+    monkeypatch.setattr(base, "item_text_vectors", made_up_texts)
+    setting = sequences.Setting(0.01, weight_decay=0.01, dropout=0.1)
+    for method in (morec, ctrl):
+        monkeypatch.setattr(method, "SETTINGS", (setting,))
+    monkeypatch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
     # so few rows need more and larger steps
     for module in (sequential, ncf):
         monkeypatch.setattr(module, "BATCH", 16)
         monkeypatch.setattr(module, "LEARNING_RATE", 0.01)
-    monkeypatch.setattr(sequential, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(sequences, "BATCH", 4)
+    for module in (sequences, sequential):
+        monkeypatch.setattr(module, "MOST_EPOCHS", 4)
     monkeypatch.setattr(ncf, "EPOCHS", (2, 4))
     monkeypatch.setattr(implicit_als, "SIZES", (2,))
 
@@ -167,7 +179,8 @@ def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
     monkeypatch.setattr(biased_mf_likes, "REGULARIZATIONS", (0.1,))
     monkeypatch.setattr(ease_likes, "REGULARIZATIONS", (50.0,))
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 2)
-    monkeypatch.setattr(sequential, "MOST_EPOCHS", 1)
+    for module in (sequences, sequential):
+        monkeypatch.setattr(module, "MOST_EPOCHS", 1)
     monkeypatch.setattr(ncf, "EPOCHS", (1,))
     monkeypatch.setattr(ncf, "CHOICES", ncf.LABELS)
     monkeypatch.setattr(implicit_als, "WEIGHTS", (2.0,))
@@ -330,3 +343,89 @@ def test_ncf_tells_likes_from_what_is_drawn():
     assert items[:: 1 + ncf.NEGATIVES].tolist() == [5, 7]
     assert labels.tolist() == [1, 0, 0, 0, 0] * 2
     assert items.min() >= 1 and items.max() <= 9
+
+
+ALL_ITEMS = np.arange(1, N_ITEMS + 1)
+
+
+def read(windows: sequences.Windows) -> list[list[int]]:
+    """What each target's state has read, by item."""
+    return [
+        (windows.numbers[window, :place] - 1).tolist()
+        for window, place in zip(windows.of_target, windows.places, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("k", [0, 2, None])
+def test_histories_read_by_themselves_hold_their_last_likes(monkeypatch, k):
+    monkeypatch.setattr(sequences, "LONGEST", 3)
+    asked = cases(TEST, k)
+    found = read(sequences.Targets.read(asked, ALL_ITEMS).separate())
+    for row, items in zip(asked.rows, found, strict=True):
+        assert items == DATA.item[DATA.history.before(int(row), k)][-3:].tolist()
+
+
+def test_windows_of_training_hold_nothing_from_after_a_target(monkeypatch):
+    monkeypatch.setattr(sequences, "LONGEST", 4)
+    monkeypatch.setattr(sequences, "STEP", 2)
+    learned = cases(TRAIN)
+    targets = sequences.Targets.read(learned, ALL_ITEMS)
+    seen = set()
+    for _ in range(5):
+        windows = targets.shuffled()
+        assert (windows.items - 1).tolist() == learned.items.tolist()
+        assert (windows.lengths <= 4).all()
+        for row, items in zip(learned.rows, read(windows), strict=True):
+            history = DATA.item[DATA.history.before(int(row))].tolist()
+            assert items == history[len(history) - len(items) :]
+            assert len(items) >= min(len(history), 4 - 2 + 1)
+            seen.add((int(row), len(items)))
+    assert len(seen) > len(learned)
+
+
+def test_morec_reads_the_last_items_only(monkeypatch):
+    model, asked = fitted("MoRec"), cases(TEST)
+    monkeypatch.setattr(sequences, "LONGEST", 3)
+    assert model.score(asked).ctr == pytest.approx(model.score(cases(TEST, 3)).ctr, abs=1e-6)
+
+
+def test_morec_knows_items_by_their_texts_alone():
+    """An item without training rows is scored as one of the same text."""
+    asked, net = cases(TEST), deepcopy(fitted("MoRec").net)
+    seen, unseen = 1, N_ITEMS
+    net.texts[unseen] = net.texts[seen]
+    targets = sequences.Targets.read(asked, ALL_ITEMS)
+    logits = [
+        sequences.predict(net, replace(targets, items=torch.full((len(asked),), number)))
+        for number in (seen, unseen)
+    ]
+    assert logits[0].tolist() == logits[1].tolist()
+
+
+def test_ctrl_means_texts_of_what_each_target_has_read():
+    table = torch.from_numpy(np.vstack([np.zeros((1, 4), np.float32), made_up_texts(DATA)]))
+    windows = sequences.Targets.read(cases(TRAIN), ALL_ITEMS).shuffled()
+    found = ctrl.text_means(table, windows).numpy()
+    for items, mean in zip(read(windows), found, strict=True):
+        expected = made_up_texts(DATA)[items].mean(axis=0) if items else np.zeros(4)
+        assert mean == pytest.approx(expected, abs=1e-6)
+
+
+def test_ctrl_contrasts_rows_by_their_best_matching_parts():
+    rng = np.random.default_rng(0)
+    items, words = rng.normal(size=(2, 5, 3, 4))
+    similar = np.array(
+        [[sum(max(m @ k for k in t) for m in c) / ctrl.TEMPERATURE for t in words] for c in items]
+    )
+    own = np.diag(similar)
+    rows, columns = (np.log(np.exp(similar).sum(axis=axis)) - own for axis in (1, 0))
+    loss = ctrl.contrast(torch.from_numpy(items), torch.from_numpy(words))
+    assert float(loss) == pytest.approx((rows.mean() + columns.mean()) / 2)
+
+
+def test_ctrl_without_a_known_item_has_no_opinion():
+    asked = cases(VALID)
+    unseen = asked.items >= SEEN_ITEMS
+    scores = fitted("CTRL").score(asked).ctr
+    assert (scores[unseen] == 0).all()
+    assert (scores[~unseen] != 0).all()

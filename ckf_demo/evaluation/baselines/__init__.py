@@ -5,6 +5,7 @@ from ckf_demo.evaluation.baselines.biased_mf import FoldedBiasedMF
 from ckf_demo.evaluation.baselines.biased_mf_likes import LikesBiasedMF
 from ckf_demo.evaluation.baselines.boosting import Boosting
 from ckf_demo.evaluation.baselines.candidates import CandidateStage
+from ckf_demo.evaluation.baselines.ctrl import CTRL
 from ckf_demo.evaluation.baselines.ease import EASE
 from ckf_demo.evaluation.baselines.ease_likes import LikesEASE
 from ckf_demo.evaluation.baselines.folded_bias import FoldedBias
@@ -14,6 +15,7 @@ from ckf_demo.evaluation.baselines.item_knn import ItemKNN
 from ckf_demo.evaluation.baselines.lightgcn import LightGCN
 from ckf_demo.evaluation.baselines.linear import Linear
 from ckf_demo.evaluation.baselines.means import GlobalMean, ItemMean
+from ckf_demo.evaluation.baselines.morec import MoRec
 from ckf_demo.evaluation.baselines.ncf import NCF
 from ckf_demo.evaluation.baselines.nextitnet import NextItNet, NextNextItNet
 from ckf_demo.evaluation.baselines.popularity import Popularity
@@ -50,5 +52,7 @@ BASELINES: dict[str, type[Baseline]] = {
         NextGRU4Rec,
         NextItNet,
         NextNextItNet,
+        MoRec,
+        CTRL,
     )
 }

@@ -8,6 +8,7 @@ with the histories that the protocol allows. Hyperparameters are chosen on the v
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.collaborative.rows import row_features
+from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.evaluation.protocol import Cases
@@ -60,6 +62,11 @@ class Material:
     def validation(self) -> Cases:
         """The validation part, with histories; with a given split, its choosing half."""
         return Cases(self.prepared, self.prepared.choosing_rows())
+
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """Sentence embeddings of the catalogue, float32 (I, 384) of unit length."""
+        return item_text_vectors(self.prepared)
 
     def validation_queries(self) -> list[Query]:
         """Ranking queries of the validation part."""

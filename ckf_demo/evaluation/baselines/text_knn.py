@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.baselines.base import Material, score_by_history
 from ckf_demo.evaluation.baselines.searched import Searched
@@ -26,7 +25,7 @@ class TextKNN(Searched):
     needs = ("titles", "history")
 
     def models(self, material: Material) -> Iterator[tuple[int, "_Neighbours"]]:
-        vectors = item_text_vectors(material.prepared).astype(np.float64)
+        vectors = material.texts.astype(np.float64)
         average = vectors[material.likes.item].mean(axis=0, keepdims=True)
         for size in NEIGHBOURS:
             yield size, _Neighbours(material.prepared, vectors, average, size)
