@@ -10,6 +10,7 @@ from synthetic import made_up
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import field, metrics, report
+from ckf_demo.evaluation.baselines.sequences import Setting
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.queries import ranking_queries
 
@@ -96,6 +97,10 @@ def test_results_of_something_else_are_refused(place, write, said):
         (10000.0, "10000"),
         ((32, 0.2), "32, 0.2"),
         (((16, 134), (32, 93)), "(16, 134), (32, 93)"),
+        (
+            (Setting(0.001, 0.01, 0.5), 6),
+            "(learning_rate 0.001, weight_decay 0.01, dropout 0.5), 6",
+        ),
         ({"ctr": ("labels", 2), "ranking": 0.8}, "ctr: labels, 2; ranking: 0.8"),
     ],
 )

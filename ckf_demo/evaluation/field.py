@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -114,11 +115,16 @@ def said(setting: object) -> str:
     """A chosen setting as ``32, 0.2`` or ``ctr: labels, 2; ranking: 0.8``; empty for None."""
     if setting is None:
         return ""
+    if is_dataclass(setting) and not isinstance(setting, type):
+        return ", ".join(
+            f"{own.name} {said(getattr(setting, own.name))}" for own in fields(setting)
+        )
     if isinstance(setting, dict):
         return "; ".join(f"{task}: {said(own)}" for task, own in setting.items())
     if isinstance(setting, tuple):
         return ", ".join(
-            f"({said(own)})" if isinstance(own, tuple) else said(own) for own in setting
+            f"({said(own)})" if isinstance(own, tuple) or is_dataclass(own) else said(own)
+            for own in setting
         )
     return f"{setting:g}" if isinstance(setting, float) else str(setting)
 
