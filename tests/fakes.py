@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -187,6 +187,17 @@ class FakeStore:
         return found.iloc[0].to_dict()
 
 
+@cache
+def _made_up_checkpoint() -> Path:
+    """A folder with something in it, so that answers can be kept under its hash."""
+    folder = tempfile.TemporaryDirectory(prefix="ckf-made-up-")
+    atexit.register(folder.cleanup)
+    made = Path(folder.name) / "made-up"
+    made.mkdir()
+    (made / "weights").write_bytes(b"none")
+    return made
+
+
 class FakeRecommender:
     """Answers follow from the mean of the person's ratings and the item's number.
 
@@ -202,7 +213,7 @@ class FakeRecommender:
         "collaborative": "Collaborative model alone",
     }
 
-    def __init__(self, word_seconds: float = 0.0, checkpoint: Path = Path("none")) -> None:
+    def __init__(self, word_seconds: float = 0.0, checkpoint: Path | None = None) -> None:
         self.store = FakeStore()
         self.word_seconds = word_seconds
         self.calls: list[str] = []
@@ -212,7 +223,7 @@ class FakeRecommender:
             "backbone": {"name": "tiny", "sha256": "0" * 64},
             "seed": 1,
         }
-        self.checkpoint = checkpoint
+        self.checkpoint = checkpoint or _made_up_checkpoint()
         self.counterfactuals = FakeCounterfactuals(self)
 
     def default_at(self, user: str) -> int:

@@ -134,6 +134,7 @@ def test_an_explanation_ends_and_names_a_film_of_the_history(recommender: Recomm
     assert last["polarity"] == polarity_for(last["rating"])
 
 
+@pytest.mark.long
 def test_a_scored_list_depends_on_its_user_alone(recommender: Recommender):
     ranker = Ranker.__new__(Ranker)
     ranker.recommender = recommender
