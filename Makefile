@@ -19,9 +19,11 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 demo: $(VENV)/installed
 	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
 
+# Files in their order, since browser tests, the longest, come first there.
 test: $(VENV)/installed-dev browser
 	$(VENV)/bin/python -m ckf_demo prepare
-	$(VENV)/bin/python -m pytest -m "not long" --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not long" --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		$(PYTEST_ARGS)
 
 test-long: $(VENV)/installed-dev browser
 	$(VENV)/bin/python -m ckf_demo prepare

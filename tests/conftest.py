@@ -49,17 +49,19 @@ LONG_WITH_THE_MODEL = ("test_links.py", "test_why.py")
 """Files of which the walks with the real model are; those with a fake one are in every run."""
 
 
-LONG_WALKS_WITH_THE_MODEL = ("test_a_new_person_through_all_tabs",)
-"""Walks of other files that are in every run with a fake model alone."""
+LONG_WALKS = (
+    "test_a_known_user_through_all_tabs[fake]",
+    "test_a_new_person_through_all_tabs[real]",
+)
+"""Of each walk through all tabs one kind is in every run: with the real model, with a fake one."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         real = item.get_closest_marker("real")
-        name = item.name.partition("[")[0]
-        takes_long = item.path.name in LONG_WITH_THE_MODEL or name in LONG_WALKS_WITH_THE_MODEL
-        if item.path.name in LONG or (real and takes_long):
+        with_the_model = real and item.path.name in LONG_WITH_THE_MODEL
+        if item.path.name in LONG or with_the_model or item.name in LONG_WALKS:
             item.add_marker(pytest.mark.long)
         if real or item.get_closest_marker("browser"):
             # what they run is not theirs to cover, and tracing it would double their time

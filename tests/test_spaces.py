@@ -240,7 +240,8 @@ def test_trustworthiness_is_measured_on_a_sample(monkeypatch):
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-# the compiler of umap-learn takes three times as long where every call is traced
+# the compiler of umap-learn takes most of a minute
+@pytest.mark.long
 @pytest.mark.no_cover
 def test_umap_keeps_groups_together_and_is_the_same_again(dimensions):
     vectors = clusters()
