@@ -12,6 +12,7 @@ from tiny import tiny_data, tiny_knowledge
 from torch.testing import assert_close
 
 from ckf_demo.collaborative.next_item import LONGEST, training_sequences
+from ckf_demo.collaborative.registry import SEQUENTIAL
 from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.collaborative.text import item_text_vectors, item_texts
 from ckf_demo.config import FusionConfig, PromptConfig
@@ -60,7 +61,7 @@ def joint(steps: int = 250, **changes: bool):
     )
 
 
-def make(**changes: bool) -> ALLMRec:
+def make(**changes: bool | str) -> ALLMRec:
     torch.manual_seed(0)
     return ALLMRec(FusionConfig(**changes), KNOWLEDGE, SHAPE).eval()
 
@@ -225,6 +226,15 @@ def test_tokens_after_a_prefix_know_nothing_of_the_rest():
     for row, n in enumerate((0, 2, 6)):
         alone = method(pairs(items[:n], [n], [row])).user_tokens[0]
         assert_close(alone, together[row], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sequential", ["gru4rec", "nextitnet"])
+def test_any_sequential_model_can_stand_in_for_sasrec(sequential):
+    method = make(sequential=sequential)
+    assert isinstance(method.sasrec, SEQUENTIAL[sequential])
+    losses = method.fit(DATA, KNOWLEDGE, seed=0)
+    assert losses["next_item"] != make().fit(DATA, KNOWLEDGE, seed=0)["next_item"]
+    assert torch.isfinite(method(pairs(np.arange(6), [0, 6], [1, 2])).user_tokens).all()
 
 
 def test_history_vectors_are_item_tokens():

@@ -1,5 +1,7 @@
 """What every fusion method owes the prompt, and what is particular to CKF."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ckf_demo.config import FusionConfig
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, FusionMethod, PairBatch
 from ckf_demo.fusion.ckf import CKF
+from ckf_demo.fusion.embeddings import SequentialStates
 from ckf_demo.fusion.registry import METHODS, get_method
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
@@ -20,9 +23,18 @@ ITEMS, STARS = np.arange(10, 16), np.array([5, 1, 4, 3, 2, 5], np.float32)
 LENGTHS, TARGETS = np.array([0, 2, 6, 6]), np.array([1, 2, 3, 4])
 
 
+SEQUENTIAL = ["ckf/sasrec", "ckf/gru4rec", "cora/gru4rec", "collm/nextitnet"]
+"""Methods over the states of a sequential model."""
+
+
 def make(name: str, seed: int = 0) -> FusionMethod:
+    """A method; with a slash, over the sequential model that is named behind it."""
+    name, _, sequential = name.partition("/")
+    own = {"embeddings": "sequential", "sequential": sequential} if sequential else {}
     torch.manual_seed(seed)
-    method = get_method(name)(FusionConfig(hidden=8), KNOWLEDGE, SHAPE)
+    method = get_method(name)(FusionConfig(hidden=8, **own), KNOWLEDGE, SHAPE)
+    if sequential:
+        assert method.fit(DATA, KNOWLEDGE, seed=seed)["next_item"] > 0
     with torch.no_grad():
         for parameter in method.learnt():
             if parameter.ndim == 2 and not parameter.any():
@@ -40,7 +52,7 @@ def everything(fused) -> list[torch.Tensor]:
     return [fused.user_tokens, fused.item_tokens, *fused.prior.values(), *updates]
 
 
-every_method = pytest.mark.parametrize("name", METHODS)
+every_method = pytest.mark.parametrize("name", [*METHODS, *SEQUENTIAL])
 
 
 @every_method
@@ -104,19 +116,47 @@ def test_gradients_reach_all_weights(name):
     loss = sum(x.square().sum() for x in everything(fused))
     sum((loss, *fused.weight.values())).backward()
     for parameter_name, parameter in method.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or parameter_name == "attention.2.bias":
+            # a softmax does not see what is added to all of its scores
             continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
-@every_method
+@pytest.mark.parametrize("name", METHODS)
 def test_methods_describe_themselves(name):
     method = METHODS[name]
     assert method.name == name
     assert method.label
     assert method.summary
     assert method.needs
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_a_sequential_model_is_held_and_kept_in_bf16(name):
+    method = make(name).train()
+    states = [m for m in method.modules() if isinstance(m, SequentialStates)]
+    assert len(states) == 1
+    learnt = set(method.learnt())
+    assert not states[0].model.training
+    for tensor in states[0].state_dict().values():
+        assert tensor.ndim < 2 or torch.equal(tensor, tensor.bfloat16().float())
+    assert not learnt & set(states[0].parameters())
+
+
+def test_the_order_of_a_history_matters_to_a_sequential_model_alone():
+    backwards = pairs(ITEMS[::-1].copy(), STARS[::-1].copy(), np.full(4, 6))
+    onwards = pairs(lengths=np.full(4, 6))
+    for name, matters in (("ckf", False), ("ckf/gru4rec", True)):
+        users = make(name).embeddings.users
+        apart = (users(backwards) - users(onwards)).abs().max()
+        assert (apart > 1e-2) == matters
+
+
+def test_a_sequential_model_is_not_fitted_on_rows_that_are_learnt_from():
+    method = make("ckf/sasrec")
+    with pytest.raises(UserError, match="made-up has none; use 'factors'"):
+        method.fit(replace(DATA, given_split=True), KNOWLEDGE, seed=0)
 
 
 def test_an_unknown_method_names_the_known_ones():

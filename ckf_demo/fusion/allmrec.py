@@ -1,7 +1,7 @@
 """A-LLMRec: item embeddings aligned with text first, then projected into a frozen language model.
 
-Stage 1, over items i that SASRec was trained on, with its frozen embeddings E_i and states x_u and
-with sentence embeddings Q_i of the items' texts:
+Stage 1, over items i that a sequential model (SASRec) was trained on, with its frozen embeddings
+E_i and states x_u and with sentence embeddings Q_i of the items' texts:
 
     e_i = f_I^enc(E_i),  q_i = f_T^enc(Q_i)                the joint space
     L_matching   = MSE(e_i, q_i)
@@ -24,17 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.next_item import Taken, training_sequences
-from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.collaborative.sasrec import SASRec
+from ckf_demo.collaborative.next_item import NextItem, Taken, training_sequences
+from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
 from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-
-SIZE, EPOCHS = 64, 20
-"""Width of SASRec's embeddings and states, and passes over its training sequences."""
+from ckf_demo.fusion.embeddings import EPOCHS, SIZE
 
 JOINT_SIZE = 128
 WIDTH = 256
@@ -91,7 +88,7 @@ class JointSpace(nn.Module):
 
 def fit_joint_space(
     config: FusionConfig,
-    sasrec: SASRec,
+    sequential: NextItem,
     sequences: list[np.ndarray],
     texts: Tensor,
     *,
@@ -116,11 +113,11 @@ def fit_joint_space(
     losses
         Means over the last tenth of the steps, by name, whether they were trained for or not.
     """
-    known = sasrec.item_table.any(1)
+    known = sequential.item_table.any(1)
     own = known.nonzero()[:, 0]
     # at unit scale, so that the losses' weights do not depend on where the embeddings come from
-    rms = float(sasrec.item_table[own].square().mean().sqrt())
-    items, texts = sasrec.item_table / rms, texts / texts[own].square().mean().sqrt()
+    rms = float(sequential.item_table[own].square().mean().sqrt())
+    items, texts = sequential.item_table / rms, texts / texts[own].square().mean().sqrt()
     weights = {
         "matching": float(config.matching),
         "item_reconstruction": ALPHA * config.item_reconstruction,
@@ -133,7 +130,7 @@ def fit_joint_space(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         taken = Taken(numbered, len(own) + 1)
-        states, positives, users = _prefixes(sasrec, sequences)
+        states, positives, users = _prefixes(sequential, sequences)
         space = JointSpace(items.shape[1], texts.shape[1])
         optimizer = torch.optim.Adam(space.parameters(), lr=LEARNING_RATE)
         sums, counted = dict.fromkeys(weights, 0.0), max(1, steps // 10)
@@ -154,7 +151,7 @@ def fit_joint_space(
     return table, space, {name: total / counted for name, total in sums.items()}
 
 
-def _prefixes(sasrec: SASRec, sequences: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+def _prefixes(sequential: NextItem, sequences: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
     """Random training prefixes: x_u (n, d), the item that follows and whose they are (n,)."""
     lengths = torch.tensor([len(s) for s in sequences])
     users = torch.arange(len(sequences)).repeat_interleave(lengths)
@@ -165,7 +162,7 @@ def _prefixes(sasrec: SASRec, sequences: list[np.ndarray]) -> tuple[Tensor, Tens
     owners, counts = users.unique_consecutive(return_counts=True)
     for user, own in zip(owners.tolist(), places.split(counts.tolist()), strict=True):
         items = torch.from_numpy(sequences[user])
-        states.append(sasrec.states(items, own))
+        states.append(sequential.states(items, own))
         positives.append(items[own])
     return torch.cat(states), torch.cat(positives), users
 
@@ -203,30 +200,34 @@ class ALLMRec(FusionMethod):
         self.project_item = Projection(size, shape)
         # what is drawn later must not depend on how many items a test part adds
         with torch.random.fork_rng(devices=[]):
-            self.sasrec = SASRec(knowledge.n_items, SIZE).requires_grad_(False)
+            self.net = SEQUENTIAL[config.sequential]
+            # under this name in checkpoints, whichever model it is
+            self.sasrec = self.net(knowledge.n_items, SIZE).requires_grad_(False)
             self.register_buffer("joint", torch.randn(knowledge.n_items, size))
 
     def train(self, mode: bool = True) -> "ALLMRec":
-        """Training mode for what is learnt; SASRec stays as it serves."""
+        """Training mode for what is learnt; the sequential model stays as it serves."""
         super().train(mode)
         self.sasrec.eval()
         return self
 
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
-        """Fit SASRec and the joint space on the training part; their losses by name."""
+        """Fit the sequential model and the joint space on the training part; their losses."""
         sequences = training_sequences(prepared)
-        sasrec, loss = SASRec.fit(sequences, prepared.n_items, size=SIZE, epochs=EPOCHS, seed=seed)
-        losses, known = {"next_item": loss}, sasrec.item_table.any(1)
+        sequential, loss = self.net.fit(
+            sequences, prepared.n_items, size=SIZE, epochs=EPOCHS, seed=seed
+        )
+        losses, known = {"next_item": loss}, sequential.item_table.any(1)
         if self.config.joint:
             texts = torch.from_numpy(item_text_vectors(prepared))
             table, _, more = fit_joint_space(
-                self.config, sasrec, sequences, texts, seed=seed, steps=JOINT_STEPS
+                self.config, sequential, sequences, texts, seed=seed, steps=JOINT_STEPS
             )
             table, losses = table - table[known].mean(0), losses | more
         else:
-            table = sasrec.item_table
+            table = sequential.item_table
             table = (table - table[known].mean(0)) * known[:, None]
-        self.sasrec.load_state_dict(sasrec.state_dict())
+        self.sasrec.load_state_dict(sequential.state_dict())
         with torch.no_grad():
             self.joint.copy_(table / table.square().mean().sqrt())
             # checkpoints hold bf16: stage 2 is trained on what will be served
@@ -238,8 +239,8 @@ class ALLMRec(FusionMethod):
     def extended(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a checkpoint, for data with more or fewer items at the end.
 
-        A given split's test part adds such items. SASRec leaves them out of histories, and in the
-        joint space they stand at the mean.
+        A given split's test part adds such items. The sequential model leaves them out of
+        histories, and in the joint space they stand at the mean.
         """
         new = len(self.joint) - len(tensors["joint"])
         tables = ("joint", "sasrec.items.weight")
@@ -251,8 +252,9 @@ class ALLMRec(FusionMethod):
         """q_v in the place of e_v for every item, as in the paper's cross-domain experiment.
 
         A checkpoint keeps the joint space's items alone, so its encoder of texts is had by stage 1
-        once more, on the checkpoint's SASRec; it must lead to the items that the checkpoint has.
-        SASRec knows none of the items, and x_u is that of somebody without a history.
+        once more, on the checkpoint's sequential model; it must lead to the items that the
+        checkpoint has. That model knows none of the items, and x_u is that of somebody without a
+        history.
         """
         if not self.config.joint:
             raise UserError(
@@ -260,14 +262,14 @@ class ALLMRec(FusionMethod):
                 "of other data; name a checkpoint with fusion.joint = true."
             )
         kept = tensors["joint"].float()
-        sasrec = SASRec(len(kept), SIZE).eval().requires_grad_(False)
-        sasrec.load_state_dict(
+        sequential = self.net(len(kept), SIZE).eval().requires_grad_(False)
+        sequential.load_state_dict(
             {k.removeprefix("sasrec."): v for k, v in tensors.items() if k.startswith("sasrec.")}
         )
-        known = sasrec.item_table.any(1)
+        known = sequential.item_table.any(1)
         table, space, _ = fit_joint_space(
             self.config,
-            sasrec,
+            sequential,
             training_sequences(source),
             torch.from_numpy(item_text_vectors(source)),
             seed=seed,

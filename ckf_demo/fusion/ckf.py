@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.embeddings import collaborative_embeddings
 
 PRIOR_SIZES = {"rating": 5, "ctr": 1}
 POOLED = (*PRIOR_SIZES, "ranking")
@@ -119,7 +121,6 @@ class CKF(FusionMethod):
     summary = "personal bridges by meta-networks, collaborative tokens, Multi-LoRA (2410.20642)"
     needs = "collaborative tables"
 
-    item_table: Tensor
     choice_weights: Tensor
     feature_mean: Tensor
     feature_scale: Tensor
@@ -127,8 +128,8 @@ class CKF(FusionMethod):
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         hidden_size, embedding_rms = shape.hidden_size, shape.embedding_rms
-        size, n_features = knowledge.size, len(knowledge.feature_names)
-        self.register_buffer("item_table", torch.from_numpy(knowledge.item_table), persistent=False)
+        self.embeddings = collaborative_embeddings(config, knowledge)
+        size, n_features = self.embeddings.size, len(knowledge.feature_names)
         self.register_buffer(
             "choice_weights", torch.from_numpy(knowledge.choice_weights), persistent=False
         )
@@ -147,6 +148,10 @@ class CKF(FusionMethod):
         self.prior = CollaborativePrior(n_features, config.prior)
         self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
+
+    def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
+        """Fit the embeddings; see `SequentialStates`."""
+        return self.embeddings.fit(prepared, seed=seed)
 
     @property
     def own_prior(self) -> CollaborativePrior:
@@ -171,8 +176,8 @@ class CKF(FusionMethod):
     def preference(self, pairs: PairBatch) -> Tensor:
         """p_u (m, D); zero for an empty history."""
         if not len(pairs.history):
-            return torch.zeros_like(pairs.users)
-        items = self.item_table[pairs.history]
+            return pairs.features.new_zeros(len(pairs.targets), self.embeddings.size)
+        items = self.embeddings.table[pairs.history]
         scores = self.attention(torch.cat([items, pairs.residuals[:, None]], 1))[:, 0]
         earlier = torch.arange(len(items), device=items.device) < pairs.lengths[:, None]
         weights = scores.masked_fill(~earlier, -1e4).softmax(-1) * earlier
@@ -212,7 +217,7 @@ class CKF(FusionMethod):
         """
         features = self.standard(pairs.features)
         to_user, to_item = self.bridges(pairs) if bridges is None else bridges
-        user, item = pairs.users, self.item_table[pairs.targets]
+        user, item = self.embeddings.users(pairs), self.embeddings.table[pairs.targets]
         if user_bridge:
             user = (to_user @ user[:, :, None])[:, :, 0]
         if item_bridge:

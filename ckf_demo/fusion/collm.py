@@ -14,8 +14,9 @@ from torch import nn
 
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import Embeddings
+from ckf_demo.fusion.embeddings import WithLevel
 
 WIDER = 10
 """How many times as wide as the embedding the hidden layer is, as in the authors' code."""
@@ -40,8 +41,12 @@ class CoLLM(FusionMethod):
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
-        self.embeddings = Embeddings(knowledge)
+        self.embeddings = WithLevel(config, knowledge)
         self.map = projection(self.embeddings.size, shape)
+
+    def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
+        """Fit the embeddings; see `SequentialStates`."""
+        return self.embeddings.source.fit(prepared, seed=seed)
 
     def forward(self, pairs: PairBatch) -> Fused:
         users, items = self.embeddings(pairs)

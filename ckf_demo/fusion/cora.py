@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import Embeddings
+from ckf_demo.fusion.embeddings import WithLevel
 
 HEADS = 4
 
@@ -44,7 +45,7 @@ class CoRA(FusionMethod):
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
-        self.embeddings = Embeddings(knowledge)
+        self.embeddings = WithLevel(config, knowledge)
         width = config.hidden
         self.queries = nn.Parameter(torch.randn(config.queries, width) / width**0.5)
         # at one scale with the queries: otherwise q_c hardly differs from pair to pair
@@ -60,6 +61,10 @@ class CoRA(FusionMethod):
         out_of = [shape.linears[name][1] for name in self.targets]
         self.generate = nn.ModuleList(nn.Linear(width, n * rank) for n in into)
         self.project = nn.ParameterList(nn.Parameter(torch.zeros(rank, n)) for n in out_of)
+
+    def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
+        """Fit the embeddings; see `SequentialStates`."""
+        return self.embeddings.source.fit(prepared, seed=seed)
 
     def query(self, pairs: PairBatch) -> Tensor:
         """q_c (m, width) of every pair."""

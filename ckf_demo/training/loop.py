@@ -280,19 +280,20 @@ class Run:
         fusion, knowledge = self.system.fusion, self.system.knowledge
         if warm_start is not None:
             self.prior = read_manifest(warm_start)["training"].get("prior", {})
-        elif fusion.prior is not None:
-            console.print("Fitting the collaborative prior …")
-            self.prior = self.processes.from_main(
-                lambda: fit_prior(fusion, prepared, knowledge, seed=train.seed)
-            )
-            fusion.prior.requires_grad_(False)
-            console.print(f"  validation: {_row(self.prior)}")
         else:
             self.prior = self.processes.from_main(
                 lambda: fusion.fit(prepared, knowledge, seed=train.seed)
             )
             if self.prior:
                 console.print(f"Before the language model: {_row(self.prior)}")
+            if fusion.prior is not None:
+                console.print("Fitting the collaborative prior …")
+                losses = self.processes.from_main(
+                    lambda: fit_prior(fusion, prepared, knowledge, seed=train.seed)
+                )
+                fusion.prior.requires_grad_(False)
+                console.print(f"  validation: {_row(losses)}")
+                self.prior |= losses
         kinds = self.system.trainable()
         self.processes.align(fusion, torch.nn.ParameterList(kinds["adapters"]))
         self.optimiser = torch.optim.AdamW(

@@ -1,34 +1,10 @@
-"""GRU4Rec: a recurrent network over the liked items (Hidasi et al. 2016).
+"""GRU4Rec: a recurrent network over the liked items (Hidasi et al. 2016)."""
 
-The authors train on sessions in parallel, by a ranking loss over the items of a batch.
-"""
+from torch import nn
 
-from torch import Tensor, nn
-
-from ckf_demo.collaborative.next_item import NextItem
-from ckf_demo.evaluation.baselines.next_items import DROPOUT as NEXT_DROPOUT
+from ckf_demo.collaborative import gru4rec
 from ckf_demo.evaluation.baselines.next_items import NextItems
-from ckf_demo.evaluation.baselines.sequential import DROPOUT, HIDDEN, Encoder, Sequential
-
-
-class _Recurrent(Encoder):
-    def __init__(self, size: int, dropout: float):
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.units = nn.GRU(size, size, batch_first=True)
-        self.norm = nn.LayerNorm(size)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        return self.norm(self.units(self.dropout(x))[0])
-
-
-class _NextRecurrent(NextItem):
-    def __init__(self, n_items: int, size: int):
-        super().__init__(n_items, size)
-        self.encoder = _Recurrent(size, NEXT_DROPOUT)
-
-    def read(self, x: Tensor, lengths: Tensor) -> Tensor:
-        return self.encoder(x, lengths)
+from ckf_demo.evaluation.baselines.sequential import DROPOUT, HIDDEN, Sequential
 
 
 class GRU4Rec(Sequential):
@@ -37,8 +13,8 @@ class GRU4Rec(Sequential):
     name = "GRU4Rec"
     summary = "Gated recurrent units over the liked items, trained on likes and dislikes."
 
-    def encoder(self) -> Encoder:
-        return _Recurrent(HIDDEN, DROPOUT)
+    def encoder(self) -> nn.Module:
+        return gru4rec.Recurrent(HIDDEN, DROPOUT)
 
 
 class NextGRU4Rec(NextItems):
@@ -46,4 +22,4 @@ class NextGRU4Rec(NextItems):
 
     name = "GRU4Rec (next item)"
     summary = "Gated recurrent units over the liked items, trained on the next one."
-    net = _NextRecurrent
+    net = gru4rec.GRU4Rec

@@ -12,7 +12,6 @@ from ckf_demo.evaluation.baselines.searched import Searched
 from ckf_demo.evaluation.protocol import Cases
 
 SIZE = 64
-DROPOUT = 0.2
 EPOCHS = (5, 10, 20)
 """Epochs to train, each with a learning rate that falls to nothing; chosen on validation."""
 

@@ -8,7 +8,6 @@ from ckf_demo.evaluation.baselines.sequential import (
     HIDDEN,
     LONGEST,
     SPREAD,
-    Encoder,
     Sequential,
 )
 
@@ -24,11 +23,11 @@ class SASRec(Sequential):
     name = "SASRec"
     summary = "Self-attention over the liked items of the history, trained on likes and dislikes."
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> nn.Module:
         return _Attention()
 
 
-class _Attention(Encoder):
+class _Attention(nn.Module):
     def __init__(self):
         super().__init__()
         self.positions = nn.Embedding(LONGEST + 1, HIDDEN)

@@ -41,16 +41,6 @@ UNKNOWN = 0
 """Row of the embedding table, all zeros, for padding and for items without training rows."""
 
 
-class Encoder(nn.Module):
-    """Reads a history: embeddings float32 (g, L, d) → states (g, L, d), each of what is before.
-
-    ``lengths`` int64 (g,) say how much of each is no padding, which comes last.
-    """
-
-    @abstractmethod
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor: ...
-
-
 class Sequential(Baseline):
     """s_uv = h · e_v + b_v, h the last state of an encoder over the liked items.
 
@@ -68,8 +58,12 @@ class Sequential(Baseline):
     feedback = ("likes",)
 
     @abstractmethod
-    def encoder(self) -> Encoder:
-        """A new encoder for embeddings and states of `HIDDEN` numbers."""
+    def encoder(self) -> nn.Module:
+        """A new reader of histories, with embeddings and states of `HIDDEN` numbers.
+
+        Called with embeddings float32 (g, L, d) and lengths int64 (g,) of what is no padding,
+        which comes last; returns states (g, L, d), each of what stands before it and at its place.
+        """
 
     def fit(self, material: Material) -> None:
         known = np.unique(material.train.item)
@@ -148,7 +142,7 @@ class _Batch:
 
 
 class _Net(nn.Module):
-    def __init__(self, n_rows: int, encoder: Callable[[], Encoder]):
+    def __init__(self, n_rows: int, encoder: Callable[[], nn.Module]):
         super().__init__()
         self.items = nn.Embedding(n_rows, HIDDEN, padding_idx=UNKNOWN)
         self.bias = nn.Embedding(n_rows, 1, padding_idx=UNKNOWN)
