@@ -98,6 +98,12 @@ class PromptConfig(Section):
 
     question_first: tuple[Literal["ctr", "ranking"], ...] = ("ranking",)
     """Tasks whose question stands before the film, which is then named by its title alone."""
+    cloze: Literal["", "relevance", "emotion", "action", "utility"] = Field(
+        "", exclude_if=lambda value: not value
+    )
+    """Prompt4NR: the blank that is filled in for CTR (`ckf_demo.tasks.cloze`)."""
+    examples: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Worked examples from the training part before each prompt (`ckf_demo.tasks.examples`)."""
     titles: Literal["own", "shuffled", "none"] = "own"
     """Titles as they are; of other items, as a control of what was memorised; or ids only."""
 
@@ -106,8 +112,8 @@ class TrainConfig(Section):
     tasks: tuple[TaskName, ...] = ("rating", "ctr", "ranking", "explanation")
     users_share: float = Field(1.0, gt=0, le=1)
     """Share of training users whose rows the language model learns from."""
-    steps: int = 1200
-    """Packed user sequences."""
+    steps: int = Field(1200, ge=0)
+    """Packed user sequences; 0 where nothing is trained."""
     accumulate: int = 2
     """Sequences per optimiser step."""
     rows: int = 8

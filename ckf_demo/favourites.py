@@ -100,9 +100,10 @@ def favourite_genre(
     ids, places = list(writer.tokens("Viewer")), []
     if tokens:
         fused = system.fuse(system.pairs(items, ratings, np.array([len(items)]), np.array([0])))
-        slots = fused.user_tokens
-        places = [len(ids)]
-        ids = [*ids, writer.tokenizer.eos_token_id]
+        width = writer.token_width
+        slots = fused.user_tokens.view(width, -1)
+        places = list(range(len(ids), len(ids) + width))
+        ids = [*ids, *[writer.tokenizer.eos_token_id] * width]
     ids += writer.tokens(QUESTION)
     genres = known_genres(system)
     names = [writer.tokens(f" {genre}") for genre in genres]

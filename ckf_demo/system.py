@@ -39,7 +39,8 @@ from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.paths import replacing
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.tasks.prompts import PromptWriter
+from ckf_demo.tasks.examples import worked_examples
+from ckf_demo.tasks.prompts import PromptWriter, single_token
 from ckf_demo.tasks.registry import TASKS
 
 FORMAT = 1
@@ -97,7 +98,7 @@ class System:
     ):
         self.config, self.prepared, self.knowledge = config, prepared, knowledge
         self.backbone_hash = backbone_hash(model)
-        self._shape = BackboneShape.of(model)
+        self._shape, self._tokenizer = BackboneShape.of(model), tokenizer
         self.lora = MultiLora(model, config.train.tasks, config.lora)
         self.engine = Engine(self.lora)
         self.fusion = self._new_fusion()
@@ -109,6 +110,10 @@ class System:
             config.prompt,
             prepared.feedback,
             history_tokens=self.fusion.history_tokens,
+            token_width=self.fusion.token_width,
+        )
+        self.writer.examples = worked_examples(
+            self.writer, prepared, config.train.tasks, seed=config.train.seed
         )
         if self.fusion.history_tokens:
             self.engine.vectors = self.fusion.history_vectors
@@ -160,6 +165,9 @@ class System:
     def _new_fusion(self) -> FusionMethod:
         method = get_method(self.config.fusion.method)
         fusion = method(self.config.fusion, self.knowledge, self._shape)
+        if fusion.alphabet:
+            ids = [single_token(self._tokenizer, character) for character in fusion.alphabet]
+            fusion.characters = self.engine.word_embeddings(ids)
         return fusion.to(self.engine.device)
 
     def untrained_fusion(self) -> FusionMethod:
@@ -210,11 +218,11 @@ class System:
             options |= {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
         return self.fusion(pairs, **options)
 
-    @staticmethod
-    def slot(fused: Fused | None, pair: int) -> Tensor:
-        """Slot embeddings of one pair: the user token, then the item token; (2, H)."""
+    def slot(self, fused: Fused | None, pair: int) -> Tensor:
+        """Slot embeddings of one pair: the user's token, then the item's; (2 w, H)."""
         assert fused is not None  # branches have slots only where something was fused
-        return torch.stack([fused.user_tokens[pair], fused.item_tokens[pair]])
+        both = torch.cat([fused.user_tokens[pair], fused.item_tokens[pair]])
+        return both.view(-1, self._shape.hidden_size)
 
     def slots(self, fused: Fused | None, branches: Sequence[Branch]) -> list[Tensor | None]:
         """Slot embeddings per branch, for branches and pairs in the same order."""

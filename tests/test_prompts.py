@@ -161,7 +161,9 @@ def test_a_tokenizer_that_splits_an_answer_is_refused():
     plain = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="!")
-    with pytest.raises(UserError, match="' Yes' into 4 tokens"):
+    with pytest.raises(
+        UserError, match="' Yes', an answer or a character of a code, into 4 tokens"
+    ):
         PromptWriter(tokenizer, TITLES, YEARS, GENRES, PromptConfig())
 
 

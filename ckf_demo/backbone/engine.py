@@ -256,6 +256,11 @@ class Engine:
             embedded = embedded.index_copy(0, index, torch.cat(vectors).to(embedded.dtype))
         return embedded[None]
 
+    @torch.no_grad()
+    def word_embeddings(self, ids: Sequence[int]) -> Tensor:
+        """Embeddings of words as prompts have them, float32 (n, H)."""
+        return self._embed_ids(ids)[0].float()
+
     def _embed_ids(self, ids: Sequence[int]) -> Tensor:
         """(1, n, H) for ids of words and, below zero, of what `vectors` embeds."""
         known = torch.tensor(ids, dtype=torch.int64, device=self.device)

@@ -13,13 +13,24 @@ def row_features(
     rows: np.ndarray,
     targets: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Pair features float32 (n, F) of rows, each with its own history.
+    """Pair features float32 (n, F) of rows, as in `row_inputs`."""
+    return row_inputs(prepared, knowledge, rows, targets)[1]
+
+
+def row_inputs(
+    prepared: Prepared,
+    knowledge: Knowledge,
+    rows: np.ndarray,
+    targets: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """e_u float32 (n, D) and pair features float32 (n, F) of rows, each with its own history.
 
     Where labels of the training part are used, those of training rows come out of fold. ``targets``
     replaces the rows' items.
     """
     targets = prepared.item[rows] if targets is None else targets
-    out = np.empty((len(rows), len(knowledge.feature_names)), np.float32)
+    users = np.empty((len(rows), knowledge.size), np.float32)
+    features = np.empty((len(rows), len(knowledge.feature_names)), np.float32)
     trained = prepared.split[rows] == TRAIN
     order = np.lexsort((trained, prepared.user[rows]))
     key = prepared.user[rows][order] * 2 + trained[order]
@@ -32,7 +43,7 @@ def row_features(
         if knowledge.uses_labels:
             labelled = knowledge.labelled(user, training=bool(trained[group[0]]))
             counts = knowledge.label_counts(user, prepared.timestamp[rows[group]])
-        _, _, out[group] = knowledge.pair_inputs(
+        users[group], _, features[group] = knowledge.pair_inputs(
             prepared.item[own].astype(np.int64),
             prepared.rating[own],
             prepared.history.lengths[rows[group]],
@@ -40,4 +51,4 @@ def row_features(
             labelled,
             counts,
         )
-    return out
+    return users, features

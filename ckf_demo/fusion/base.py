@@ -64,12 +64,12 @@ class PairBatch:
 class Fused:
     """Embeddings for the prompt and logits beside it.
 
-    ``user_tokens`` and ``item_tokens`` float32 (m, H) take the places of placeholders in the
-    backbone's embedding space. ``prior`` maps a task to what the collaborative signal alone says:
-    rating (m, 5) logits, ctr (m,) and ranking (m,) a logit. ``weight`` maps a task to the scalar
-    weight in 0–1 of the language model's own logits in the pool of both. ``updates`` maps the path
-    of a backbone weight to its low-rank update ΔW = A B: A float32 (m, inputs, r) for each pair,
-    B (r, outputs) for all.
+    ``user_tokens`` and ``item_tokens`` float32 (m, w · H) take the places of w placeholders each in
+    the backbone's embedding space (`FusionMethod.token_width`, mostly 1). ``prior`` maps a task to
+    what the collaborative signal alone says: rating (m, 5) logits, ctr (m,) and ranking (m,) a
+    logit. ``weight`` maps a task to the scalar weight in 0–1 of the language model's own logits in
+    the pool of both. ``updates`` maps the path of a backbone weight to its low-rank update
+    ΔW = A B: A float32 (m, inputs, r) for each pair, B (r, outputs) for all.
     """
 
     user_tokens: Tensor
@@ -115,6 +115,11 @@ class FusionMethod(nn.Module):
         As listed by ``ckf methods`` and on screen; ``paper`` is an arXiv number, empty for none.
     uses_tokens
         Whether prompts hold collaborative tokens.
+    token_width
+        How many places of the prompt the user's token takes, and the item's.
+    alphabet
+        Characters whose word embeddings the method is handed as ``characters``, for one that spells
+        what it knows.
     history_tokens
         Whether the history holds a token of each item, the same for everybody, embedded by
         `history_vectors`.
@@ -133,6 +138,8 @@ class FusionMethod(nn.Module):
     needs = ""
     paper = ""
     uses_tokens = True
+    token_width = 1
+    alphabet = ""
     history_tokens = False
     changes_weights = False
     targets: Sequence[str] = ()
@@ -141,6 +148,10 @@ class FusionMethod(nn.Module):
         super().__init__()
         self.config = config
         self.prior: nn.Module | None = None
+        if self.alphabet:
+            # words of no language until the backbone's are handed over
+            size = len(self.alphabet), shape.hidden_size
+            self.register_buffer("characters", torch.zeros(size), persistent=False)
 
     @property
     def fuses(self) -> bool:

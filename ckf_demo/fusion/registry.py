@@ -3,12 +3,31 @@
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.allmrec import ALLMRec
 from ckf_demo.fusion.base import FusionMethod
+from ckf_demo.fusion.binllm import BinLLM
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.collm import CoLLM
 from ckf_demo.fusion.cora import CoRA
+from ckf_demo.fusion.icl import InContext
+from ckf_demo.fusion.llm_only import LLMOnly
+from ckf_demo.fusion.personprompt import PersonPrompt
+from ckf_demo.fusion.prompt4nr import Prompt4NR
 from ckf_demo.fusion.text import TextOnly
 
-METHODS: dict[str, type[FusionMethod]] = {m.name: m for m in (CKF, CoRA, ALLMRec, CoLLM, TextOnly)}
+METHODS: dict[str, type[FusionMethod]] = {
+    method.name: method
+    for method in (
+        CKF,
+        CoRA,
+        ALLMRec,
+        CoLLM,
+        BinLLM,
+        PersonPrompt,
+        TextOnly,
+        Prompt4NR,
+        InContext,
+        LLMOnly,
+    )
+}
 
 
 def get_method(name: str) -> type[FusionMethod]:

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.config import PromptConfig
 from ckf_demo.errors import UserError
+from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.values import Indices, Numbers
 
@@ -45,6 +46,17 @@ class PrefixText:
 
     ids: list[int]
     ends: list[int] = field(default_factory=list)
+
+
+def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The id of a text that is one token; UserError when it is none."""
+    ids = tokenizer(text, **WORDS).input_ids
+    if len(ids) != 1:
+        raise UserError(
+            f"The backbone's tokenizer splits {text!r}, an answer or a character of a code, into "
+            f"{len(ids)} tokens; choose a backbone that has it as one."
+        )
+    return ids[0]
 
 
 def window_start(length: int, config: PromptConfig) -> int:
@@ -70,6 +82,8 @@ class PromptWriter:
         By item index; a year of 0 is unknown.
     feedback
         What a history holds: ``"ratings"`` or ``"likes"``.
+    token_width
+        How many places the user's token takes, and the item's.
     history_tokens
         Whether each history title is followed by a token of its item, −1 − item among the ids.
     """
@@ -84,29 +98,26 @@ class PromptWriter:
         feedback: str = "ratings",
         *,
         history_tokens: bool = False,
+        token_width: int = 1,
     ):
         self.tokenizer, self.feedback = tokenizer, feedback
-        self.history_tokens = history_tokens
+        self.history_tokens, self.token_width = history_tokens, token_width
         self.titles, self.years, self.genres = titles, years, genres
         self.config = config
+        self.tasks = dict(TASKS)
+        if config.cloze:
+            self.tasks["ctr"] = CLOZES[config.cloze]
+        self.examples: list[int] = []
         self._kept: dict[str, list[int]] = {}
         self.answers = {
-            task.name: [self._answer(a) for a in task.answers] for task in TASKS.values()
+            name: [single_token(tokenizer, answer) for answer in task.answers]
+            for name, task in self.tasks.items()
         }
 
     def tokens(self, text: str) -> list[int]:
         if text not in self._kept:
             self._kept[text] = self.tokenizer(text, **WORDS).input_ids
         return self._kept[text]
-
-    def _answer(self, text: str) -> int:
-        ids = self.tokenizer(text, **WORDS).input_ids
-        if len(ids) != 1:
-            raise UserError(
-                f"The backbone's tokenizer splits the answer {text!r} into {len(ids)} tokens; "
-                "choose a backbone that has it as one."
-            )
-        return ids[0]
 
     @property
     def stop_ids(self) -> set[int]:
@@ -126,11 +137,11 @@ class PromptWriter:
         *,
         with_tokens: bool = True,
     ) -> PrefixText:
-        """Opening, profile, taste and the given history lines, oldest first.
+        """Worked examples, opening, profile, taste and the given history lines, oldest first.
 
         ``with_tokens`` is for methods whose history holds items' tokens beside titles.
         """
-        ids = list(self.tokens(OPENINGS[self.feedback]))
+        ids = [*self.examples, *self.tokens(OPENINGS[self.feedback])]
         if profile:
             ids += self.tokenizer(f"Viewer: {profile}\n", **WORDS).input_ids
         if taste:
@@ -167,11 +178,11 @@ class PromptWriter:
         notes = f"\n{facts}" if facts else ""
         if task in self.config.question_first:
             film = self.item_text(item, hide_title=True) if hide_title else self.titles[item]
-            words = [(TASKS[task].lead, "text"), (f" {film}", "text")]
+            words = [(self.tasks[task].lead, "text"), (f" {film}", "text")]
             cue = "?"
         else:
             words = [(f" and {self.item_text(item, hide_title=hide_title)}", "text")]
-            cue = TASKS[task].cue
+            cue = self.tasks[task].cue
         return [("Viewer", "text"), *user, *words, *end, (notes, "text"), (cue, "text")]
 
     def branch(
@@ -198,8 +209,8 @@ class PromptWriter:
             if kind == "text":
                 ids = ids + (self.tokens(text) if text else [])
             else:
-                slots.append(len(ids))
-                ids = [*ids, self.tokenizer.eos_token_id]
+                slots += range(len(ids), len(ids) + self.token_width)
+                ids = [*ids, *[self.tokenizer.eos_token_id] * self.token_width]
         answers_from = -1
         if continuation:
             answers_from = len(ids) - 1

@@ -694,6 +694,8 @@ class Run:
                 if self.step - saved >= SAVE_EVERY and self.step % config.accumulate == 0:
                     self.save_state()
                     saved = self.step
+            if not config.steps:
+                self._check()
         if self.step > saved and self.step % config.accumulate == 0:
             self.save_state()
         console.print(f"Best weighted validation loss {self.best:.4f}")
@@ -761,6 +763,7 @@ class Run:
         training = {
             f"train_{t}": float(np.mean([r[t] for r in recent if t in r]))
             for t in self.config.train.tasks
+            if recent
         }
         self.recent = []
         row = {"step": self.step, "total": total, **losses, **training}
