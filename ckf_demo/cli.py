@@ -1,4 +1,4 @@
-"""The ``ckf`` command: prepare, train, evaluate, score, bench, methods, serve.
+"""The ``ckf`` command: prepare, train, tune, evaluate, score, bench, methods, serve.
 
 Every command ends with exit code 0, or with 2 and one line on stderr that says what to do. Heavy
 modules are imported inside the commands, so that ``--help`` answers at once.
@@ -108,6 +108,31 @@ def train(
     from ckf_demo.training.loop import train as run_training
 
     run_training(config, resume=resume, warm_start=warm_start, only=only, stage=stage)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to search (TOML).")],
+    trials: Annotated[
+        int, typer.Option(min=1, help="Settings that are tried, the file's own first.")
+    ] = 6,
+    steps: Annotated[int, typer.Option(min=1, help="Packed sequences of each trial.")] = 100,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all trials here.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the settings that are drawn.")
+    ] = 0,
+) -> None:
+    """Search rates, dropout and the like on validation; no file is changed.
+
+    A search that was interrupted goes on when the same command is given again.
+
+    **Example:** `ckf tune --config assets/configs/ml-100k.toml --trials 6 --steps 100`
+    """
+    from ckf_demo.evaluation.tune import tune as run_search
+
+    run_search(config, trials, steps, json_path, seed)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from ckf_demo import cli
 from ckf_demo.errors import UserError
 from ckf_demo.scoring import USERS_PER_BATCH, check_users, read_users, score
 
-COMMANDS = ("prepare", "train", "evaluate", "score", "bench", "methods", "serve")
+COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
 
 
 def run(*arguments: str) -> int:
@@ -66,6 +66,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["score", "--engine", "spark", "--users", "u", "--out", "o"], "--engine"),
         (["score"], "--users"),
         (["train"], "--config"),
+        (["tune"], "--config"),
+        (["tune", "--config", "c.toml", "--trials", "0"], "--trials"),
         (["tidy"], "tidy"),
         (["serve", "--port", "70000"], "--port"),
     ],
@@ -111,6 +113,18 @@ def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ((Path("a.toml"),), {**usual, "resume": True, "warm_start": Path("w")}),
         ((Path("b.toml"),), {**usual, "only": "ctr"}),
         ((Path("c.toml"),), {**usual, "stage": "wording"}),
+    ]
+
+
+def test_tune_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    record: list = []
+    stand_in(monkeypatch, "ckf_demo.evaluation.tune", tune=calls(record))
+    assert run("tune", "--config", "a.toml") == 0
+    options = "--trials 2 --steps 20 --json t.json --seed 3".split()
+    assert run("tune", "--config", "b.toml", *options) == 0
+    assert record == [
+        ((Path("a.toml"), 6, 100, None, 0), {}),
+        ((Path("b.toml"), 2, 20, Path("t.json"), 3), {}),
     ]
 
 

@@ -1,15 +1,19 @@
-"""The whole field under one table: baselines measured anew, language models from their results."""
+"""The whole field under one table, from stored answers: baselines, language models, blends."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from synthetic import made_up
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.data.splits import choosing_half
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation import field, metrics, report
+from ckf_demo.evaluation import blends, field, metrics, report
+from ckf_demo.evaluation.answers import Answers
 from ckf_demo.evaluation.baselines.sequences import Setting
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.queries import ranking_queries
@@ -28,21 +32,49 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def row(method="ckf", n=None, **other) -> dict:
-    n = len(DATA.rows(split=1)) if n is None else n
-    known = {"method": method, "task": "ctr", "metric": "auc", "group": "all", "n": n}
-    return known | {"value": 0.99, "low": 0.9, "high": 1.0} | other
+def measured(*names, **other) -> dict:
+    return field.measure("made-up", "valid", names=names or FEW, resamples=20, **other)
 
 
-def stored(place, *rows, dataset="made-up", split="valid"):
-    path = place / "results.json"
-    path.write_text(json.dumps({"dataset": dataset, "split": split, "rows": list(rows)}))
-    return path
+class FakeModel:
+    """A checkpoint that pools: its answers follow from the rows, and who is asked is counted."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, recommender, folder, advance):
+        self.advance = advance
+
+    def scores(self, cases, tasks, method, *, alone=False):
+        self.asked.append(f"{method}{' alone' if alone else ''}")
+        noise = np.random.default_rng(len(method) + alone).random(len(cases))
+        click = np.clip(0.3 * cases.labels + 0.7 * noise, 0.01, 0.99)
+        return 1 + 4 * click, click
+
+    def rankings(self, queries, method, candidates):
+        return [np.arange(5) for _ in queries]
+
+
+@pytest.fixture
+def checkpoint(place, monkeypatch) -> Path:
+    """A folder that answers as `FakeModel` does."""
+    folder = place / "made-up"
+    folder.mkdir()
+    (folder / "weights").write_text("1")
+    FakeModel.asked.clear()
+    recommender = SimpleNamespace(
+        prepared=DATA,
+        methods=("ckf", "no-tokens", "collaborative"),
+        tasks=("rating", "ctr", "ranking"),
+    )
+    load = SimpleNamespace(load=lambda folder, quantization: recommender)
+    monkeypatch.setattr(field, "Recommender", load)
+    monkeypatch.setattr(field, "CachedModel", FakeModel)
+    return folder
 
 
 def test_all_that_suits_is_measured_on_all_rows(place):
     path = place / "field.json"
-    found = field.measure("made-up", "valid", json_path=path, names=FEW, resamples=20)
+    found = measured(json_path=path)
     assert json.loads(path.read_text()) == found
     assert set(found["fitted"]) == set(FEW)
     cases = Cases(DATA, DATA.rows(split=1))
@@ -60,34 +92,124 @@ def test_all_that_suits_is_measured_on_all_rows(place):
     )
 
 
-def test_language_models_stand_first_with_their_stored_values(place):
-    """Differences and baselines of the stored results are left out: they are measured here."""
-    others = row("item mean"), row("ckf - item mean"), row("ckf", group="k=3"), row("text")
-    path = stored(place, row(), *others)
-    found = field.measure("made-up", "valid", [path, path], names=FEW, resamples=20)
-    assert [r["method"] for r in found["rows"][:3]] == ["ckf", "text", "item mean"]
-    assert found["rows"][0]["value"] == 0.99
+def test_the_table_is_rebuilt_from_stored_answers_alone(place, checkpoint, monkeypatch):
+    path = place / "answers.safetensors"
+    found = measured(checkpoints=[checkpoint], answers_path=path)
+    assert FakeModel.asked == ["ckf", "ckf alone", "collaborative"]
+    monkeypatch.setattr(field, "BASELINES", dict.fromkeys(field.BASELINES, broken()))
+    monkeypatch.setattr(field, "Recommender", None)
+    assert measured(answers_path=path) == found
+    assert measured(checkpoints=[checkpoint], answers_path=path) == found
+    assert str(DATA.user_ids[0]) not in Answers.load(path).notes
+
+
+def broken():
+    def fit(self, material):
+        raise AssertionError("asked again")
+
+    kinds = {"feedback": ("ratings",), "tasks": ("ctr",), "fit": fit}
+    return type("Broken", (), kinds)
+
+
+def test_a_checkpoint_that_was_trained_anew_is_asked_again(place, checkpoint):
+    path = place / "answers.safetensors"
+    measured(checkpoints=[checkpoint], answers_path=path)
+    (checkpoint / "weights").write_text("2")
+    measured(checkpoints=[checkpoint], answers_path=path)
+    assert FakeModel.asked == ["ckf", "ckf alone", "collaborative"] * 2
+    assert Answers.load(path).methods.count("ckf") == 1
+
+
+def test_language_models_stand_first_and_blends_last(place, checkpoint):
+    found = measured(checkpoints=[checkpoint])
     (title, headings, rows), (_, _, against), (fitting, _, settings) = report.tables(found)
-    assert title == "The field on made-up, valid part" and "AUC" in headings
-    assert [r[0] for r in rows[:2]] == ["ckf", "text"] and rows[0][2].startswith("0.990")
-    assert len(rows) == 2 + len(FEW) and len(against) == 2
+    assert title == "The field on made-up, valid part" and "AUC, accepting half" in headings
+    names = [row[0] for row in rows]
+    models = {"ckf", "ckf's language model alone", "ckf's collaborative prior"}
+    assert set(names[:3]) == models
+    mixed = "ckf's language model alone + ckf's collaborative prior"
+    assert set(names[3:5]) == {mixed, blends.ALL}
+    assert len(rows) == 5 + len(FEW)
+    assert any(row[0].startswith(f"{blends.ALL} - ") for row in against)
     assert "in all" in fitting and len(settings) == len(FEW)
-    aucs = [r[2] for r in rows[2:] if r[2] != "–"]
-    assert aucs == sorted(aucs, reverse=True)
+
+
+def test_blends_are_measured_on_people_whom_nothing_was_fitted_on(place, checkpoint):
+    found = measured(checkpoints=[checkpoint])
+    rows = [r for r in found["rows"] if r["method"] == blends.ALL and r["metric"] == "auc"]
+    assert [r["group"] for r in rows] == ["accept"]
+    cases = Cases(DATA, DATA.rows(split=1))
+    accept = ~choosing_half(DATA.user_ids)[cases.users]
+    assert rows[0]["n"] == accept.sum()
+
+
+def test_a_blend_depends_on_the_labels_of_the_fitting_half_alone():
+    cases = Cases(DATA, DATA.rows(split=1))
+    answers = Answers("made-up", "valid", "")
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        answers.add(name, {}, rng.random(len(cases)) * 4 + 1, rng.random(len(cases)))
+    fit = choosing_half(DATA.user_ids)[cases.users]
+    other = np.where(fit, cases.labels, ~cases.labels)
+    for members in ("ab", "abc"):
+        one = blends.blend_clicks(answers, members, cases.labels, cases.users, fit)
+        np.testing.assert_array_equal(
+            one, blends.blend_clicks(answers, members, other, cases.users, fit)
+        )
+        stars = blends.blend_ratings(answers, members, cases.ratings, fit)
+        assert stars.shape == one.shape == (len(cases),)
+
+
+def test_a_blend_of_two_is_better_than_each_where_both_know_something():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 4000))
+    labels = one + other + rng.normal(size=4000) > 0
+    answers = Answers("made-up", "valid", "")
+    answers.add("a", {}, click=1 / (1 + np.exp(-one)))
+    answers.add("b", {}, click=other)
+    fit = np.arange(4000) < 2000
+    mixed = blends.blend_clicks(answers, "ab", labels, np.arange(4000), fit)
+    aucs = [metrics.auc(labels[~fit], x[~fit]) for x in (mixed, one, other)]
+    assert aucs[0] > max(aucs[1:]) + 0.03
+
+
+def test_answers_come_back_as_they_were_kept(tmp_path):
+    answers = Answers("made-up", "valid", "hash")
+    answers.add("a b's", {"seconds": 1.0}, np.ones(3), None, [np.array([3, 1]), np.array([2])])
+    answers.add("other", {"checkpoint": "x"}, click=np.arange(3))
+    answers.save(tmp_path / "a.safetensors")
+    again = Answers.load(tmp_path / "a.safetensors")
+    assert again.methods == ["a b's", "other"]
+    assert [own.tolist() for own in again.ranked("a b's")] == [[3, 1], [2]]
+    assert again.clicks["other"].dtype == np.float32
+    assert again.notes == answers.notes
+
+
+def stored(path: Path, *, dataset="made-up", split="valid", data=DATA.training_hash) -> Path:
+    Answers(dataset, split, data).save(path)
+    return path
 
 
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (lambda place: stored(place, row(n=3)), "has 3 rows of ckf for ctr auc all"),
-        (lambda place: stored(place, row(), split="test"), "is of the test part"),
-        (lambda place: stored(place, row(), dataset="other"), "part of other"),
-        (lambda place: place / "nowhere.json", "holds no results"),
+        (lambda path: stored(path, split="test"), "is of the test part"),
+        (lambda path: stored(path, dataset="other"), "part of other"),
+        (lambda path: stored(path, data="other"), "is about other interactions"),
+        (lambda path: path.write_text("nothing") and path, "holds no answers"),
     ],
 )
-def test_results_of_something_else_are_refused(place, write, said):
+def test_answers_about_something_else_are_refused(place, write, said):
     with pytest.raises(UserError, match=said):
-        field.measure("made-up", "valid", [write(place)], names=FEW[:1], resamples=20)
+        measured(*FEW[:1], answers_path=write(place / "a.safetensors"))
+
+
+def test_a_checkpoint_for_other_data_is_refused(place, checkpoint, monkeypatch):
+    other = SimpleNamespace(prepared=SimpleNamespace(dataset="films"))
+    load = SimpleNamespace(load=lambda folder, quantization: other)
+    monkeypatch.setattr(field, "Recommender", load)
+    with pytest.raises(UserError, match="was trained on films, and not on made-up"):
+        measured(*FEW[:1], checkpoints=[checkpoint])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
-"""The whole field on one part of the data: every baseline, and language models from their results.
+"""The whole field on one part of the data under one table: baselines, language models, blends.
 
     python -m ckf_demo.evaluation.field --dataset collm-ml-1m --split valid \\
-        --results checkpoints/collm-ml-1m/results.json \\
+        --answers docs/methods/answers/collm-ml-1m.safetensors \\
         --json docs/methods/measured/field-collm-ml-1m.json
 
-fits every baseline that suits the data, anew, and measures it on all rows and ranking queries of
-the part. The language models' rows come from what ``ckf evaluate`` stored about the same part, so
-that nothing is asked again; several files may be named. ``seconds`` are those of one baseline's
-fit, with the search of its settings, on the processor.
+Every baseline that suits the data is fitted and every ``--checkpoint`` asked, on all rows and
+ranking queries of the part. With ``--answers`` nobody is asked again whose answers stand in that
+file, and new ones are added to it; from a file with all of them the table is rebuilt at once.
+Remove it to have everything anew. ``seconds`` are those of one baseline's fit, with the search of
+its settings, on the processor.
 """
 
 import json
@@ -23,39 +24,56 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.registry import KNOWLEDGE
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TEST, choosing_half
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation import blends, bootstrap, report
+from ckf_demo.evaluation.answers import Answers
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.baselines.base import Baseline, Material
 from ckf_demo.evaluation.baselines.boosting import Boosting
+from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
 from ckf_demo.evaluation.protocol import Cases, ranked, user_groups
 from ckf_demo.evaluation.results import Results
-from ckf_demo.evaluation.run import CANDIDATES, SPLITS, checkpoint_named
+from ckf_demo.evaluation.run import ALONE, CANDIDATES, SPLITS, checkpoint_named, method_names
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.queries import Query, ranking_queries
+from ckf_demo.recommender import COLLABORATIVE as PRIOR
+from ckf_demo.recommender import Recommender
 from ckf_demo.system import COLLABORATIVE
 
 ANALYSIS = "field"
-GROUPS = ("all", "accept", "cold")
-"""Everybody; the half that nothing was chosen on; people without training rows. See
-`ckf_demo.evaluation.protocol.user_groups`."""
+ACCEPT = "accept"
+GROUPS = ("all", "cold")
+"""Everybody, and people without training rows (`ckf_demo.evaluation.protocol.user_groups`); beside
+them, as `ACCEPT`, the half of the people that nothing of a blend was fitted on."""
 
 REFERENCE = Boosting.name
-"""What every baseline is held against, paired over users."""
+"""What every method is held against, paired over users."""
 
 
 def measure(
     dataset: str,
     split: str,
-    results: Sequence[Path] = (),
+    checkpoints: Sequence[Path] = (),
+    answers_path: Path | None = None,
     json_path: Path | None = None,
-    names: Sequence[str] = (),
+    names: Sequence[str] | None = None,
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """Measure all baselines of a data set, or those named, and write them to ``json_path``.
+    """Ask whoever has not answered yet, and put all answers and their blends under one table.
+
+    Parameters
+    ----------
+    checkpoints
+        Folders of language models.
+    answers_path
+        A file of answers, to begin with and to add to.
+    names
+        The baselines that are wanted, None for all that suit the data.
 
     Returns
     -------
@@ -66,49 +84,206 @@ def measure(
     ------
     UserError
         For an unknown split or baseline, a data set that was not prepared or has no checkpoint,
-        whose collaborative tables some baselines stand on, and results of something else.
+        whose collaborative tables some baselines stand on, a checkpoint for something else, and
+        answers about something else.
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
-    if unknown := [name for name in names if name not in BASELINES]:
+    if unknown := [name for name in names or () if name not in BASELINES]:
         raise UserError(f"Unknown baseline {unknown[0]!r}; choose among {', '.join(BASELINES)}.")
     prepared = Prepared.load(prepared_path(dataset))
-    folder = checkpoint_named(dataset)
-    knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
-    material = Material(prepared, knowledge)
     cases = Cases(prepared, prepared.rows(split=SPLITS[split]))
     ranks = prepared.feedback == "ratings"
     queries = ranking_queries(prepared, SPLITS[split]) if ranks else []
-    known = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
-    groups = {name: known[name] for name in GROUPS if name in known}
-    measured = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
-    found: dict = {"analysis": ANALYSIS, "dataset": dataset, "split": split, "fitted": {}}
+    answers = _earlier(answers_path, prepared, split)
     suitable = {
         name: kind
         for name, kind in BASELINES.items()
-        if prepared.feedback in kind.feedback and (not names or name in names)
+        if prepared.feedback in kind.feedback and (names is None or name in names)
     }
+    missing = {name: kind for name, kind in suitable.items() if name not in answers.notes}
     with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("baselines", total=len(suitable))
-        for name, kind in suitable.items():
-            progress.update(bar, description=name)
-            began = time.process_time()
-            baseline = kind()
-            baseline.fit(material)
-            found["fitted"][name] = {
-                "seconds": round(time.process_time() - began, 1),
-                "settings": said(getattr(baseline, "chosen", None)),
-            }
-            _add(measured, name, baseline, cases, groups, queries)
-            progress.advance(bar)
-    for name in suitable:
-        if name != REFERENCE:
-            measured.add_difference(name, REFERENCE)
-    found["rows"] = _of_models(results, found, measured.rows) + measured.rows
+        if missing:
+            folder = checkpoint_named(dataset)
+            knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
+            material = Material(prepared, knowledge)
+            bar = progress.add_task("baselines", total=len(missing))
+            for name, kind in missing.items():
+                progress.update(bar, description=name)
+                _ask_baseline(answers, name, kind, material, cases, queries)
+                _keep(answers, answers_path)
+                progress.advance(bar)
+        for folder in map(Path, checkpoints):
+            _ask_checkpoint(answers, folder, dataset, cases, queries, progress)
+            _keep(answers, answers_path)
+    found = {
+        "analysis": ANALYSIS,
+        "dataset": dataset,
+        "split": split,
+        "fitted": {name: answers.notes[name] for name in answers.methods if name in BASELINES},
+        "rows": tabulated(answers, cases, queries, resamples, seed),
+    }
     if json_path is not None:
         with replacing(Path(json_path)) as temporary:
             temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
+
+
+def _earlier(path: Path | None, prepared: Prepared, split: str) -> Answers:
+    """The answers at ``path``, none where there is no file; UserError for those of other data."""
+    data = prepared.hash if SPLITS[split] == TEST else prepared.training_hash
+    if path is None or not Path(path).exists():
+        return Answers(prepared.dataset, split, data)
+    answers = Answers.load(Path(path))
+    where = answers.dataset, answers.split
+    if where != (prepared.dataset, split):
+        raise UserError(
+            f"{path} is of the {where[1]} part of {where[0]}, and not of the {split} part of "
+            f"{prepared.dataset}; name another file."
+        )
+    if answers.data != data:
+        raise UserError(
+            f"{path} is about other interactions than the prepared {prepared.dataset}; remove it "
+            "or name another file."
+        )
+    return answers
+
+
+def _keep(answers: Answers, path: Path | None) -> None:
+    if path is not None:
+        answers.save(path)
+
+
+def _ask_baseline(
+    answers: Answers,
+    name: str,
+    kind: type[Baseline],
+    material: Material,
+    cases: Cases,
+    queries: list[Query],
+) -> None:
+    """Fit a baseline and take what it answers: ratings, the order of clicks, and rankings."""
+    began = time.process_time()
+    baseline = kind()
+    baseline.fit(material)
+    note = {
+        "seconds": round(time.process_time() - began, 1),
+        "settings": said(getattr(baseline, "chosen", None)),
+    }
+    rating = click = lists = None
+    if {"rating", "ctr"} & set(baseline.tasks):
+        scores = baseline.score(cases)
+        rating = scores.rating if cases.prepared.feedback == "ratings" else None
+        click = scores.ctr
+    if queries and "ranking" in baseline.tasks:
+        lists = [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
+    answers.add(name, note, rating, click, lists)
+
+
+def _ask_checkpoint(
+    answers: Answers,
+    folder: Path,
+    dataset: str,
+    cases: Cases,
+    queries: list[Query],
+    progress: Progress,
+) -> None:
+    """Take what a checkpoint answers, if this very one has not answered yet.
+
+    Where it pools, that is the pooled answer, the language model's own and the prior's.
+    """
+    note = {"checkpoint": checkpoint_hash(folder)}
+    if any(known == note for known in answers.notes.values()):
+        return
+    recommender = Recommender.load(folder, quantization=dense_precision())
+    if recommender.prepared.dataset != dataset:
+        raise UserError(
+            f"{folder} was trained on {recommender.prepared.dataset}, and not on {dataset}; name "
+            "a checkpoint for that."
+        )
+    own = recommender.methods[0]
+    tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
+    named = method_names(recommender)
+    for method, name in ((m, n) for m, n in named.items() if m in (own, ALONE, PRIOR)):
+        lists = queries if "ranking" in recommender.tasks and method != ALONE else []
+        total = len(cases) * bool(tasks) + len(lists)
+        bar = progress.add_task(name, total=total)
+        model = CachedModel(recommender, folder, lambda n, bar=bar: progress.advance(bar, n))
+        rating = click = orders = None
+        asked = own if method == ALONE else method
+        if tasks:
+            rating, click = model.scores(cases, tasks, asked, alone=method == ALONE)
+        if lists:
+            orders = model.rankings(lists, method, CANDIDATES)
+        answers.add(name, note, rating, click, orders)
+
+
+def tabulated(
+    answers: Answers, cases: Cases, queries: list[Query], resamples: int, seed: int
+) -> list[dict]:
+    """The rows of the table: everyone's answers, blends, and differences."""
+    prepared = cases.prepared
+    known = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
+    half = choosing_half(prepared.user_ids)
+    chosen = prepared.choosing_users if prepared.given_split else half
+    accept = ~chosen[cases.users]
+    groups = {name: known[name] for name in GROUPS if name in known} | {ACCEPT: accept}
+    measured = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
+    everybody = {"all": np.ones(len(queries), dtype=bool)}
+    for name in answers.methods:
+        _add(measured, name, answers.ratings.get(name), answers.clicks.get(name), cases, groups)
+        if name in answers.lists:
+            measured.add_rankings(name, queries, everybody, answers.ranked(name))
+    for name in answers.methods:
+        if name != REFERENCE:
+            measured.add_difference(name, REFERENCE)
+    for name, members in (blends.pairs(answers) | {blends.ALL: ()}).items():
+        rating, click = _blended(answers, members, cases, ~accept)
+        _add(measured, name, rating, click, cases, {ACCEPT: accept})
+        for other in members or (REFERENCE, *_best(measured, answers)):
+            measured.add_difference(name, other)
+    return measured.rows
+
+
+def _add(
+    measured: Results,
+    name: str,
+    rating: np.ndarray | None,
+    click: np.ndarray | None,
+    cases: Cases,
+    groups: dict[str, np.ndarray],
+) -> None:
+    measured.add_scores(name, cases, groups, rating, None)
+    for group, mask in groups.items():
+        if click is not None and mask.any():
+            users, labels = cases.users[mask], cases.labels[mask]
+            measured.add_order(name, group, users, labels, click[mask])
+
+
+def _blended(
+    answers: Answers, members: Sequence[str], cases: Cases, fit: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Ratings and clicks of a blend, of all methods where it has no members."""
+    rating = click = None
+    both = [name for name in members or answers.ratings if name in answers.ratings]
+    if len(both) > 1:
+        rating = blends.blend_ratings(answers, both, cases.ratings, fit)
+    both = [name for name in members or answers.clicks if name in answers.clicks]
+    if len(both) > 1:
+        click = blends.blend_clicks(answers, both, cases.labels, cases.users, fit)
+    return rating, click
+
+
+def _best(measured: Results, answers: Answers) -> list[str]:
+    """The single method with the greatest AUC over all, unless it is the reference."""
+    values = {
+        row["method"]: row["value"]
+        for row in measured.rows
+        if (row["task"], row["metric"], row["group"]) == ("ctr", "auc", "all")
+        and row["method"] in answers.clicks
+    }
+    best = max(values, key=values.__getitem__, default=REFERENCE)
+    return [] if best == REFERENCE else [best]
 
 
 def said(setting: object) -> str:
@@ -129,81 +304,23 @@ def said(setting: object) -> str:
     return f"{setting:g}" if isinstance(setting, float) else str(setting)
 
 
-def _add(
-    measured: Results,
-    name: str,
-    baseline: Baseline,
-    cases: Cases,
-    groups: dict[str, np.ndarray],
-    queries: list[Query],
-) -> None:
-    """Add what a fitted baseline answers: ratings, the order of clicks, and rankings."""
-    if {"rating", "ctr"} & set(baseline.tasks):
-        scores = baseline.score(cases)
-        if cases.prepared.feedback == "ratings":
-            measured.add_scores(name, cases, groups, scores.rating, None)
-        if scores.ctr is not None:
-            for group, mask in groups.items():
-                measured.add_order(
-                    name, group, cases.users[mask], cases.labels[mask], scores.ctr[mask]
-                )
-    if queries and "ranking" in baseline.tasks:
-        lists = [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
-        measured.add_rankings(name, queries, {"all": np.ones(len(queries), dtype=bool)}, lists)
-
-
-def _of_models(paths: Sequence[Path], found: dict, measured: list[dict]) -> list[dict]:
-    """Rows of what is no baseline in stored results, each method once.
-
-    Raises
-    ------
-    UserError
-        When a file is missing, damaged, of another data set or part, or of other rows.
-    """
-    sizes = {(r["task"], r["metric"], r["group"]): r["n"] for r in measured}
-    rows: dict[tuple[str, str, str, str], dict] = {}
-    for path in map(Path, paths):
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            where = stored["dataset"], stored["split"]
-            known = stored["rows"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} holds no results ({error}); name a file that `ckf evaluate --json` wrote."
-            ) from error
-        if where != (found["dataset"], found["split"]):
-            raise UserError(
-                f"{path} is of the {where[1]} part of {where[0]}, and not of the {found['split']} "
-                f"part of {found['dataset']}; name results of the same."
-            )
-        for row in known:
-            key = row["task"], row["metric"], row["group"]
-            name = row["method"]
-            if key not in sizes or " - " in name or name in BASELINES:
-                continue
-            if row["n"] != sizes[key]:
-                raise UserError(
-                    f"{path} has {row['n']} rows of {name} for {' '.join(key)}, where there are "
-                    f"{sizes[key]}; evaluate it without a limit."
-                )
-            rows.setdefault((name, *key), row)
-    return list(rows.values())
-
-
 def main(
     dataset: Annotated[str, typer.Option(help="A prepared data set.")],
     split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
-    results: Annotated[
-        list[Path] | None, typer.Option(help="Stored results of language models; repeatable.")
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A trained language model; repeatable.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answers to begin with and to add to.")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A baseline by name; repeatable. All without any.")
     ] = None,
 ) -> None:
-    """Every baseline and stored results of language models under one table."""
+    """Every baseline, language models and blends of them under one table."""
     try:
-        found = measure(dataset, split, results or (), json_path, only or ())
+        found = measure(dataset, split, checkpoint or (), answers, json_path, only)
     except UserError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

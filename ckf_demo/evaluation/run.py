@@ -202,7 +202,7 @@ def evaluate(
     results, predictions = Results(weights), Predictions(scope.cases)
 
     console = Console(stderr=True)
-    names = _names(recommender)
+    names = method_names(recommender)
     if not without_tokens:
         names.pop("no-tokens", None)
     own, *variants = names.values()
@@ -493,7 +493,7 @@ def _relative_name(recommender: Recommender, relative: Recommender) -> str:
     return relative.manifest["name"].removeprefix(f"{recommender.manifest['name']}-")
 
 
-def _names(recommender: Recommender) -> dict[str, str]:
+def method_names(recommender: Recommender) -> dict[str, str]:
     """A checkpoint's methods and what they are called in the results."""
     method, *others = recommender.methods
     own = TEXT_ONLY if method == "text" else method

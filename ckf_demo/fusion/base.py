@@ -126,6 +126,8 @@ class FusionMethod(nn.Module):
     changes_weights
         Whether the method updates the backbone's weights for each pair (`Fused.updates`). Nothing
         can then be shared between the questions about one person.
+    uses_dropout
+        Whether ``dropout`` of its configuration acts anywhere in it.
     targets
         Paths of the weights that it updates.
     prior
@@ -142,6 +144,7 @@ class FusionMethod(nn.Module):
     alphabet = ""
     history_tokens = False
     changes_weights = False
+    uses_dropout = False
     targets: Sequence[str] = ()
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):

@@ -120,6 +120,7 @@ class CKF(FusionMethod):
     paper = "2410.20642"
     summary = "personal bridges by meta-networks, collaborative tokens, Multi-LoRA (2410.20642)"
     needs = "collaborative tables"
+    uses_dropout = True
 
     choice_weights: Tensor
     feature_mean: Tensor

@@ -42,6 +42,7 @@ class CoRA(FusionMethod):
     paper = "2408.10645"
     uses_tokens = False
     changes_weights = True
+    uses_dropout = True
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)

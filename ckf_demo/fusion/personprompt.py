@@ -30,6 +30,7 @@ class PersonPrompt(FusionMethod):
     summary = "tokens of users and items learnt with the language model, no collaborative model"
     needs = "nothing but the prompt and who chose what"
     paper = "2202.07371"
+    uses_dropout = True
 
     def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
