@@ -17,7 +17,7 @@ from scipy.stats import kendalltau
 
 from ckf_demo.backbone.sharing import sharing_of
 from ckf_demo.errors import UserError
-from ckf_demo.fusion.registry import get_method
+from ckf_demo.fusion.registry import METHODS, get_method
 from ckf_demo.hosting import with_gpu_on_demand
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import System, checked_manifest, read_manifest, task_list
@@ -113,8 +113,13 @@ class Shelf:
 
     @property
     def methods(self) -> list[MethodOnShelf]:
-        """What can be asked, the served one first; nothing is loaded for it."""
-        return list(self._methods.values())
+        """What can be asked, the served one first and the others as they are registered.
+
+        Nothing is loaded for it.
+        """
+        served, *others = self._methods.values()
+        order = list(METHODS)
+        return [served, *sorted(others, key=lambda method: order.index(method.name))]
 
     def get(self, name: str) -> Recommender:
         """The recommender of a method, loaded at the first call.

@@ -29,6 +29,8 @@ from ckf_demo.ui.pair import LIKED, Pair, history_of, known_user, later_rating
 FILM, LIST = "film", "list"
 TOP = 10
 CANDIDATES = 20
+# So many methods are asked before anybody chooses.
+CHOSEN = 5
 # So many of the first method's films are drawn in colour.
 COLOURED = 5
 ROW_HEIGHT = 22
@@ -84,7 +86,7 @@ class CompareTab:
             )
             self.methods = gr.CheckboxGroup(
                 [(method.label, method.name) for method in methods],
-                value=list(self._labels),
+                value=list(self._labels)[:CHOSEN],
                 label="Methods",
                 min_width=200,
                 elem_id="compare-methods",
