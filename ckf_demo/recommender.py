@@ -32,12 +32,12 @@ from ckf_demo.counterfactuals import Counterfactuals
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
+from ckf_demo.explaining import Explaining
 from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
 from ckf_demo.tasks import ctr, rating
-from ckf_demo.tasks.explanation import MAX_TOKENS
 from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 from ckf_demo.values import Indices
@@ -702,11 +702,17 @@ class Recommender:
 
         The rating is predicted first and sets the tone. Ties between the film and the shown
         history are looked up in the data and stand in the prompt, so that the model words facts.
+        Then each sentence is held against the data (`ckf_demo.tasks.verified`): from the first one
+        that they do not bear out the text is written once more, and what is not borne out then is
+        left out.
 
         Yields
         ------
         ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
-        "polarity", "rating", "at", "seconds", "first_words_seconds"}``. ``stop`` ends it early.
+        "polarity", "rating", "at", "seconds", "first_words_seconds", "sentences": [{"text",
+        "evidence": [{"item", "title", "rating"}]}], "regenerated", "dropped"}``. The last two count
+        sentences of the first draft that were written again, and of the second that were left out.
+        ``stop`` ends it early.
         """
         began = time.perf_counter()
         self._need("explanation")
@@ -714,30 +720,16 @@ class Recommender:
         if method == COLLABORATIVE:
             raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
         person = self._someone(user, history, taste, profile, at)
-        text, first = "", None
+        first = None
         with self._lock:
             stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
             facts, films = self._facts(person, target, stars)
-            prefix, branch, slots = self._explanation_branch(person, target, facts, method)
-        generated = self.system.engine.generate(
-            prefix,
-            branch,
-            slots,
-            stop_ids=self.system.writer.stop_ids,
-            max_tokens=MAX_TOKENS,
-            stop=stop,
-        )
-        tokens: list[int] = []
-        while True:
-            # one token at a time: a generator may be resumed in another thread, and others wait
-            with self._lock:
-                token = next(generated, None)
-            if token is None:
-                break
-            tokens.append(token)
-            text = self.system.writer.decode(tokens).strip()
+            asked = self._explanation_branch(person, target, facts, method)
+        explaining = Explaining(self, person, target, stars, *asked)
+        for text in explaining.written(stop):
             first = first or _since(began)
             yield {"text": text}
+        text = explaining.text
         yield {
             "text": text,
             "evidence": [{"item": f.item, "title": f.title} for f in films if f.title in text],
@@ -746,6 +738,9 @@ class Recommender:
             "at": person.at,
             "seconds": _since(began),
             "first_words_seconds": first,
+            "sentences": explaining.sentences,
+            "regenerated": explaining.regenerated,
+            "dropped": explaining.dropped,
         }
 
     def _facts(self, person: Someone, target: int, stars: float) -> tuple[str, list[Film]]:

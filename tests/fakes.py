@@ -399,6 +399,18 @@ class FakeRecommender:
             "rating": level,
             "seconds": 0.02,
             "first_words_seconds": 0.01,
+            "sentences": [
+                {
+                    "text": text,
+                    "evidence": [
+                        {**film, "rating": max(stars for _, stars in rated)}
+                        for film in evidence
+                        if film["title"] in text
+                    ],
+                }
+            ],
+            "regenerated": 1,
+            "dropped": 1,
         }
 
     def compare(

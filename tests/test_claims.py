@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ckf_demo.collaborative.liked_together import LikedTogether
-from ckf_demo.evaluation.claims import PLANTS, check, plant
+from ckf_demo.evaluation.claims import PLANTS, plant
+from ckf_demo.tasks.claims import check
 from ckf_demo.tasks.explanation_facts import GENRES, Film, compose
 
 HEAT = Film("9", "Heat", 1995, ("Action", "Crime", "Thriller"))

@@ -94,7 +94,8 @@ class FakeRecommender:
             text += " It is a Western."
         yield {"text": text[:10]}
         evidence = [{"item": film.item, "title": film.title} for film in made.evidence]
-        yield {"text": text, "evidence": evidence, "polarity": made.polarity, "rating": rating}
+        whole = {"text": text, "evidence": evidence, "polarity": made.polarity, "rating": rating}
+        yield {**whole, "sentences": [], "regenerated": 0, "dropped": 0}
 
 
 FEW = {name: BASELINES[name] for name in ("bias folded in", "popularity", "gradient boosting")}

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_demo.evaluation.claims import check
-from ckf_demo.evaluation.sentiment import polarity as tone
+from ckf_demo.tasks.claims import check
 from ckf_demo.tasks.explanation_facts import (
     _VERDICT,
     _WISH,
@@ -21,6 +20,7 @@ from ckf_demo.tasks.explanation_facts import (
     taste_genres,
     word,
 )
+from ckf_demo.tasks.sentiment import polarity as tone
 
 TITLES = (
     "Toy Story", "Fargo", "Heat", "M", "Alien", "Alien 3", "Seven (Se7en)", "Die Hard", "Misery",

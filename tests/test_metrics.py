@@ -5,7 +5,7 @@ import pytest
 
 from ckf_demo.evaluation import metrics
 from ckf_demo.evaluation.calibration import platt
-from ckf_demo.evaluation.sentiment import compound, polarity
+from ckf_demo.tasks.sentiment import compound, polarity
 
 
 def test_rating_errors():

@@ -19,6 +19,7 @@ from ckf_demo.errors import UserError
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import Switches
 from ckf_demo.tasks.explanation_facts import polarity_for
+from ckf_demo.tasks.verified import NOTHING
 
 DATA = tiny_data()
 LENGTHS = DATA.history.lengths
@@ -300,10 +301,11 @@ def test_an_explanation_is_streamed_for_everybody(recommender, person):
     *parts, last = recommender.explain(**person, item=ITEM)
     assert parts
     assert all(part.keys() == {"text"} for part in parts)
-    assert last["text"] == parts[-1]["text"]
     assert last.keys() == {
-        "text", "evidence", "polarity", "rating", "at", "seconds", "first_words_seconds"
-    }  # fmt: skip
+        *("text", "evidence", "polarity", "rating", "at", "seconds", "first_words_seconds"),
+        *("sentences", "regenerated", "dropped"),
+    }
+    assert last["text"] == " ".join(own["text"] for own in last["sentences"]) or last["dropped"]
     rated = recommender.rate(**person, item=ITEM)["rating"]
     assert last["rating"] == pytest.approx(rated, abs=1e-4)
     assert last["polarity"] == polarity_for(last["rating"])
@@ -314,13 +316,46 @@ def test_evidence_is_what_the_text_names_of_the_history(recommender, monkeypatch
     text = recommender.prompt(user=USER, item=ITEM, task="explanation")[-2]["text"]
     history = {row["title"]: row["item"] for row in recommender.history(USER)}
     named = next(title for title in history if f"{title} (you" in text)
-    says(recommender, monkeypatch, f" You liked {named}, so this may suit you.")
+    says(recommender, monkeypatch, f" You know {named}, so this may suit you.")
     last = list(recommender.explain(user=USER, item=ITEM))[-1]
-    assert last["text"] == f"You liked {named}, so this may suit you."
+    assert last["text"] == f"You know {named}, so this may suit you."
     assert {"item": history[named], "title": named} in last["evidence"]
     assert all(e["item"] in history.values() for e in last["evidence"])
+    (own,) = last["sentences"]
+    assert own["text"] == last["text"]
+    assert [film["title"] for film in own["evidence"]] == [named]
     says(recommender, monkeypatch, " Nothing to say.")
     assert list(recommender.explain(user=USER, item=ITEM))[-1]["evidence"] == []
+
+
+def test_what_the_data_do_not_bear_out_is_written_once_more_and_then_left_out(
+    recommender, monkeypatch
+):
+    title = recommender.film(recommender.prepared.item_index[ITEM]).title
+    true, false = f"{title} may suit you.", "It is much like Silver Harbor."
+    drafts = [f" {true} {false}", f" {false}", f" {true} {false}", " This one may."]
+    asked = []
+
+    def generate(prefix, branch, slots, *, drawn=None, **other):
+        asked.append((list(branch.ids), drawn))
+        return iter(recommender.system.writer.tokenizer(drafts[len(asked) - 1]).input_ids)
+
+    monkeypatch.setattr(recommender.system.engine, "generate", generate)
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert (last["text"], last["regenerated"], last["dropped"]) == (true, 1, 1)
+    # the second draft goes on behind what holds, and is drawn
+    behind = recommender.system.writer.continuation(true)[:-1]
+    assert asked[1][0] == asked[0][0] + behind
+    assert asked[0][1] is None and asked[1][1] is not None
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert last["text"] == f"{true} This one may."
+    assert (last["regenerated"], last["dropped"]) == (1, 0)
+
+
+def test_where_nothing_holds_that_is_said(recommender, monkeypatch):
+    says(recommender, monkeypatch, " You loved Silver Harbor.")
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert (last["text"], last["sentences"], last["dropped"]) == (NOTHING, [], 1)
 
 
 def test_a_stopped_explanation_ends_with_what_there_is(recommender):
@@ -330,7 +365,7 @@ def test_a_stopped_explanation_ends_with_what_there_is(recommender):
     stop.set()
     *parts, last = stream
     assert parts == []
-    assert last["text"] == first["text"]
+    assert last["text"] in (first["text"], NOTHING)
     stop.set()
     (only,) = recommender.explain(user=USER, item=ITEM, stop=stop)
     assert only["text"] == ""

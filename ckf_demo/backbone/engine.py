@@ -107,8 +107,19 @@ class Prefix:
         return cache
 
 
+TEMPERATURE = 0.7
+"""Of tokens that are drawn: below 1, so that what is improbable stays rare."""
+
 SHARE_FROM = 8
 """So many branches make it pay to compute their common beginning in a pass of its own."""
+
+
+def _next(logits: Tensor, drawn: torch.Generator | None) -> int:
+    """The token after logits (1, V)."""
+    if drawn is None:
+        return int(logits.argmax())
+    shares = (logits[0].float().cpu() / TEMPERATURE).softmax(-1)
+    return int(torch.multinomial(shares, 1, generator=drawn))
 
 
 def common_beginning(branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> int:
@@ -547,8 +558,12 @@ class Engine:
         stop_ids: set[int],
         max_tokens: int,
         stop: Event | None = None,
+        drawn: torch.Generator | None = None,
     ) -> Iterator[int]:
-        """Greedy tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
+        """Tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
+
+        They are the most probable ones; with ``drawn``, a generator on the CPU, they are drawn at
+        the temperature `TEMPERATURE`.
 
         Where adapters are folded and a `Decoder` knows the architecture, it writes all tokens but
         the first; otherwise the model does.
@@ -564,7 +579,7 @@ class Engine:
                 return
             if token is not None:
                 logits = following(token)
-            token = int(logits.argmax())
+            token = _next(logits, drawn)
             if token in stop_ids:
                 return
             yield token

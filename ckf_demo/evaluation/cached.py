@@ -28,6 +28,12 @@ ROWS_AT_ONCE = 400
 """Rows of a piece at least; users are never torn apart, since they share a prefix."""
 
 QUERIES_AT_ONCE = 10
+EXPLAINED = (
+    *("text", "evidence", "polarity", "rating"),
+    *("sentences", "regenerated", "dropped"),
+)
+"""What is kept of an explanation."""
+
 STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
@@ -192,7 +198,8 @@ class CachedModel:
 
         Returns
         -------
-        dict with ``text``, ``evidence``, ``polarity`` and ``rating`` (as `Recommender.explain`)
+        dict with ``text``, ``evidence``, ``polarity``, ``rating``, ``sentences``, ``regenerated``
+        and ``dropped`` (as `Recommender.explain`)
         """
         p = self.prepared
         user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
@@ -202,10 +209,10 @@ class CachedModel:
             last: dict = {}
             for last in self.whole.explain(user=user, item=item, at=at):  # noqa: B007
                 pass
-            kept = {name: last[name] for name in ("text", "evidence", "polarity", "rating")}
+            kept = {name: last[name] for name in EXPLAINED}
             return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}
 
-        answer = self._remembered(self._name("explanation", user, item, at), say)
+        answer = self._remembered(self._name("verified explanation", user, item, at), say)
         self.advance(1)
         return json.loads(answer["json"].tobytes())
 

@@ -1,6 +1,6 @@
 """Are explanations true, do they say what was predicted, and do they differ?
 
-Truth is checked against the store, statement by statement (`ckf_demo.evaluation.claims`); the tone
+Truth is checked against the store, statement by statement (`ckf_demo.tasks.claims`); the tone
 is judged by an external lexicon; nothing here trusts what the model says about itself.
 """
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.evaluation.claims import check
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.evaluation.results import Results
+from ckf_demo.tasks.claims import check
 from ckf_demo.tasks.explanation_facts import Film, polarity_for
 
 POLARITIES = ("positive", "mixed", "negative")
@@ -42,6 +42,8 @@ def measure_explanations(
     Metrics: ``names_evidence``, the share of texts that name a film of the history at all;
     ``named_in_history``, the share of texts in which every named film is in the history
     or is the candidate; ``true_ties``, the share in which every stated tie is true by the data;
+    ``regenerated`` and ``dropped``, the shares in which a sentence was written once more since the
+    data did not bear it out, and in which one was left out in the end;
     ``polarity_agreement``, the share whose tone is that of the predicted rating, also for each
     class of predicted rating (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``,
     ``distinct_2`` and ``unique``, over all texts together.
@@ -69,6 +71,8 @@ def measure_explanations(
         ("names_evidence", np.array([bool(report.evidence) for report in reports])),
         ("named_in_history", np.array([report.ok_films for report in reports])),
         ("true_ties", np.array([report.ok_ties for report in reports])),
+        ("regenerated", np.array([answer["regenerated"] > 0 for answer in said])),
+        ("dropped", np.array([answer["dropped"] > 0 for answer in said])),
         ("polarity_agreement", agrees),
     ):
         results.add_share(method, "explanation", metric, "all", users, hits)

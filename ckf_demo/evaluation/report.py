@@ -60,6 +60,8 @@ EXPLANATION_LABELS = {
     "names_evidence": "names a film of the history",
     "named_in_history": "names no film outside history and candidate",
     "true_ties": "every stated tie is true",
+    "regenerated": "a sentence was written once more",
+    "dropped": "a sentence was left out",
     "polarity_agreement": "polarity agrees with the predicted rating (VADER)",
     "distinct_1": "distinct-1",
     "distinct_2": "distinct-2",

@@ -194,7 +194,9 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
-            "title"}, …], "polarity": "positive", "mixed" or "negative", …}.
+            "title"}, …], "polarity": "positive", "mixed" or "negative", "sentences": [{"text",
+            "evidence": [{"item", "title", "rating"}, …]}, …], "regenerated", "dropped", …}: what
+            the data do not bear out is written once more and then left out.
         """
         yield from recommender.explain(
             user=_id(user),

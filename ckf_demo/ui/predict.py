@@ -268,7 +268,39 @@ def explanation_card(answer: Answer, *, linked: bool) -> str:
         time = f'<p class="ckf-time">{words}{step["seconds"]:.2f} s in all</p>'
     return (
         f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p aria-live="polite">{text}{caret}</p>{time}</section>'
+        f'<p aria-live="polite">{text}{caret}</p>{_rests_on(step)}{time}</section>'
+    )
+
+
+def _rests_on(step: dict) -> str:
+    """What each sentence of a finished explanation rests on, and what was left out of it."""
+    if "sentences" not in step:
+        return ""
+    rows = []
+    for sentence in step["sentences"]:
+        films = ", ".join(
+            f"{escape(film['title'])} ({stars_text(film['rating'])})"
+            for film in sentence["evidence"]
+        )
+        rows.append(
+            f"<li>{escape(sentence['text'])}<br>"
+            f'<span class="ckf-facts">{films or "names no film that they rated"}</span></li>'
+        )
+    left_out = [
+        f"{count} {'sentence was' if count == 1 else 'sentences were'} {what}"
+        for count, what in (
+            (step["regenerated"], "written once more"),
+            (step["dropped"], "left out"),
+        )
+        if count
+    ]
+    note = f"{' and '.join(left_out)}, since the data did not bear out what was said. "
+    said = (note if left_out else "") + (
+        "Every film, genre, decade, rating and taste that is named was looked up."
+    )
+    return (
+        f'<details class="ckf-rests"><summary>What it rests on</summary><ul>{"".join(rows)}</ul>'
+        f'<p class="ckf-facts">{said}</p></details>'
     )
 
 
