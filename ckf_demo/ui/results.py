@@ -39,7 +39,7 @@ KINDS = {
     RESULTS: "",
     "methods.json": "methods side by side",
     "robustness.json": "one part changed at a time",
-    "ranks.json": "adapters of other ranks",
+    "ranks.json": "other ranks, full fine-tuning",
     "settings.json": "other settings of the data",
 }
 """Files of results beside a checkpoint, and what sets them apart."""
