@@ -266,6 +266,39 @@ def given(found: dict) -> list[Table]:
 
 _ITEMS = "explained item", "other item"
 
+
+def faithful(found: dict) -> list[Table]:
+    """What explanations state, what they cite, how good their reader is, and a hundred of them."""
+    cells, methods, differences = _cells(found)
+    where = f"{found['dataset']}, {found['split']} part"
+    moved = "moves the rating by"
+    said = [
+        [key[2], with_half_width(row), str(row["n"])]
+        for key, row in cells.items()
+        if key[2] != moved
+    ]
+    effects = [
+        [name, form(cells[name, "explanation", moved, "all"])]
+        for names, form in ((methods, with_half_width), (differences, with_interval))
+        for name in names
+        if (name, "explanation", moved, "all") in cells
+    ]
+    pairs = next((r["n"] for key, r in cells.items() if key[2] == moved), 0)
+    reader = [
+        [name, f"{good} of {n}", f"{good / n:.3f}"] for name, (good, n) in found["reader"].items()
+    ]
+    texts = [
+        [text["user"], text["title"], f"{text['rating']:.2f}", text["text"]]
+        for text in found["texts"]
+    ]
+    return [
+        (f"Explanations on {where}", ["measure", "value", "n"], said),
+        (f"Stars that a removal moves, {pairs} pairs", ["what is removed", "stars"], effects),
+        ("The reader of statements itself", ["measure", "texts", "share"], reader),
+        (f"{len(texts)} of them", ["user", "film", "predicted", "explanation"], texts),
+    ]
+
+
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": knowledge_kept,
     "sampled": sampled,
@@ -275,4 +308,5 @@ ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "poisoning": poisoning,
     "field": field,
     "given": given,
+    "faithful": faithful,
 }

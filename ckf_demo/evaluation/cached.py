@@ -216,6 +216,26 @@ class CachedModel:
         self.advance(1)
         return json.loads(answer["json"].tobytes())
 
+    def removals(self, row: int) -> dict[str, float]:
+        """What each film of the shown history is worth to the rating of an interaction's item.
+
+        By id: the predicted rating minus that without the film, in stars.
+        """
+        p = self.prepared
+        user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
+        at = int(p.timestamp[row])
+
+        def remove() -> dict[str, np.ndarray]:
+            last: dict = {"without": []}
+            for last in self.whole.counterfactuals.without(user=user, item=item, at=at):  # noqa: B007
+                pass
+            effects = {film["item"]: film["effect"] for film in last["without"]}
+            return {"json": np.frombuffer(json.dumps(effects).encode(), dtype=np.uint8)}
+
+        answer = self._remembered(self._name("removals", user, item, at), remove)
+        self.advance(1)
+        return json.loads(answer["json"].tobytes())
+
     def _name(self, *parts: object) -> str:
         text = json.dumps([*self._identity, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
