@@ -63,6 +63,7 @@ def checkpoint(place, monkeypatch) -> Path:
     FakeModel.asked.clear()
     recommender = SimpleNamespace(
         prepared=DATA,
+        manifest={"name": "made-up"},
         methods=("ckf", "no-tokens", "collaborative"),
         tasks=("rating", "ctr", "ranking"),
     )
@@ -109,6 +110,19 @@ def broken():
 
     kinds = {"feedback": ("ratings",), "tasks": ("ctr",), "fit": fit}
     return type("Broken", (), kinds)
+
+
+def test_another_seed_stands_beside_the_first_and_is_blended_with_it(place, checkpoint):
+    path = place / "answers.safetensors"
+    measured(checkpoints=[checkpoint], answers_path=path)
+    (checkpoint / "weights").write_text("2")
+    field.Recommender.load(None, None).manifest["name"] = "made-up-seed-1"
+    found = measured(checkpoints=[checkpoint], answers_path=path)
+    names = [row["method"] for row in found["rows"]]
+    assert "ckf" in names and "ckf, seed-1" in names
+    both = blends.SEEDS.format(2)
+    assert f"{both} - ckf's collaborative prior" in names
+    assert not any(", seed-" in name for name in blends.members(Answers.load(path))[blends.ALL])
 
 
 def test_a_checkpoint_that_was_trained_anew_is_asked_again(place, checkpoint):

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from ckf_demo.evaluation.answers import Answers
 
 ALL = "a blend of all"
+SEEDS = "{} seeds of ckf's language model + ckf's collaborative prior"
 ALONE, PRIOR = "ckf's language model alone", "ckf's collaborative prior"
 INPUTS = {
     ALONE: (PRIOR,),
@@ -36,15 +37,19 @@ WEAK = 1e6
 """As good as no penalty, for two inputs."""
 
 
-def pairs(answers: Answers) -> dict[str, tuple[str, str]]:
-    """The blends of two that can be made: their names, a language model and its input."""
+def members(answers: Answers) -> dict[str, tuple[str, ...]]:
+    """The blends that can be made, and of whom: a language model and its input; seeds of CKF's with
+    its prior; and all methods, of which further seeds are none."""
     known = {*answers.clicks, *answers.ratings}
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for model, inputs in {**INPUTS, **dict.fromkeys(WITHOUT, MEANS)}.items():
         for other in inputs:
             if model in known and other in known:
                 found[f"{model} + {other}"] = model, other
-    return found
+    seeds = [name for name in answers.methods if name.startswith(f"{ALONE}, seed-")]
+    if seeds:
+        found[SEEDS.format(len(seeds) + 1)] = (ALONE, *seeds, PRIOR)
+    return found | {ALL: tuple(name for name in answers.methods if ", seed-" not in name)}
 
 
 def blend_clicks(

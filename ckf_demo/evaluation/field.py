@@ -202,9 +202,12 @@ def _ask_checkpoint(
             "a checkpoint for that."
         )
     own = recommender.methods[0]
+    # another seed of a method answers beside it
+    known = recommender.manifest["name"].removeprefix(dataset).removeprefix("-")
+    seed = f", {known}" if known.startswith("seed-") else ""
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     named = method_names(recommender)
-    for method, name in ((m, n) for m, n in named.items() if m in (own, ALONE, PRIOR)):
+    for method, name in ((m, f"{n}{seed}") for m, n in named.items() if m in (own, ALONE, PRIOR)):
         lists = queries if "ranking" in recommender.tasks and method != ALONE else []
         total = len(cases) * bool(tasks) + len(lists)
         bar = progress.add_task(name, total=total)
@@ -237,10 +240,11 @@ def tabulated(
     for name in answers.methods:
         if name != REFERENCE:
             measured.add_difference(name, REFERENCE)
-    for name, members in (blends.pairs(answers) | {blends.ALL: ()}).items():
+    best = _best(measured, answers)
+    for name, members in blends.members(answers).items():
         rating, click = _blended(answers, members, cases, ~accept)
         _add(measured, name, rating, click, cases, {ACCEPT: accept})
-        for other in members or (REFERENCE, *_best(measured, answers)):
+        for other in (REFERENCE, *best) if name == blends.ALL else members:
             measured.add_difference(name, other)
     return measured.rows
 
@@ -263,12 +267,12 @@ def _add(
 def _blended(
     answers: Answers, members: Sequence[str], cases: Cases, fit: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Ratings and clicks of a blend, of all methods where it has no members."""
+    """Ratings and clicks of a blend, each of those members that give any."""
     rating = click = None
-    both = [name for name in members or answers.ratings if name in answers.ratings]
+    both = [name for name in members if name in answers.ratings]
     if len(both) > 1:
         rating = blends.blend_ratings(answers, both, cases.ratings, fit)
-    both = [name for name in members or answers.clicks if name in answers.clicks]
+    both = [name for name in members if name in answers.clicks]
     if len(both) > 1:
         click = blends.blend_clicks(answers, both, cases.labels, cases.users, fit)
     return rating, click
