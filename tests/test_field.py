@@ -145,6 +145,7 @@ def test_language_models_stand_first_and_blends_last(place, checkpoint):
     assert set(names[3:5]) == {mixed, blends.ALL}
     assert len(rows) == 5 + len(FEW)
     assert any(row[0].startswith(f"{blends.ALL} - ") for row in against)
+    assert {"ckf - popularity", "ckf - item mean", f"ckf - {blends.ALL}"} <= {r[0] for r in against}
     assert "in all" in fitting and len(settings) == len(FEW)
 
 

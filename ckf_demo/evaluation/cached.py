@@ -37,7 +37,8 @@ EXPLAINED = (
 STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
-    *("results.json", "methods.json", "robustness.json", "ranks.json", "settings.json"),
+    *("results.json", "methods.json", "field.json"),
+    *("robustness.json", "ranks.json", "settings.json"),
     *("MODEL_CARD.md", "losses.csv"),
 )
 """Files of a checkpoint that say something about it without changing its answers."""

@@ -2,7 +2,7 @@
 
     python -m ckf_demo.evaluation.field --dataset collm-ml-1m --split valid \\
         --answers docs/methods/answers/collm-ml-1m.safetensors \\
-        --json docs/methods/measured/field-collm-ml-1m.json
+        --json checkpoints/collm-ml-1m/field.json
 
 Every baseline that suits the data is fitted and every ``--checkpoint`` asked, on all rows and
 ranking queries of the part. With ``--answers`` nobody is asked again whose answers stand in that
@@ -37,7 +37,16 @@ from ckf_demo.evaluation.baselines.boosting import Boosting
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
 from ckf_demo.evaluation.protocol import Cases, ranked, user_groups
 from ckf_demo.evaluation.results import Results
-from ckf_demo.evaluation.run import ALONE, CANDIDATES, SPLITS, checkpoint_named, method_names
+from ckf_demo.evaluation.run import (
+    ALONE,
+    CANDIDATES,
+    SPLITS,
+    TEXT_ONLY,
+    checkpoint_named,
+    method_names,
+)
+from ckf_demo.fusion.ckf import CKF
+from ckf_demo.fusion.registry import METHODS
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import COLLABORATIVE as PRIOR
@@ -50,8 +59,9 @@ GROUPS = ("all", "cold")
 """Everybody, and people without training rows (`ckf_demo.evaluation.protocol.user_groups`); beside
 them, as `ACCEPT`, the half of the people that nothing of a blend was fitted on."""
 
-REFERENCE = Boosting.name
-"""What every method is held against, paired over users."""
+OWN, REFERENCE = CKF.name, Boosting.name
+"""Who is held against everybody, paired over users; and what everybody is held against where that
+one has not answered."""
 
 
 def measure(
@@ -120,6 +130,7 @@ def measure(
         "analysis": ANALYSIS,
         "dataset": dataset,
         "split": split,
+        "checkpoint": f"checkpoints/{dataset}",
         "fitted": {name: answers.notes[name] for name in answers.methods if name in BASELINES},
         "rows": tabulated(answers, cases, queries, resamples, seed),
     }
@@ -237,13 +248,19 @@ def tabulated(
         _add(measured, name, answers.ratings.get(name), answers.clicks.get(name), cases, groups)
         if name in answers.lists:
             measured.add_rankings(name, queries, everybody, answers.ranked(name))
-    for name in answers.methods:
-        if name != REFERENCE:
-            measured.add_difference(name, REFERENCE)
-    best = _best(measured, answers)
-    for name, members in blends.members(answers).items():
+    mixed = blends.members(answers)
+    for name, members in mixed.items():
         rating, click = _blended(answers, members, cases, ~accept)
         _add(measured, name, rating, click, cases, {ACCEPT: accept})
+    for name in (*answers.methods, *mixed):
+        pair = (OWN, name) if OWN in answers.notes else (name, REFERENCE)
+        if pair[0] != pair[1]:
+            measured.add_difference(*pair)
+    for name in answers.methods:
+        if name in (*METHODS, TEXT_ONLY) and name != OWN:
+            measured.add_difference(blends.ALONE, name)
+    best = _best(measured, answers)
+    for name, members in mixed.items():
         for other in (REFERENCE, *best) if name == blends.ALL else members:
             measured.add_difference(name, other)
     return measured.rows

@@ -38,6 +38,7 @@ RESULTS = "results.json"
 KINDS = {
     RESULTS: "",
     "methods.json": "methods side by side",
+    "field.json": "the whole field",
     "robustness.json": "one part changed at a time",
     "ranks.json": "other ranks, full fine-tuning",
     "settings.json": "other settings of the data",
