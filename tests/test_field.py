@@ -120,6 +120,7 @@ def test_another_seed_stands_beside_the_first_and_is_blended_with_it(place, chec
     found = measured(checkpoints=[checkpoint], answers_path=path)
     names = [row["method"] for row in found["rows"]]
     assert "ckf" in names and "ckf, seed-1" in names
+    assert "ckf, seed-1 - ckf's collaborative prior, seed-1" in names
     both = blends.SEEDS.format(2)
     assert f"{both} - ckf's collaborative prior" in names
     assert not any(", seed-" in name for name in blends.members(Answers.load(path))[blends.ALL])

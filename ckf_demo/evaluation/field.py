@@ -259,6 +259,9 @@ def tabulated(
     for name in answers.methods:
         if name in (*METHODS, TEXT_ONLY) and name != OWN:
             measured.add_difference(blends.ALONE, name)
+    for seed in (name.removeprefix(OWN) for name in answers.methods if name.startswith(f"{OWN},")):
+        for other in (REFERENCE, f"{blends.PRIOR}{seed}"):
+            measured.add_difference(f"{OWN}{seed}", other)
     best = _best(measured, answers)
     for name, members in mixed.items():
         for other in (REFERENCE, *best) if name == blends.ALL else members:
