@@ -17,6 +17,7 @@ from ckf_demo.evaluation.baselines import (
     morec,
     ncf,
     next_items,
+    recformer,
     sequences,
 )
 from ckf_demo.evaluation.baselines.base import Material
@@ -47,6 +48,8 @@ def quick():
             patch.setattr(method, "SETTINGS", method.SETTINGS[:1])
         patch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
         patch.setattr(sequences, "MOST_EPOCHS", 2)
+        patch.setattr(recformer, "EPOCHS", (1,))
+        patch.setattr(recformer, "TARGETS", 128)
         yield
 
 

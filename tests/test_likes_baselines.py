@@ -22,6 +22,7 @@ from ckf_demo.evaluation.baselines import (
     morec,
     ncf,
     recent_popularity,
+    recformer,
     sequences,
     sequential,
     text_knn,
@@ -32,7 +33,7 @@ from ckf_demo.evaluation.protocol import Cases
 NAMES = [
     *("item mean + user mean", "biased MF (likes)", "EASE (likes)", "recent popularity"),
     *("implicit ALS", "text k-NN", "NCF", "LightGCN", "SASRec", "GRU4Rec", "NextItNet"),
-    *("MoRec", "CTRL"),
+    *("MoRec", "CTRL", "RECFORMER"),
 ]
 SEQUENTIAL = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NextItNet"])
 EACH = pytest.mark.parametrize("name", NAMES)
@@ -109,6 +110,9 @@ def quick(monkeypatch):
     for module in (sequences, sequential):
         monkeypatch.setattr(module, "MOST_EPOCHS", 4)
     monkeypatch.setattr(ncf, "EPOCHS", (2, 4))
+    monkeypatch.setattr(recformer, "EPOCHS", (5,))
+    monkeypatch.setattr(recformer, "BATCH", 16)
+    monkeypatch.setattr(recformer, "LEARNING_RATE", 3e-3)
     monkeypatch.setattr(implicit_als, "SIZES", (2,))
 
 
@@ -429,3 +433,39 @@ def test_ctrl_without_a_known_item_has_no_opinion():
     scores = fitted("CTRL").score(asked).ctr
     assert (scores[unseen] == 0).all()
     assert (scores[~unseen] != 0).all()
+
+
+# RECFORMER
+
+
+def test_items_are_keys_and_values_and_the_newest_comes_first():
+    data = replace(DATA, titles=["Red Dawn", "Blue", *DATA.titles[2:]])
+    texts = recformer.Texts.of(data)
+    words, kinds, places = texts.sentences([np.array([0, 1]), np.array([], int)])
+    key, value, special = recformer.KEY, recformer.VALUE, recformer.SPECIAL
+    blue = ["title", "blue", "year", "1990"]
+    red = ["title", "red", "dawn", "year", "1990"]
+    assert words[0].tolist() == [recformer.CLS, *map(recformer.bucket, [*blue, *red])]
+    assert kinds[0].tolist() == [special, key, value, key, value, key, value, value, key, value]
+    assert places[0].tolist() == [0, *[1] * 4, *[2] * 5]
+    assert words[1].tolist() == [recformer.CLS, *[recformer.PADDING] * 9]
+
+
+def test_an_item_is_a_history_of_itself_and_padding_changes_nothing():
+    torch.manual_seed(0)
+    encoder, texts = recformer.Encoder(), recformer.Texts.of(DATA)
+    table = encoder.catalogue(texts)
+    alone = encoder(*texts.sentences([np.array([7])]))[0]
+    beside = encoder(*texts.sentences([np.array([7]), np.arange(9)]))
+    torch.testing.assert_close(table[7], alone)
+    torch.testing.assert_close(beside[0], alone, rtol=1e-4, atol=1e-5)
+    other = encoder(*texts.sentences([np.arange(9)[::-1].copy()]))[0]
+    assert (beside[1] - other).abs().max() > 1e-3
+    torch.testing.assert_close(table.norm(dim=1), torch.ones(len(table)))
+
+
+def test_only_the_last_liked_items_are_read():
+    texts = recformer.Texts.of(DATA)
+    longer = np.arange(recformer.ITEMS + 5)
+    for one, other in zip(texts.sentences([longer]), texts.sentences([longer[5:]]), strict=True):
+        assert torch.equal(one, other)

@@ -20,6 +20,7 @@ from ckf_demo.evaluation.baselines.ncf import NCF
 from ckf_demo.evaluation.baselines.nextitnet import NextItNet, NextNextItNet
 from ckf_demo.evaluation.baselines.popularity import Popularity
 from ckf_demo.evaluation.baselines.recent_popularity import RecentPopularity
+from ckf_demo.evaluation.baselines.recformer import Recformer
 from ckf_demo.evaluation.baselines.sasrec import SASRec
 from ckf_demo.evaluation.baselines.sasrec_next import NextSASRec
 from ckf_demo.evaluation.baselines.text_knn import TextKNN
@@ -54,5 +55,6 @@ BASELINES: dict[str, type[Baseline]] = {
         NextNextItNet,
         MoRec,
         CTRL,
+        Recformer,
     )
 }
