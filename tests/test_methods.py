@@ -47,7 +47,12 @@ LORA = {
 }
 WORDS_ALONE = ("text", "prompt4nr", "icl", "llm-only")
 UNTRAINED = ("icl", "llm-only")
-every_method = pytest.mark.parametrize("name", METHODS)
+# others of words alone go through the same code as `text`
+ALIKE = ("prompt4nr", "icl", "llm-only")
+every_method = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in ALIKE)) for name in METHODS],
+)
 
 
 class Plain(FusionMethod):
