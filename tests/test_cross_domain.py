@@ -149,7 +149,7 @@ def test_weights_are_those_of_the_checkpoint_and_tables_those_of_the_other_data(
     )
     for name, own in here.fusion.state_dict().items():
         assert torch.equal(there.fusion.state_dict()[name], own)
-    assert there.fusion.item_table.numpy() == pytest.approx(knowledge.item_table)
+    assert there.fusion.embeddings.table.numpy() == pytest.approx(knowledge.item_table)
     assert there.writer.titles == data.titles
     with pytest.raises(UserError, match="other data"):
         System.load_for_other_data(checkpoints / "ckf", made_up(), data, knowledge)
