@@ -23,7 +23,7 @@ from scipy import stats
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.training.loop import sequence_losses_of, validation_sequences
@@ -129,6 +129,7 @@ def show(rows: list[dict[str, object]], console: Console) -> None:
     console.print(table)
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[Path, typer.Option()] = Path("checkpoints/ml-100k"),
     single: Annotated[list[Path] | None, typer.Option()] = None,
@@ -138,11 +139,7 @@ def main(
 ) -> None:
     """Losses with one part taken away at a time, and joint against single-task training."""
     console = Console()
-    try:
-        rows = measure(checkpoint, single or [], sequences, console, parts=parts)
-    except UserError as error:
-        console.print(str(error))
-        raise typer.Exit(2) from error
+    rows = measure(checkpoint, single or [], sequences, console, parts=parts)
     show(rows, console)
     if json_path is not None:
         with replacing(json_path) as temporary:

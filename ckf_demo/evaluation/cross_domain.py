@@ -20,7 +20,6 @@ TALLRec has the words.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.baselines.base import Material
 from ckf_demo.evaluation.baselines.popularity import Popularity
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import BANDS
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.sampled import (
@@ -223,6 +223,7 @@ def measure(
     return found
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
     data: Annotated[str, typer.Option(help="Prepared data to use them on.")] = "xrec-yelp",
@@ -231,11 +232,7 @@ def main(
     users: Annotated[int, typer.Option(min=2, help="So many people at most.")] = USERS,
 ) -> None:
     """Hit@1 of checkpoints on items of another domain, among one that was chosen and 19 others."""
-    try:
-        found = measure(checkpoint, data, split, json_path, users)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(checkpoint, data, split, json_path, users)
     report.show(found, Console())
 
 

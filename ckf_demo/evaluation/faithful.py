@@ -11,7 +11,6 @@ anybody to judge.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, claims, report
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.explanations import catalogue, choose_rows
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.protocol import Cases
@@ -180,6 +180,7 @@ def _printed(recommender: Recommender, row: int, answer: dict) -> dict:
     }
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[Path, typer.Option()] = DEFAULT_CHECKPOINT,
     split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
@@ -188,11 +189,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
 ) -> None:
     """Whether explanations hold, differ, and cite what matters."""
-    try:
-        found = measure(checkpoint, split, size, removals, json_path)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(checkpoint, split, size, removals, json_path)
     report.show(found)
 
 

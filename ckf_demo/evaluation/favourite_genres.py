@@ -10,7 +10,6 @@ that for somebody who rated nothing, which takes off what the model would say of
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ckf_demo.data.prepared import LIKED, LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.results import Results
 from ckf_demo.favourites import favourite_genre
 from ckf_demo.paths import prepared_path, replacing
@@ -186,6 +186,7 @@ def measure(
     return found
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
     split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
@@ -195,11 +196,7 @@ def main(
     ] = None,
 ) -> None:
     """Share of people whose favourite genre the language model names."""
-    try:
-        found = measure(checkpoint, split, json_path, limit)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(checkpoint, split, json_path, limit)
     report.show(found, Console())
 
 

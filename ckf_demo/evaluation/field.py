@@ -12,7 +12,6 @@ its settings, on the processor.
 """
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -35,6 +34,7 @@ from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.baselines.base import Baseline, Material
 from ckf_demo.evaluation.baselines.boosting import Boosting
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import Cases, ranked, user_groups
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.run import (
@@ -328,6 +328,7 @@ def said(setting: object) -> str:
     return f"{setting:g}" if isinstance(setting, float) else str(setting)
 
 
+@one_line_errors
 def main(
     dataset: Annotated[str, typer.Option(help="A prepared data set.")],
     split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
@@ -343,11 +344,7 @@ def main(
     ] = None,
 ) -> None:
     """Every baseline, language models and blends of them under one table."""
-    try:
-        found = measure(dataset, split, checkpoint or (), answers, json_path, only)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(dataset, split, checkpoint or (), answers, json_path, only)
     report.show(found)
 
 

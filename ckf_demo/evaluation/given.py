@@ -11,7 +11,6 @@ a pair should come nearer than these.
 """
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.overlap import OVERLAP, embedded
 from ckf_demo.evaluation.results import Results
@@ -263,6 +263,7 @@ def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
     return whole
 
 
+@one_line_errors
 def main(
     dataset: Annotated[str, typer.Option(help="A prepared data set with explanations.")],
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
@@ -272,11 +273,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
 ) -> None:
     """How near texts come to given explanations."""
-    try:
-        found = measure(dataset, split, texts or [], json_path)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(dataset, split, texts or [], json_path)
     report.show(found, Console())
 
 

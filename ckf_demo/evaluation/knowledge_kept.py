@@ -15,7 +15,6 @@ import hashlib
 import json
 import platform
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.general_questions import QUESTIONS, Question
 from ckf_demo.evaluation.results import Results
 from ckf_demo.paths import prepared_path, replacing
@@ -281,6 +281,7 @@ def measure(
     return found
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
@@ -289,11 +290,7 @@ def main(
     ] = None,
 ) -> None:
     """Loss on plain text and accuracy on general questions, before and after training."""
-    try:
-        found = measure(checkpoint, json_path, limit)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(checkpoint, json_path, limit)
     report.show(found, Console())
 
 

@@ -19,7 +19,6 @@ but other factors. So is whether a refit without fakes gives the checkpoint's ta
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.system import COLLABORATIVE, System, checked_manifest
@@ -266,6 +266,7 @@ def measure(
     return result
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[Path, typer.Option(metavar="DIR")] = Path("checkpoints/ml-100k"),
     people: Annotated[int, typer.Option(min=1)] = 40,
@@ -279,20 +280,16 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
 ) -> None:
     """How many fake people move one film into the top ten of real people."""
-    try:
-        found = measure(
-            checkpoint,
-            people=people,
-            targets=targets,
-            levels=level or LEVELS,
-            attacks=attack or ATTACKS,
-            reranked=reranked or ATTACKS[:1],
-            seed=seed,
-            json_path=json_path,
-        )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(
+        checkpoint,
+        people=people,
+        targets=targets,
+        levels=level or LEVELS,
+        attacks=attack or ATTACKS,
+        reranked=reranked or ATTACKS[:1],
+        seed=seed,
+        json_path=json_path,
+    )
     report.show(found, Console())
 
 

@@ -18,7 +18,6 @@ row by row; `ckf_demo.evaluation.settings` measures them beside simple baselines
 """
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +32,7 @@ from ckf_demo.data.settings import applied
 from ckf_demo.data.splits import VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import Cases, sample_by_user, user_groups
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.settings import SETTINGS, is_setting, measure_settings
@@ -174,6 +174,7 @@ def add_variant(
             results.add(key, float(losses.mean()), len(losses), replicates)
 
 
+@one_line_errors
 def main(
     variants: Annotated[list[Path], typer.Argument(help="Configurations to compare.")],
     base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m-aligned.toml"),
@@ -182,18 +183,14 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Each configuration trained on the same budget and measured on the same rows."""
-    try:
-        known = RunConfig.load(base)
-        settings = [path for path in variants if is_setting(RunConfig.load(path), known)]
-        others = [path for path in variants if path not in settings]
-        if others or not settings:
-            report.show(measure(base, others, steps, json_path, rows), Console())
-        if settings:
-            place = json_path and json_path.with_name(SETTINGS)
-            report.show(measure_settings(base, settings, steps, place, rows), Console())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    known = RunConfig.load(base)
+    settings = [path for path in variants if is_setting(RunConfig.load(path), known)]
+    others = [path for path in variants if path not in settings]
+    if others or not settings:
+        report.show(measure(base, others, steps, json_path, rows), Console())
+    if settings:
+        place = json_path and json_path.with_name(SETTINGS)
+        report.show(measure_settings(base, settings, steps, place, rows), Console())
 
 
 if __name__ == "__main__":

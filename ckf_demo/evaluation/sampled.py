@@ -10,7 +10,6 @@ left. Beside it the same people's rankings of the whole catalogue: an easy proto
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from ckf_demo.evaluation.baselines.base import Material
 from ckf_demo.evaluation.baselines.candidates import CandidateStage
 from ckf_demo.evaluation.baselines.popularity import Popularity
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import item_tails, ranked
 from ckf_demo.evaluation.results import Results
 from ckf_demo.paths import replacing
@@ -245,6 +245,7 @@ def measure(
     return found
 
 
+@one_line_errors
 def main(
     checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
@@ -255,11 +256,7 @@ def main(
     catalogue: Annotated[bool, typer.Option(help="Rank the whole catalogue as well.")] = True,
 ) -> None:
     """Hit@1 among one film that was liked and 19 that were never rated."""
-    try:
-        found = measure(checkpoint, split, json_path, limit, catalogue=catalogue)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(checkpoint, split, json_path, limit, catalogue=catalogue)
     report.show(found, Console())
 
 

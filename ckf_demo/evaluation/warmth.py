@@ -9,7 +9,6 @@ several methods' evaluations on the same rows, are read as one.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import BANDS, Cases, item_tails
 from ckf_demo.evaluation.results import Results
 from ckf_demo.paths import prepared_path, replacing
@@ -209,6 +209,7 @@ def measure(
     return found
 
 
+@one_line_errors
 def main(
     predictions: Annotated[list[Path], typer.Argument(help="What --predictions wrote.")],
     dataset: Annotated[str, typer.Option(help="The data they were made on.")] = "ml-100k",
@@ -221,11 +222,7 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
 ) -> None:
     """AUC and UAUC by how much the training part holds of items and people."""
-    try:
-        found = measure(predictions, dataset, against, method or (), json_path)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    found = measure(predictions, dataset, against, method or (), json_path)
     report.show(found, Console())
 
 
