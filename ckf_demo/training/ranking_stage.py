@@ -53,7 +53,10 @@ def candidates(system: System, query: Query) -> np.ndarray:
 def scored(
     system: System, query: Query, found: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of candidates (n,): the language model's own, the prior's and pooled; float32."""
+    """Scores of candidates (n,): the language model's own, the prior's and pooled; float32.
+
+    Of a method without a prior its own stand for all three.
+    """
     items, ratings = query.items.astype(np.int64), query.ratings
     lengths = np.full(len(found), len(items))
     fused = system.fuse(system.pairs(items, ratings, lengths, found))
@@ -69,7 +72,7 @@ def scored(
     places = range(len(branches))
     own = system.read("ranking", hidden, None, places, calibrate=False)
     pooled = system.read("ranking", hidden, fused, places, calibrate=False)
-    every = own, fused.prior["ranking"], pooled
+    every = own, fused.prior.get("ranking", own), pooled
     return tuple(scores.float().cpu().numpy() for scores in every)
 
 
