@@ -51,6 +51,23 @@ def test_logits_equal_those_of_the_model(prefix, written, task):
             assert_close(writing(token), one[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("folded", [True, False])
+def test_tokens_are_drawn_alike_with_a_seed_and_differ_without_it(folded):
+    engine = FOLDED if folded else MODEL
+    branch = Branch([5, 6, 7], 3, TASKS[0])
+
+    def drawn(seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        prefix = engine.prefill([1, 2, 3])
+        return list(
+            engine.generate(prefix, branch, None, stop_ids=set(), max_tokens=12, drawn=generator)
+        )
+
+    assert len(drawn(0)) == 12
+    assert drawn(0) == drawn(0)
+    assert len({tuple(drawn(seed)) for seed in range(5)}) > 1
+
+
 def test_a_task_is_merged_into_its_own_decoder_only():
     weights = [FOLDED.decoder(task).layers[0].down.weight for task in TASKS[:2]]
     assert (weights[0] - weights[1]).abs().max() > 1e-2

@@ -115,10 +115,10 @@ SHARE_FROM = 8
 
 
 def _next(logits: Tensor, drawn: torch.Generator | None) -> int:
-    """The token after logits (1, V)."""
+    """The token after logits (1, V) of the model or (V,) of a decoder."""
     if drawn is None:
         return int(logits.argmax())
-    shares = (logits[0].float().cpu() / TEMPERATURE).softmax(-1)
+    shares = (logits.flatten().float().cpu() / TEMPERATURE).softmax(-1)
     return int(torch.multinomial(shares, 1, generator=drawn))
 
 
