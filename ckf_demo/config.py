@@ -149,6 +149,9 @@ class TrainConfig(Section):
     keep_taste: float = 0.3
     hide_title: float = 0.5
     """Share of candidates shown by year and genres only: a title is an item id in disguise."""
+    show_summaries: float = Field(0.0, ge=0, le=1, exclude_if=lambda value: value == 0.0)
+    """Share of explanations that are learnt with a summary of the item beside what others wrote
+    (`ckf_demo.tasks.evidence`)."""
     pool_on_validation: bool = False
     """Whether the weight of the language model in the pool for CTR is fitted on validation rows,
     together with the calibration, instead of in training."""

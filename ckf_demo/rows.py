@@ -23,6 +23,7 @@ def score_rows(
     prior_only: bool = False,
     progress: Callable[[int], None] | None = None,
     switches: Switches = COMPLETE,
+    targets: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Predictions for interactions, each with what its user had rated strictly before it.
 
@@ -38,6 +39,8 @@ def score_rows(
         Called with the number of rows done since the last call.
     switches
         What an ablation takes away.
+    targets
+        Item indices (n,) in the place of the interactions' own.
 
     Returns
     -------
@@ -45,6 +48,7 @@ def score_rows(
     with a prior, ``rating alone`` and ``ctr alone`` are the language model's own, uncalibrated.
     """
     data = system.prepared
+    asked = data.item[rows] if targets is None else targets
     out: dict[str, np.ndarray] = {}
 
     def keep(name: str, task: str, group: np.ndarray, answer: torch.Tensor) -> None:
@@ -55,12 +59,12 @@ def score_rows(
     fuses = system.fusion.fuses and (switches.tokens or switches.prior or prior_only)
     with_tokens = fuses and switches.tokens and system.fusion.uses_tokens
     for group, history, lengths, start in shared_prefixes(system, rows, k):
-        targets = data.item[rows[group]].astype(np.int64)
+        own_targets = asked[group].astype(np.int64)
         items, stars = data.item[history].astype(np.int64), data.rating[history]
         fused = None
         if fuses:
             known = _labels(system, rows[group]) if k is None else (None, None)
-            fused = system.fuse(system.pairs(items, stars, lengths, targets, *known), switches)
+            fused = system.fuse(system.pairs(items, stars, lengths, own_targets, *known), switches)
         if prior_only:
             assert fused is not None  # asked of methods with a prior alone
             for task in tasks:
@@ -71,7 +75,7 @@ def score_rows(
             items[start:], stars[start:], profile_of(system, user), with_tokens=with_tokens
         )
         ends = [text.ends[n - start] for n in lengths]
-        hidden = answer_states(system, text, ends, targets, tasks, fused, switches)
+        hidden = answer_states(system, text, ends, own_targets, tasks, fused, switches)
         beside = fused if switches.prior else None
         for task, own in zip(tasks, hidden, strict=True):
             answer = system.read(

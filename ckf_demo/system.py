@@ -31,7 +31,7 @@ from ckf_demo.backbone.sharing import shared_backbone
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.likes import LikesKnowledge
-from ckf_demo.collaborative.registry import KNOWLEDGE, Knowledge
+from ckf_demo.collaborative.registry import Knowledge, knowledge_of
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
@@ -111,6 +111,7 @@ class System:
             prepared.feedback,
             history_tokens=self.fusion.history_tokens,
             token_width=self.fusion.token_width,
+            domain=prepared.domain,
         )
         self.writer.examples = worked_examples(
             self.writer, prepared, config.train.tasks, seed=config.train.seed
@@ -124,7 +125,7 @@ class System:
     @staticmethod
     def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
         """The tables of a fresh system."""
-        knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=config.train.seed)
+        knowledge = knowledge_of(prepared).fit(prepared, seed=config.train.seed)
         if isinstance(knowledge, LikesKnowledge):
             knowledge.out_of_fold = config.fusion.out_of_fold
         return knowledge
@@ -152,7 +153,7 @@ class System:
         name = config.backbone.name
         if warm_start is not None:
             checked_manifest(warm_start, prepared)
-            knowledge = KNOWLEDGE[prepared.feedback].load(warm_start / COLLABORATIVE, prepared)
+            knowledge = knowledge_of(prepared).load(warm_start / COLLABORATIVE, prepared)
         elif knowledge is None:
             knowledge = cls.fit_knowledge(config, prepared)
         torch.manual_seed(config.train.seed)
@@ -364,7 +365,7 @@ class System:
         """
         folder = Path(folder)
         manifest = checked_manifest(folder, prepared)
-        knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
+        knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
         return cls._restored(folder, manifest, prepared, knowledge, None, quantization, device)
 
     @classmethod

@@ -27,7 +27,7 @@ FEW = ("item mean", "popularity", "recent popularity", "gradient boosting")
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr(field, "Prepared", SimpleNamespace(load=lambda path: DATA))
     tables = SimpleNamespace(load=lambda path, prepared: KNOWLEDGE)
-    monkeypatch.setattr(field, "KNOWLEDGE", {"ratings": tables})
+    monkeypatch.setattr(field, "knowledge_of", lambda prepared: tables)
     monkeypatch.setattr(field, "checkpoint_named", lambda dataset: tmp_path)
     return tmp_path
 

@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerFast
 
 from ckf_demo.config import PromptConfig
 from ckf_demo.errors import UserError
+from ckf_demo.tasks.domains import DOMAINS
 from ckf_demo.tasks.prompts import (
     ITEM,
-    OPENINGS,
     USER,
     PromptWriter,
     profile_text,
@@ -50,7 +50,7 @@ def test_a_prefix_ends_where_each_line_ends(history, profile, taste):
     prefix = WRITER.prefix([i for i, _ in history], [r for _, r in history], profile, taste)
     assert len(prefix.ends) == len(history) + 1
     assert prefix.ends[-1] == len(prefix.ids)
-    expected = OPENINGS["ratings"]
+    expected = DOMAINS["films"].openings["ratings"]
     expected += f"Viewer: {profile}\n" if profile else ""
     expected += f"Taste: {taste}\n" if taste else ""
     assert TOKENIZER.decode(prefix.ids[: prefix.ends[0]]) == expected

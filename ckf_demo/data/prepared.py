@@ -6,20 +6,29 @@ NumPy archive without pickled objects.
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ckf_demo.caches import DAMAGE
-from ckf_demo.data.sources.base import RawData
-from ckf_demo.data.splits import TEST, TRAIN, VALID, choosing_half, time_order, time_split
+from ckf_demo.data.sources.base import FILMS, RawData
+from ckf_demo.data.splits import (
+    TEST,
+    TRAIN,
+    VALID,
+    choosing_half,
+    last_of_each,
+    time_order,
+    time_split,
+)
 from ckf_demo.errors import UserError
 from ckf_demo.paths import replacing
 
 FORMAT = 1
 LIKED, LIKED_STARS = 1.0, 4.0
+TEXTS = ("texts", "about_items", "about_users")
 ARRAYS = ("user", "item", "rating", "timestamp", "source_row", "split", "fit")
 
 
@@ -88,6 +97,10 @@ class Prepared:
     hold what was liked alone. ``given_split`` says that the source came with its split; then its
     test part may be missing, and nothing that is trained depends on whether it is there. Ratings
     of ``liked_from`` stars or more are likes.
+
+    ``domain`` says what the items are (`ckf_demo.tasks.domains`). ``texts`` holds what a user wrote
+    of an item, or what was written for them, by interaction; ``about_items`` and ``about_users``
+    what somebody summed up of them from texts, by index, the target's own perhaps among these.
     """
 
     dataset: str
@@ -109,6 +122,10 @@ class Prepared:
     feedback: str = "ratings"
     given_split: bool = False
     liked_from: float = LIKED_STARS
+    domain: str = FILMS
+    texts: dict[int, str] = field(default_factory=dict)
+    about_items: dict[int, str] = field(default_factory=dict)
+    about_users: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
@@ -121,10 +138,16 @@ class Prepared:
         user_ids, item_ids = users["user"].astype(str).tolist(), items["item"].astype(str).tolist()
         user_of = {u: i for i, u in enumerate(user_ids)}
         item_of = {v: i for i, v in enumerate(item_ids)}
+        user = rows["user"].map(user_of).to_numpy(dtype=np.int32)
+        texts = rows["text"].tolist() if "text" in rows else [""] * len(rows)
+        written = np.array([bool(text) for text in texts])
         given = "split" in rows
         if given:
             split = rows["split"].to_numpy(dtype=np.int8)
             fit = split == TRAIN
+            if raw.feedback == "likes" and (rows["rating"] == LIKED).all():
+                # without a dislike a factor model knows every row that it was fitted on
+                fit &= ~last_of_each(user, split == TRAIN, np.unique(user[written & fit]))
         else:
             split, fit = time_split(len(rows))
         return cls(
@@ -137,7 +160,7 @@ class Prepared:
             ages=users["age"].fillna(0).to_numpy(dtype=np.int32),
             genders=users["gender"].fillna("").tolist(),
             occupations=users["occupation"].fillna("").tolist(),
-            user=rows["user"].map(user_of).to_numpy(dtype=np.int32),
+            user=user,
             item=rows["item"].map(item_of).to_numpy(dtype=np.int32),
             rating=rows["rating"].to_numpy(dtype=np.float32),
             timestamp=rows["timestamp"].to_numpy(dtype=np.int64),
@@ -146,6 +169,10 @@ class Prepared:
             fit=fit,
             feedback=raw.feedback,
             given_split=given,
+            domain=raw.domain,
+            texts={int(row): texts[row] for row in np.flatnonzero(written)},
+            about_items={item_of[i]: text for i, text in raw.about_items.items()},
+            about_users={user_of[u]: text for u, text in raw.about_users.items()},
         )
 
     @property
@@ -165,6 +192,18 @@ class Prepared:
     def liked(self) -> np.ndarray:
         """Which interactions are likes: bool (n,)."""
         return self.likes(self.rating)
+
+    @cached_property
+    def only_likes(self) -> bool:
+        """Whether nobody says no: then what was not chosen is all that there is against it."""
+        return self.feedback == "likes" and bool(self.liked.all())
+
+    @cached_property
+    def written(self) -> np.ndarray:
+        """Which interactions have a text: bool (n,)."""
+        written = np.zeros(len(self.user), dtype=bool)
+        written[list(self.texts)] = True
+        return written
 
     def likes(self, ratings: np.ndarray) -> np.ndarray:
         """Which of some ratings (n,) are likes: bool (n,)."""
@@ -216,8 +255,16 @@ class Prepared:
             ages=self.ages[:users],
             genders=self.genders[:users],
             occupations=self.occupations[:users],
+            texts=self.texts_of(kept),
+            about_items={i: text for i, text in self.about_items.items() if i < items},
+            about_users={u: text for u, text in self.about_users.items() if u < users},
             **{name: getattr(self, name)[kept] for name in ARRAYS},
         )
+
+    def texts_of(self, kept: np.ndarray) -> dict[int, str]:
+        """``texts`` of some interactions (bool (n,)), as they are numbered among themselves."""
+        place = np.cumsum(kept) - 1
+        return {int(place[row]): text for row, text in self.texts.items() if kept[row]}
 
     def rows(self, *, split: int) -> np.ndarray:
         """Interaction indices of one part, in time order."""
@@ -226,10 +273,12 @@ class Prepared:
     def learning_rows(self) -> np.ndarray:
         """Interaction indices that the language model learns from, in time order.
 
-        They follow those that collaborative models see; with a given split all training rows are
-        for both, and collaborative signals must come out of fold.
+        They are those that collaborative models do not see. Where these see the whole training
+        part, it is for both, and collaborative signals must come out of fold.
         """
-        return np.flatnonzero((self.split == TRAIN) & (~self.fit | self.given_split))
+        train = self.split == TRAIN
+        own = train & ~self.fit
+        return np.flatnonzero(own if own.any() else train)
 
     @cached_property
     def choosing_users(self) -> np.ndarray:
@@ -260,6 +309,11 @@ class Prepared:
             known |= {"feedback": self.feedback, "given_split": self.given_split}
         if self.liked_from != LIKED_STARS:
             known["liked_from"] = self.liked_from
+        if self.domain != FILMS:
+            known["domain"] = self.domain
+        for name in TEXTS:
+            if getattr(self, name):
+                known[name] = [[key, text] for key, text in sorted(getattr(self, name).items())]
         return known
 
     def save(self, path: Path) -> None:
@@ -297,4 +351,5 @@ class Prepared:
         if text.pop("format") != FORMAT:
             raise UserError(f"{path} has another format; run `ckf prepare` to make it anew.")
         text["genres"] = [tuple(g) for g in text["genres"]]
+        text |= {name: dict(text[name]) for name in TEXTS if name in text}
         return cls(**text, **arrays)

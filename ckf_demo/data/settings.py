@@ -77,5 +77,6 @@ def restricted(prepared: Prepared, kept: np.ndarray) -> Prepared:
         ages=prepared.ages[users],
         genders=[prepared.genders[u] for u in users],
         occupations=[prepared.occupations[u] for u in users],
+        texts=prepared.texts_of(kept),
         **arrays,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 TRAIN, VALID, TEST = 0, 1, 2
 TRAIN_SHARE, VALID_SHARE, FIT_SHARE = 0.8, 0.1, 0.6
+LEARNING_SHARE = 0.2
 SMALLEST = 3
 """Rows of a user of whom the last two are held out."""
 
@@ -78,3 +79,28 @@ def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     fit = np.zeros(len(user), dtype=bool)
     fit[train[: int(len(train) * FIT_SHARE / TRAIN_SHARE)]] = True
     return split, fit
+
+
+def last_of_each(user: np.ndarray, among: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """The last fifth of the rows of each of some users, one at least: bool (n,).
+
+    Parameters
+    ----------
+    user : int array (n,)
+        User index of each row, rows in time order.
+    among : bool array (n,)
+        The rows that count.
+    users
+        Indices of the users; none of them for everybody.
+    """
+    rows = np.flatnonzero(among & (np.isin(user, users) if len(users) else True))
+    last = np.zeros(len(user), dtype=bool)
+    if not len(rows):
+        return last
+    order = rows[np.argsort(user[rows], kind="stable")]
+    ends = np.flatnonzero(np.diff(user[order], append=-1)) + 1
+    sizes = np.diff(ends, prepend=0)
+    kept = np.maximum(1, (LEARNING_SHARE * sizes).astype(int))
+    behind = np.repeat(ends, sizes) - np.arange(len(order))
+    last[order[behind <= np.repeat(kept, sizes)]] = True
+    return last

@@ -30,7 +30,7 @@ import typer
 from rich.console import Console
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.registry import KNOWLEDGE
+from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.settings import restricted
@@ -188,7 +188,7 @@ def measure(
             for group, mask in groups.items():
                 results.add_share(name, "sampled", metric, group, own[mask], value[mask])
 
-    knowledge = KNOWLEDGE[prepared.feedback].fit(prepared, seed=seed)
+    knowledge = knowledge_of(prepared).fit(prepared, seed=seed)
     popularity = Popularity()
     popularity.fit(Material(prepared, knowledge))
     texts = item_text_vectors(prepared)

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.registry import KNOWLEDGE
+from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, choosing_half
 from ckf_demo.errors import UserError
@@ -115,7 +115,7 @@ def measure(
     with Progress(console=Console(stderr=True)) as progress:
         if missing:
             folder = checkpoint_named(dataset)
-            knowledge = KNOWLEDGE[prepared.feedback].load(folder / COLLABORATIVE, prepared)
+            knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
             material = Material(prepared, knowledge)
             bar = progress.add_task("baselines", total=len(missing))
             for name, kind in missing.items():

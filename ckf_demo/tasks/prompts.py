@@ -24,16 +24,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.config import PromptConfig
+from ckf_demo.data.sources.base import FILMS
 from ckf_demo.errors import UserError
 from ckf_demo.tasks.cloze import CLOZES
+from ckf_demo.tasks.domains import DOMAINS
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.values import Indices, Numbers
 
-OPENINGS = {
-    "ratings": "Films one viewer rated, oldest first, 1 (worst) to 5 (best).\n",
-    "likes": "Films one viewer liked, oldest first.\n",
-}
-"""By `Prepared.feedback`; a film that was liked stands without stars."""
 USER, ITEM = "user_token", "item_token"
 
 WORDS = {"add_special_tokens": False, "split_special_tokens": True}
@@ -84,6 +81,9 @@ class PromptWriter:
         What a history holds: ``"ratings"`` or ``"likes"``.
     token_width
         How many places the user's token takes, and the item's.
+    domain
+        What the items are; see `ckf_demo.tasks.domains`. Those without a title are no part of a
+        shown history.
     history_tokens
         Whether each history title is followed by a token of its item, −1 − item among the ids.
     """
@@ -99,12 +99,13 @@ class PromptWriter:
         *,
         history_tokens: bool = False,
         token_width: int = 1,
+        domain: str = FILMS,
     ):
-        self.tokenizer, self.feedback = tokenizer, feedback
+        self.tokenizer, self.feedback, self.domain = tokenizer, feedback, DOMAINS[domain]
         self.history_tokens, self.token_width = history_tokens, token_width
         self.titles, self.years, self.genres = titles, years, genres
         self.config = config
-        self.tasks = dict(TASKS)
+        self.tasks = {name: self.domain.asked(task) for name, task in TASKS.items()}
         if config.cloze:
             self.tasks["ctr"] = CLOZES[config.cloze]
         self.examples: list[int] = []
@@ -141,13 +142,16 @@ class PromptWriter:
 
         ``with_tokens`` is for methods whose history holds items' tokens beside titles.
         """
-        ids = [*self.examples, *self.tokens(OPENINGS[self.feedback])]
+        ids = [*self.examples, *self.tokens(self.domain.openings[self.feedback])]
         if profile:
-            ids += self.tokenizer(f"Viewer: {profile}\n", **WORDS).input_ids
+            ids += self.tokenizer(f"{self.domain.person}: {profile}\n", **WORDS).input_ids
         if taste:
             ids += self.tokenizer(f"Taste: {taste}\n", **WORDS).input_ids
         ends = [len(ids)]
         for item, rating in zip(items, ratings, strict=True):
+            if not self.titles[item]:
+                ends.append(len(ids))
+                continue
             stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
             if self.history_tokens and with_tokens:
                 ids = [*ids, *self.tokens(f"{stars}{self.titles[item]}"), -1 - int(item)]
@@ -159,7 +163,8 @@ class PromptWriter:
 
     def item_text(self, item: int, *, hide_title: bool = False) -> str:
         """``Fargo, 1996, Crime, Drama``."""
-        parts = ["a film" if hide_title else self.titles[item]]
+        title = "" if hide_title else self.titles[item]
+        parts = [title or f"a {self.domain.thing}"]
         parts += [str(self.years[item])] if self.years[item] else []
         return ", ".join([*parts, *self.genres[item]])
 
@@ -177,13 +182,15 @@ class PromptWriter:
         end = [("<item>", ITEM)] if with_tokens else []
         notes = f"\n{facts}" if facts else ""
         if task in self.config.question_first:
-            film = self.item_text(item, hide_title=True) if hide_title else self.titles[item]
+            film = self.titles[item]
+            if hide_title or not film:
+                film = self.item_text(item, hide_title=True)
             words = [(self.tasks[task].lead, "text"), (f" {film}", "text")]
             cue = "?"
         else:
             words = [(f" and {self.item_text(item, hide_title=hide_title)}", "text")]
             cue = self.tasks[task].cue
-        return [("Viewer", "text"), *user, *words, *end, (notes, "text"), (cue, "text")]
+        return [(self.domain.person, "text"), *user, *words, *end, (notes, "text"), (cue, "text")]
 
     def branch(
         self,

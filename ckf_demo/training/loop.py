@@ -46,6 +46,8 @@ from ckf_demo.paths import alone, cache_dir, clear_leftovers, prepared_path, rep
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.tasks import ctr, ranking, rating
+from ckf_demo.tasks.evidence import Testimony
+from ckf_demo.training.negatives import with_negatives
 from ckf_demo.training.prior import fit_prior
 from ckf_demo.training.processes import Processes
 from ckf_demo.training.ranking_stage import weights_by_ndcg
@@ -212,6 +214,8 @@ def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[
     rng = np.random.default_rng(12345)
     prepared = packer.prepared
     segments = segments_of(prepared, prepared.choosing_rows(), packer.prompt)
+    if packer.testimony is not None:
+        segments = [own for own in segments if prepared.written[own.rows].any()]
     chosen = rng.choice(len(segments), min(size, len(segments)), replace=False)
     return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
 
@@ -263,6 +267,7 @@ class Run:
             config.prompt,
             self.system.knowledge,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
+            Testimony(prepared) if prepared.texts else None,
         )
         rows = prepared.learning_rows()
         if train.users_share < 1:
@@ -271,6 +276,9 @@ class Run:
             kept = np.random.default_rng(train.seed).choice(users, size, replace=False)
             rows = rows[np.isin(prepared.user[rows], kept)]
         self.segments = segments_of(prepared, rows, config.prompt)
+        self.worded = self.segments
+        if prepared.texts:
+            self.worded = [own for own in self.segments if prepared.written[own.rows].any()]
         self.prior: dict[str, float] = {}
         if train.adapters_from and warm_start is None:
             self.system.lora.load(Path(train.adapters_from) / "adapters")
@@ -357,13 +365,15 @@ class Run:
         for stage in self.last_stages:
             shutil.rmtree(self.before(stage), ignore_errors=True)
 
-    def segment(self, step: int) -> tuple[Segment, np.random.Generator]:
-        """Each step's segment follows from the seed, so that a resumed run goes on as it was."""
-        epoch, place = divmod(step, len(self.segments))
-        order = np.random.default_rng([self.config.train.seed, epoch]).permutation(
-            len(self.segments)
-        )
-        return self.segments[order[place]], np.random.default_rng([self.config.train.seed, 1, step])
+    def segment(
+        self, step: int, segments: list[Segment] | None = None
+    ) -> tuple[Segment, np.random.Generator]:
+        """Each step's segment, of all or of some, follows from the seed, so that a resumed run goes
+        on as it was."""
+        segments = self.segments if segments is None else segments
+        epoch, place = divmod(step, len(segments))
+        order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(segments))
+        return segments[order[place]], np.random.default_rng([self.config.train.seed, 1, step])
 
     def train_step(self) -> dict[str, float]:
         """One sequence forward and backward; an optimiser step after every ``accumulate``.
@@ -545,7 +555,7 @@ class Run:
         losses: list[float] = []
         for step in range(config.wording_steps):
             torch.manual_seed(step)
-            segment, rng = self.segment(config.steps + step)
+            segment, rng = self.segment(config.steps + step, self.worded)
             sequence = self.packer.draw_wordings(segment, rng, config.wording_size)
             loss = sequence_losses(self.system, sequence)["explanation"]
             loss.backward()
@@ -577,6 +587,7 @@ class Run:
             self.config.prompt,
             system.knowledge,
             self.packer.liked_together,
+            self.packer.testimony,
         )
         sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
         best = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
@@ -656,11 +667,14 @@ class Run:
         system.fusion.eval()
         rows = system.prepared.choosing_rows()
         size = min(self.config.train.calibration_rows, len(rows))
-        chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
-        scores = score_rows(system, chosen, tasks=("ctr",))
-        liked = system.prepared.liked[chosen]
+        rng = np.random.default_rng(0)
+        chosen = np.sort(rng.choice(rows, size, replace=False))
+        chosen, items, liked = with_negatives(system.prepared, system.knowledge, chosen, rng)
+        scores = score_rows(system, chosen, tasks=("ctr",), targets=items)
         if self.config.train.pool_on_validation:
-            prior = score_rows(system, chosen, tasks=("ctr",), prior_only=True)["ctr"]
+            prior = score_rows(system, chosen, tasks=("ctr",), targets=items, prior_only=True)[
+                "ctr"
+            ]
             both = np.stack([_logit(scores["ctr alone"]), _logit(prior)], axis=1)
             fitted = LogisticRegression(C=1e6).fit(both, liked)
             own, other = fitted.coef_[0].clip(min=0.0)

@@ -17,6 +17,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.tasks import ctr, ranking, rating
+from ckf_demo.training.negatives import not_chosen, with_negatives
 
 EPOCHS, BATCH, RATE, DECAY = 30, 512, 3e-3, 0.1
 GROUP = 10
@@ -50,18 +51,17 @@ def _fit_network(
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     rows = prepared.learning_rows()
-    raw = torch.from_numpy(row_features(prepared, knowledge, rows))
+    learnt, targets, likes = with_negatives(prepared, knowledge, rows, rng)
+    raw = torch.from_numpy(row_features(prepared, knowledge, learnt, targets))
     fusion.standardise(raw)
     features = fusion.standard(raw)
-    stars = torch.from_numpy(prepared.rating[rows])
-    likes = torch.from_numpy(prepared.liked[rows])
+    stars, likes = torch.from_numpy(prepared.rating[learnt]), torch.from_numpy(likes)
+    rated = prepared.feedback == "ratings"
 
     liked = rows[prepared.liked[rows]]
     choices = []
     for row in liked:
-        own = prepared.history.rows_of(int(prepared.user[row]))
-        seen = prepared.item[own[prepared.split[own] <= prepared.split[row]]]
-        others = ranking.sample_negatives(knowledge.item_count, seen, GROUP - 1, rng)
+        others = not_chosen(prepared, knowledge, int(row), GROUP - 1, rng)
         choices.append(np.concatenate([[prepared.item[row]], others]))
     grouped = row_features(
         prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
@@ -69,8 +69,12 @@ def _fit_network(
     choice = (torch.from_numpy(grouped) @ fusion.choice_weights).view(len(liked), GROUP)
     counts = torch.from_numpy(knowledge.item_count[np.stack(choices)])
 
-    valid = prepared.rows(split=1)
-    valid_features = fusion.standard(torch.from_numpy(row_features(prepared, knowledge, valid)))
+    valid, targets, valid_likes = with_negatives(
+        prepared, knowledge, prepared.rows(split=VALID), rng
+    )
+    valid_features = fusion.standard(
+        torch.from_numpy(row_features(prepared, knowledge, valid, targets))
+    )
     valid_stars = torch.from_numpy(prepared.rating[valid])
 
     prior = fusion.own_prior
@@ -83,8 +87,9 @@ def _fit_network(
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
             out = prior(features[batch], choice[group].flatten())
-            loss = rating.loss(out["rating"].log_softmax(-1), stars[batch])
-            loss = loss + ctr.loss(out["ctr"], likes[batch])
+            loss = ctr.loss(out["ctr"], likes[batch])
+            if rated:
+                loss = loss + rating.loss(out["rating"].log_softmax(-1), stars[batch])
             loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
             optimiser.zero_grad()
             loss.backward()
@@ -93,10 +98,11 @@ def _fit_network(
     prior.eval()
     with torch.no_grad():
         out = prior(valid_features, torch.zeros(len(valid)))
-        distribution = out["rating"].log_softmax(-1)
-        losses["rating"] = float(rating.loss(distribution, valid_stars))
-        losses["ctr"] = float(ctr.loss(out["ctr"], torch.from_numpy(prepared.liked[valid])))
-        losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
+        losses["ctr"] = float(ctr.loss(out["ctr"], torch.from_numpy(valid_likes)))
+        if rated:
+            distribution = out["rating"].log_softmax(-1)
+            losses["rating"] = float(rating.loss(distribution, valid_stars))
+            losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     prior.requires_grad_(False)
     return losses
 

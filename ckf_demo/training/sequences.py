@@ -15,9 +15,10 @@ from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.tasks import ranking
+from ckf_demo.tasks.evidence import Testimony
 from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
+from ckf_demo.training.negatives import not_chosen
 
 SHORT_HISTORIES = (0, 1, 3, 10)
 WORDINGS = 4
@@ -95,6 +96,9 @@ class Packer:
     ----------
     knowledge
         What the collaborative side knows: how often items were rated, for negatives, and labels.
+    testimony
+        Texts that explanations are learnt from; None where the data have none, and they are
+        composed of facts.
     """
 
     def __init__(
@@ -104,9 +108,11 @@ class Packer:
         prompt: PromptConfig,
         knowledge: Knowledge,
         liked_together: LikedTogether,
+        testimony: Testimony | None = None,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
         self.knowledge, self.liked_together = knowledge, liked_together
+        self.testimony = testimony
 
     def draw(
         self,
@@ -132,8 +138,13 @@ class Packer:
             history = own[: int(lengths[targets].max())]
             start = segment.start
             before = own[: int(lengths[targets].min())]
+        texts = self._with_texts(targets)
         if len(targets) > config.rows:
             targets = np.sort(rng.choice(targets, config.rows, replace=False))
+            if len(texts) and not np.isin(targets, texts).any():
+                # texts are few, and each is a question that no other row can ask
+                targets[0] = rng.choice(texts)
+                targets = np.sort(targets)
         visible = {int(r): len(history) if cut else int(lengths[r]) for r in targets}
         labelled, labels = None, dict.fromkeys(visible, 0)
         if self.knowledge.uses_labels:
@@ -154,13 +165,20 @@ class Packer:
                     liked = bool(data.liked[row])
                     known = visible[int(row)], stars, liked, labels[int(row)]
                     questions.append(Question(task, item, *known, hide_title=hide))
+                    if task == "ctr" and data.only_likes:
+                        other = int(not_chosen(data, self.knowledge, int(row), 1, rng)[0])
+                        known = visible[int(row)], 0.0, False, labels[int(row)]
+                        questions.append(Question(task, other, *known, hide_title=hide))
         if "ranking" in config.tasks:
-            questions += self._choices(own, targets, visible, rng)
-        if "explanation" in config.tasks:
+            questions += self._choices(targets, visible, rng)
+        if "explanation" in config.tasks and self.testimony is None:
             row = int(rng.choice(targets))
             item, stars = int(data.item[row]), float(data.rating[row])
             shown = history[start : visible[row]]
             questions.append(self._explanation(item, stars, shown, visible[row], taste, rng))
+        elif "explanation" in config.tasks and len(texts := self._with_texts(targets)):
+            row = int(rng.choice(texts))
+            questions.append(self._given(row, history[: visible[row]], visible[row], rng))
         packed = self._packed(history, start, (profile, taste), questions, text_only)
         return replace(packed, labelled=labelled)
 
@@ -171,10 +189,22 @@ class Packer:
 
         What is learnt there is to put facts into words, so the films are what the user rated next
         or any others, the verdicts are drawn (`VERDICT_SHARES`), and half of the time the prompt
-        shows fewer films than the facts speak of.
+        shows fewer films than the facts speak of. Given texts are learnt as they are, each at its
+        own moment.
         """
         data, config = self.prepared, self.train
         own = data.history.rows_of(segment.user)
+        if self.testimony is not None:
+            rows = self._with_texts(segment.rows)
+            rows = np.sort(rng.choice(rows, min(size, len(rows)), replace=False))
+            lengths = data.history.lengths[rows]
+            questions = [
+                self._given(int(row), own[:length], int(length), rng)
+                for row, length in zip(rows, lengths, strict=True)
+            ]
+            description = self._description(segment.user, own[:0], rng, augment=True)
+            history = own[: int(lengths.max())]
+            return self._packed(history, segment.start, description, questions, False)
         known = int(data.history.lengths[rng.choice(segment.rows)])
         history, start = own[:known], window_start(known, self.prompt)
         if rng.random() < config.drop_history:
@@ -225,22 +255,37 @@ class Packer:
             taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
         return profile, taste
 
-    def _choices(
-        self, own: np.ndarray, targets: np.ndarray, visible: dict[int, int], rng
-    ) -> list[Question]:
+    def _choices(self, targets: np.ndarray, visible: dict[int, int], rng) -> list[Question]:
         data, config = self.prepared, self.train
         liked = [int(r) for r in targets if data.liked[r]]
         rng.shuffle(liked)
         questions = []
         for row in liked[: config.choices]:
-            # all that the user ever rates in this part of the data counts as seen
-            seen = data.item[own[data.split[own] <= data.split[row]]]
-            others = ranking.sample_negatives(
-                self.knowledge.item_count, seen, config.negatives, rng
-            )
+            others = not_chosen(data, self.knowledge, row, config.negatives, rng)
             for item in (int(data.item[row]), *map(int, others)):
                 questions.append(Question("ranking", item, visible[row]))
         return questions
+
+    def _with_texts(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of which a text is to be learnt."""
+        return rows[self.prepared.written[rows]] if self.testimony is not None else rows[:0]
+
+    def _given(self, row: int, history: np.ndarray, length: int, rng) -> Question:
+        """The text of an interaction, from what was known before it."""
+        data, testimony = self.prepared, self.testimony
+        assert testimony is not None  # asked where there are texts alone
+        item, rated = int(data.item[row]), data.feedback == "ratings"
+        stars = float(data.rating[row]) if rated else None
+        evidence = testimony.gather(
+            data.item[history],
+            item,
+            stars=stars,
+            user=int(data.user[row]),
+            before=row,
+            summaries=bool(rng.random() < self.train.show_summaries),
+        )
+        text = testimony.text(row)
+        return Question("explanation", item, length, stars or 0.0, facts=evidence.line, text=text)
 
     def _explanation(
         self, item: int, stars: float, shown: Seq[int], length: int, taste: str, rng

@@ -6,13 +6,16 @@ models; everything after it knows nothing of file formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from ckf_demo.errors import UserError
+
+FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
+"""What the items of a data set are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class RawData:
         not, and histories hold likes alone.
     notes
         What whoever imports should know of it, such as lines that could not be used; sentences.
+    domain
+        What the items are: films, places, products or books.
+    about_items, about_users
+        What somebody summed up of them from texts, by id; those that are to be predicted may be
+        among these texts.
     """
 
     users: pd.DataFrame
@@ -45,6 +53,9 @@ class RawData:
     interactions: pd.DataFrame
     feedback: str = "ratings"
     notes: tuple[str, ...] = ()
+    domain: str = FILMS
+    about_items: Mapping[str, str] = field(default_factory=dict)
+    about_users: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_rows(
@@ -56,6 +67,9 @@ class RawData:
         feedback: str = "ratings",
         texts: Sequence[str] | None = None,
         notes: Sequence[str] = (),
+        domain: str = FILMS,
+        about_items: Mapping[str, str] | None = None,
+        about_users: Mapping[str, str] | None = None,
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
@@ -88,7 +102,16 @@ class RawData:
                     f"interaction {unknown.index[0] + 1} names {name} {unknown.iloc[0]!r}, which "
                     f"the {name} file lacks; add its line there or remove the interaction"
                 )
-        return cls(user_table, item_table, rows, feedback, tuple(notes))
+        return cls(
+            user_table,
+            item_table,
+            rows,
+            feedback,
+            tuple(notes),
+            domain,
+            about_items or {},
+            about_users or {},
+        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.base import PRODUCTS, RawData, Source
 from ckf_demo.data.sources.frames import read_parquet
 from ckf_demo.data.sources.names import names_from_reviews
 from ckf_demo.data.sources.skipping import Skipping
@@ -88,6 +88,7 @@ def reviewed(
         [(review.user, review.item, review.rating, review.time) for review in kept],
         texts=[review.text for review in kept],
         notes=said,
+        domain=PRODUCTS,
     )
 
 

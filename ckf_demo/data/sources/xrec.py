@@ -20,20 +20,22 @@ Explained pairs are thus their users' last interactions in that part. A pair tha
 taken out of the interactions, where the authors' tables may hold it: else a target would be in its
 own history. No other pair may stand twice. An item has a title where an explanation names it, in
 whichever part, and an empty one otherwise. The text of an explained pair is its explanation.
-Summaries of users and items may have been written from what is to be explained, and are not read.
+Summaries of users and items may have been written from what is to be explained: they are kept
+apart, and nothing reads them unless it is told to.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.base import BOOKS, PLACES, RawData, Source
 from ckf_demo.data.sources.frames import read_parquet, read_pickle
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.skipping import Skipping
@@ -48,14 +50,15 @@ FORMS = {
 }
 """Names of the parts, with the files of a part: interactions, then explained pairs."""
 COLUMNS = ("uid", "iid", "title", "explanation")
+SUMMARIES = ("user_summary", "item_summary")
 EXPECTED = "uid and iid as whole numbers, a title and an explanation"
 LIKED = 1.0
 
 UNTITLED = ""
 
 
-def read(folder: Path) -> RawData:
-    """Read the six files from a folder.
+def read(folder: Path, domain: str = PLACES) -> RawData:
+    """Read the six files from a folder; ``domain`` says what the items are.
 
     Raises
     ------
@@ -65,12 +68,13 @@ def read(folder: Path) -> RawData:
     """
     parts = _form(folder)
     titles: dict[int, str] = {}
+    about: dict[str, dict[str, str]] = {"item": {}, "user": {}}
     tables, notes = [], []
     for part, split in zip(parts, SPLITS, strict=True):
         pairs_name, explained_name = (form.format(part) for form in FORMS[parts])
         pairs = _interactions(folder / pairs_name)
         skipping = Skipping(folder / explained_name, EXPECTED)
-        explained = _explained(folder / explained_name, skipping, titles)
+        explained = _explained(folder / explained_name, skipping, titles, about)
         notes.append(skipping.note() if skipping.lines else "")
         tables.append(pairs.assign(text="", split=split, file=pairs_name))
         tables.append(explained.assign(split=split, file=explained_name))
@@ -92,6 +96,9 @@ def read(folder: Path) -> RawData:
         feedback="likes",
         texts=rows["text"].tolist(),
         notes=[note for note in notes if note],
+        domain=domain,
+        about_items=about["item"],
+        about_users=about["user"],
     )
     raw.interactions["split"] = rows["split"].to_numpy(np.int8)
     return raw
@@ -131,8 +138,11 @@ def _usable(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 <= number < 2**63
 
 
-def _explained(path: Path, skipping: Skipping, titles: dict[int, str]) -> pd.DataFrame:
-    """Explained pairs: ``user`` and ``item`` int64, ``text`` str; their items' titles are added."""
+def _explained(
+    path: Path, skipping: Skipping, titles: dict[int, str], about: dict[str, dict[str, str]]
+) -> pd.DataFrame:
+    """Explained pairs: ``user`` and ``item`` int64, ``text`` str; their items' titles are added,
+    and to ``about`` the first summary of each user and item."""
     rows = []
     for number, found in _records(path):
         skipping.lines += 1
@@ -152,6 +162,9 @@ def _explained(path: Path, skipping: Skipping, titles: dict[int, str]) -> pd.Dat
             )
         else:
             rows.append((user, item, text))
+            for kind, owner in (("item", item), ("user", user)):
+                if summary := plain(found.get(f"{kind}_summary")):
+                    about[kind].setdefault(str(owner), summary)
     frame = pd.DataFrame(rows, columns=["user", "item", "text"])
     return frame.astype({"user": "int64", "item": "int64"})
 
@@ -165,7 +178,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict | None]]:
             raise UserError(
                 f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
             )
-        records: Iterable[dict] = table[list(COLUMNS)].to_dict("records")
+        kept = [column for column in (*COLUMNS, *SUMMARIES) if column in table]
+        records: Iterable[dict] = table[kept].to_dict("records")
         yield from enumerate(records, start=1)
         return
     try:
@@ -204,10 +218,10 @@ def _holds(folder: Path) -> bool:
     return any(all((folder / name).is_file() for name in _names(parts)) for parts in FORMS)
 
 
-def _source(name: str, label: str) -> Source:
-    return Source(name, label, FILES, _holds, read)
+def _source(name: str, label: str, domain: str) -> Source:
+    return Source(name, label, FILES, _holds, partial(read, domain=domain))
 
 
-YELP = _source("xrec-yelp", "Yelp in XRec's form")
-GOOGLE = _source("xrec-google", "Google reviews in XRec's form")
-AMAZON = _source("xrec-amazon", "Amazon books in XRec's form")
+YELP = _source("xrec-yelp", "Yelp in XRec's form", PLACES)
+GOOGLE = _source("xrec-google", "Google reviews in XRec's form", PLACES)
+AMAZON = _source("xrec-amazon", "Amazon books in XRec's form", BOOKS)

@@ -1,0 +1,52 @@
+"""What prompts call people and items, by what a data set is about."""
+
+from dataclasses import dataclass, replace
+
+from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
+from ckf_demo.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Words of a domain.
+
+    Attributes
+    ----------
+    person, thing
+        Who chooses, and what: "Viewer" and "film".
+    openings
+        The first line of a prompt by what a history holds, `Prepared.feedback`; where things stand
+        without stars, all of them were liked.
+    takes
+        What somebody does with what they choose: "watches".
+    """
+
+    person: str
+    thing: str
+    openings: dict[str, str]
+    takes: str
+
+    def asked(self, task: Task) -> Task:
+        """A task in the words of the domain."""
+        own = DOMAINS[FILMS]
+        return replace(
+            task,
+            cue=task.cue.replace(own.takes.capitalize(), self.takes.capitalize()),
+            lead=task.lead.replace(own.takes, self.takes),
+        )
+
+
+def _openings(things: str, person: str, chose: str) -> dict[str, str]:
+    return {
+        "ratings": f"{things} one {person} rated, oldest first, 1 (worst) to 5 (best).\n",
+        "likes": f"{things} one {person} {chose}, oldest first.\n",
+    }
+
+
+DOMAINS = {
+    FILMS: Domain("Viewer", "film", _openings("Films", "viewer", "liked"), "watches"),
+    PLACES: Domain("Visitor", "place", _openings("Places", "visitor", "liked"), "visits"),
+    PRODUCTS: Domain("Buyer", "product", _openings("Products", "buyer", "liked"), "buys"),
+    BOOKS: Domain("Reader", "book", _openings("Books", "reader", "liked"), "reads"),
+}
+"""By `Prepared.domain`."""

@@ -1,0 +1,231 @@
+"""What may be said of an item where people wrote about such: their words, and who else chose it.
+
+Where a data set has texts, explanations are learnt from them. `Testimony` finds what is known
+before a moment: what others wrote of the item, what the person wrote of other things, and which
+things of their history are chosen by the same people. `Evidence.line` puts it into the prompt, in
+training as in serving. The text that is to be predicted is never among it, nor anything later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+
+OF_ITEM, OF_PERSON, TOGETHER = 2, 1, 2
+"""How many texts of the item and of the person, and how many things of the history, are shown."""
+LEAST_COMMON = 3
+"""People from whom on two things count as chosen together."""
+LONGEST = 32
+"""Words of a text that are shown."""
+SENTENCE_WORDS = 5, 30
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text of the data: ``row`` its interaction, or -1 for a summary of many."""
+
+    item: int
+    row: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A thing of the history that ``people`` chose who chose the item in question as well."""
+
+    item: int
+    title: str
+    people: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a pair, most telling first.
+
+    Attributes
+    ----------
+    of_item, of_person
+        What others wrote of the item, and the person of other things.
+    together
+        Things of the history that the same people chose.
+    stars
+        The rating that is predicted, or None where the data have none.
+    """
+
+    of_item: tuple[Said, ...] = ()
+    of_person: tuple[Said, ...] = ()
+    together: tuple[Chosen, ...] = ()
+    stars: float | None = None
+    summaries: tuple[Said, ...] = field(default=())
+
+    @property
+    def line(self) -> str:
+        """As it stands in the prompt."""
+        lines = [] if self.stars is None else [f"Stars: {self.stars:.1f}"]
+        lines += [f"Others: {_clipped(said.text)}" for said in (*self.summaries, *self.of_item)]
+        lines += [f"Before: {_clipped(said.text)}" for said in self.of_person]
+        if self.together:
+            lines.append(f"Same people: {'; '.join(chosen.title for chosen in self.together)}")
+        return "\n".join(lines)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that was written, as what is said can be held against."""
+        return tuple(said.text for said in (*self.summaries, *self.of_item, *self.of_person))
+
+    def counted(self, title: str) -> str:
+        """What the choices alone say, in a sentence; empty where they say nothing."""
+        if not self.together:
+            return ""
+        first = self.together[0]
+        name = title or "this one"
+        return f"{first.people} people who chose {first.title} chose {name} too."
+
+
+class Testimony:
+    """Texts and choices of the training part.
+
+    Parameters
+    ----------
+    prepared
+        A data set with texts.
+    """
+
+    def __init__(self, prepared: Prepared):
+        self._data = prepared
+        rows = np.flatnonzero(prepared.written & (prepared.split == TRAIN))
+        self._texts = {int(row): prepared.texts[int(row)] for row in rows}
+        self._by_item: dict[int, list[int]] = defaultdict(list)
+        self._by_user: dict[int, list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            self._by_item[int(prepared.item[row])].append(row)
+            self._by_user[int(prepared.user[row])].append(row)
+        self._sentences: dict[int, str] = {}
+
+    def text(self, row: int) -> str:
+        """What is learnt of an interaction's text: all of a given explanation; of a review the
+        sentence that is nearest to what all reviews of the item say."""
+        if self._data.given_split:
+            return self._data.texts[row]
+        if row not in self._sentences:
+            self._sentences[row] = self._telling(row)
+        return self._sentences[row]
+
+    def gather(
+        self,
+        items: np.ndarray,
+        target: int,
+        *,
+        stars: float | None = None,
+        user: int | None = None,
+        before: int | None = None,
+        summaries: bool = False,
+    ) -> Evidence:
+        """What is known of a person and an item.
+
+        Parameters
+        ----------
+        items : int (n,)
+            The history, oldest first.
+        stars
+            The rating that was predicted.
+        user
+            Index of a known user, whose own texts count as theirs and as nobody else's.
+        before
+            The interaction in question: only those before it in the data count. None for all of
+            the training part.
+        summaries
+            Whether what somebody summed up of texts counts, the target's perhaps among them.
+        """
+        end = len(self._data.user) if before is None else before
+        others = [
+            row
+            for row in self._by_item.get(target, ())
+            if row < end and self._data.user[row] != user
+        ]
+        if stars is not None:
+            others.sort(key=lambda row: abs(float(self._data.rating[row]) - stars))
+        else:
+            others = others[::-1]
+        own = [
+            row
+            for row in self._by_user.get(-1 if user is None else user, ())
+            if row < end and self._data.item[row] != target
+        ]
+        about = ()
+        if summaries:
+            known = ((target, self._data.about_items.get(target)),)
+            about = tuple(Said(item, -1, text) for item, text in known if text)
+        return Evidence(
+            tuple(self._said(row) for row in others[:OF_ITEM]),
+            tuple(self._said(row) for row in own[::-1][:OF_PERSON]),
+            self.together(items, target),
+            stars,
+            about,
+        )
+
+    def together(self, items: np.ndarray, target: int) -> tuple[Chosen, ...]:
+        """Things of a history with a title that the same people chose as another, by cosine."""
+        items = np.unique(np.asarray(items, np.int64))
+        items = items[[bool(self._data.titles[i]) and i != target for i in items]]
+        if not len(items):
+            return ()
+        common = np.asarray((self._chosen[:, items].T @ self._chosen[:, [target]]).todense())
+        common = common.ravel()
+        cosine = common / np.sqrt(np.maximum(self._times[items] * self._times[target], 1.0))
+        best = np.lexsort((items, -cosine))
+        return tuple(
+            Chosen(int(items[i]), self._data.titles[items[i]], int(common[i]))
+            for i in best[:TOGETHER]
+            if common[i] >= LEAST_COMMON
+        )
+
+    @cached_property
+    def _chosen(self) -> sparse.csc_matrix:
+        """Who liked what among the rows of collaborative models: 0/1, (U, I)."""
+        data = self._data
+        rows = np.flatnonzero(data.fit & data.liked)
+        matrix = sparse.csc_matrix(
+            (np.ones(len(rows), np.float32), (data.user[rows], data.item[rows])),
+            shape=(data.n_users, data.n_items),
+        )
+        matrix.data[:] = 1.0
+        return matrix
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        return np.asarray(self._chosen.sum(0)).ravel()
+
+    def _said(self, row: int) -> Said:
+        return Said(int(self._data.item[row]), row, self.text(row))
+
+    @cached_property
+    def _words(self) -> TfidfVectorizer:
+        vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, min_df=2)
+        return vectorizer.fit(self._texts.values())
+
+    def _telling(self, row: int) -> str:
+        """The sentence of a review that is nearest to all training reviews of its item."""
+        least, most = SENTENCE_WORDS
+        parts = [part.strip() for part in _SENTENCE.split(self._data.texts[row])]
+        fitting = [part for part in parts if least <= len(part.split()) <= most] or parts[:1]
+        of_item = [self._texts[r] for r in self._by_item.get(int(self._data.item[row]), ())]
+        if len(fitting) == 1 or not of_item:
+            return _clipped(fitting[0])
+        centre = np.asarray(self._words.transform(of_item).mean(0)).ravel()
+        return fitting[int((self._words.transform(fitting) @ centre).argmax())]
+
+
+def _clipped(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:LONGEST]) + (" …" if len(words) > LONGEST else "")
