@@ -32,12 +32,13 @@ from ckf_demo.counterfactuals import Counterfactuals
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
 from ckf_demo.errors import UserError
-from ckf_demo.explaining import Explaining
+from ckf_demo.explaining import Explaining, by_facts, by_texts, words_of
 from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
 from ckf_demo.tasks import ctr, rating
+from ckf_demo.tasks.evidence import Evidence, Writings
 from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 from ckf_demo.values import Indices
@@ -106,6 +107,7 @@ class Recommender:
             self.prepared.rating[fit],
             self.prepared.n_items,
         )
+        self._writings = Writings(self.prepared) if self.prepared.texts else None
 
     @classmethod
     def load(
@@ -697,6 +699,7 @@ class Recommender:
         at=None,
         method=None,
         stop: Event | None = None,
+        summaries: bool = False,
     ) -> Iterator[dict]:
         """Why it would suit them, or not: one to three sentences, as they are written.
 
@@ -704,14 +707,19 @@ class Recommender:
         history are looked up in the data and stand in the prompt, so that the model words facts.
         Then each sentence is held against the data (`ckf_demo.tasks.verified`): from the first one
         that they do not bear out the text is written once more, and what is not borne out then is
-        left out.
+        left out. Where people wrote about items, what they wrote stands in the prompt instead, each
+        word is held against it (`ckf_demo.tasks.grounding`), and the second draft is made of words
+        that are known. ``summaries`` lets what somebody summed up of texts count as well, the one
+        that is to be predicted perhaps among them.
 
         Yields
         ------
         ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
-        "polarity", "rating", "at", "seconds", "first_words_seconds", "sentences": [{"text",
-        "evidence": [{"item", "title", "rating"}]}], "regenerated", "dropped"}``. The last two count
-        sentences of the first draft that were written again, and of the second that were left out.
+        "polarity", "rating", "at", "seconds", "first_words_seconds", "draft", "sentences":
+        [{"text", "evidence"}], "regenerated", "dropped"}``, with evidence as in
+        `ckf_demo.explaining.Judged`, and no rating where the checkpoint knows none. The last two
+        count sentences of the first draft that were written again, and of the second that were left
+        out.
         ``stop`` ends it early.
         """
         began = time.perf_counter()
@@ -722,26 +730,70 @@ class Recommender:
         person = self._someone(user, history, taste, profile, at)
         first = None
         with self._lock:
-            stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
-            facts, films = self._facts(person, target, stars)
-            asked = self._explanation_branch(person, target, facts, method)
-        explaining = Explaining(self, person, target, stars, *asked)
+            explaining, stars, named = self._explaining(person, target, method, summaries)
         for text in explaining.written(stop):
             first = first or _since(began)
             yield {"text": text}
         text = explaining.text
         yield {
             "text": text,
-            "evidence": [{"item": f.item, "title": f.title} for f in films if f.title in text],
-            "polarity": polarity_for(stars),
+            "evidence": [own for own in named if own["title"] in text],
+            "polarity": "positive" if stars is None else polarity_for(stars),
             "rating": stars,
             "at": person.at,
             "seconds": _since(began),
             "first_words_seconds": first,
+            "draft": explaining.draft,
             "sentences": explaining.sentences,
             "regenerated": explaining.regenerated,
             "dropped": explaining.dropped,
         }
+
+    def _explaining(
+        self, person: Someone, target: int, method: str, summaries: bool
+    ) -> tuple[Explaining, float | None, list[dict]]:
+        """An explanation that is not written yet, the rating behind it where the checkpoint knows
+        ratings, and things of the history that it may name: ``[{"item", "title"}]``."""
+        stars = None
+        if "rating" in self.tasks or self._writings is None:
+            stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
+        line, evidence = self._said(person, target, stars, summaries)
+        asked = self._explanation_branch(person, target, line, method)
+        if evidence is None:
+            assert stars is not None  # what is composed of facts begins with a rating
+            films = self._facts(person, target, stars)[1]
+            named = [{"item": f.item, "title": f.title} for f in films]
+            judge = by_facts(self, person, target, stars)
+            return Explaining(self, *asked, judge), stars, named
+        named = [
+            {"item": self.prepared.item_ids[own.item], "title": own.title}
+            for own in evidence.together
+        ]
+        explaining = Explaining(
+            self,
+            *asked,
+            by_texts(self, person, target, evidence),
+            closing=evidence.counted(self.prepared.titles[target]),
+            words=words_of(self, target, evidence),
+        )
+        return explaining, stars, named
+
+    def _said(
+        self, person: Someone, target: int, stars: float | None, summaries: bool = False
+    ) -> tuple[str, Evidence | None]:
+        """What is known of a pair, as it stands in the prompt, and as evidence where there are
+        texts."""
+        if self._writings is None:
+            assert stars is not None  # what is composed of facts begins with a rating
+            return self._facts(person, target, stars)[0], None
+        index = None if person.user is None else self.prepared.user_index[person.user]
+        before = None
+        if person.at is not None:
+            before = int(np.searchsorted(self.prepared.timestamp, person.at, side="left"))
+        evidence = self._writings.gather(
+            person.items, target, stars=stars, user=index, before=before, summaries=summaries
+        )
+        return evidence.line, evidence
 
     def _facts(self, person: Someone, target: int, stars: float) -> tuple[str, list[Film]]:
         start = window_start(len(person.items), self.system.config.prompt)
@@ -788,9 +840,12 @@ class Recommender:
         text, _ = self._prefix(person, with_tokens=with_tokens)
         facts = ""
         if task == "explanation":
-            with self._lock:
-                answer = self._ask(person, [("rating", target, method)])[0]
-            facts, _ = self._facts(person, target, float(rating.expectation(answer)))
+            stars = None
+            if "rating" in self.tasks or self._writings is None:
+                with self._lock:
+                    answer = self._ask(person, [("rating", target, method)])[0]
+                stars = float(rating.expectation(answer))
+            facts, _ = self._said(person, target, stars)
         pieces = self.system.writer.pieces(task, target, with_tokens=with_tokens, facts=facts)
         out = [{"text": "", "kind": "text"}]
         for piece, kind in [*self._spelled(text.ids), *pieces, ("", "answer")]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.splits import TRAIN, time_order, time_split
+from ckf_demo.data.settings import restricted
+from ckf_demo.data.sources.base import PLACES
+from ckf_demo.data.splits import TRAIN, last_of_each, time_order, time_split
 
 
 def made_up(n_users: int = 60, n_items: int = 40, n: int = 2400, seed: int = 0) -> Prepared:
@@ -57,3 +59,33 @@ def unit_vectors(prepared: Prepared) -> np.ndarray:
     """In the place of MiniLM's: float32 (I, 16)."""
     vectors = np.random.default_rng(len(prepared.dataset)).normal(size=(prepared.n_items, 16))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+ASPECTS = ("oysters", "brunch", "patio", "ramen", "darts", "pastries", "karaoke")
+
+
+def made_up_choices(seed: int = 0) -> Prepared:
+    """What was liked of it alone, as places of which every third has no title, some explained."""
+    whole = made_up(n_items=90, n=3600, seed=seed)
+    data = restricted(whole, whole.rating >= 4)
+    split, _ = time_split(len(data.user))
+    train = split == TRAIN
+    texts = {
+        int(row): f"The user would enjoy it for the {ASPECTS[data.item[row] % len(ASPECTS)]}."
+        for row in np.flatnonzero(data.source_row % 4 == 0)
+    }
+    written = np.isin(np.arange(len(split)), list(texts))
+    return replace(
+        data,
+        titles=["" if i % 3 == 2 else f"Cafe {i}" for i in range(data.n_items)],
+        years=np.zeros(data.n_items, np.int32),
+        genres=[()] * data.n_items,
+        rating=np.ones(len(split), np.float32),
+        split=split,
+        fit=train & ~last_of_each(data.user, train, np.unique(data.user[written & train])),
+        feedback="likes",
+        given_split=True,
+        domain=PLACES,
+        texts=texts,
+        about_items={0: "People come for the oysters."},
+    )

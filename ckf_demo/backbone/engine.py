@@ -6,7 +6,7 @@ embeddings come from outside. The engine packs branches into one forward pass an
 hidden states that were asked for. It knows nothing of users, items or tasks' meanings.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import cast
@@ -559,11 +559,12 @@ class Engine:
         max_tokens: int,
         stop: Event | None = None,
         drawn: torch.Generator | None = None,
+        allowed: Collection[int] | None = None,
     ) -> Iterator[int]:
         """Tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
 
         They are the most probable ones; with ``drawn``, a generator on the CPU, they are drawn at
-        the temperature `TEMPERATURE`.
+        the temperature `TEMPERATURE`. ``allowed`` are the only ones, with the stop ids.
 
         Where adapters are folded and a `Decoder` knows the architecture, it writes all tokens but
         the first; otherwise the model does.
@@ -572,6 +573,10 @@ class Engine:
         embedded, positions = self._embed([branch], [slots]), self._positions([branch])
         following = self._following(branch.task, cache, max_tokens)
         logits = self._step(branch.task, cache, embedded, positions)
+        others: Tensor | None = None
+        if allowed is not None:
+            others = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            others[list({*allowed, *stop_ids})] = False
         token: int | None = None
         for _ in range(max_tokens):
             check()
@@ -579,6 +584,8 @@ class Engine:
                 return
             if token is not None:
                 logits = following(token)
+            if others is not None:
+                logits = logits.masked_fill(others, -torch.inf)
             token = _next(logits, drawn)
             if token in stop_ids:
                 return

@@ -1,6 +1,6 @@
 """What may be said of an item where people wrote about such: their words, and who else chose it.
 
-Where a data set has texts, explanations are learnt from them. `Testimony` finds what is known
+Where a data set has texts, explanations are learnt from them. `Writings` finds what is known
 before a moment: what others wrote of the item, what the person wrote of other things, and which
 things of their history are chosen by the same people. `Evidence.line` puts it into the prompt, in
 training as in serving. The text that is to be predicted is never among it, nor anything later.
@@ -92,7 +92,7 @@ class Evidence:
         return f"{first.people} people who chose {first.title} chose {name} too."
 
 
-class Testimony:
+class Writings:
     """Texts and choices of the training part.
 
     Parameters

@@ -68,8 +68,3 @@ def verified(
             kept = f"{kept} {own}".strip()
             claims += new
     return judged
-
-
-def supported_text(judged: Iterable[Sentence]) -> str:
-    """What is left of it without the sentences that are not supported."""
-    return " ".join(sentence.text for sentence in judged if sentence.supported) or NOTHING

@@ -46,7 +46,7 @@ from ckf_demo.paths import alone, cache_dir, clear_leftovers, prepared_path, rep
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.tasks.evidence import Testimony
+from ckf_demo.tasks.evidence import Writings
 from ckf_demo.training.negatives import with_negatives
 from ckf_demo.training.prior import fit_prior
 from ckf_demo.training.processes import Processes
@@ -214,7 +214,7 @@ def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[
     rng = np.random.default_rng(12345)
     prepared = packer.prepared
     segments = segments_of(prepared, prepared.choosing_rows(), packer.prompt)
-    if packer.testimony is not None:
+    if packer.writings is not None:
         segments = [own for own in segments if prepared.written[own.rows].any()]
     chosen = rng.choice(len(segments), min(size, len(segments)), replace=False)
     return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
@@ -267,7 +267,7 @@ class Run:
             config.prompt,
             self.system.knowledge,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
-            Testimony(prepared) if prepared.texts else None,
+            Writings(prepared) if prepared.texts else None,
         )
         rows = prepared.learning_rows()
         if train.users_share < 1:
@@ -587,7 +587,7 @@ class Run:
             self.config.prompt,
             system.knowledge,
             self.packer.liked_together,
-            self.packer.testimony,
+            self.packer.writings,
         )
         sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
         best = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))

@@ -15,7 +15,7 @@ from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.tasks.evidence import Testimony
+from ckf_demo.tasks.evidence import Writings
 from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 from ckf_demo.training.negatives import not_chosen
@@ -96,7 +96,7 @@ class Packer:
     ----------
     knowledge
         What the collaborative side knows: how often items were rated, for negatives, and labels.
-    testimony
+    writings
         Texts that explanations are learnt from; None where the data have none, and they are
         composed of facts.
     """
@@ -108,11 +108,11 @@ class Packer:
         prompt: PromptConfig,
         knowledge: Knowledge,
         liked_together: LikedTogether,
-        testimony: Testimony | None = None,
+        writings: Writings | None = None,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
         self.knowledge, self.liked_together = knowledge, liked_together
-        self.testimony = testimony
+        self.writings = writings
 
     def draw(
         self,
@@ -171,7 +171,7 @@ class Packer:
                         questions.append(Question(task, other, *known, hide_title=hide))
         if "ranking" in config.tasks:
             questions += self._choices(targets, visible, rng)
-        if "explanation" in config.tasks and self.testimony is None:
+        if "explanation" in config.tasks and self.writings is None:
             row = int(rng.choice(targets))
             item, stars = int(data.item[row]), float(data.rating[row])
             shown = history[start : visible[row]]
@@ -194,7 +194,7 @@ class Packer:
         """
         data, config = self.prepared, self.train
         own = data.history.rows_of(segment.user)
-        if self.testimony is not None:
+        if self.writings is not None:
             rows = self._with_texts(segment.rows)
             rows = np.sort(rng.choice(rows, min(size, len(rows)), replace=False))
             lengths = data.history.lengths[rows]
@@ -268,15 +268,15 @@ class Packer:
 
     def _with_texts(self, rows: np.ndarray) -> np.ndarray:
         """The rows of which a text is to be learnt."""
-        return rows[self.prepared.written[rows]] if self.testimony is not None else rows[:0]
+        return rows[self.prepared.written[rows]] if self.writings is not None else rows[:0]
 
     def _given(self, row: int, history: np.ndarray, length: int, rng) -> Question:
         """The text of an interaction, from what was known before it."""
-        data, testimony = self.prepared, self.testimony
-        assert testimony is not None  # asked where there are texts alone
+        data, writings = self.prepared, self.writings
+        assert writings is not None  # asked where there are texts alone
         item, rated = int(data.item[row]), data.feedback == "ratings"
         stars = float(data.rating[row]) if rated else None
-        evidence = testimony.gather(
+        evidence = writings.gather(
             data.item[history],
             item,
             stars=stars,
@@ -284,7 +284,7 @@ class Packer:
             before=row,
             summaries=bool(rng.random() < self.train.show_summaries),
         )
-        text = testimony.text(row)
+        text = writings.text(row)
         return Question("explanation", item, length, stars or 0.0, facts=evidence.line, text=text)
 
     def _explanation(

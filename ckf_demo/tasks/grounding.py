@@ -1,0 +1,161 @@
+"""Reads a text about an item as a stranger would who has nothing but what was written and chosen.
+
+Where people wrote about items there is no table of facts to look statements up in, only other
+texts. So a statement, what stands between commas or "and", holds when each of its words is borne
+out: by what others wrote of the item, by what the person wrote before, or by the names of the item
+and of things that the same people chose. Words that say nothing of the item ("the user would enjoy
+it for") bear themselves. A word that is denied must be denied there too, a number must stand
+there, and the tone must not be the opposite. "12 people who chose X chose Y too" is counted again.
+In doubt a statement does not hold: "tasty" is not borne out by "delicious".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from ckf_demo.tasks.evidence import Evidence
+from ckf_demo.tasks.sentiment import THRESHOLD, compound
+
+SPEECH = frozenset(
+    """also appeal appeals appreciate appreciates because business buyer buyers bought buy choice
+    choose chose chosen customer customers enjoy enjoyed enjoying enjoys establishment experience
+    feature features find finds give gives go good-for include includes including item its like
+    liked likes look looking looks love loves make makes making need needs offer offering offers
+    option people perfect-for person place product products provide provided provides providing
+    reader reason reasons recommend recommended seek seeking spot such suit suits thing things this
+    user users value values visit visited visiting visitor visitors want wants way well who will
+    would you your""".split()
+)
+"""Words that say nothing of an item."""
+NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
+                      "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
+REACH = 3
+"""Words behind a negation that it denies."""
+_WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")
+_STATEMENT = re.compile(r"[,;:]\s+(?:and\s+|but\s+)?|\s+(?:and|but|while|making it|as well as)\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
+_COUNTED = re.compile(r"^(\d+) people who chose (.+) chose (.+) too\.?$")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A part of a sentence; ``rows`` are the interactions whose texts bear its words out."""
+
+    text: str
+    supported: bool
+    rows: tuple[int, ...] = ()
+    items: tuple[int, ...] = ()
+    """Things of the history that it names."""
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """A sentence with its statements."""
+
+    text: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether all of them hold."""
+        return all(statement.supported for statement in self.statements)
+
+
+def stem(word: str) -> str:
+    """A word without the commonest endings, in lower case: "flavors" and "flavored" meet."""
+    word = word.lower().replace("’", "'").removesuffix("'s")
+    for ending in ("ingly", "edly", "ing", "ies", "ed", "es", "ly", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    return word.removesuffix("e") if len(word) > 4 else word
+
+
+def tokens(text: str) -> list[tuple[str, bool]]:
+    """Stems of a text's words and whether each is denied; negations themselves left out."""
+    out, denied = [], 0
+    for found in _WORD.finditer(text):
+        word = found[0].lower().replace("’", "'")
+        if word in NEGATIONS:
+            denied = REACH
+            continue
+        out.append((stem(word), denied > 0))
+        denied -= 1
+    return out
+
+
+_QUIET = frozenset(stem(word) for word in ENGLISH_STOP_WORDS | SPEECH)
+
+
+class Reader:
+    """Holds texts about one item against what is known.
+
+    Parameters
+    ----------
+    title
+        Of the item.
+    evidence
+        What others wrote, and what is chosen together.
+    common
+        How many people chose both the item and a thing of a given title; None for a thing that the
+        person did not choose.
+    """
+
+    def __init__(self, title: str, evidence: Evidence, common: Callable[[str], int | None]):
+        self._title, self._evidence, self._common = title, evidence, common
+        self._names = {stem(w) for w in _WORD.findall(title)}
+        self._others = {
+            chosen.item: {stem(w) for w in _WORD.findall(chosen.title)}
+            for chosen in evidence.together
+        }
+        said = (*evidence.summaries, *evidence.of_item, *evidence.of_person)
+        self._written = [(own.row, set(tokens(own.text))) for own in said]
+        self._tone = compound(" ".join(own.text for own in said)) if said else 0.0
+
+    def read(self, text: str) -> list[Grounded]:
+        """The sentences of a text, each with its statements."""
+        parts = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+        return [Grounded(part, tuple(self._statements(part))) for part in parts]
+
+    def _statements(self, sentence: str) -> Iterable[Statement]:
+        if (counted := _COUNTED.match(sentence)) is not None:
+            yield self._recount(sentence, *counted.groups())
+            return
+        # a name may hold a comma or "and"
+        masked = sentence.replace(self._title, "\0") if self._title else sentence
+        for part in _STATEMENT.split(masked):
+            if _WORD.search(part) or "\0" in part:
+                yield self._statement(part.replace("\0", self._title).strip(" .!?"))
+
+    def _recount(self, sentence: str, number: str, first: str, second: str) -> Statement:
+        known = self._common(first)
+        holds = known == int(number) and second == (self._title or "this one")
+        items = tuple(own.item for own in self._evidence.together if own.title == first)
+        return Statement(sentence, holds, (), items)
+
+    def _statement(self, part: str) -> Statement:
+        rows: list[int] = []
+        items: list[int] = []
+        supported = True
+        for word, denied in tokens(part):
+            if not denied and (word in _QUIET or word in self._names):
+                continue
+            bearing = [row for row, written in self._written if (word, denied) in written]
+            named = [i for i, names in self._others.items() if word in names and not denied]
+            rows += bearing
+            items += named if not bearing else []
+            if not bearing and not named and not (denied and word in _QUIET):
+                supported = False
+        tone = compound(part, (self._title,))
+        if tone * self._tone < 0 and abs(tone) >= THRESHOLD:
+            supported = False
+        return Statement(part, supported, tuple(dict.fromkeys(rows)), tuple(dict.fromkeys(items)))
+
+
+def vocabulary(title: str, evidence: Evidence) -> str:
+    """Words that a text about an item may be made of, as one text."""
+    return " ".join([title, *evidence.texts, *sorted(ENGLISH_STOP_WORDS | SPEECH)])
