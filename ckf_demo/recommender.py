@@ -787,11 +787,8 @@ class Recommender:
             assert stars is not None  # what is composed of facts begins with a rating
             return self._facts(person, target, stars)[0], None
         index = None if person.user is None else self.prepared.user_index[person.user]
-        before = None
-        if person.at is not None:
-            before = int(np.searchsorted(self.prepared.timestamp, person.at, side="left"))
         evidence = self._writings.gather(
-            person.items, target, stars=stars, user=index, before=before, summaries=summaries
+            person.items, target, stars=stars, user=index, before=person.at, summaries=summaries
         )
         return evidence.line, evidence
 

@@ -1,12 +1,16 @@
 """Where nobody says no: what is known, what is asked against what was not chosen, what is said."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 from synthetic import made_up_choices
 from test_training import write_config
 from tiny import save_backbone, tiny_config
@@ -19,6 +23,8 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID, last_of_each
 from ckf_demo.data.store import write_store
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation import choices, given, held, overlap, report
+from ckf_demo.evaluation.run import evaluate
 from ckf_demo.paths import prepared_path, store_path
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import System, read_manifest
@@ -45,7 +51,7 @@ def test_factors_never_see_what_the_language_model_learns_from():
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
+@drawn(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
 def test_the_last_fifth_of_each_is_theirs_alone(rows):
     user, among = (np.array(column) for column in zip(*rows, strict=True))
     last = last_of_each(user, among, np.array([], int))
@@ -124,7 +130,7 @@ def test_what_is_saved_is_what_is_used(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from((TRAIN, VALID)))
+@drawn(st.integers(0, 2**31), st.sampled_from((TRAIN, VALID)))
 def test_what_was_not_chosen_was_not_chosen(seed, part):
     rng = np.random.default_rng(seed)
     row = int(rng.choice(DATA.rows(split=part)))
@@ -145,16 +151,24 @@ def test_each_row_is_asked_a_second_time_with_something_else():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(DATA.texts)))
+@drawn(st.sampled_from(sorted(DATA.texts)))
 def test_evidence_is_of_others_or_of_other_things_and_earlier(row):
     user, item = int(DATA.user[row]), int(DATA.item[row])
     history = DATA.item[DATA.history.before(row)]
-    found = WRITINGS.gather(history, item, user=user, before=row)
+    found = WRITINGS.gather(history, item, user=user, before=int(DATA.timestamp[row]))
     for said in found.of_item:
-        assert said.row < row and DATA.item[said.row] == item and DATA.user[said.row] != user
+        assert (
+            DATA.timestamp[said.row] < DATA.timestamp[row]
+            and DATA.item[said.row] == item
+            and DATA.user[said.row] != user
+        )
         assert DATA.split[said.row] == TRAIN
     for said in found.of_person:
-        assert said.row < row and DATA.item[said.row] != item and DATA.user[said.row] == user
+        assert (
+            DATA.timestamp[said.row] < DATA.timestamp[row]
+            and DATA.item[said.row] != item
+            and DATA.user[said.row] == user
+        )
     fans = [set(DATA.user[DATA.fit & (DATA.item == i)].tolist()) for i in range(DATA.n_items)]
     for own in found.together:
         assert own.item in history and own.item != item and DATA.titles[own.item] == own.title
@@ -163,11 +177,10 @@ def test_evidence_is_of_others_or_of_other_things_and_earlier(row):
 
 
 def test_summaries_are_named_when_they_are_asked_for_alone():
-    row = max(DATA.texts)
-    asked = WRITINGS.gather(np.array([1]), 0, before=row, summaries=True)
+    asked = WRITINGS.gather(np.array([1]), 0, summaries=True)
     assert asked.summaries[0].text == "People come for the oysters."
     assert "Others: People come for the oysters." in asked.line
-    assert "come for" not in WRITINGS.gather(np.array([1]), 0, before=row).line
+    assert "come for" not in WRITINGS.gather(np.array([1]), 0).line
 
 
 def packer(**changes) -> Packer:
@@ -261,3 +274,62 @@ def test_an_explanation_holds_or_says_nothing(recommender):
         for own in last["sentences"]:
             for rests_on in own["evidence"]:
                 assert {"item", "title"} <= rests_on.keys()
+
+
+# --- measured -------------------------------------------------------------------------------------
+
+
+def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    found = evaluate(
+        "checkpoints/tiny",
+        split="valid",
+        json_path="results.json",
+        predictions_path="rows.parquet",
+        limit=40,
+        resamples=50,
+    )
+    assert json.loads(Path("results.json").read_text()) == found
+    frame = pd.read_parquet("rows.parquet")
+    cells = {(r["method"], r["metric"], r["group"]): r for r in found["rows"]}
+    for name in (choices.CKF, choices.POPULARITY, choices.BOOSTING):
+        own = frame[frame["method"] == name]
+        assert len(own) == 80 and own["label"].sum() == 40
+        assert cells[name, "auc", "all"]["value"] == pytest.approx(
+            roc_auc_score(own["label"], own["score"])
+        )
+    # whoever was asked about has a text in that part
+    written = DATA.user[(DATA.split == VALID) & DATA.written]
+    assert set(frame["user"]) <= {DATA.user_ids[u] for u in written}
+    assert cells[choices.CKF, "ndcg@10", "all"]["n"] == 4
+    same = (choices.CKF, choices.PRIOR, choices.FACTORS)
+    assert len({cells[name, "candidate_loss", "all"]["value"] for name in same}) == 1
+
+
+def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    for module in (given, held, overlap):
+        monkeypatch.setattr(module, "embedded", lambda texts: np.ones((len(texts), 1)))
+    found = given.measure(
+        "made-up", "valid", [], resamples=50, checkpoint=Path("checkpoints/tiny"), size=6
+    )
+    names = {row["method"] for row in found["rows"]}
+    assert {held.FIRST, held.GIVEN, held.SUMMED, *given.RIVALS} <= names
+    cells = {(r["method"], r["metric"]): r["value"] for r in found["held"]}
+    assert cells[held.GIVEN, "supported statements"] == 1.0
+    assert cells[held.GIVEN, "texts without an unsupported statement"] == 1.0
+    good, n = found["reader"]["true texts passed"]
+    assert good == n > 20
+    caught, planted = found["reader"]["planted falsehoods caught"]
+    assert caught / planted > 0.95
+    for kind in ("name", "word", "denial", "number", "company", "invented"):
+        good, n = found["reader"][f"planted {kind} caught"]
+        assert n and good / n > 0.9, kind
+    assert len(found["texts"]) == 6
+    report.show(found)
+
+
+def test_a_checkpoint_of_other_data_is_refused(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    with pytest.raises(UserError, match="explains nothing of xrec-yelp"):
+        held.Said.by(Path("checkpoints/tiny"), "xrec-yelp", np.array([0]))

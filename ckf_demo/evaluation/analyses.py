@@ -261,7 +261,28 @@ def given(found: dict) -> list[Table]:
             for n in methods
         ]
         made.append((title, ["text", *_ITEMS], rows))
+    if "held" in found:
+        made += _held(found, where)
     return made
+
+
+def _held(found: dict, where: str) -> list[Table]:
+    """What texts of a checkpoint hold, how good their reader is, and some of them."""
+    cells, methods, _ = _cells({"rows": found["held"]})
+    measures = list(dict.fromkeys(metric for _, _, metric, _ in cells))
+    rows = [
+        [metric, *(with_half_width(cells.get((m, "explanation", metric, "all"))) for m in methods)]
+        for metric in measures
+    ]
+    reader = [
+        [name, f"{good} of {n}", f"{good / n:.3f}"] for name, (good, n) in found["reader"].items()
+    ]
+    texts = [[own["user"], own["title"], own["draft"], own["text"]] for own in found["texts"]]
+    return [
+        (f"What the texts hold, {where}", ["measure", *methods], rows),
+        ("The reader of statements itself", ["measure", "texts", "share"], reader),
+        (f"{len(texts)} of them", ["user", "item", "as first written", "as given"], texts),
+    ]
 
 
 _ITEMS = "explained item", "other item"

@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 400
 QUERIES_AT_ONCE = 10
 EXPLAINED = (
     *("text", "evidence", "polarity", "rating"),
-    *("sentences", "regenerated", "dropped"),
+    *("draft", "sentences", "regenerated", "dropped"),
 )
 """What is kept of an explanation."""
 
@@ -194,13 +194,13 @@ class CachedModel:
         profile = profile_of(system, query.user)
         return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
-    def explanation(self, row: int) -> dict:
+    def explanation(self, row: int, *, summaries: bool = False) -> dict:
         """What is said about the item of an interaction, at its moment, to its user.
 
         Returns
         -------
-        dict with ``text``, ``evidence``, ``polarity``, ``rating``, ``sentences``, ``regenerated``
-        and ``dropped`` (as `Recommender.explain`)
+        dict with ``text``, ``evidence``, ``polarity``, ``rating``, ``draft``, ``sentences``,
+        ``regenerated`` and ``dropped``; all, and ``summaries``, as `Recommender.explain` has them
         """
         p = self.prepared
         user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
@@ -208,12 +208,15 @@ class CachedModel:
 
         def say() -> dict[str, np.ndarray]:
             last: dict = {}
-            for last in self.whole.explain(user=user, item=item, at=at):  # noqa: B007
+            said = self.whole.explain(user=user, item=item, at=at, summaries=summaries)
+            for last in said:  # noqa: B007
                 pass
             kept = {name: last[name] for name in EXPLAINED}
             return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}
 
-        answer = self._remembered(self._name("verified explanation", user, item, at), say)
+        answer = self._remembered(
+            self._name("explanation with draft", user, item, at, summaries), say
+        )
         self.advance(1)
         return json.loads(answer["json"].tobytes())
 

@@ -1,18 +1,21 @@
-"""Texts beside given explanations: a system's, and what anybody could say who knows the data.
+"""Texts beside given explanations: a system's, ours, and what anybody could say.
 
     ckf prepare --dataset xrec-yelp --data DIR
     python -m ckf_demo.evaluation.given --dataset xrec-yelp --split test \\
-        --texts DIR/xrec-predictions-test.jsonl --json docs/measured/given-xrec-yelp.json
+        --checkpoint checkpoints/xrec-yelp --texts DIR/xrec-predictions-test.jsonl \\
+        --json docs/measured/given-xrec-yelp.json
 
-Every explained pair of the part has a given explanation, which is the reference. A file of texts
-has one JSON object a line: ``uid``, ``iid`` and the texts of one or more systems by name. Beside
-them stand texts that are taken from the training part as they are (`RIVALS`): whoever writes about
-a pair should come nearer than these.
+Every explained pair of the part has a given explanation, which is the reference; of a review it is
+the sentence that explanations are learnt from. A file of texts has one JSON object a line: ``uid``,
+``iid`` and the texts of one or more systems by name. A checkpoint's texts are measured as they are
+first written, as they are given after they were held against the data, and where its data have
+summaries, with these as well. Beside them stand texts that are taken from the training part as they
+are (`RIVALS`): whoever writes about a pair should come nearer than these.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +27,16 @@ from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
+from ckf_demo.evaluation.held import Said
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.overlap import OVERLAP, embedded
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.run import SPLITS
 from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.tasks.evidence import Writings
 
 ANALYSIS = "given"
 REFERENCE = "explanation"
@@ -68,18 +72,17 @@ class Material:
             When no interaction of the part, or of the training part, has a text.
         """
         prepared = Prepared.load(prepared_path(dataset))
-        with InteractionStore.open(dataset) as store:
-            frame = store.written()
-        rows = frame["position"].to_numpy()
+        writings = Writings(prepared)
         parts = {}
         for name, part in (("train", TRAIN), (split, SPLITS[split])):
-            parts[name] = rows[prepared.split[rows] == part]
+            parts[name] = np.flatnonzero(prepared.written & (prepared.split == part))
             if not len(parts[name]):
                 raise UserError(
                     f"No interaction of the {name} part of '{dataset}' has a text; name a data set "
                     "with explanations, such as xrec-yelp."
                 )
-        texts = dict(zip(rows.tolist(), frame["text"], strict=True))
+        rows = np.concatenate([parts["train"], parts[split]]).tolist()
+        texts = {row: writings.text(row) for row in rows}
         return cls(prepared, texts, parts["train"], parts[split])
 
     @property
@@ -139,11 +142,15 @@ def measure(
     json_path: Path | None = None,
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
+    checkpoint: Path | None = None,
+    size: int | None = None,
 ) -> dict:
-    """Measure the texts of files and of `RIVALS`; written to ``json_path``.
+    """Measure the texts of files, of a checkpoint and of `RIVALS`; written to ``json_path``.
 
     Metrics are those of `OVERLAP`, with ``words`` a text, and over all texts of a method together
-    ``distinct_1``, ``distinct_2`` and ``unique``, which have no interval.
+    ``distinct_1``, ``distinct_2`` and ``unique``, which have no interval. What a checkpoint's texts
+    hold stands under ``held`` (`ckf_demo.evaluation.held`). ``size`` are so many pairs drawn at
+    random; None for all.
 
     Raises
     ------
@@ -154,10 +161,18 @@ def measure(
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     material = Material.load(dataset, split)
+    if size is not None and size < len(material.asked):
+        drawn = np.random.default_rng(seed).choice(material.asked, size, replace=False)
+        material = replace(material, asked=np.sort(drawn))
     data, asked = material.prepared, material.asked
     users = data.user[asked]
     references = [material.texts[row] for row in asked.tolist()]
     systems = read_texts(texts, data, asked)
+    held = {}
+    if checkpoint is not None:
+        said = Said.by(checkpoint, dataset, asked)
+        systems |= said.texts
+        held = said.held(resamples, seed)
     beside = np.ones(len(asked), dtype=bool)
     for own in systems.values():
         beside &= np.array([text is not None for text in own])
@@ -171,15 +186,18 @@ def measure(
         _add(results, name, own, references, users, place)
     for name, rival in RIVALS.items():
         _add(results, name, list(rival(material)), references, users, groups)
-    for name in systems:
-        for other in RIVALS:
+    names = list(systems)
+    for place, name in enumerate(names):
+        for other in (*names[:place], *RIVALS):
             results.add_difference(name, other)
     found = {
         "analysis": ANALYSIS,
         "dataset": dataset,
         "split": split,
         "explained_in_training": len(material.learnt),
+        **({"checkpoint": Path(checkpoint).as_posix()} if checkpoint is not None else {}),
         "rows": results.rows,
+        **held,
     }
     if json_path is not None:
         with replacing(Path(json_path)) as temporary:
@@ -271,9 +289,15 @@ def main(
         list[Path] | None, typer.Option(metavar="FILE", help="Texts of systems; repeatable.")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A checkpoint that explains, of these data.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=3, help="Pairs drawn at random; all without it.")
+    ] = None,
 ) -> None:
     """How near texts come to given explanations."""
-    found = measure(dataset, split, texts or [], json_path)
+    found = measure(dataset, split, texts or [], json_path, checkpoint=checkpoint, size=size)
     report.show(found, Console())
 
 

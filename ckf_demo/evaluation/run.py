@@ -18,7 +18,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source, source_of
 from ckf_demo.data.splits import TEST, VALID
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation import bootstrap, report
+from ckf_demo.evaluation import bootstrap, choices, report
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores
 from ckf_demo.evaluation.cached import CachedModel
@@ -197,6 +197,10 @@ def evaluate(
     recommender = Recommender.load(checkpoint, quantization=held)
     prepared = recommender.prepared
     tasks = [task for task in tasks if task in recommender.tasks]
+    if prepared.only_likes:
+        return _of_choices(
+            recommender, checkpoint, split, json_path, predictions_path, limit, resamples, seed
+        )
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed, ranks="ranking" in tasks)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
     results, predictions = Results(weights), Predictions(scope.cases)
@@ -225,7 +229,9 @@ def evaluate(
             asked_for=tasks,
         )
         measure(recommender, checkpoint, names=names)
-        explanations = explanations if "explanation" in tasks else 0
+        if "explanation" not in tasks or prepared.texts:
+            # texts that people wrote are measured by `ckf_demo.evaluation.given`
+            explanations = 0
         size = explanations if limit is None else min(explanations, max(1, limit // 10))
         explained = choose_rows(scope.cases, size, seed)
         explain(own, recommender, checkpoint, explained, results, progress)
@@ -262,6 +268,45 @@ def evaluate(
     if predictions_path is not None:
         with replacing(Path(predictions_path)) as temporary:
             predictions.frame().to_parquet(temporary, index=False)
+    report.show(found)
+    return found
+
+
+def _of_choices(
+    recommender: Recommender,
+    checkpoint: Path,
+    split: str,
+    json_path: Path | str | None,
+    predictions_path: Path | str | None,
+    limit: int | None,
+    resamples: int,
+    seed: int,
+) -> dict:
+    """`evaluate` where nobody says no; see `ckf_demo.evaluation.choices`."""
+    with Progress(console=Console(stderr=True)) as progress:
+        results, frame = choices.measure(
+            recommender,
+            checkpoint,
+            SPLITS[split],
+            progress,
+            limit=limit,
+            candidates=CANDIDATES,
+            resamples=resamples,
+            seed=seed,
+        )
+    found = {
+        "dataset": recommender.prepared.dataset,
+        "split": split,
+        "checkpoint": checkpoint.as_posix(),
+        "rows": results.rows,
+        "errors": [],
+    }
+    if json_path is not None:
+        with replacing(Path(json_path)) as temporary:
+            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if predictions_path is not None:
+        with replacing(Path(predictions_path)) as temporary:
+            frame.to_parquet(temporary, index=False)
     report.show(found)
     return found
 

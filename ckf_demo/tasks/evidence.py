@@ -24,6 +24,8 @@ OF_ITEM, OF_PERSON, TOGETHER = 2, 1, 2
 """How many texts of the item and of the person, and how many things of the history, are shown."""
 LEAST_COMMON = 3
 """People from whom on two things count as chosen together."""
+UNNAMED = "this one"
+"""How texts call an item without a title."""
 LONGEST = 32
 """Words of a text that are shown."""
 SENTENCE_WORDS = 5, 30
@@ -88,7 +90,7 @@ class Evidence:
         if not self.together:
             return ""
         first = self.together[0]
-        name = title or "this one"
+        name = title or UNNAMED
         return f"{first.people} people who chose {first.title} chose {name} too."
 
 
@@ -142,30 +144,32 @@ class Writings:
         user
             Index of a known user, whose own texts count as theirs and as nobody else's.
         before
-            The interaction in question: only those before it in the data count. None for all of
-            the training part.
+            The moment of the question, in seconds: only what was written earlier counts. None for
+            all of the training part.
         summaries
             Whether what somebody summed up of texts counts, the target's perhaps among them.
         """
-        end = len(self._data.user) if before is None else before
+        data = self._data
+        # rows are in time order, and those of the same moment are not in each other's past
+        end = len(data.user)
+        if before is not None:
+            end = int(np.searchsorted(data.timestamp, before, side="left"))
         others = [
-            row
-            for row in self._by_item.get(target, ())
-            if row < end and self._data.user[row] != user
+            row for row in self._by_item.get(target, ()) if row < end and data.user[row] != user
         ]
         if stars is not None:
-            others.sort(key=lambda row: abs(float(self._data.rating[row]) - stars))
+            others.sort(key=lambda row: abs(float(data.rating[row]) - stars))
         else:
             others = others[::-1]
         own = [
             row
             for row in self._by_user.get(-1 if user is None else user, ())
-            if row < end and self._data.item[row] != target
+            if row < end and data.item[row] != target
         ]
-        about = ()
+        about: tuple[Said, ...] = ()
         if summaries:
-            known = ((target, self._data.about_items.get(target)),)
-            about = tuple(Said(item, -1, text) for item, text in known if text)
+            text = data.about_items.get(target)
+            about = (Said(target, -1, text),) if text else ()
         return Evidence(
             tuple(self._said(row) for row in others[:OF_ITEM]),
             tuple(self._said(row) for row in own[::-1][:OF_PERSON]),

@@ -2,11 +2,12 @@
 
 Where people wrote about items there is no table of facts to look statements up in, only other
 texts. So a statement, what stands between commas or "and", holds when each of its words is borne
-out: by what others wrote of the item, by what the person wrote before, or by the names of the item
-and of things that the same people chose. Words that say nothing of the item ("the user would enjoy
-it for") bear themselves. A word that is denied must be denied there too, a number must stand
-there, and the tone must not be the opposite. "12 people who chose X chose Y too" is counted again.
-In doubt a statement does not hold: "tasty" is not borne out by "delicious".
+out: by what others wrote of the item, by what the person wrote before, or by its name. Words that
+say nothing of an item ("the user would enjoy it for") bear themselves. A word that is denied must
+be denied there too, and one that is not must not be; a number must stand there. "12 people who
+chose X chose Y too" is counted again. In doubt a statement does not hold: "tasty" is not borne out
+by "delicious". What this does not see is who did what to whom: words that were all written may be
+put together to something that nobody wrote.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from dataclasses import dataclass
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from ckf_demo.tasks.evidence import Evidence
-from ckf_demo.tasks.sentiment import THRESHOLD, compound
+from ckf_demo.tasks.evidence import UNNAMED, Evidence
 
 SPEECH = frozenset(
     """also appeal appeals appreciate appreciates because business buyer buyers bought buy choice
@@ -91,6 +91,11 @@ def tokens(text: str) -> list[tuple[str, bool]]:
 _QUIET = frozenset(stem(word) for word in ENGLISH_STOP_WORDS | SPEECH)
 
 
+def content(word: str) -> bool:
+    """Whether a word says something of an item."""
+    return stem(word) not in _QUIET and word.lower() not in NEGATIONS
+
+
 class Reader:
     """Holds texts about one item against what is known.
 
@@ -108,13 +113,8 @@ class Reader:
     def __init__(self, title: str, evidence: Evidence, common: Callable[[str], int | None]):
         self._title, self._evidence, self._common = title, evidence, common
         self._names = {stem(w) for w in _WORD.findall(title)}
-        self._others = {
-            chosen.item: {stem(w) for w in _WORD.findall(chosen.title)}
-            for chosen in evidence.together
-        }
         said = (*evidence.summaries, *evidence.of_item, *evidence.of_person)
         self._written = [(own.row, set(tokens(own.text))) for own in said]
-        self._tone = compound(" ".join(own.text for own in said)) if said else 0.0
 
     def read(self, text: str) -> list[Grounded]:
         """The sentences of a text, each with its statements."""
@@ -133,27 +133,21 @@ class Reader:
 
     def _recount(self, sentence: str, number: str, first: str, second: str) -> Statement:
         known = self._common(first)
-        holds = known == int(number) and second == (self._title or "this one")
+        holds = known == int(number) and second == (self._title or UNNAMED)
         items = tuple(own.item for own in self._evidence.together if own.title == first)
         return Statement(sentence, holds, (), items)
 
     def _statement(self, part: str) -> Statement:
         rows: list[int] = []
-        items: list[int] = []
         supported = True
         for word, denied in tokens(part):
             if not denied and (word in _QUIET or word in self._names):
                 continue
             bearing = [row for row, written in self._written if (word, denied) in written]
-            named = [i for i, names in self._others.items() if word in names and not denied]
             rows += bearing
-            items += named if not bearing else []
-            if not bearing and not named and not (denied and word in _QUIET):
+            if not bearing and not (denied and word in _QUIET):
                 supported = False
-        tone = compound(part, (self._title,))
-        if tone * self._tone < 0 and abs(tone) >= THRESHOLD:
-            supported = False
-        return Statement(part, supported, tuple(dict.fromkeys(rows)), tuple(dict.fromkeys(items)))
+        return Statement(part, supported, tuple(dict.fromkeys(rows)))
 
 
 def vocabulary(title: str, evidence: Evidence) -> str:

@@ -281,7 +281,7 @@ class Packer:
             item,
             stars=stars,
             user=int(data.user[row]),
-            before=row,
+            before=int(data.timestamp[row]),
             summaries=bool(rng.random() < self.train.show_summaries),
         )
         text = writings.text(row)
