@@ -8,6 +8,7 @@ measured on texts that are true by construction, and on what was planted into th
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -253,6 +254,11 @@ def _true_texts(title: str, evidence: Evidence, rng: random.Random) -> list[str]
     return texts
 
 
+def _words_of(text: str, title: str) -> list[str]:
+    """Words of a text that say something, but for those of the title."""
+    return [w for w in re.findall(r"[^\W\d_]+", text.replace(title, "")) if content(w)]
+
+
 def _another_name(text, title, evidence, rng, words, titled) -> str | None:
     """The item under the name of another."""
     if title not in text:
@@ -268,7 +274,7 @@ def _another_word(text, title, evidence, rng, words, titled) -> str | None:
         return None
     names = [title, *(c.title for c in evidence.together)]
     known = {w for w, _ in tokens(" ".join([*names, *evidence.texts]))}
-    own = [w for w in text.split() if w.isalpha() and content(w) and w not in title]
+    own = _words_of(text, title)
     new = [w for w in rng.sample(words, min(len(words), 50)) if w not in known and len(w) > 3]
     if not own or not new:
         return None
@@ -280,7 +286,7 @@ def _denied(text, title, evidence, rng, words, titled) -> str | None:
     if not text.startswith("The user"):
         return None
     own = [w for w, denied in tokens(text) if not denied]
-    said = [w for w in text.split() if stem(w) in own and content(w) and w not in title]
+    said = [w for w in _words_of(text, title) if stem(w) in own]
     if not said:
         return None
     word = rng.choice(said)
