@@ -58,11 +58,11 @@ class FusionConfig(Section):
     bridges: Literal["personal", "static", "user", "item", "none"] = "personal"
     """Made for each person by meta-networks; one learned map for all, as in CoLLM; or a personal
     one for the user or the item alone, or for neither, the others being the identity."""
-    embeddings: Literal["factors", "sequential"] = Field(
+    embeddings: Literal["factors", "sequential", "graph"] = Field(
         "factors", exclude_if=lambda value: value == "factors"
     )
-    """CKF, CoRA, CoLLM: where e_u and e_v come from: matrix factorisation, or the states and items
-    of a sequential model."""
+    """CKF, CoRA, CoLLM: where e_u and e_v come from: matrix factorisation, the states and items of
+    a sequential model, or LightGCN's graph."""
     sequential: Literal["sasrec", "gru4rec", "nextitnet"] = Field(
         "sasrec", exclude_if=lambda value: value == "sasrec"
     )

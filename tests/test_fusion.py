@@ -13,7 +13,7 @@ from ckf_demo.config import FusionConfig
 from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, FusionMethod, PairBatch
 from ckf_demo.fusion.ckf import CKF
-from ckf_demo.fusion.embeddings import SequentialStates
+from ckf_demo.fusion.embeddings import SequentialStates, SmoothedGraph
 from ckf_demo.fusion.registry import METHODS, get_method
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
@@ -25,15 +25,20 @@ LENGTHS, TARGETS = np.array([0, 2, 6, 6]), np.array([1, 2, 3, 4])
 
 SEQUENTIAL = ["ckf/sasrec", "ckf/gru4rec", "cora/gru4rec", "collm/nextitnet"]
 """Methods over the states of a sequential model."""
+GRAPH = ["ckf/graph", "cora/graph", "collm/graph"]
+"""Methods over LightGCN's embeddings."""
 
 
 def make(name: str, seed: int = 0) -> FusionMethod:
-    """A method; with a slash, over the sequential model that is named behind it."""
-    name, _, sequential = name.partition("/")
-    own = {"embeddings": "sequential", "sequential": sequential} if sequential else {}
+    """A method; with a slash, over the graph or the sequential model that is named behind it."""
+    name, _, over = name.partition("/")
+    own = {"embeddings": "sequential", "sequential": over} if over else {}
+    own = {"embeddings": "graph"} if over == "graph" else own
     torch.manual_seed(seed)
     method = get_method(name)(FusionConfig(hidden=8, **own), KNOWLEDGE, SHAPE)
-    if sequential:
+    if over == "graph":
+        assert method.fit(DATA, KNOWLEDGE, seed=seed) == {}
+    elif over:
         assert method.fit(DATA, KNOWLEDGE, seed=seed)["next_item"] > 0
     with torch.no_grad():
         if method.alphabet:
@@ -54,7 +59,7 @@ def everything(fused) -> list[torch.Tensor]:
     return [fused.user_tokens, fused.item_tokens, *fused.prior.values(), *updates]
 
 
-every_method = pytest.mark.parametrize("name", [*METHODS, *SEQUENTIAL])
+every_method = pytest.mark.parametrize("name", [*METHODS, *SEQUENTIAL, *GRAPH])
 
 
 @every_method
@@ -160,10 +165,28 @@ def test_the_order_of_a_history_matters_to_a_sequential_model_alone():
         assert (apart > 1e-2) == matters
 
 
-def test_a_sequential_model_is_not_fitted_on_rows_that_are_learnt_from():
-    method = make("ckf/sasrec")
+@pytest.mark.parametrize("name", ["ckf/sasrec", "ckf/graph"])
+def test_what_is_fitted_is_not_fitted_on_rows_that_are_learnt_from(name):
+    method = make(name)
     with pytest.raises(UserError, match="made-up has none; use 'factors'"):
-        method.fit(replace(DATA, given_split=True), KNOWLEDGE, seed=0)
+        method.fit(replace(DATA, fit=DATA.split == 0), KNOWLEDGE, seed=0)
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_a_graph_places_people_among_what_they_liked(name):
+    method = make(name)
+    (graph,) = [m for m in method.modules() if isinstance(m, SmoothedGraph)]
+    batch = pairs()
+    users = graph.users(batch)
+    assert not users[0].any()
+    for user, length in zip(users, LENGTHS, strict=True):
+        liked = [i for i in range(length) if batch.residuals[i] > 0]
+        if liked:
+            expected = graph.table[batch.history[liked]].mean(0)
+            torch.testing.assert_close(user, expected)
+    fans = DATA.fit & (DATA.rating >= 4)
+    assert graph.table.any(1).sum() == len(np.unique(DATA.item[fans]))
+    assert torch.equal(graph.table, graph.table.bfloat16().float())
 
 
 def test_an_unknown_method_names_the_known_ones():

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ckf_demo.collaborative import lightgcn
+from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.next_item import training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
 from ckf_demo.config import FusionConfig
@@ -12,6 +14,8 @@ from ckf_demo.fusion.base import PairBatch
 
 SIZE, EPOCHS = 64, 20
 """Width of a sequential model's embeddings and states, and passes over its training sequences."""
+PASSES = 40
+"""Over the graph, for LightGCN's."""
 
 
 class Factors(nn.Module):
@@ -74,12 +78,7 @@ class SequentialStates(nn.Module):
         UserError
             When the language model would learn from these very rows.
         """
-        if prepared.given_split:
-            raise UserError(
-                "fusion.embeddings = 'sequential' needs training rows that the language model does "
-                f"not learn from, and {prepared.dataset} has none; use 'factors', which are made "
-                "out of fold."
-            )
+        _needs_rows_of_its_own(prepared, "sequential")
         fitted, loss = self.net.fit(
             training_sequences(prepared), prepared.n_items, size=SIZE, epochs=EPOCHS, seed=seed
         )
@@ -99,12 +98,70 @@ class SequentialStates(nn.Module):
         return self.model.states(pairs.history, pairs.lengths)
 
 
+class SmoothedGraph(nn.Module):
+    """LightGCN's embeddings of items; people are the mean of what they liked better than others do.
+
+    ``table`` float32 (I, D) holds every e_v, at unit scale; items that nobody liked in training
+    stand at zero. So people who were never seen have a place, whom LightGCN itself has none for.
+    """
+
+    table: Tensor
+
+    def __init__(self, knowledge: Knowledge):
+        super().__init__()
+        self.register_buffer("table", torch.zeros(knowledge.n_items, lightgcn.SIZE))
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return self.table.shape[1]
+
+    def fit(self, prepared: Prepared, *, seed: int) -> dict[str, float]:
+        """Smooth over the likes that collaborative models may see.
+
+        Raises
+        ------
+        UserError
+            When the language model would learn from these very rows.
+        """
+        _needs_rows_of_its_own(prepared, "graph")
+        fit = prepared.fit
+        rows = Rows(prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items)
+        table = torch.from_numpy(
+            lightgcn.item_table(rows, prepared.liked_from, passes=PASSES, seed=seed)
+        )
+        known = table.any(1)
+        with torch.no_grad():
+            # checkpoints hold bf16: the language model is trained on what will be served
+            self.table.copy_((table / table[known].square().mean().sqrt()).bfloat16())
+        return {}
+
+    def users(self, pairs: PairBatch) -> Tensor:
+        """e_u of every pair, float32 (m, D); zero where nothing was liked."""
+        earlier = (
+            torch.arange(len(pairs.history), device=self.table.device) < pairs.lengths[:, None]
+        )
+        liked = (earlier & (pairs.residuals > 0)).float()
+        return liked @ self.table[pairs.history] / liked.sum(1, keepdim=True).clamp(min=1.0)
+
+
+def _needs_rows_of_its_own(prepared: Prepared, kind: str) -> None:
+    if prepared.fit[prepared.learning_rows()].any():
+        raise UserError(
+            f"fusion.embeddings = '{kind}' needs training rows that the language model does not "
+            f"learn from, and {prepared.dataset} has none; use 'factors', which are made out of "
+            "fold."
+        )
+
+
 def collaborative_embeddings(
     config: FusionConfig, knowledge: Knowledge
-) -> Factors | SequentialStates:
+) -> Factors | SequentialStates | SmoothedGraph:
     """Those that a configuration names."""
     if config.embeddings == "sequential":
         return SequentialStates(config, knowledge)
+    if config.embeddings == "graph":
+        return SmoothedGraph(knowledge)
     return Factors(knowledge)
 
 

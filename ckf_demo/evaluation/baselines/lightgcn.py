@@ -3,15 +3,12 @@
 import numpy as np
 import torch
 
-from ckf_demo.collaborative.base import own_threads
+from ckf_demo.collaborative.lightgcn import epochs, new_scorer
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores
 from ckf_demo.evaluation.metrics import auc, ndcg_at_10
 from ckf_demo.evaluation.protocol import Cases, ranked
 
-SIZE, LAYERS = 64, 2
-LEARNING_RATE = 0.005
-BATCH = 2048
 SEED = 0
 
 MOST_EPOCHS = 200
@@ -43,15 +40,7 @@ class LightGCN(Baseline):
     feedback = ("ratings", "likes")
 
     def fit(self, material: Material) -> None:
-        from lenskit.graphs.lightgcn import LightGCNScorer
-        from lenskit.training import TrainingOptions
-
-        scorer = LightGCNScorer(
-            embedding_size=SIZE,
-            layer_count=LAYERS,
-            learning_rate=LEARNING_RATE,
-            batch_size=BATCH,
-        )
+        scorer = new_scorer()
         data, validation = material.likes.dataset(), material.validation
         ranks = material.prepared.feedback == "ratings"
         queries = material.validation_queries() if ranks else []
@@ -59,28 +48,22 @@ class LightGCN(Baseline):
         self.tables: dict[str, _Tables] = {}
         self.chosen: dict[str, int] = {}
         waited = 0
-        with own_threads(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            trainer = scorer.create_trainer(data, TrainingOptions(device="cpu", rng=SEED))
-            # lenskit 2025.8 never clears gradients, so each step would take all steps before again
-            trainer.optimizer.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
-            for epoch in range(1, MOST_EPOCHS + 1):
-                trainer.train_epoch()
-                if epoch % EVERY and epoch < MOST_EPOCHS:
-                    continue
-                tables = _Tables(scorer, material.prepared)
-                values = {"ctr": auc(validation.labels, tables.predict(validation))}
-                if ranks:
-                    orders = [ranked(tables.rank(q.items, q.ratings), q.seen, 10) for q in queries]
-                    found = map(ndcg_at_10, orders, (q.relevant for q in queries))
-                    values["ranking"] = float(np.mean(list(found)))
-                waited += 1
-                for task, value in values.items():
-                    if task not in best or value > best[task]:
-                        best[task], waited = value, 0
-                        self.tables[task], self.chosen[task] = tables, epoch
-                if waited == PATIENCE:
-                    break
+        for epoch in epochs(scorer, data, SEED):
+            if epoch % EVERY and epoch < MOST_EPOCHS:
+                continue
+            tables = _Tables(scorer, material.prepared)
+            values = {"ctr": auc(validation.labels, tables.predict(validation))}
+            if ranks:
+                orders = [ranked(tables.rank(q.items, q.ratings), q.seen, 10) for q in queries]
+                found = map(ndcg_at_10, orders, (q.relevant for q in queries))
+                values["ranking"] = float(np.mean(list(found)))
+            waited += 1
+            for task, value in values.items():
+                if task not in best or value > best[task]:
+                    best[task], waited = value, 0
+                    self.tables[task], self.chosen[task] = tables, epoch
+            if waited == PATIENCE or epoch == MOST_EPOCHS:
+                break
 
     def score(self, cases: Cases) -> Scores:
         return Scores(ctr=self.tables["ctr"].predict(cases))

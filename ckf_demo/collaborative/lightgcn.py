@@ -1,0 +1,51 @@
+"""LightGCN: embeddings smoothed over the graph of who liked what (He et al. 2020, by lenskit)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ckf_demo.collaborative.base import Rows, own_threads
+
+SIZE, LAYERS, LEARNING_RATE, BATCH = 64, 2, 0.005, 2048
+
+
+def new_scorer():
+    """lenskit's scorer with these settings."""
+    from lenskit.graphs.lightgcn import LightGCNScorer
+
+    return LightGCNScorer(
+        embedding_size=SIZE, layer_count=LAYERS, learning_rate=LEARNING_RATE, batch_size=BATCH
+    )
+
+
+def epochs(scorer, data, seed: int) -> Iterator[int]:
+    """Train a scorer on a lenskit data set, epoch by epoch; its number after each."""
+    from lenskit.training import TrainingOptions
+
+    with own_threads(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trainer = scorer.create_trainer(data, TrainingOptions(device="cpu", rng=seed))
+        # lenskit 2025.8 never clears gradients, so each step would take all steps before again
+        trainer.optimizer.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
+        number = 0
+        while True:
+            trainer.train_epoch()
+            number += 1
+            yield number
+
+
+def item_table(rows: Rows, liked_from: float, *, passes: int, seed: int) -> np.ndarray:
+    """Smoothed embeddings of items after so many passes: float32 (I, `SIZE`); zero for items that
+    nobody liked."""
+    scorer = new_scorer()
+    data = rows.dataset(liked_from)
+    for number in epochs(scorer, data, seed):
+        if number == passes:
+            break
+    with torch.no_grad():
+        nodes = scorer.model.get_embedding(scorer._edges).numpy()
+    table = np.zeros((rows.n_items, SIZE), np.float32)
+    known = scorer.items.ids()
+    table[known] = nodes[: len(known)]
+    return table
