@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -395,6 +395,8 @@ class System:
         """
         folder = Path(folder)
         manifest = checked_manifest(folder, source)
+        # asked in the words that it was trained with
+        prepared = replace(prepared, domain=source.domain)
         return cls._restored(folder, manifest, prepared, knowledge, source, quantization, device)
 
     @classmethod

@@ -90,7 +90,9 @@ def titled(prepared: Prepared) -> Prepared:
     data = restricted(prepared, kept)
     if data.feedback == "ratings":
         return data
-    return replace(data, feedback="ratings", rating=np.full_like(data.rating, LIKED_STARS))
+    # no language model learns from these rows, so tables may be fitted on all of them
+    stars, fit = np.full_like(data.rating, LIKED_STARS), data.split == TRAIN
+    return replace(data, feedback="ratings", rating=stars, fit=fit)
 
 
 def similarity(vectors: np.ndarray, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
