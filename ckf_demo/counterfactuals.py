@@ -388,12 +388,7 @@ class Counterfactuals:
         fusion, lora = system.fusion, system.lora.config
         parts = []
         if other is not None:
-            if not self.has_bridges:
-                raise UserError(
-                    f"{fusion.label} has no personal bridges, so those of user {other} cannot "
-                    "stand in; leave the other user out."
-                )
-            bridges = self._bridges_of(self._recommender._someone(other))
+            bridges = self.bridges_of(other)
             parts.append(Part("other bridges", f"Bridges of user {other}", bridges=bridges))
         if self.has_bridges:
             bridges, n = self._average_bridges
@@ -412,9 +407,22 @@ class Counterfactuals:
         return parts
 
     @torch.inference_mode()
-    def _bridges_of(self, person: "Someone") -> tuple[Tensor, Tensor]:
+    @torch.inference_mode()
+    def bridges_of(self, other: str) -> tuple[Tensor, Tensor]:
+        """W^user and W^item, each (1, D, D), of a known user at their default moment.
+
+        Raises
+        ------
+        UserError
+            When nobody has that id, or the method has no personal bridges.
+        """
         r = self._recommender
-        return r.system.fusion.bridges(r._pairs(person, np.array([0])))
+        if not self.has_bridges:
+            raise UserError(
+                f"{r.system.fusion.label} has no personal bridges, so those of user {other} cannot "
+                "stand in; leave the other user out."
+            )
+        return r.system.fusion.bridges(r._pairs(r._someone(other), np.array([0])))
 
     @cached_property
     @torch.inference_mode()

@@ -38,6 +38,7 @@ from ckf_demo.paths import prepared_path
 from ckf_demo.rows import score_rows
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
 from ckf_demo.tasks import ctr, rating
+from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.evidence import Evidence, Writings
 from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
@@ -165,7 +166,8 @@ class Recommender:
     def _item(self, item: object) -> int:
         index = self.prepared.item_index.get(str(item)) if item not in (None, "") else None
         if index is None:
-            given = "No film was given" if item in (None, "") else f"Unknown film '{item}'"
+            thing = self.domain.thing
+            given = f"No {thing} was given" if item in (None, "") else f"Unknown {thing} '{item}'"
             raise UserError(f"{given}; search for one by title to get its id.")
         return index
 
@@ -182,12 +184,14 @@ class Recommender:
         profile = self._profile(profile)
         if len(history or ()) > MOST_RATED:
             raise UserError(
-                f"A history of {len(history):,} films is too long; give the last {MOST_RATED:,}."
+                f"A history of {len(history):,} {self.domain.things} is too long; give the last "
+                f"{MOST_RATED:,}."
             )
         at = None if at is None else moment(at)
         if user is None and not (history or taste or any(profile.values())):
             raise UserError(
-                "Nobody is described: give a user id, or films with stars, a taste or a profile."
+                f"Nobody is described: give a user id, or {self.domain.things} with stars, a taste "
+                "or a profile."
             )
         items: list[int] = []
         ratings: list[float] = []
@@ -203,7 +207,8 @@ class Recommender:
         for entry in history or ():
             if not isinstance(entry, Mapping) or "item" not in entry or "rating" not in entry:
                 raise UserError(
-                    f"{entry!r} is no history entry; give item and rating for each film."
+                    f"{entry!r} is no history entry; give item and rating for each "
+                    f"{self.domain.thing}."
                 )
             item, stars = self._item(entry["item"]), self._stars(entry["rating"])
             if self.prepared.feedback == "likes" and stars < ctr.LIKED:
@@ -269,6 +274,11 @@ class Recommender:
         at = self.store.default_at(str(user)) if at is None else moment(at)
         rows = self.store.history(str(user), at)
         return _records(rows[["item", "title", "rating", "timestamp"]])
+
+    @property
+    def domain(self) -> Domain:
+        """What the data set's items and people are called."""
+        return DOMAINS[self.prepared.domain]
 
     def film(self, index: int) -> Film:
         data = self.prepared
@@ -640,7 +650,9 @@ class Recommender:
         allowed = self._allowed(genre, year_from, year_to)
         pool = self._candidates(person, max(k, candidates), allowed)
         if not len(pool):
-            raise UserError("No film is left by these filters; widen the genre or the years.")
+            raise UserError(
+                f"No {self.domain.thing} is left by these filters; widen the genre or the years."
+            )
         with self._lock:
             ordered, scores = self._order(person, pool, method)
         place = {int(c): i + 1 for i, c in enumerate(pool)}
@@ -700,6 +712,7 @@ class Recommender:
         method=None,
         stop: Event | None = None,
         summaries: bool = False,
+        bridges_of: str | None = None,
     ) -> Iterator[dict]:
         """Why it would suit them, or not: one to three sentences, as they are written.
 
@@ -710,7 +723,8 @@ class Recommender:
         left out. Where people wrote about items, what they wrote stands in the prompt instead, each
         word is held against it (`ckf_demo.tasks.grounding`), and the second draft is made of words
         that are known. ``summaries`` lets what somebody summed up of texts count as well, the one
-        that is to be predicted perhaps among them.
+        that is to be predicted perhaps among them. ``bridges_of`` names a known user whose bridges,
+        at their default moment, carry the collaborative tokens in the place of the person's own.
 
         Yields
         ------
@@ -730,7 +744,11 @@ class Recommender:
         person = self._someone(user, history, taste, profile, at)
         first = None
         with self._lock:
-            explaining, stars, named = self._explaining(person, target, method, summaries)
+            bridges = None
+            if bridges_of:
+                bridges = self.counterfactuals.bridges_of(bridges_of)
+            asked = person, target, method, summaries, bridges
+            explaining, stars, named = self._explaining(*asked)
         for text in explaining.written(stop):
             first = first or _since(began)
             yield {"text": text}
@@ -750,7 +768,12 @@ class Recommender:
         }
 
     def _explaining(
-        self, person: Someone, target: int, method: str, summaries: bool
+        self,
+        person: Someone,
+        target: int,
+        method: str,
+        summaries: bool,
+        bridges: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> tuple[Explaining, float | None, list[dict]]:
         """An explanation that is not written yet, the rating behind it where the checkpoint knows
         ratings, and things of the history that it may name: ``[{"item", "title"}]``."""
@@ -758,7 +781,7 @@ class Recommender:
         if "rating" in self.tasks or self._writings is None:
             stars = float(rating.expectation(self._ask(person, [("rating", target, method)])[0]))
         line, evidence = self._said(person, target, stars, summaries)
-        asked = self._explanation_branch(person, target, line, method)
+        asked = self._explanation_branch(person, target, line, method, bridges)
         if evidence is None:
             assert stars is not None  # what is composed of facts begins with a rating
             films = self._facts(person, target, stars)[1]
@@ -802,7 +825,12 @@ class Recommender:
 
     @torch.inference_mode()
     def _explanation_branch(
-        self, person: Someone, target: int, facts: str, method: str
+        self,
+        person: Someone,
+        target: int,
+        facts: str,
+        method: str,
+        bridges: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> tuple[Prefix, Branch, torch.Tensor | None]:
         with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
         text, _ = self._prefix(person, with_tokens=with_tokens)
@@ -812,7 +840,8 @@ class Recommender:
         )
         slots = None
         if with_tokens:
-            slots = self.system.slot(self._fuse(person, np.array([target])), 0)
+            pairs = self._pairs(person, np.array([target]))
+            slots = self.system.slot(self.system.fuse(pairs, bridges=bridges), 0)
         return prefix, branch, slots
 
     def prompt(
@@ -877,7 +906,7 @@ class Recommender:
         if self.prepared.feedback == "likes":
             raise UserError(
                 f"The data '{self.prepared.dataset}' hold likes alone, without a stage that picks "
-                "candidates; ask about single films instead."
+                f"candidates; ask about single {self.domain.things} instead."
             )
         size = self._whole(size, "size")
         pool = self._candidates(self._someone(user, history, taste, profile, at), size)

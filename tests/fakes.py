@@ -18,6 +18,7 @@ from ckf_demo.data.sources import RawData
 from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
 from ckf_demo.errors import UserError
 from ckf_demo.shelf import MethodOnShelf, Shelf
+from ckf_demo.tasks.domains import DOMAINS, Domain
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
 SPLIT_TIME = 890_000_000
@@ -370,8 +371,11 @@ class FakeRecommender:
         at=None,
         method=None,
         stop: threading.Event | None = None,
+        bridges_of=None,
     ) -> Iterator[dict]:
         self.calls.append("explain")
+        if bridges_of:
+            self.store.user(bridges_of)
         if method == "collaborative":
             raise UserError("the collaborative model alone writes no explanations; choose ckf")
         rated = self._known(user, history, taste, profile, at)
@@ -471,6 +475,10 @@ class FakeRecommender:
     @property
     def prepared(self) -> Prepared:
         return self.store.prepared
+
+    @property
+    def domain(self) -> Domain:
+        return DOMAINS[self.prepared.domain]
 
     def score_rows(
         self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None

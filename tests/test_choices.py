@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -333,3 +334,27 @@ def test_a_checkpoint_of_other_data_is_refused(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     with pytest.raises(UserError, match="explains nothing of xrec-yelp"):
         held.Said.by(Path("checkpoints/tiny"), "xrec-yelp", np.array([0]))
+
+
+def test_a_pair_is_explained_through_another_persons_bridges(recommender, monkeypatch):
+    row = max(DATA.texts)
+    user, item = DATA.user_ids[int(DATA.user[row])], DATA.item_ids[int(DATA.item[row])]
+    other = next(u for u in DATA.user_ids if u != user)
+    given_slots = []
+    generate = type(recommender.system.engine).generate
+
+    def watched(engine, prefix, branch, slots, **options):
+        given_slots.append(slots)
+        return generate(engine, prefix, branch, slots, **options)
+
+    monkeypatch.setattr(type(recommender.system.engine), "generate", watched)
+    for whose in (None, user, other):
+        given_slots.append(None)
+        list(recommender.explain(user=user, item=item, bridges_of=whose))
+    own, same, others = (
+        given_slots[place + 1] for place, slots in enumerate(given_slots) if slots is None
+    )
+    torch.testing.assert_close(own, same)
+    assert (own - others).abs().max() > 1e-6
+    with pytest.raises(UserError, match="nobody"):
+        list(recommender.explain(user=user, item=item, bridges_of="nobody"))

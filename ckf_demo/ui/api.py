@@ -180,6 +180,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
         item: str | int | None = None,
         at: int | None = None,
         method: Method | None = None,
+        bridges_of: str | int | None = None,
     ) -> Iterator[dict]:
         """Say in words why a person may like a film or not; the text arrives as it is written.
 
@@ -191,6 +192,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             item: The film's id.
             at: Only ratings before this moment (Unix seconds) are known; a user has a default.
             method: The method to answer with; the checkpoint's own, the first, if it is left out.
+            bridges_of: A user of the data set whose personal bridges stand in for their own.
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
@@ -206,6 +208,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             item=_item(item),
             at=at,
             method=method,
+            bridges_of=_id(bridges_of),
         )
 
     def compare(
@@ -279,6 +282,16 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
         )
         return found
 
+    for function in (search_items, history):
+        offer(service, function, concurrency_limit=4)
+    for function in (rate, click, rank, explain, compare, why):
+        offer(service, function, service.model, **GATED)
+    offer(service, querying(recommender.store), **DATA_QUEUE)
+
+
+def querying(store) -> Callable[[str], dict]:
+    """The endpoint of free queries."""
+
     def query(sql: str) -> dict:
         """Read the data set with one SELECT statement (DuckDB's SQL).
 
@@ -292,22 +305,21 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             {"columns": names, "rows": [[value, …], …], "truncated": whether there were more rows
             than the 1,000 returned}; times are ISO text, null stands for missing and NaN.
         """
-        found = recommender.store.query(sql)
+        found = store.query(sql)
         return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
 
-    def offer(function: Callable, gate: Gate | None = None, **queue) -> None:
-        gr.api(
-            service.answering(function, gate),
-            api_name=function.__name__,
-            api_description=described(function),
-            **queue,
-        )
+    return query
 
-    for function in (search_items, history):
-        offer(function, concurrency_limit=4)
-    for function in (rate, click, rank, explain, compare, why):
-        offer(function, service.model, **GATED)
-    offer(query, **DATA_QUEUE)
+
+def offer(service: Service, function: Callable, gate: Gate | None = None, **queue) -> None:
+    """Register a function under its own name in the current Blocks context; ``queue`` is as
+    ``gradio.api`` takes it."""
+    gr.api(
+        service.answering(function, gate),
+        api_name=function.__name__,
+        api_description=described(function),
+        **queue,
+    )
 
 
 def described(function: Callable) -> str:
