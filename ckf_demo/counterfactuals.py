@@ -408,8 +408,8 @@ class Counterfactuals:
 
     @torch.inference_mode()
     @torch.inference_mode()
-    def bridges_of(self, other: str) -> tuple[Tensor, Tensor]:
-        """W^user and W^item, each (1, D, D), of a known user at their default moment.
+    def bridges_of(self, other: str, at: int | None = None) -> tuple[Tensor, Tensor]:
+        """W^user and W^item, each (1, D, D), of a known user at a moment, or at their default one.
 
         Raises
         ------
@@ -422,7 +422,7 @@ class Counterfactuals:
                 f"{r.system.fusion.label} has no personal bridges, so those of user {other} cannot "
                 "stand in; leave the other user out."
             )
-        return r.system.fusion.bridges(r._pairs(r._someone(other), np.array([0])))
+        return r.system.fusion.bridges(r._pairs(r._someone(other, at=at), np.array([0])))
 
     @cached_property
     @torch.inference_mode()

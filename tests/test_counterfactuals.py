@@ -455,7 +455,7 @@ def test_the_average_bridge_is_the_mean_of_peoples(recommender, monkeypatch):
     (users, items), n = counterfactual._average_bridges
     people = [u for u in DATA.user_ids if before(u)]
     assert n == len(people)
-    own = [counterfactual._bridges_of(recommender._someone(u, at=AT)) for u in people]
+    own = [counterfactual.bridges_of(u, at=AT) for u in people]
     assert_close(users, torch.cat([u for u, _ in own]).mean(0, keepdim=True))
     assert_close(items, torch.cat([i for _, i in own]).mean(0, keepdim=True))
     monkeypatch.setattr(counterfactuals, "AVERAGE_OF", 3)
