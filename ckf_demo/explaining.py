@@ -47,7 +47,8 @@ class Explaining:
     closing
         A sentence that the data bear out and that ends the text.
     words
-        Tokens that a second draft is made of; None for any, which are then drawn.
+        Tokens that a second draft is made of; None for any, which are then drawn, and none at all
+        for no second draft.
 
     Attributes
     ----------
@@ -85,7 +86,8 @@ class Explaining:
         self.draft = text
         self._judged = self._judge(text)
         wrong = next((i for i, own in enumerate(self._judged) if not own.supported), None)
-        if wrong is not None and not (stop is not None and stop.is_set()):
+        stopped = stop is not None and stop.is_set()
+        if wrong is not None and not stopped and (self._allowed is None or self._allowed):
             self.regenerated = len(self._judged) - wrong
             kept = " ".join(own.text for own in self._judged[:wrong])
             system = self._recommender.system
@@ -222,7 +224,10 @@ def by_texts(
 
 
 def words_of(recommender: "Recommender", target: int, evidence: Evidence) -> set[int]:
-    """Tokens of which a text about an item may be made: all the spellings of the known words."""
+    """Tokens of which a text about an item may be made: all the spellings of the known words; none
+    where nobody wrote anything, since a name alone makes no sentence."""
+    if not evidence.texts:
+        return set()
     writer = recommender.system.writer
     known = vocabulary(recommender.prepared.titles[target], evidence)
     words = known.split()

@@ -458,9 +458,9 @@ def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, monkeypat
     token = LocalContext.request.set(asked)
     try:
         with pytest.raises(UserError, match="load the page again"):
-            ui.expect_session(app, opened)
+            ui.expect_session(app, opened, "film")
         app.app.state_holder["of another server"][opened._id] = True
-        ui.expect_session(app, opened)
+        ui.expect_session(app, opened, "film")
     finally:
         LocalContext.request.reset(token)
 

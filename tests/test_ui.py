@@ -42,7 +42,8 @@ from ckf_demo.ui.predict import (
 from ckf_demo.ui.sidebar import Sidebar, examples
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
-STORE = FakeRecommender().store
+FAKE = FakeRecommender()
+STORE = FAKE.store
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +234,7 @@ def test_any_address_is_a_pair_that_can_be_shown_or_a_message(params):
         pair = from_query(STORE, params, FALLBACK, FakeRecommender.methods)
     except UserError:
         return
-    assert "ckf-pair" in bar(STORE, pair, FakeRecommender.labels)
+    assert "ckf-pair" in bar(FAKE, pair)
     assert moment_markup(STORE, pair)
     again = dict(parse_qsl(pair.query(), keep_blank_values=True))
     assert from_query(STORE, again, FALLBACK, FakeRecommender.methods) == pair
@@ -247,13 +248,13 @@ def test_another_method_answers_with_its_own_figures_first(fake):
     assert answer.comparison[0]["method"] == "no-tokens"
     assert answer.comparison[0]["rating"] == expected
     assert len(answer.comparison) == 4
-    assert "Answered by: Without collaborative tokens" in bar(fake.store, pair, fake.labels)
+    assert "Answered by: Without collaborative tokens" in bar(fake, pair)
 
 
 def test_figures_stand_where_a_method_writes_no_words(fake):
     answer = finished_answer(fake, replace(FALLBACK, method="collaborative"))
     assert answer.rating and answer.click and answer.finished
-    assert "writes no explanations" in explanation_card(answer, linked=True)
+    assert "writes no explanations" in explanation_card(fake, answer, linked=True)
 
 
 @pytest.mark.parametrize(
@@ -285,10 +286,10 @@ def test_groups_cover_every_history_length():
 
 
 def test_the_bar_names_both_and_the_moment(fake):
-    shown = bar(fake.store, FALLBACK)
+    shown = bar(fake, FALLBACK)
     assert "User 3" in shown and "3 ratings" in shown and "cold start" in shown
     assert "15 March 1998" in shown
-    assert "New person" in bar(fake.store, Pair(item="1", taste="westerns"))
+    assert "New person" in bar(fake, Pair(item="1", taste="westerns"))
 
 
 # --- what the cards show -----------------------------------------------------------------------
@@ -299,11 +300,11 @@ def test_titles_and_words_of_people_are_escaped_everywhere(fake):
     pair = Pair(item=nasty, history=((nasty, 5.0),), taste="<script>alert(1)</script>")
     answer = finished_answer(fake, pair)
     shown = [
-        bar(fake.store, pair),
-        history_markup(fake.store, pair),
-        explanation_card(answer, linked=True),
-        explanation_card(answer, linked=False),
-        prompt_markup(fake.prompt(**pair.person, item=nasty)),
+        bar(fake, pair),
+        history_markup(fake, pair),
+        explanation_card(fake, answer, linked=True),
+        explanation_card(fake, answer, linked=False),
+        prompt_markup(fake, fake.prompt(**pair.person, item=nasty)),
         film_list(fake, "Bold"),
         film_list(fake, "<b>nothing"),
     ]
@@ -341,21 +342,21 @@ def test_rating_card_shows_every_method_and_the_truth(fake):
     assert "What they gave it on" in shown
     assert f"{answer.rating['rating']:.2f}" in shown
     assert "What they gave it" not in rating_card(answer, None)
-    assert "Everybody" in click_card(answer)
+    assert "Everybody" in click_card(fake, answer)
 
 
 def test_explanation_links_its_evidence_to_the_history_row(fake):
     answer = finished_answer(fake, FALLBACK)
     film = answer.explanation["evidence"][0]
-    linked = explanation_card(answer, linked=True)
+    linked = explanation_card(fake, answer, linked=True)
     assert f'data-jump="rated-{film["item"]}"' in linked
-    assert f'id="rated-{film["item"]}"' in history_markup(fake.store, FALLBACK)
-    assert "data-jump" not in explanation_card(answer, linked=False)
+    assert f'id="rated-{film["item"]}"' in history_markup(fake, FALLBACK)
+    assert "data-jump" not in explanation_card(fake, answer, linked=False)
 
 
 def test_empty_history_says_what_to_do(fake):
     pair = known_user(fake.store, "1", "7")
-    assert "No ratings are known" in history_markup(fake.store, pair)
+    assert "No ratings are known" in history_markup(fake, pair)
 
 
 def test_stopping_ends_the_steps_early(fake):
@@ -380,10 +381,10 @@ def test_a_new_generation_stops_the_one_before_and_only_that():
     assert other.is_set()
 
 
-def test_unfinished_answers_show_that_they_are_coming():
+def test_unfinished_answers_show_that_they_are_coming(fake):
     answer = Answer(FALLBACK)
-    assert "Working" in rating_card(answer, None) and "Working" in click_card(answer)
-    assert "comes after" in explanation_card(answer, linked=True)
+    assert "Working" in rating_card(answer, None) and "Working" in click_card(fake, answer)
+    assert "comes after" in explanation_card(fake, answer, linked=True)
 
 
 # --- the sidebar -------------------------------------------------------------------------------

@@ -170,12 +170,15 @@ def measure(
     systems = read_texts(texts, data, asked)
     held = {}
     if checkpoint is not None:
-        said = Said.by(checkpoint, dataset, asked)
-        systems |= said.texts
+        # where there are files, the pairs that they all have texts about
+        among = _beside(systems, len(asked))
+        said = Said.by(checkpoint, dataset, asked[among])
+        for name, own in said.texts.items():
+            systems[name] = [None] * len(asked)
+            for place, text in zip(np.flatnonzero(among).tolist(), own, strict=True):
+                systems[name][place] = text
         held = said.held(resamples, seed)
-    beside = np.ones(len(asked), dtype=bool)
-    for own in systems.values():
-        beside &= np.array([text is not None for text in own])
+    beside = _beside(systems, len(asked))
     known = np.isin(data.item[asked], data.item[material.learnt])
     groups = {EVERYBODY: np.ones(len(asked), dtype=bool), KNOWN: known, NEW: ~known}
     if systems:
@@ -241,6 +244,14 @@ def read_texts(paths: list[Path], data: Prepared, asked: np.ndarray) -> dict[str
                     raise UserError(f"{path}, line {line}: {name!r} is no text.")
                 systems.setdefault(name, [None] * len(asked))[place[pair]] = text
     return systems
+
+
+def _beside(systems: dict[str, list[str | None]], n: int) -> np.ndarray:
+    """The places (n,) about which all systems have texts: bool."""
+    beside = np.ones(n, dtype=bool)
+    for own in systems.values():
+        beside &= np.array([text is not None for text in own])
+    return beside
 
 
 def _add(

@@ -26,6 +26,17 @@ class Domain:
     openings: dict[str, str]
     takes: str
 
+    @property
+    def things(self) -> str:
+        """Several of them: "films"."""
+        return f"{self.thing}s"
+
+    @property
+    def take(self) -> str:
+        """What one does to take one of them: "watch"."""
+        # "watches" has an e that the others do not
+        return self.takes.removesuffix("s").removesuffix("e")
+
     def asked(self, task: Task) -> Task:
         """A task in the words of the domain."""
         own = DOMAINS[FILMS]

@@ -22,7 +22,7 @@ from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
 from ckf_demo.ui.moment import MomentControls
-from ckf_demo.ui.pair import Pair, bar, from_query, known_user
+from ckf_demo.ui.pair import Pair, bar, from_query, has_genres, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
 from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
@@ -97,7 +97,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
     spaces = Spaces(recommender)
     spaces.prepare()
     stops = Stops()
-    store = recommender.store
+    store, thing = recommender.store, recommender.domain.thing
     service = Service(recommender)
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
@@ -112,8 +112,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         with gr.Row(elem_classes="ckf-head"):
             gr.HTML(
                 f'<div class="ckf-title">{LOGO}<div><h1>Collaborative knowledge fusion</h1>'
-                "<p>A small language model predicts what one person thinks of one film, also when "
-                "almost nothing is known of them.</p></div></div>",
+                f"<p>A small language model predicts what one person thinks of one {thing}, also "
+                "when almost nothing is known of them.</p></div></div>",
                 apply_default_css=False,
             )
             show_round = gr.Button(
@@ -127,15 +127,15 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 min_width=120,
                 elem_id="try",
             )
-        panel(tour_markup(), elem_id="tour")
-        pair_bar = panel(bar(store, landing.pair), elem_id="pair")
+        panel(tour_markup(recommender), elem_id="tour")
+        pair_bar = panel(bar(recommender, landing.pair), elem_id="pair")
         with gr.Row(equal_height=False, elem_classes="ckf-folds"):
             with (
                 gr.Column(min_width=300),
-                gr.Accordion("Choose another film", open=False, elem_id="choose-film"),
+                gr.Accordion(f"Choose another {thing}", open=False, elem_id="choose-film"),
             ):
                 find = gr.Textbox(
-                    label="Find a film", placeholder="part of a title", elem_id="find-film"
+                    label=f"Find a {thing}", placeholder="part of a title", elem_id="find-film"
                 )
                 found = panel(film_list(recommender, ""), elem_id="films-found")
             with (
@@ -224,7 +224,11 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             first argument says."""
             open_ = (lambda tab, *_: tab in tabs) if tabs else None
             return service.answering(
-                function, gate, name=name, when=open_, first=lambda: expect_session(demo, opened)
+                function,
+                gate,
+                name=name,
+                when=open_,
+                first=lambda: expect_session(demo, opened, thing),
             )
 
         def show_pair(current: Pair, ranking: Ranking | None, request: gr.Request):
@@ -232,8 +236,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 running.stop(request.session_hash, unless=current)
             why.leave(request, unless=current)
             return (
-                bar(store, current, recommender.labels),
-                history_markup(store, current),
+                bar(recommender, current),
+                history_markup(recommender, current),
                 topk.reselect(current, ranking),
                 why.method_markup(current),
                 current.query(),
@@ -473,7 +477,9 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                             f"choose one of {', '.join(TABS)}"
                         )
                     shown |= {active: tab, tabs: gr.Tabs(selected=tab)}
-                chosen = from_query(store, params, current, recommender.methods)
+                chosen = from_query(
+                    store, params, current, recommender.methods, recommender.domain.things
+                )
                 if chosen != current or not chosen.user:
                     form = zip(described, sidebar.form(chosen), strict=True)
                     who = gr.Tabs(selected="known" if chosen.user else "new")
@@ -571,9 +577,10 @@ def _wire_cold_start(
         )
 
 
-def expect_session(demo: gr.Blocks, opened: gr.State) -> None:
+def expect_session(demo: gr.Blocks, opened: gr.State, thing: str) -> None:
     """Raise a UserError for a page that was opened on a server that is no more.
 
+    ``thing`` is what the message calls an item.
     Gradio gives its session a beginner's state instead, in which somebody else is asked about.
     """
     session = LocalContext.request.get().session_hash
@@ -583,7 +590,7 @@ def expect_session(demo: gr.Blocks, opened: gr.State) -> None:
         if time.monotonic() > end:
             raise UserError(
                 "The server was started anew since this page was opened. Please load the page "
-                "again; its address holds the person and the film that you see."
+                f"again; its address holds the person and the {thing} that you see."
             )
         time.sleep(0.05)
 
@@ -595,16 +602,24 @@ def choose_film(current: Pair, event: gr.EventData) -> Pair:
 
 def film_list(recommender, text: str) -> str:
     """Films whose title holds ``text``, to choose from (HTML)."""
+    thing, things = recommender.domain.thing, recommender.domain.things
     if not text.strip():
-        return notice("Type part of a title; films in any table or map can be chosen as well.")
+        return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
+    genres = has_genres(recommender)
     rows = [
-        Row(pick=film["item"], cells=[film_text(film), ", ".join(film["genres"])])
+        Row(
+            pick=film["item"],
+            cells=[film_text(film), *([", ".join(film["genres"])] if genres else [])],
+        )
         for film in recommender.search_items(text.strip(), limit=12)
     ]
     return table(
-        [Column("Film", pick=True, wide=True), Column("Genres", wide=True)],
+        [
+            Column(thing.capitalize(), pick=True, wide=True),
+            *([Column("Genres", wide=True)] if genres else []),
+        ],
         rows,
-        caption="Films found",
+        caption=f"{things.capitalize()} found",
         empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
         height=260,
     )
@@ -678,7 +693,10 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
         person = sidebar.person(current, draft, taste, age, occupation)
         if not any(person.person.values()):
-            text = "Nobody is described yet: rate a film, write a sentence, or give an age."
+            text = (
+                f"Nobody is described yet: rate a {recommender.domain.thing}, write a sentence, "
+                "or give an age."
+            )
             return gr.skip(), notice(text, "problem")
         return person, ""
 

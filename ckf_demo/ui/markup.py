@@ -43,7 +43,10 @@ def year_text(year: object) -> str:
 
 
 def film_text(film: dict) -> str:
-    """ "Vertigo (1958)", or the title alone where the year is unknown. Not escaped."""
+    """ "Vertigo (1958)", the title alone where the year is unknown, or "No. 11821", its id, where
+    it has no title. Not escaped."""
+    if not film["title"]:
+        return f"No. {film['item']}"
     year = year_text(film.get("year"))
     return f"{film['title']} ({year})" if year else film["title"]
 

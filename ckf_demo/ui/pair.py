@@ -94,14 +94,19 @@ def known_user(
 
 
 def from_query(
-    store, params: Mapping[str, str], fallback: Pair, methods: Sequence[str] = ()
+    store,
+    params: Mapping[str, str],
+    fallback: Pair,
+    methods: Sequence[str] = (),
+    things: str = "films",
 ) -> Pair:
     """Read the pair out of an address; what is missing comes from ``fallback``.
 
-    ``methods`` are those that the address may name, the checkpoint's own first.
+    ``methods`` are those that the address may name, the checkpoint's own first; ``things`` is what
+    messages call the items.
 
     Raises ``UserError`` for unknown ids and names, for numbers that cannot be read or lie out of
-    range, and for more text or films than the page itself would send.
+    range, and for more text or items than the page itself would send.
     """
     item = _identifier(params.get("item", ""), "item") or fallback.item
     store.item(item)
@@ -113,7 +118,7 @@ def from_query(
         return known_user(store, user, item, at, method)
     person = Pair(
         item=item,
-        history=_rated(store, params.get("rated", "")),
+        history=_rated(store, params.get("rated", ""), things),
         taste=_taste(params),
         age=_whole(params, "age", 1, OLDEST),
         occupation=_occupation(store, params),
@@ -176,11 +181,11 @@ def _occupation(store, params: Mapping[str, str]) -> str:
     return name
 
 
-def _rated(store, text: str) -> tuple[tuple[str, float], ...]:
+def _rated(store, text: str, things: str) -> tuple[tuple[str, float], ...]:
     entries = [entry for entry in text.split(",") if entry]
     if len(entries) > MOST_PICKS:
         raise UserError(
-            f"{len(entries)} rated films in the address are too many; keep at most {MOST_PICKS}"
+            f"{len(entries)} rated {things} in the address are too many; keep at most {MOST_PICKS}"
         )
     rated: dict[str, float] = {}
     for entry in entries:
@@ -209,6 +214,25 @@ def history_of(store, pair: Pair) -> list[dict]:
     ]
 
 
+def known_of(recommender, pair: Pair) -> list[dict]:
+    """`history_of` as the answers know it: where nobody says no, only what was liked."""
+    history = history_of(recommender.store, pair)
+    if not recommender.prepared.only_likes:
+        return history
+    # what was entered here has stars, and counts from four on
+    return [row for row in history if row["timestamp"] is not None or row["rating"] >= LIKED]
+
+
+def opinions(recommender) -> str:
+    """What a history is made of: "ratings", or "likes" where nobody says no."""
+    return "likes" if recommender.prepared.only_likes else "ratings"
+
+
+def has_genres(recommender) -> bool:
+    """Whether anything in the catalogue has a genre."""
+    return any(recommender.prepared.genres)
+
+
 def later_rating(store, pair: Pair) -> tuple[float, int] | None:
     """The rating the user gave to the film at or after the moment, with its time; or None."""
     if not pair.user:
@@ -227,11 +251,16 @@ def top_genres(history: list[dict], limit: int = 3) -> list[str]:
     return [genre for genre, _ in counts.most_common(limit)]
 
 
-def warmth(ratings: int) -> str:
-    """How much is known of the person, in words."""
-    if ratings == 0:
-        return "no ratings yet"
-    return "warm" if ratings > 10 else "cold start"
+def counted(number: int, what: str) -> str:
+    """ "1 rating", "3 ratings"; ``what`` as in `opinions`."""
+    return f"{number} {what.removesuffix('s') if number == 1 else what}"
+
+
+def warmth(number: int, what: str) -> str:
+    """How much is known of the person, in words; ``what`` as in `opinions`."""
+    if number == 0:
+        return f"no {what} yet"
+    return "warm" if number > 10 else "cold start"
 
 
 def profile_text(age: object, occupation: object) -> str:
@@ -240,13 +269,13 @@ def profile_text(age: object, occupation: object) -> str:
     return ", ".join(parts + ([str(occupation)] if present(occupation) else []))
 
 
-def bar(store, pair: Pair, labels: Mapping[str, str] | None = None) -> str:
+def bar(recommender, pair: Pair) -> str:
     """The slim bar: who × what, and the moment with what it means (HTML).
 
-    ``labels`` name the methods, for a pair that is answered by another than the checkpoint's own.
     It carries the pair's query, from which the page makes a link.
     """
-    history = history_of(store, pair)
+    store, what = recommender.store, opinions(recommender)
+    history = known_of(recommender, pair)
     film = store.item(pair.item)
     if pair.user:
         user = store.user(pair.user)
@@ -254,7 +283,7 @@ def bar(store, pair: Pair, labels: Mapping[str, str] | None = None) -> str:
         profile = profile_text(user.get("age"), user.get("occupation"))
         default = " (default)" if pair.at == store.default_at(pair.user) else ""
         moment = (
-            f"{date_text(pair.at)}{default}. Only earlier ratings are known; later ones serve to "
+            f"{date_text(pair.at)}{default}. Only earlier {what} are known; later ones serve to "
             "compare."
         )
     else:
@@ -262,21 +291,21 @@ def bar(store, pair: Pair, labels: Mapping[str, str] | None = None) -> str:
         profile = profile_text(pair.age, pair.occupation)
         moment = "Now. Only what you entered is known."
     number = len(history)
-    count = f"{number} rating" if number == 1 else f"{number} ratings"
-    facts = [count, warmth(number), profile, ", ".join(top_genres(history))]
+    genres_met = ", ".join(top_genres(history))
+    facts = [counted(number, what), warmth(number, what), profile, genres_met]
     if pair.taste:
         facts.append(f"“{pair.taste}”")
     genres = ", ".join(film["genres"])
     method = ""
     if pair.method:
-        name_of_method = (labels or {}).get(pair.method, pair.method)
-        method = f"<strong>Answered by: {escape(name_of_method)}</strong>"
+        method = f"<strong>Answered by: {escape(recommender.labels[pair.method])}</strong>"
     return (
         f'<div class="ckf-pair" data-query="{escape(pair.query())}">'
         f'<div class="ckf-who"><span class="ckf-over">Who</span><strong>{escape(name)}</strong>'
         f'<span class="ckf-facts">{escape(" · ".join(filter(None, facts)))}</span></div>'
         '<div class="ckf-times" aria-hidden="true">×</div>'
-        f'<div class="ckf-what"><span class="ckf-over">Film</span>'
+        f'<div class="ckf-what"><span class="ckf-over">'
+        f"{recommender.domain.thing.capitalize()}</span>"
         f"<strong>{escape(film_text(film))}</strong>"
         f'<span class="ckf-facts">{escape(genres)}</span></div>'
         f'<div class="ckf-when"><span class="ckf-over">Moment</span>{escape(moment)}{method}'

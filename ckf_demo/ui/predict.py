@@ -26,7 +26,15 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
-from ckf_demo.ui.pair import Pair, history_of, later_rating, profile_text, top_genres
+from ckf_demo.ui.pair import (
+    Pair,
+    has_genres,
+    known_of,
+    later_rating,
+    opinions,
+    profile_text,
+    top_genres,
+)
 
 RATINGS = ("1", "2", "3", "4", "5")
 # The marks of the methods on both lines: shape first, colour second.
@@ -43,13 +51,15 @@ HEADINGS = {
     "negative": "Why it may not suit them",
 }
 TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
+QUOTED_WORDS = 25
 
 
 @dataclass
 class Answer:
     """What has been answered so far for a pair; fields fill up in this order.
 
-    ``label`` names the method that answers, ``silence`` says why there are no words.
+    ``rating`` stays empty where the checkpoint knows no ratings. ``label`` names the method that
+    answers, ``silence`` says why there are no words.
     """
 
     pair: Pair
@@ -71,7 +81,8 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     person = pair.person
     method = pair.method or recommender.methods[0]
     answer = Answer(pair, label=recommender.labels[method])
-    answer.rating = recommender.rate(**person, item=pair.item, method=pair.method)
+    if "rating" in recommender.tasks:
+        answer.rating = recommender.rate(**person, item=pair.item, method=pair.method)
     answer.click = recommender.click(**person, item=pair.item, method=pair.method)
     yield answer
     if stop.is_set():
@@ -79,7 +90,8 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     rows = recommender.compare(**person, item=pair.item)
     rows.sort(key=lambda row: row["method"] != method)
     # the last digit may differ with what is computed beside it; one answer has one figure on screen
-    rows[0] |= {key: answer.rating[key] for key in ("rating", "distribution")}
+    if answer.rating is not None:
+        rows[0] |= {key: answer.rating[key] for key in ("rating", "distribution")}
     rows[0]["probability"] = answer.click["probability"]
     answer.comparison = rows
     yield answer
@@ -215,8 +227,13 @@ def _rating_place(rating: float) -> float:
     return (rating - 0.5) / 5
 
 
-def click_card(answer: Answer) -> str:
-    """The probability of a rating of 4 or 5 on one line with the other methods' marks."""
+def _of_a_like(recommender) -> str:
+    """What the probability of a like is one of, in words."""
+    return "that they like it" if recommender.prepared.only_likes else "of a rating of 4 or 5"
+
+
+def click_card(recommender, answer: Answer) -> str:
+    """The probability of a like on one line with the other methods' marks."""
     if answer.click is None:
         return notice("Working on the probability that they like it.")
     probability = answer.click["probability"]
@@ -229,12 +246,12 @@ def click_card(answer: Answer) -> str:
     return (
         '<section class="ckf-card"><h3>Would they like it?</h3>'
         f'<p class="ckf-figure"><strong>{percent(probability)}</strong> '
-        '<span class="ckf-facts">probability of a rating of 4 or 5</span></p>'
+        f'<span class="ckf-facts">probability {_of_a_like(recommender)}</span></p>'
         f"{_line(points, ticks)}{_seconds(answer.click['seconds'])}</section>"
     )
 
 
-def explanation_card(answer: Answer, *, linked: bool) -> str:
+def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
     """The words so far; films found in the history are underlined, or linked to their row."""
     step = answer.explanation
     if step is None:
@@ -248,7 +265,9 @@ def explanation_card(answer: Answer, *, linked: bool) -> str:
             f'<p class="ckf-facts">{escape(waiting)}</p></section>'
         )
     text = escape(step["text"])
-    titles = {escape(film["title"]): film["item"] for film in step.get("evidence", [])}
+    titles = {
+        escape(film["title"]): film["item"] for film in step.get("evidence", []) if film["title"]
+    }
     if titles:
         pattern = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
 
@@ -268,23 +287,43 @@ def explanation_card(answer: Answer, *, linked: bool) -> str:
         time = f'<p class="ckf-time">{words}{step["seconds"]:.2f} s in all</p>'
     return (
         f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p aria-live="polite">{text}{caret}</p>{_rests_on(step)}{time}</section>'
+        f'<p aria-live="polite">{text}{caret}</p>{_rests_on(recommender, step)}{time}</section>'
     )
 
 
-def _rests_on(step: dict) -> str:
+def _quoted(text: str) -> str:
+    """The beginning of what somebody wrote, in quotation marks. Not escaped."""
+    words = text.split()
+    cut = "…" if len(words) > QUOTED_WORDS else ""
+    return f"“{' '.join(words[:QUOTED_WORDS])}{cut}”"
+
+
+def _named(entry: dict) -> str:
+    """Something of the history, with what it was given where there are ratings. Not escaped."""
+    name = film_text(entry)
+    return name if entry["rating"] is None else f"{name} ({stars_text(entry['rating'])})"
+
+
+def _rests_on(recommender, step: dict) -> str:
     """What each sentence of a finished explanation rests on, and what was left out of it."""
     if "sentences" not in step:
         return ""
+    thing = recommender.domain.thing
+    nothing = "rests on the names alone"
+    if recommender.prepared.feedback == "ratings":
+        nothing = f"names no {thing} that they rated"
     rows = []
     for sentence in step["sentences"]:
-        films = ", ".join(
-            f"{escape(film['title'])} ({stars_text(film['rating'])})"
-            for film in sentence["evidence"]
-        )
+        named = [_named(entry) for entry in sentence["evidence"] if "text" not in entry]
+        quotes = [
+            f"{film_text(entry)}: {_quoted(entry['text'])}"
+            for entry in sentence["evidence"]
+            if "text" in entry
+        ]
+        lines = [", ".join(named), *quotes] if named else quotes
+        shown = "<br>".join(escape(line) for line in lines or [nothing])
         rows.append(
-            f"<li>{escape(sentence['text'])}<br>"
-            f'<span class="ckf-facts">{films or "names no film that they rated"}</span></li>'
+            f'<li>{escape(sentence["text"])}<br><span class="ckf-facts">{shown}</span></li>'
         )
     left_out = [
         f"{count} {'sentence was' if count == 1 else 'sentences were'} {what}"
@@ -295,31 +334,38 @@ def _rests_on(step: dict) -> str:
         if count
     ]
     note = f"{' and '.join(left_out)}, since the data did not bear out what was said. "
-    said = (note if left_out else "") + (
-        "Every film, genre, decade, rating and taste that is named was looked up."
-    )
+    looked_up = f"Every {thing}, genre, decade, rating and taste that is named was looked up."
+    if recommender.prepared.texts:
+        looked_up = "Every word was held against what others wrote and against the names."
+    said = (note if left_out else "") + looked_up
     return (
         f'<details class="ckf-rests"><summary>What it rests on</summary><ul>{"".join(rows)}</ul>'
         f'<p class="ckf-facts">{said}</p></details>'
     )
 
 
-def figures(answer: Answer) -> str:
-    """All figures of both plots as tables."""
-    if answer.rating is None:
+def figures(recommender, answer: Answer) -> str:
+    """All figures of the plots as tables."""
+    if answer.click is None:
         return ""
     rows = answer.comparison or []
+    if answer.rating is None:
+        return plain_table(
+            ["Method", "Likes it"],
+            [(row["label"], _percent_of(row)) for row in rows],
+            f"Probability {_of_a_like(recommender)}, by method",
+        )
     methods = plain_table(
         ["Method", "Rating (1–5)", "Likes it"],
         [
             (
                 row["label"],
                 f"{row['rating']:.2f}" if row["rating"] is not None else "–",
-                percent(row["probability"]) if row["probability"] is not None else "–",
+                _percent_of(row),
             )
             for row in rows
         ],
-        "Expected rating and probability of a rating of 4 or 5, by method",
+        f"Expected rating and probability {_of_a_like(recommender)}, by method",
     )
     distributions = [
         (row["label"], row["distribution"]) for row in rows if row["distribution"]
@@ -331,7 +377,11 @@ def figures(answer: Answer) -> str:
     )
 
 
-def prompt_markup(parts: list[dict]) -> str:
+def _percent_of(row: dict) -> str:
+    return percent(row["probability"]) if row["probability"] is not None else "–"
+
+
+def prompt_markup(recommender, parts: list[dict]) -> str:
     """The prompt with its collaborative tokens as marked boxes."""
     names = {"user_token": "user token", "item_token": "item token"}
     shown = []
@@ -344,15 +394,18 @@ def prompt_markup(parts: list[dict]) -> str:
         else:
             shown.append(escape(part["text"]))
     return (
-        '<p class="ckf-facts">Boxes are collaborative tokens: vectors made from ratings by this '
-        "person’s bridges, which stand where a word would stand. The last box is where the answer "
-        f'is read.</p><pre class="ckf-prompt" tabindex="0">{"".join(shown)}</pre>'
+        '<p class="ckf-facts">Boxes are collaborative tokens: vectors made from '
+        f"{opinions(recommender)} by this person’s bridges, which stand where a word would stand. "
+        "The last box is where the answer is read.</p>"
+        f'<pre class="ckf-prompt" tabindex="0">{"".join(shown)}</pre>'
     )
 
 
-def history_markup(store, pair: Pair) -> str:
+def history_markup(recommender, pair: Pair) -> str:
     """The profile in one line and the history as a table, newest first."""
-    history = history_of(store, pair)
+    store, domain, what = recommender.store, recommender.domain, opinions(recommender)
+    rated, genres = not recommender.prepared.only_likes, has_genres(recommender)
+    history = known_of(recommender, pair)
     if pair.user:
         user = store.user(pair.user)
         profile = profile_text(user.get("age"), user.get("occupation"))
@@ -363,8 +416,11 @@ def history_markup(store, pair: Pair) -> str:
         facts.append(f"says: “{pair.taste}”")
     if history:
         mean = sum(row["rating"] for row in history) / len(history)
-        facts.append(f"mean rating {mean:.2f} (n = {len(history)})")
-        facts.append("likes " + ", ".join(top_genres(history)))
+        facts.append(
+            f"mean rating {mean:.2f} (n = {len(history)})" if rated else f"n = {len(history)}"
+        )
+        if genres:
+            facts.append("likes " + ", ".join(top_genres(history)))
     rows = [
         Row(
             pick=row["item"],
@@ -372,8 +428,8 @@ def history_markup(store, pair: Pair) -> str:
             selected=row["item"] == pair.item,
             cells=[
                 Cell(escape(film_text(row)), row["title"]),
-                Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"]),
-                ", ".join(row["genres"]),
+                *([Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"])] if rated else []),
+                *([", ".join(row["genres"])] if genres else []),
                 Cell(
                     escape(date_text(row["timestamp"])) if present(row["timestamp"]) else "now",
                     row["timestamp"] or 0,
@@ -383,17 +439,18 @@ def history_markup(store, pair: Pair) -> str:
         for row in reversed(history)
     ]
     columns = [
-        Column("Film", pick=True, wide=True),
-        Column("Rated", numeric=True),
-        Column("Genres", wide=True),
+        Column(domain.thing.capitalize(), pick=True, wide=True),
+        *([Column("Rated", numeric=True)] if rated else []),
+        *([Column("Genres", wide=True)] if genres else []),
         Column("When", numeric=True),
     ]
     listing = table(
         columns,
         rows,
-        caption="Rated before the moment",
-        empty="No ratings are known at this moment: the answers rest on the profile, the words and "
-        "what everybody thinks of the film. Rate films under “New person” to see them change.",
+        caption="Rated before the moment" if rated else "Liked before the moment",
+        empty=f"No {what} are known at this moment: the answers rest on the profile, the words and "
+        f"what everybody thinks of the {domain.thing}. Rate {domain.things} under “New person” to "
+        "see them change.",
         height=400,
     )
     described = escape(" · ".join(filter(None, facts)))
@@ -406,9 +463,11 @@ def history_markup(store, pair: Pair) -> str:
 class ExplanationPanel:
     """The explanation of the pair with its stop button; several tabs show one."""
 
-    def __init__(self, answer: Answer, name: str, *, linked: bool) -> None:
-        self.linked = linked
-        self.words = panel(explanation_card(answer, linked=linked), elem_id=f"explanation-{name}")
+    def __init__(self, recommender, answer: Answer, name: str, *, linked: bool) -> None:
+        self.recommender, self.linked = recommender, linked
+        self.words = panel(
+            explanation_card(recommender, answer, linked=linked), elem_id=f"explanation-{name}"
+        )
         with gr.Row(elem_classes="ckf-buttons"):
             self.stop = gr.Button(
                 "Stop", size="sm", interactive=False, elem_id=f"stop-{name}", min_width=90
@@ -423,7 +482,7 @@ class ExplanationPanel:
     def show(self, answer: Answer, running: bool) -> dict:
         """The updates that show ``answer``."""
         return {
-            self.words: explanation_card(answer, linked=self.linked),
+            self.words: explanation_card(self.recommender, answer, linked=self.linked),
             self.stop: gr.update(interactive=running),
         }
 
@@ -435,33 +494,37 @@ class PredictTab:
         self.recommender = recommender
         self.stops = stops
         self.panels: list[ExplanationPanel] = []
-        store, pair = recommender.store, landing.pair
+        store, pair, thing = recommender.store, landing.pair, recommender.domain.thing
+        self._rates = "rating" in recommender.tasks
+        asked = f"How would this person rate this {thing}, would they like it, and why?"
+        if not self._rates:
+            asked = f"Would this person like this {thing}, and why?"
         gr.HTML(
-            "<p>How would this person rate this film, would they like it, and why? The marks "
-            "compare CKF with the same model without collaborative tokens, with the collaborative "
-            "model alone, and with everybody’s average.</p>",
+            f"<p>{asked} The marks compare CKF with the same model without collaborative tokens, "
+            "with the collaborative model alone, and with everybody’s average.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
-            with gr.Column(min_width=300):
+            with gr.Column(min_width=300, visible=self._rates):
                 self.rating = panel(
                     rating_card(landing, later_rating(store, pair)), elem_id="rating"
                 )
             with gr.Column(min_width=300):
-                self.click = panel(click_card(landing), elem_id="click")
-                self.panels.append(ExplanationPanel(landing, "predict", linked=True))
-        self.history = panel(history_markup(store, pair), elem_id="history")
+                self.click = panel(click_card(recommender, landing), elem_id="click")
+                self.panels.append(ExplanationPanel(recommender, landing, "predict", linked=True))
+        self.history = panel(history_markup(recommender, pair), elem_id="history")
         with gr.Accordion("Figures as tables", open=False):
-            self.figures = panel(figures(landing), elem_id="figures")
+            self.figures = panel(figures(recommender, landing), elem_id="figures")
         with gr.Accordion("The prompt as the model got it", open=False):
+            known = [task for task in TASKS if task in recommender.tasks]
             self.task = gr.Radio(
-                [(label, task) for task, label in TASKS.items()],
-                value="rating",
+                [(TASKS[task], task) for task in known],
+                value=known[0],
                 label="Task",
                 elem_id="prompt-task",
             )
-            self.prompt = panel(self.prompt_of(pair, "rating"), elem_id="prompt")
+            self.prompt = panel(self.prompt_of(pair, known[0]), elem_id="prompt")
 
     @property
     def outputs(self) -> list:
@@ -477,7 +540,7 @@ class PredictTab:
             )
         except UserError as error:
             return notice(str(error))
-        return prompt_markup(parts)
+        return prompt_markup(self.recommender, parts)
 
     def answer(self, pair: Pair, task: str, request: gr.Request) -> Iterator[dict]:
         """Answer the pair into the page, step by step."""
@@ -490,8 +553,8 @@ class PredictTab:
                 if answer.explanation is None:
                     updates |= {
                         self.rating: rating_card(answer, truth),
-                        self.click: click_card(answer),
-                        self.figures: figures(answer),
+                        self.click: click_card(self.recommender, answer),
+                        self.figures: figures(self.recommender, answer),
                         self.prompt: self.prompt_of(pair, task),
                     }
                 yield updates
@@ -499,7 +562,7 @@ class PredictTab:
             message = warn(error)
             yield self._words(Answer(pair), running=False) | {
                 self.rating: message,
-                self.click: "",
+                self.click: "" if self._rates else message,
                 self.figures: "",
                 self.prompt: "",
             }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 import pandas as pd
 
+from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
 from ckf_demo.ui.markup import (
     Column,
     Row,
@@ -17,7 +18,17 @@ from ckf_demo.ui.markup import (
     star_picker,
     table,
 )
-from ckf_demo.ui.pair import GROUPS, LONGEST_TASTE, OLDEST, Pair, known_user
+from ckf_demo.ui.pair import (
+    GROUPS,
+    LIKED,
+    LONGEST_TASTE,
+    OLDEST,
+    Pair,
+    counted,
+    has_genres,
+    known_user,
+    opinions,
+)
 
 ANY = "any"
 AGES = {
@@ -29,6 +40,13 @@ AGES = {
 # Rows of the user table that a page carries; filters narrow it down further.
 SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
+# What somebody might like, by what the items are.
+TASTES = {
+    FILMS: "slow crime films of the forties",
+    PLACES: "quiet places with a garden",
+    PRODUCTS: "sturdy products for small rooms",
+    BOOKS: "slow crime books of the forties",
+}
 
 
 @dataclass(frozen=True)
@@ -44,9 +62,9 @@ def examples(recommender) -> list[Example]:
 
     The known users have later ratings, so that the truth can be shown; of those rated films the one
     with the most ratings is taken, since most people will know it. The new person has rated the
-    most-rated films of three different genres.
+    most-rated films of three different genres, where there are genres.
     """
-    store = recommender.store
+    store, what = recommender.store, opinions(recommender)
     users = store.users()
     users = users[users["n_total"] > users["n_before"]]
     chosen = []
@@ -60,15 +78,13 @@ def examples(recommender) -> list[Example]:
         distance = (group["n_before"] - target).abs()
         user = group.loc[distance.sort_values(kind="stable").index[0]]
         item = _best_known_later(store, str(user["user"]), int(user["at"]))
-        number = int(user["n_before"])
-        plural = "rating" if number == 1 else "ratings"
         chosen.append(
             Example(
-                f"{label}: user {user['user']}, {number} {plural}",
+                f"{label}: user {user['user']}, {counted(int(user['n_before']), what)}",
                 known_user(store, user["user"], item),
             )
         )
-    chosen.append(_new_person(store))
+    chosen.append(_new_person(recommender))
     return chosen
 
 
@@ -79,18 +95,25 @@ def _best_known_later(store, user: str, at: int) -> str:
     return str(later.loc[order.index[0], "item"])
 
 
-def _new_person(store) -> Example:
-    items = store.items().sort_values("n_ratings", ascending=False, kind="stable")
+def _new_person(recommender) -> Example:
+    items = recommender.store.items().sort_values("n_ratings", ascending=False, kind="stable")
+    # a number says nothing to a visitor
+    items = items[items["title"] != ""]
+    by_genre = has_genres(recommender)
+    given = EXAMPLE_STARS
+    if recommender.prepared.only_likes:
+        given = tuple(max(stars, LIKED) for stars in given)
     rated: list[str] = []
     used: set[str] = set()
     rest: list[str] = []
     for item, genres in zip(items["item"], items["genres"], strict=True):
-        if len(rated) < len(EXAMPLE_STARS) and genres and used.isdisjoint(genres):
+        another = genres and used.isdisjoint(genres) if by_genre else True
+        if len(rated) < len(given) and another:
             rated.append(item)
             used.update(genres)
         else:
             rest.append(item)
-    history = tuple(zip(rated, EXAMPLE_STARS, strict=False))
+    history = tuple(zip(rated, given, strict=False))
     return Example(f"New person with {len(history)} ratings", Pair(item=rest[0], history=history))
 
 
@@ -102,6 +125,7 @@ class Sidebar:
         self.store = recommender.store
         self._users = self.store.users()
         occupations = [ANY, *self.store.occupations()]
+        things, what = recommender.domain.things, opinions(recommender)
         gr.HTML("<h2>Who</h2>", apply_default_css=False)
         gr.HTML('<p class="ckf-over">Ready examples</p>', apply_default_css=False)
         self.examples = [
@@ -116,7 +140,7 @@ class Sidebar:
                 self.group = gr.Radio(
                     [ANY, *GROUPS],
                     value=ANY,
-                    label="Ratings before the moment",
+                    label=f"{what.capitalize()} before the moment",
                     elem_id="user-group",
                 )
                 with gr.Row():
@@ -133,12 +157,12 @@ class Sidebar:
             with gr.Tab("New person", id="new"):
                 self.taste = gr.Textbox(
                     label="What do you like, in a sentence?",
-                    placeholder="slow crime films of the forties",
+                    placeholder=TASTES[recommender.prepared.domain],
                     max_length=LONGEST_TASTE,
                     elem_id="taste",
                 )
                 self.find = gr.Textbox(
-                    label="Find films and give them stars",
+                    label=f"Find {things} and give them stars",
                     placeholder="part of a title",
                     elem_id="find-films",
                 )
@@ -192,7 +216,7 @@ class Sidebar:
         return table(
             [
                 Column("User", numeric=True, pick=True),
-                Column("Ratings", numeric=True),
+                Column(opinions(self.recommender).capitalize(), numeric=True),
                 Column("Age", numeric=True),
                 Column("Occupation"),
             ],
@@ -206,17 +230,21 @@ class Sidebar:
         """Films whose title holds the query, each with five stars to give (HTML)."""
         # A field of a tab that was never open has no text yet.
         query = (query or "").strip()
+        things = self.recommender.domain.things
         if not query:
-            return notice("Type part of a title to find films.")
+            return notice(f"Type part of a title to find {things}.")
         films = self.recommender.search_items(query, limit=8)
         if not films:
             return notice(f"No title holds “{query}”; try a shorter part of it.")
-        return _star_list(films, dict(draft), "Films found")
+        return _star_list(films, dict(draft), f"{things.capitalize()} found")
 
     def rated_films(self, draft: tuple) -> str:
         """What the new person has rated so far, each with a button that removes it (HTML)."""
         if not draft:
-            return notice("No films rated yet. Two or three already change the answers.")
+            return notice(
+                f"No {self.recommender.domain.things} rated yet. Two or three already change the "
+                "answers."
+            )
         films = [self.store.item(item) for item, _ in draft]
         return _star_list(films, dict(draft), f"Rated so far: {len(draft)}", removable=True)
 

@@ -18,7 +18,7 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
-from ckf_demo.ui.pair import LIKED, Pair
+from ckf_demo.ui.pair import LIKED, Pair, has_genres, opinions
 from ckf_demo.ui.predict import Answer, ExplanationPanel
 
 ANY = "any"
@@ -38,20 +38,29 @@ class TopKTab:
 
     def __init__(self, recommender, landing: Answer) -> None:
         self.recommender = recommender
+        self._likes = recommender.prepared.only_likes
+        self._genres = has_genres(recommender)
         items = recommender.store.items()
         self._popularity = dict(zip(items["item"], items["n_ratings"], strict=True))
         years = items["year"].dropna()
         low, high = (int(years.min()), int(years.max())) if len(years) else (1900, 2100)
         gr.HTML(
-            "<p>What should this person watch next? The collaborative model proposes candidates "
-            "from the whole catalogue without what they have rated; CKF puts them in order. Select "
-            "a row to explain it.</p>",
+            f"<p>What should this person {recommender.domain.take} next? The collaborative model "
+            "proposes candidates from the whole catalogue without what they have "
+            f"{'liked' if self._likes else 'rated'}; CKF puts them in order. Select a row to "
+            "explain it.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
         with gr.Row(elem_classes="ckf-controls"):
             self.k = gr.Slider(
-                1, 50, value=10, step=1, label="Films (k)", min_width=180, elem_id="k"
+                1,
+                50,
+                value=10,
+                step=1,
+                label=f"{recommender.domain.things.capitalize()} (k)",
+                min_width=180,
+                elem_id="k",
             )
             self.genre = gr.Dropdown(
                 [ANY, *recommender.store.genres()],
@@ -59,19 +68,30 @@ class TopKTab:
                 label="Genre",
                 min_width=130,
                 elem_id="genre",
+                visible=self._genres,
             )
             self.year_from = gr.Number(
-                label="From year", value=low, precision=0, min_width=90, elem_id="year-from"
+                label="From year",
+                value=low,
+                precision=0,
+                min_width=90,
+                elem_id="year-from",
+                visible=len(years) > 0,
             )
             self.year_to = gr.Number(
-                label="To year", value=high, precision=0, min_width=90, elem_id="year-to"
+                label="To year",
+                value=high,
+                precision=0,
+                min_width=90,
+                elem_id="year-to",
+                visible=len(years) > 0,
             )
         self._years = (low, high)
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(scale=8, min_width=460):
                 self.table = panel(notice("The list is being made."), elem_id="topk")
             with gr.Column(scale=3, min_width=260):
-                self.panel = ExplanationPanel(landing, "topk", linked=False)
+                self.panel = ExplanationPanel(recommender, landing, "topk", linked=False)
         # The latest ranking of this session, also used by the map.
         self.ranking = gr.State(None)
 
@@ -127,7 +147,10 @@ class TopKTab:
         """The ranked list as a table with one line about the list as a whole (HTML)."""
         rows = ranking.rows
         if not rows:
-            return notice("No film passes these filters; widen the years or choose another genre.")
+            return notice(
+                f"No {self.recommender.domain.thing} passes these filters; widen the years or "
+                "choose another genre."
+            )
         scores = [row["score"] for row in rows]
         low, high = min(scores), max(scores)
         shown = [
@@ -139,19 +162,20 @@ class TopKTab:
                     Cell(escape(film_text(row)), row["title"]),
                     Cell(_score_bar(row["score"], low, high), row["score"]),
                     row["collaborative_rank"],
-                    *([_later(row.get("later_rating"))] if ranking.who.user else []),
-                    ", ".join(row["genres"]),
+                    *([self._later(row.get("later_rating"))] if ranking.who.user else []),
+                    *([", ".join(row["genres"])] if self._genres else []),
                 ],
             )
             for row in rows
         ]
+        later = "Later liked" if self._likes else "Later rated"
         columns = [
             Column("Rank", numeric=True),
-            Column("Film", pick=True, wide=True),
+            Column(self.recommender.domain.thing.capitalize(), pick=True, wide=True),
             Column("Score", numeric=True),
             Column("Collaborative rank", numeric=True),
-            *([Column("Later rated", numeric=True)] if ranking.who.user else []),
-            Column("Genres", wide=True),
+            *([Column(later, numeric=True)] if ranking.who.user else []),
+            *([Column("Genres", wide=True)] if self._genres else []),
         ]
         listing = table(
             columns, shown, caption=f"Top {len(rows)}", empty="Nothing to list.", height=620
@@ -162,15 +186,28 @@ class TopKTab:
         rows = ranking.rows
         genres = {genre for row in rows for genre in row["genres"]}
         median = statistics.median(self._popularity.get(row["item"], 0) for row in rows)
+        of_genres = f" of {len(genres)} genres" if self._genres else ""
         parts = [
-            f"{len(rows)} films of {len(genres)} genres, with a median of {median:.0f} "
-            "training ratings each"
+            f"{len(rows)} {self.recommender.domain.things}{of_genres}, with a median of "
+            f"{median:.0f} training {opinions(self.recommender)} each"
         ]
         if ranking.who.user:
             later = [row["later_rating"] for row in rows if row.get("later_rating") is not None]
             liked = sum(rating >= LIKED for rating in later)
-            parts.append(f"{len(later)} of them later rated by this user, {liked} with 4 or 5")
+            parts.append(
+                f"{len(later)} of them later liked by this user"
+                if self._likes
+                else f"{len(later)} of them later rated by this user, {liked} with 4 or 5"
+            )
         return "; ".join(parts) + "."
+
+    def _later(self, rating: float | None) -> Cell:
+        if rating is None:
+            return Cell("–", 0)
+        if self._likes:
+            return Cell('<span class="ckf-later ckf-liked">yes</span>', rating)
+        liked = " ckf-liked" if rating >= LIKED else ""
+        return Cell(f'<span class="ckf-later{liked}">{stars_text(rating)}&nbsp;★</span>', rating)
 
 
 def _score_bar(score: float, low: float, high: float) -> str:
@@ -179,10 +216,3 @@ def _score_bar(score: float, low: float, high: float) -> str:
         f'<span class="ckf-score"><span class="ckf-score-bar" style="width:{100 * share:.0f}%">'
         f"</span></span>{score:.2f}"
     )
-
-
-def _later(rating: float | None) -> Cell:
-    if rating is None:
-        return Cell("–", 0)
-    liked = " ckf-liked" if rating >= LIKED else ""
-    return Cell(f'<span class="ckf-later{liked}">{stars_text(rating)}&nbsp;★</span>', rating)

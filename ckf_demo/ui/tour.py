@@ -6,52 +6,55 @@ Which step is shown, what it points at and whether it was dismissed is the page'
 
 from ckf_demo.ui.markup import escape
 
-# What each step points at (a selector), its heading and its text.
-STEPS = (
-    (
-        "#pair",
-        "One person, one film",
-        "Everything here is about the pair in the bar below. Another person is chosen in the "
-        "sidebar, another film in any table or map.",
-    ),
-    (
-        "#rating",
-        "Three answers",
-        "How many stars, would they like it, and why. The marks show what simpler methods say of "
-        "the same pair.",
-    ),
-    (
-        "#try",
-        "Nobody is unknown for long",
-        "“Try it yourself” describes a new person: two or three films with stars, or a sentence. "
-        "No training is needed.",
-    ),
-    (
-        "#tabs > .tab-wrapper",
-        "Other views of the same pair",
-        "Rank the catalogue, see what a prediction rests on, compare methods, look at the maps and "
-        "at what was measured.",
-    ),
-    (
-        "[data-copy-link]",
-        "Send what you see",
-        "“Copy link” keeps person, film, moment, method and tab. The Python tab asks the same in "
-        "code.",
-    ),
-)
+
+def _steps(recommender) -> tuple[tuple[str, str, str], ...]:
+    """What each step points at (a selector), its heading and its text."""
+    thing, things = recommender.domain.thing, recommender.domain.things
+    answers = ("#rating", "Three answers", "How many stars, would they like it, and why.")
+    if "rating" not in recommender.tasks:
+        answers = ("#click", "Two answers", "Would they like it, and why.")
+    at, heading, said = answers
+    return (
+        (
+            "#pair",
+            f"One person, one {thing}",
+            "Everything here is about the pair in the bar below. Another person is chosen in the "
+            f"sidebar, another {thing} in any table or map.",
+        ),
+        (at, heading, f"{said} The marks show what simpler methods say of the same pair."),
+        (
+            "#try",
+            "Nobody is unknown for long",
+            f"“Try it yourself” describes a new person: two or three {things} with stars, or a "
+            "sentence. No training is needed.",
+        ),
+        (
+            "#tabs > .tab-wrapper",
+            "Other views of the same pair",
+            "Rank the catalogue, see what a prediction rests on, compare methods, look at the maps "
+            "and at what was measured.",
+        ),
+        (
+            "[data-copy-link]",
+            "Send what you see",
+            f"“Copy link” keeps person, {thing}, moment, method and tab. The Python tab asks the "
+            "same in code.",
+        ),
+    )
 
 
-def tour_markup() -> str:
+def tour_markup(recommender) -> str:
     """All steps of the tour with their buttons (HTML)."""
+    shown = _steps(recommender)
     steps = "".join(
         f'<li data-at="{escape(at)}"{now}><strong>{escape(heading)}</strong> {escape(text)}</li>'
         for (at, heading, text), now in zip(
-            STEPS, [' class="ckf-now"', *[""] * (len(STEPS) - 1)], strict=True
+            shown, [' class="ckf-now"', *[""] * (len(shown) - 1)], strict=True
         )
     )
     return (
         f'<section class="ckf-tour" aria-label="Short tour"><ol>{steps}</ol>'
-        f'<p class="ckf-tour-place"><span aria-hidden="true">1 of {len(STEPS)}</span></p>'
+        f'<p class="ckf-tour-place"><span aria-hidden="true">1 of {len(shown)}</span></p>'
         '<div class="ckf-tour-buttons">'
         '<button type="button" class="ckf-button" data-tour="back">Back</button>'
         '<button type="button" class="ckf-button ckf-strong" data-tour="next">Next</button>'
