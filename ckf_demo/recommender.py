@@ -577,7 +577,7 @@ class Recommender:
     def _averages(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean rating and share of likes per item over the training part.
 
-        NaN without ratings; means are NaN where the data hold likes alone.
+        NaN without ratings; means are NaN where the data hold likes, shares where nobody says no.
         """
         train = self.prepared.split == 0
         item, stars = self.prepared.item[train], self.prepared.rating[train]
@@ -588,6 +588,8 @@ class Recommender:
             shares = np.bincount(item, self.prepared.liked[train], minlength=n) / count
         if self.prepared.feedback == "likes":
             means = np.full(n, np.nan)
+        if self.prepared.only_likes:
+            shares = np.full(n, np.nan)
         return means, shares
 
     def _choice(self, person: Someone) -> np.ndarray:

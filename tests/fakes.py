@@ -415,6 +415,7 @@ class FakeRecommender:
             ],
             "regenerated": 1,
             "dropped": 1,
+            "draft": text,
         }
 
     def compare(

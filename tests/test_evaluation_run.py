@@ -73,7 +73,7 @@ class FakeRecommender:
     def liked_together(self, first, second):
         return False
 
-    def explain(self, user, item, at):
+    def explain(self, user, item, at, summaries):
         """True words, in pieces; one text in four names an unknown film, one a wrong genre."""
         row = next(
             r
@@ -95,7 +95,7 @@ class FakeRecommender:
         yield {"text": text[:10]}
         evidence = [{"item": film.item, "title": film.title} for film in made.evidence]
         whole = {"text": text, "evidence": evidence, "polarity": made.polarity, "rating": rating}
-        yield {**whole, "sentences": [], "regenerated": 0, "dropped": 0}
+        yield {**whole, "draft": whole["text"], "sentences": [], "regenerated": 0, "dropped": 0}
 
 
 FEW = {name: BASELINES[name] for name in ("bias folded in", "popularity", "gradient boosting")}

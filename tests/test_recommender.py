@@ -303,7 +303,7 @@ def test_an_explanation_is_streamed_for_everybody(recommender, person):
     assert all(part.keys() == {"text"} for part in parts)
     assert last.keys() == {
         *("text", "evidence", "polarity", "rating", "at", "seconds", "first_words_seconds"),
-        *("sentences", "regenerated", "dropped"),
+        *("draft", "sentences", "regenerated", "dropped"),
     }
     assert last["text"] == " ".join(own["text"] for own in last["sentences"]) or last["dropped"]
     rated = recommender.rate(**person, item=ITEM)["rating"]
