@@ -68,6 +68,25 @@ def test_tokens_are_drawn_alike_with_a_seed_and_differ_without_it(folded):
     assert len({tuple(drawn(seed)) for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_text_can_be_made_of_some_tokens_alone(folded):
+    engine = FOLDED if folded else MODEL
+    branch = Branch([5, 6, 7], 3, TASKS[0])
+
+    def written(allowed: set[int] | None, stop_ids: set[int]) -> list[int]:
+        prefix, ends = engine.prefill([1, 2, 3]), {"stop_ids": stop_ids, "max_tokens": 12}
+        return list(engine.generate(prefix, branch, None, **ends, allowed=allowed))
+
+    free = written(None, set())
+    allowed = set(range(0, 200, 3)) - set(free)
+    limited = written(allowed, set())
+    assert len(limited) == 12 and set(limited) <= allowed
+    assert written(set(range(263)), set()) == free
+    # an end is always open
+    assert not set(written(allowed, {limited[3]})) & {limited[3]}
+    assert written({9}, {free[0]}) == []
+
+
 def test_a_task_is_merged_into_its_own_decoder_only():
     weights = [FOLDED.decoder(task).layers[0].down.weight for task in TASKS[:2]]
     assert (weights[0] - weights[1]).abs().max() > 1e-2
