@@ -28,6 +28,7 @@ from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.collaborative.text import item_text_vectors, text_encoder
+from ckf_demo.contrasts import Contrasts
 from ckf_demo.counterfactuals import Counterfactuals
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
@@ -946,6 +947,11 @@ class Recommender:
         """What the answers would be otherwise: another history, another person's bridge, parts
         switched off."""
         return Counterfactuals(self)
+
+    @cached_property
+    def contrasts(self) -> Contrasts:
+        """Explanations side by side: another item, or through another person's bridges."""
+        return Contrasts(self)
 
     # Embedding spaces
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from ckf_demo.contrasts import Contrasts
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
@@ -226,6 +227,7 @@ class FakeRecommender:
         }
         self.checkpoint = checkpoint or _made_up_checkpoint()
         self.counterfactuals = FakeCounterfactuals(self)
+        self.contrasts = Contrasts(self)
 
     def default_at(self, user: str) -> int:
         return self.store.default_at(str(user))

@@ -16,6 +16,7 @@ from ckf_demo.spaces import Spaces
 from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
+from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import DataTab
 from ckf_demo.ui.gate import Gate
 from ckf_demo.ui.map import MapTab
@@ -146,6 +147,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Predict", id="predict") as predict_tab:
                 predict = PredictTab(recommender, stops, landing)
+                contrast = ContrastPanel(recommender)
             with gr.Tab("Top-K", id="topk") as topk_tab:
                 topk = TopKTab(recommender, landing)
                 predict.panels.append(topk.panel)
@@ -431,6 +433,22 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                 *(shown.words for shown in predict.panels),
             ],
             trigger_mode="always_last",
+            **PRIVATE,
+            **GATED,
+        )
+        contrast.find.input(
+            lambda text: film_list(recommender, text) if text.strip() else "",
+            contrast.find,
+            contrast.found,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        contrast.found.select(contrast.choose, outputs=[contrast.other, contrast.chosen], **QUIET)
+        contrast.run.click(
+            behind(service.model, contrast.answer, "page: contrast"),
+            [pair, contrast.other, contrast.whose],
+            contrast.shown,
+            trigger_mode="once",
             **PRIVATE,
             **GATED,
         )
