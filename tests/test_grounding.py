@@ -42,6 +42,8 @@ def test_what_the_texts_say_is_borne_out(text):
         "The user would enjoy Harbor House for its 40 oysters.",
         "The staff is not friendly.",
         "It offers loud crowds.",
+        "The user would enjoy oysters with a full bill.",
+        "The user would enjoy the five oysters.",
         "13 people who chose Fish, Bones and All chose Harbor House too.",
         "12 people who chose Harbor House chose Fish, Bones and All too.",
         "12 people who chose Mill Street chose Harbor House too.",

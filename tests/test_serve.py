@@ -8,6 +8,7 @@ import pytest
 
 from ckf_demo import serve
 from ckf_demo.errors import UserError
+from ckf_demo.paths import prepared_path
 
 
 @pytest.fixture
@@ -85,6 +86,21 @@ def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
     with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
         serve.serve("127.0.0.1", 7861, tmp_path)
     assert steps == ["address"]
+
+
+def test_data_that_only_its_owner_has_must_have_been_prepared(
+    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    tasks = ["rating", "ctr", "ranking", "explanation"]
+    manifest = {"dataset": "xrec-yelp", "backbone": "small", "tasks": tasks}
+    monkeypatch.setattr(sys.modules["ckf_demo.system"], "read_manifest", lambda _: manifest)
+    with pytest.raises(UserError, match="run ckf prepare --dataset xrec-yelp --data FOLDER"):
+        serve.serve("127.0.0.1", 7861, tmp_path)
+    prepared = prepared_path("xrec-yelp")
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    prepared.touch()
+    serve.serve("127.0.0.1", 7861, tmp_path)
+    assert "build" in steps and not any(step[0] == "data" for step in steps)
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

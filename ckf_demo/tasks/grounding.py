@@ -30,7 +30,13 @@ SPEECH = frozenset(
     user users value values visit visited visiting visitor visitors want wants way well who will
     would you your""".split()
 )
-"""Words that say nothing of an item."""
+"""Words that say nothing of an item, besides those of grammar."""
+TELLING = frozenset(
+    """amount bill bottom cry detail eight eleven empty fifteen fifty fill fire five forty four front
+    full hundred interest mill mine nine serious side sincere six sixty system ten thick thin third
+    three top twelve twenty two""".split()
+)
+"""Words on scikit-learn's list of stop words that do say something."""
 NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
                       "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
 REACH = 3
@@ -88,7 +94,8 @@ def tokens(text: str) -> list[tuple[str, bool]]:
     return out
 
 
-_QUIET = frozenset(stem(word) for word in ENGLISH_STOP_WORDS | SPEECH)
+_PLAIN = (ENGLISH_STOP_WORDS | SPEECH) - TELLING
+_QUIET = frozenset(stem(word) for word in _PLAIN)
 
 
 def content(word: str) -> bool:
@@ -152,4 +159,4 @@ class Reader:
 
 def vocabulary(title: str, evidence: Evidence) -> str:
     """Words that a text about an item may be made of, as one text."""
-    return " ".join([title, *evidence.texts, *sorted(ENGLISH_STOP_WORDS | SPEECH)])
+    return " ".join([title, *evidence.texts, *sorted(_PLAIN)])

@@ -1,0 +1,130 @@
+"""The named endpoints of a checkpoint whose data hold likes alone: no ratings are asked for, and a
+person is a ``user`` of the data set, a ``history`` of what they chose, or both together."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from ckf_demo.errors import UserError
+from ckf_demo.ui.api import DATA_QUEUE, Rated, offer, querying
+from ckf_demo.ui.service import GATED, Service
+
+
+def add_choice_endpoints(recommender, service: Service) -> None:
+    """Register the named endpoints in the current Blocks context."""
+    # Spelled out in the schema, so that a program need not guess the names.
+    # pyrefly: ignore[invalid-literal]
+    Method = Literal[tuple(recommender.methods)]
+
+    def search_items(query: str, limit: int = 10) -> list[dict]:
+        """Find items by their title.
+
+        Args:
+            query: Part of a title.
+            limit: The most items to return.
+
+        Returns:
+            Items as {"item", "title", "year", "genres"}; most items have no title and are not
+            found by one.
+        """
+        return recommender.search_items(query, limit=limit)
+
+    def history(user: str | int, at: int | None = None) -> list[dict]:
+        """What a user chose before a moment, oldest first.
+
+        Args:
+            user: A user id of the data set.
+            at: The moment; the user's default moment if it is left out.
+
+        Returns:
+            Choices as {"item", "title", "rating", "timestamp"}; each counts as a like.
+        """
+        if user in (None, ""):
+            raise UserError("no user was given; give a user id of the data set")
+        return recommender.history(str(user), at=at)
+
+    def click(
+        user: str | int | None = None,
+        history: list[Rated] | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        method: Method | None = None,
+    ) -> dict:
+        """Predict how probably a person would choose an item, against one that they did not choose.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            item: The item's id.
+            at: Only choices before this moment are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+
+        Returns:
+            {"probability", "at", "seconds"}.
+        """
+        person = _person(user, history)
+        return recommender.click(**person, item=_item(item), at=at, method=method)
+
+    def rank(
+        user: str | int | None = None,
+        history: list[Rated] | None = None,
+        k: int = 10,
+        at: int | None = None,
+        method: Method | None = None,
+    ) -> list[dict]:
+        """Rank the whole catalogue, without what they have chosen, for a person.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            k: The length of the list.
+            at: Only choices before this moment are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+
+        Returns:
+            [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
+            "later_rating"}, …], best first; the last is null for what a user did not choose later.
+        """
+        return recommender.rank(**_person(user, history), k=k, at=at, method=method)
+
+    def explain(
+        user: str | int | None = None,
+        history: list[Rated] | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        method: Method | None = None,
+    ) -> Iterator[dict]:
+        """Say in words why a person may like an item; the text arrives as it is written.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            item: The item's id.
+            at: Only choices before this moment are known; a user has a default.
+            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+
+        Returns:
+            {"text"} with the text so far, and at the end {"text", "sentences": [{"text",
+            "evidence": [{"item", "title", "text"}, …]}, …], "draft", "regenerated", "dropped", …}:
+            what people wrote does not bear out is written once more and then left out.
+        """
+        yield from recommender.explain(
+            **_person(user, history), item=_item(item), at=at, method=method
+        )
+
+    for function in (search_items, history):
+        offer(service, function, concurrency_limit=4)
+    for function in (click, rank, explain):
+        offer(service, function, service.model, **GATED)
+    offer(service, querying(recommender.store), **DATA_QUEUE)
+
+
+def _person(user: str | int | None, history: list[Rated] | None) -> dict:
+    if user in (None, "") and not history:
+        raise UserError("nobody was described; give a user id, or a history of what they liked")
+    return {"user": None if user in (None, "") else str(user), "history": history}
+
+
+def _item(item: str | int | None) -> str:
+    if item in (None, ""):
+        raise UserError("no item was given; give an id, as /search_items returns it")
+    return str(item)

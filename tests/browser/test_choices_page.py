@@ -1,0 +1,86 @@
+"""The page of a checkpoint whose data hold likes alone, in Chromium: a place is picked from the
+list and explained, and a new person is made of two places."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+from test_accessibility import violations
+from test_choices import workplace  # noqa: F401 (a fixture, found by name)
+from test_walk import browser, new_page, pytestmark  # noqa: F401
+
+from ckf_demo.recommender import Recommender
+from ckf_demo.ui.app import launch
+from ckf_demo.ui.choices_page import build
+
+
+@pytest.fixture(scope="module")
+def address(workplace) -> Iterator[str]:  # noqa: F811
+    demo = build(Recommender.load(workplace / "checkpoints" / "tiny", quantization="bf16"))
+    launch(demo)
+    yield demo.local_url
+    demo.close()
+
+
+def too_wide(page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F811
+    page = new_page(address, width=width)
+    before = page.locator("#pair .ckf-what strong").inner_text()
+    row = page.locator("#topk tbody tr:not(.ckf-selected)").first
+    name = row.locator(".ckf-pick").inner_text().split("\n")[0]
+    row.locator(".ckf-pick").click()
+    expect(page.locator("#pair .ckf-what strong")).to_have_text(name)
+    assert name != before
+    expect(page.locator("#topk tr.ckf-selected .ckf-pick")).to_contain_text(name)
+    expect(page.locator("#chances [data-figure] svg").first).to_be_visible()
+    expect(page.locator("#explanation")).to_contain_text("“Explain” writes it")
+    page.locator("#explain").click()
+    expect(page.locator("#explanation .ckf-time")).to_be_visible()
+    expect(page.locator("#stop")).to_be_disabled()
+    assert too_wide(page) <= 0
+    # the address brings the same pair back
+    assert "item=" in page.url
+    page.reload()
+    expect(page.locator("#pair .ckf-what strong")).to_have_text(name)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: F811
+    page = new_page(address, width=width)
+    if width < 400:
+        page.locator(".sidebar .toggle-button").click()
+    page.locator("#user-search textarea, #user-search input").first.fill("nobody")
+    page.keyboard.press("Enter")
+    expect(page.locator("#user-problem")).to_contain_text("choose one from the list")
+    page.get_by_role("tab", name="New person").click()
+    page.locator("#find-films textarea, #find-films input").first.press_sequentially("Cafe")
+    for number in (0, 1):
+        page.locator("#found-films [data-pick]").nth(number).click()
+        expect(page.locator("#rated-films li")).to_have_count(number + 1)
+    page.locator("#use").click()
+    if width < 400:
+        # the drawer, which a message had kept open, makes room
+        expect(page.locator(".sidebar.open")).to_have_count(0)
+    expect(page.locator("#pair .ckf-who")).to_contain_text("2 places known")
+    expect(page.locator("#history")).to_contain_text("2 places with a title")
+    expect(page.locator("#chances")).to_contain_text("Would they like it?")
+    if width < 400:
+        page.locator(".sidebar .toggle-button").click()
+    page.locator("#rated-films [data-remove]").first.click()
+    expect(page.locator("#pair .ckf-who")).to_contain_text("1 place known")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_has_no_grave_violation(address, new_page, theme):  # noqa: F811
+    page = new_page(f"{address}?__theme={theme}")
+    for fold in ("Choose another place", "First draft, not held against anything"):
+        page.get_by_role("button", name=fold).click()
+    page.locator("#explain").click()
+    expect(page.locator("#explanation .ckf-time")).to_be_visible()
+    page.get_by_role("tab", name="New person").click()
+    page.wait_for_timeout(500)
+    assert violations(page) == []
