@@ -33,8 +33,8 @@ SPEECH = frozenset(
 """Words that say nothing of an item, besides those of grammar."""
 TELLING = frozenset(
     """amount bill bottom cry detail eight eleven empty fifteen fifty fill fire five forty four
-    front full hundred interest mill mine nine serious side sincere six sixty system ten thick thin third
-    three top twelve twenty two""".split()
+    front full hundred interest mill mine nine serious side sincere six sixty system ten thick
+    thin third three top twelve twenty two""".split()
 )
 """Words on scikit-learn's list of stop words that do say something."""
 NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
