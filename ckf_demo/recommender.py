@@ -799,7 +799,7 @@ class Recommender:
             self,
             *asked,
             by_texts(self, person, target, evidence),
-            closing=evidence.counted(self.prepared.titles[target]),
+            closing=evidence.closing(self.prepared.titles[target]),
             words=words_of(self, target, evidence),
         )
         return explaining, stars, named

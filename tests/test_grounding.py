@@ -44,6 +44,8 @@ def test_what_the_texts_say_is_borne_out(text):
         "It offers loud crowds.",
         "The user would enjoy oysters with a full bill.",
         "The user would enjoy the five oysters.",
+        "I like the oysters.",
+        "Somebody who gave it 4 of 5 wrote: “The fresh oysters.”",
         "13 people who chose Fish, Bones and All chose Harbor House too.",
         "12 people who chose Harbor House chose Fish, Bones and All too.",
         "12 people who chose Mill Street chose Harbor House too.",
@@ -90,3 +92,29 @@ def test_any_text_is_read(text):
     for sentence in found:
         assert sentence.text in text
         assert all(isinstance(row, int | np.integer) for s in sentence.statements for row in s.rows)
+
+
+RATED = Evidence(
+    of_item=(
+        Said(3, 11, "Holds well. Works “just” fine.", 4.0),
+        Said(3, 12, "My capo broke.", 1.0),
+    ),
+    together=(Chosen(7, "Pick", 9),),
+)
+
+
+def test_somebodys_words_are_compared_with_what_they_wrote():
+    closing = RATED.closing("Capo")
+    words = 'Holds well. Works "just" fine.'
+    assert closing == f"Somebody who gave it 4 of 5 wrote: “{words}”"
+    first, second = read(f"The capo holds well. {closing}", "Capo", RATED)
+    assert first.supported and second.supported and second.text == closing
+    assert second.statements[0].rows == (11,)
+    for false in (closing.replace("4", "5"), closing.replace("fine", "badly")):
+        assert not read(false, "Capo", RATED)[0].supported
+    assert read("Somebody who gave it 1 of 5 wrote: “My capo broke.”", "Capo", RATED)[0].supported
+
+
+def test_nobody_is_quoted_where_nobody_rates():
+    assert EVIDENCE.closing("Harbor House").startswith("12 people who chose")
+    assert Evidence().closing("Harbor House") == ""

@@ -28,7 +28,7 @@ from ckf_demo.evaluation.overlap import embedded
 from ckf_demo.evaluation.results import Results
 from ckf_demo.recommender import Recommender
 from ckf_demo.tasks.evidence import UNNAMED, Evidence, Writings
-from ckf_demo.tasks.grounding import Reader, content, stem, tokens
+from ckf_demo.tasks.grounding import FIRST_PERSON, Reader, content, stem, tokens
 from ckf_demo.tasks.sentiment import polarity
 from ckf_demo.tasks.verified import NOTHING
 
@@ -199,7 +199,7 @@ class Said:
         """What the reader makes of true texts and of planted falsehoods, over rows with evidence.
 
         True by construction are a statement that others wrote of the item, behind an opening, and
-        what is counted of choices.
+        what the data say by themselves (`Evidence.closing`).
         """
         counts: dict[str, list[int]] = {}
 
@@ -248,9 +248,10 @@ def _true_texts(title: str, evidence: Evidence, rng: random.Random) -> list[str]
     texts = []
     if evidence.of_item:
         said = rng.choice(evidence.of_item).text.strip(" .!?")
-        texts.append(f"The user would enjoy {title} because {said[:1].lower()}{said[1:]}.")
-    if counted := evidence.counted(title):
-        texts.append(counted)
+        if not FIRST_PERSON & {word.lower() for word in re.findall(r"[\w'’]+", said)}:
+            texts.append(f"The user would enjoy {title} because {said[:1].lower()}{said[1:]}.")
+    if closing := evidence.closing(title):
+        texts.append(closing)
     return texts
 
 
@@ -294,11 +295,24 @@ def _denied(text, title, evidence, rng, words, titled) -> str | None:
 
 
 def _another_number(text, title, evidence, rng, words, titled) -> str | None:
-    """Another count."""
-    number = text.split(" ")[0]
-    if not number.isdigit():
+    """Another count, or other stars."""
+    found = re.match(r"(\d+) people|Somebody who gave it (\d+) ", text)
+    if found is None:
         return None
-    return text.replace(number, str(int(number) + rng.choice((1, 2, 5, 20))), 1)
+    number = found[1] or found[2]
+    other = rng.choice([n for n in (1, 2, 3, 4, 5) if n != int(number)])
+    new = int(number) + rng.choice((1, 2, 5, 20)) if found[1] else other
+    return text.replace(number, str(new), 1)
+
+
+def _misquoted(text, title, evidence, rng, words, titled) -> str | None:
+    """A word of a quotation left out."""
+    found = re.search(r"“(.+)”", text)
+    quoted = found[1].split() if found else []
+    if len(quoted) < 3:
+        return None
+    del quoted[rng.randrange(len(quoted))]
+    return text.replace(found[1], " ".join(quoted)) if found else None
 
 
 def _other_company(text, title, evidence, rng, words, titled) -> str | None:
@@ -325,6 +339,7 @@ PLANTS: dict[str, Plant] = {
     "number": _another_number,
     "company": _other_company,
     "invented": _invented,
+    "quotation": _misquoted,
 }
 """Falsehoods by kind: (text, title, evidence, rng, words, titles) → the text with one, or None
 where it offers no place for it."""

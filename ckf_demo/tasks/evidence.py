@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.tasks.explanation_facts import number
 
 OF_ITEM, OF_PERSON, TOGETHER = 2, 1, 2
 """How many texts of the item and of the person, and how many things of the history, are shown."""
@@ -34,11 +35,13 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
 
 @dataclass(frozen=True)
 class Said:
-    """A text of the data: ``row`` its interaction, or -1 for a summary of many."""
+    """A text of the data: ``row`` its interaction, or -1 for a summary of many; ``stars`` what its
+    writer gave the item, or None where nobody rates."""
 
     item: int
     row: int
     text: str
+    stars: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,13 @@ class Evidence:
         """All that was written, as what is said can be held against."""
         return tuple(said.text for said in (*self.summaries, *self.of_item, *self.of_person))
 
-    def counted(self, title: str) -> str:
-        """What the choices alone say, in a sentence; empty where they say nothing."""
+    def closing(self, title: str) -> str:
+        """What the data say by themselves, in a sentence: somebody's words where people rate, else
+        who chose both; empty where they say nothing."""
+        for said in self.of_item:
+            if said.stars is not None:
+                text = _clipped(said.text).replace("“", '"').replace("”", '"')
+                return f"Somebody who gave it {number(said.stars)} of 5 wrote: “{text}”"
         if not self.together:
             return ""
         first = self.together[0]
@@ -211,7 +219,9 @@ class Writings:
         return np.asarray(self._chosen.sum(0)).ravel()
 
     def _said(self, row: int) -> Said:
-        return Said(int(self._data.item[row]), row, self.text(row))
+        data = self._data
+        stars = float(data.rating[row]) if data.feedback == "ratings" else None
+        return Said(int(data.item[row]), row, self.text(row), stars)
 
     @cached_property
     def _words(self) -> TfidfVectorizer:

@@ -4,17 +4,18 @@ Where people wrote about items there is no table of facts to look statements up 
 texts. So a statement, what stands between commas or "and", holds when each of its words is borne
 out: by what others wrote of the item, by what the person wrote before, or by its name. Words that
 say nothing of an item ("the user would enjoy it for") bear themselves. A word that is denied must
-be denied there too, and one that is not must not be; a number must stand there. "12 people who
-chose X chose Y too" is counted again. In doubt a statement does not hold: "tasty" is not borne out
-by "delicious". What this does not see is who did what to whom: words that were all written may be
-put together to something that nobody wrote.
+be denied there too, and one that is not must not be; a number must stand there. Nothing is said in
+the first person, since who writes has been nowhere. "12 people who chose X chose Y too" is counted
+again, and "Somebody who gave it 4 of 5 wrote" compared with what they wrote. In doubt a statement
+does not hold: "tasty" is not borne out by "delicious". What this does not see is who did what to
+whom: words that were all written may be put together to something that nobody wrote.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -39,11 +40,15 @@ TELLING = frozenset(
 """Words on scikit-learn's list of stop words that do say something."""
 NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
                       "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
+FIRST_PERSON = frozenset(
+    """i i'm i've i'd i'll me my mine myself we we're we've us our ours ourselves""".split()
+)
 REACH = 3
 """Words behind a negation that it denies."""
 _WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")
 _STATEMENT = re.compile(r"[,;:]\s+(?:and\s+|but\s+)?|\s+(?:and|but|while|making it|as well as)\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
+_QUOTED = re.compile(r"(Somebody who gave it [\d.]+ of 5 wrote: “[^”]*”)")
 _COUNTED = re.compile(r"^(\d+) people who chose (.+) chose (.+) too\.?$")
 
 
@@ -125,12 +130,24 @@ class Reader:
 
     def read(self, text: str) -> list[Grounded]:
         """The sentences of a text, each with its statements."""
-        parts = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+        # a quotation may hold several sentences
+        whole = _QUOTED.split(text)
+        parts = [
+            part.strip()
+            for place, own in enumerate(whole)
+            for part in ([own] if place % 2 else _SENTENCE.split(own))
+            if part.strip()
+        ]
         return [Grounded(part, tuple(self._statements(part))) for part in parts]
 
     def _statements(self, sentence: str) -> Iterable[Statement]:
         if (counted := _COUNTED.match(sentence)) is not None:
             yield self._recount(sentence, *counted.groups())
+            return
+        if _QUOTED.fullmatch(sentence):
+            said = [replace(self._evidence, of_item=(own,)) for own in self._evidence.of_item]
+            rows = [e.of_item[0].row for e in said if e.closing(self._title) == sentence]
+            yield Statement(sentence, bool(rows), tuple(rows))
             return
         # a name may hold a comma or "and"
         masked = sentence.replace(self._title, "\0") if self._title else sentence
@@ -147,6 +164,8 @@ class Reader:
     def _statement(self, part: str) -> Statement:
         rows: list[int] = []
         supported = True
+        if FIRST_PERSON & {word.lower().replace("’", "'") for word in _WORD.findall(part)}:
+            supported = False
         for word, denied in tokens(part):
             if not denied and (word in _QUIET or word in self._names):
                 continue
@@ -159,4 +178,5 @@ class Reader:
 
 def vocabulary(title: str, evidence: Evidence) -> str:
     """Words that a text about an item may be made of, as one text."""
-    return " ".join([title, *evidence.texts, *sorted(_PLAIN)])
+    words = " ".join([title, *evidence.texts, *sorted(_PLAIN)]).split()
+    return " ".join(word for word in words if word.lower() not in FIRST_PERSON)
