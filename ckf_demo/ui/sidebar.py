@@ -134,8 +134,9 @@ class Sidebar:
         ]
         with gr.Tabs(elem_id="who-tabs") as self.tabs:
             with gr.Tab("Known user", id="known"):
+                known = next(example.pair.user for example in ready if example.pair.user)
                 self.search = gr.Textbox(
-                    label="User id", placeholder="for example 405", elem_id="user-search"
+                    label="User id", placeholder=f"for example {known}", elem_id="user-search"
                 )
                 self.group = gr.Radio(
                     [ANY, *GROUPS],
