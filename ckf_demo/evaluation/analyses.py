@@ -277,11 +277,11 @@ def _held(found: dict, where: str) -> list[Table]:
     reader = [
         [name, f"{good} of {n}", f"{good / n:.3f}"] for name, (good, n) in found["reader"].items()
     ]
-    texts = [[own["user"], own["title"], own["draft"], own["text"]] for own in found["texts"]]
+    texts = [[own["title"], own["draft"], own["text"]] for own in found["texts"]]
     return [
         (f"What the texts hold, {where}", ["measure", *methods], rows),
         ("The reader of statements itself", ["measure", "texts", "share"], reader),
-        (f"{len(texts)} of them", ["user", "item", "as first written", "as given"], texts),
+        (f"{len(texts)} of them", ["item", "as first written", "as given"], texts),
     ]
 
 

@@ -94,12 +94,15 @@ class Said:
         title = self.prepared.titles[self.prepared.item[row]]
         return Reader(title, evidence, {c.title: c.people for c in evidence.together}.get)
 
-    def evidence(self, row: int, *, summaries: bool = False) -> Evidence:
-        """What was known before an interaction."""
+    def evidence(
+        self, row: int, *, stars: float | None = None, summaries: bool = False
+    ) -> Evidence:
+        """What was known before an interaction, ``stars`` predicted."""
         data = self.prepared
         return self.writings.gather(
             data.item[data.history.before(row)],
             int(data.item[row]),
+            stars=stars,
             user=int(data.user[row]),
             before=int(data.timestamp[row]),
             summaries=summaries,
@@ -137,8 +140,9 @@ class Said:
         data = self.prepared
         users = data.user[self.rows]
         people, holds, sentences, whole = [], [], [], []
-        for row, text in zip(self.rows, texts, strict=True):
-            reader = self.reader(int(row), self.evidence(int(row), summaries=summaries))
+        for row, text, answer in zip(self.rows, texts, answers, strict=True):
+            known = self.evidence(int(row), stars=answer["rating"], summaries=summaries)
+            reader = self.reader(int(row), known)
             read = reader.read(text) if text != NOTHING else []
             own = [statement.supported for sentence in read for statement in sentence.statements]
             people += [data.user[row]] * len(own)
@@ -232,15 +236,17 @@ class Said:
         return {name: (good, n) for name, (good, n) in counts.items()}
 
     def _printed(self) -> list[dict]:
+        """Evenly spread `PRINTED` of them; what somebody wrote is left to the data."""
         places = np.linspace(0, len(self.rows) - 1, min(PRINTED, len(self.rows))).astype(int)
         data = self.prepared
         return [
             {
-                "user": data.user_ids[data.user[row]],
-                "title": data.titles[data.item[row]],
-                **{key: self.answers[i][key] for key in ("draft", "text", "regenerated")},
+                "title": data.titles[data.item[self.rows[i]]],
+                "draft": self.answers[i]["draft"],
+                "text": re.sub("“[^”]*”", "“…”", self.answers[i]["text"]),
+                "regenerated": self.answers[i]["regenerated"],
             }
-            for i, row in ((int(i), int(self.rows[i])) for i in places)
+            for i in map(int, places)
         ]
 
 
