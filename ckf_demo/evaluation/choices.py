@@ -36,7 +36,7 @@ from ckf_demo.training.negatives import with_negatives
 QUERIES = 150
 """Rankings that the language model is asked for, of so many people drawn at random."""
 LEAVES = 15
-CKF, ALONE, PRIOR = "CKF", "CKF's language model alone", "CKF's collaborative prior"
+CKF, ALONE, PRIOR = "ckf", "ckf's language model alone", "ckf's collaborative prior"
 POPULARITY, FACTORS, NEAREST = "popularity", "choice factors", "nearest in history"
 LINEAR, BOOSTING = "logistic regression", "gradient boosting"
 

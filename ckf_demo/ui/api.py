@@ -180,7 +180,6 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
         item: str | int | None = None,
         at: int | None = None,
         method: Method | None = None,
-        bridges_of: str | int | None = None,
     ) -> Iterator[dict]:
         """Say in words why a person may like a film or not; the text arrives as it is written.
 
@@ -192,7 +191,6 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             item: The film's id.
             at: Only ratings before this moment (Unix seconds) are known; a user has a default.
             method: The method to answer with; the checkpoint's own, the first, if it is left out.
-            bridges_of: A user of the data set whose personal bridges stand in for their own.
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
@@ -208,7 +206,6 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             item=_item(item),
             at=at,
             method=method,
-            bridges_of=_id(bridges_of),
         )
 
     def compare(
