@@ -34,12 +34,13 @@ class Contrasts:
 
         Yields
         ------
-        ``{"sides": [{"side", "item", "title", "rating", "probability", "explanation"}],
+        ``{"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"}],
         "finished"}`` as the words grow. ``side`` is ``"this"``, ``"that"`` for the other item and
-        ``"bridges"`` for the first one through somebody else's; rating and probability, None where
-        the checkpoint does not know the task, are the person's own, and an ``explanation`` is a
-        step of `Recommender.explain`, None before it begins. The last has ``"only"`` besides: for
-        this and that the titles that its words name and the other's do not.
+        ``"bridges"`` for the first one through those of user ``whose``; rating and probability,
+        None where the checkpoint does not know the task, are the person's own, and an
+        ``explanation`` is a step of `Recommender.explain`, None before it begins. The last has
+        ``"only"`` besides: for this and that the titles that its words name and the other's do
+        not.
 
         Raises
         ------
@@ -73,9 +74,10 @@ class Contrasts:
                 "title": recommender.store.item(str(own))["title"],
                 "rating": known[str(own)]["rating"] if side != BRIDGES else None,
                 "probability": known[str(own)]["probability"] if side != BRIDGES else None,
+                "whose": whose,
                 "explanation": None,
             }
-            for side, own, _ in asked
+            for side, own, whose in asked
         ]
         for side, (_, own, whose) in zip(sides, asked, strict=True):
             for step in recommender.explain(**person, item=own, bridges_of=whose, stop=stop):

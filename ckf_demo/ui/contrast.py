@@ -14,7 +14,7 @@ from ckf_demo.ui.pair import Pair
 def sides_markup(recommender, found: dict) -> str:
     """What was found so far, one card a side (HTML)."""
     return (
-        '<div class="ckf-columns">'
+        '<div class="ckf-sides">'
         + "".join(_card(recommender, side, found.get("only", {})) for side in found["sides"])
         + "</div>"
     )
@@ -23,7 +23,7 @@ def sides_markup(recommender, found: dict) -> str:
 def _card(recommender, side: dict, only: dict[str, list[str]]) -> str:
     heading = film_text(side)
     if side["side"] == BRIDGES:
-        heading += ", through the other bridges"
+        heading += f", through the bridges of user {side['whose']}"
     figures = []
     if side["rating"] is not None:
         figures.append(f"{side['rating']:.2f} of 5")
