@@ -86,8 +86,6 @@ CREATE TABLE interactions (
 );
 """
 
-_WRITTEN = "SELECT position, text FROM interactions WHERE text IS NOT NULL ORDER BY position"
-
 _FILL_ITEM_STATISTICS = """
 UPDATE items SET n_ratings = seen.n, mean_rating = seen.mean
 FROM (
@@ -651,17 +649,6 @@ class InteractionStore:
         counted on the training part only.
         """
         return _item_frame(self._query(_ALL_ITEMS).df())
-
-    def written(self) -> pd.DataFrame:
-        """What was written with interactions, in the order of the data; most sets have none.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``position`` int64, the interaction's place in `Prepared`, and ``text`` str.
-        """
-        frame = self._query(_WRITTEN).df()
-        return frame.astype({"position": "int64"})
 
     def users(self) -> pd.DataFrame:
         """Everyone, in the order of `Prepared.user_ids`.
