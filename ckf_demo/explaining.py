@@ -186,7 +186,8 @@ def by_texts(
     """Sentences about an item that people wrote about, read by `ckf_demo.tasks.grounding`."""
     data = recommender.prepared
     ratings = dict(zip(person.items.tolist(), person.ratings.tolist(), strict=True))
-    known = {own.title: own.people for own in evidence.together}
+    # of two things with one title the first is the one that is spoken of
+    known = {own.title: own.people for own in reversed(evidence.together)}
     reader = Reader(data.titles[target], evidence, known.get)
     texts = {own.row: own for own in (*evidence.of_item, *evidence.of_person)}
 

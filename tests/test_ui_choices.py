@@ -246,6 +246,9 @@ def test_named_endpoints_answer_without_ratings(client):
     liked = [{"item": own["item"], "rating": 5} for own in found[:2]]
     clicked = client.predict(history=liked, item=found[2]["item"], api_name="/click")
     assert 0 < clicked["probability"] < 1
+    # in the order of the whole page: user, history, taste, profile, item
+    same = client.predict(None, liked, None, None, found[2]["item"], api_name="/click")
+    assert same["probability"] == clicked["probability"]
     ranked = client.predict(history=liked, k=3, api_name="/rank")
     assert [row["rank"] for row in ranked] == [1, 2, 3]
     told = client.submit(history=liked, item=found[2]["item"], api_name="/explain").result(60)

@@ -92,7 +92,7 @@ class Said:
     def reader(self, row: int, evidence: Evidence) -> Reader:
         """Who holds texts about an interaction's item against what is known."""
         title = self.prepared.titles[self.prepared.item[row]]
-        return Reader(title, evidence, {c.title: c.people for c in evidence.together}.get)
+        return Reader(title, evidence, {c.title: c.people for c in reversed(evidence.together)}.get)
 
     def evidence(
         self, row: int, *, stars: float | None = None, summaries: bool = False

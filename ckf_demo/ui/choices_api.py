@@ -1,11 +1,11 @@
-"""The named endpoints of a checkpoint whose data hold likes alone: no ratings are asked for, and a
-person is a ``user`` of the data set, a ``history`` of what they chose, or both together."""
+"""The named endpoints of a checkpoint whose data hold likes alone: those of the whole page, with
+the same arguments in the same order, but for what asks for ratings."""
 
 from collections.abc import Iterator
 from typing import Literal
 
 from ckf_demo.errors import UserError
-from ckf_demo.ui.api import DATA_QUEUE, Rated, offer, querying
+from ckf_demo.ui.api import DATA_QUEUE, Profile, Rated, offer, querying
 from ckf_demo.ui.service import GATED, Service
 
 
@@ -45,6 +45,8 @@ def add_choice_endpoints(recommender, service: Service) -> None:
     def click(
         user: str | int | None = None,
         history: list[Rated] | None = None,
+        taste: str | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
         method: Method | None = None,
@@ -54,6 +56,8 @@ def add_choice_endpoints(recommender, service: Service) -> None:
         Args:
             user: A user id of the data set, or empty for a new person.
             history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The item's id.
             at: Only choices before this moment are known; a user has a default.
             method: The method to answer with; the checkpoint's own, the first, if it is left out.
@@ -61,12 +65,14 @@ def add_choice_endpoints(recommender, service: Service) -> None:
         Returns:
             {"probability", "at", "seconds"}.
         """
-        person = _person(user, history)
+        person = _person(user, history, taste, profile)
         return recommender.click(**person, item=_item(item), at=at, method=method)
 
     def rank(
         user: str | int | None = None,
         history: list[Rated] | None = None,
+        taste: str | None = None,
+        profile: Profile | None = None,
         k: int = 10,
         at: int | None = None,
         method: Method | None = None,
@@ -76,6 +82,8 @@ def add_choice_endpoints(recommender, service: Service) -> None:
         Args:
             user: A user id of the data set, or empty for a new person.
             history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "gender", "occupation"}, each optional.
             k: The length of the list.
             at: Only choices before this moment are known; a user has a default.
             method: The method to answer with; the checkpoint's own, the first, if it is left out.
@@ -84,11 +92,13 @@ def add_choice_endpoints(recommender, service: Service) -> None:
             [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
             "later_rating"}, …], best first; the last is null for what a user did not choose later.
         """
-        return recommender.rank(**_person(user, history), k=k, at=at, method=method)
+        return recommender.rank(**_person(user, history, taste, profile), k=k, at=at, method=method)
 
     def explain(
         user: str | int | None = None,
         history: list[Rated] | None = None,
+        taste: str | None = None,
+        profile: Profile | None = None,
         item: str | int | None = None,
         at: int | None = None,
         method: Method | None = None,
@@ -98,6 +108,8 @@ def add_choice_endpoints(recommender, service: Service) -> None:
         Args:
             user: A user id of the data set, or empty for a new person.
             history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "gender", "occupation"}, each optional.
             item: The item's id.
             at: Only choices before this moment are known; a user has a default.
             method: The method to answer with; the checkpoint's own, the first, if it is left out.
@@ -108,7 +120,7 @@ def add_choice_endpoints(recommender, service: Service) -> None:
             what people wrote does not bear out is written once more and then left out.
         """
         yield from recommender.explain(
-            **_person(user, history), item=_item(item), at=at, method=method
+            **_person(user, history, taste, profile), item=_item(item), at=at, method=method
         )
 
     for function in (search_items, history):
@@ -118,10 +130,16 @@ def add_choice_endpoints(recommender, service: Service) -> None:
     offer(service, querying(recommender.store), **DATA_QUEUE)
 
 
-def _person(user: str | int | None, history: list[Rated] | None) -> dict:
-    if user in (None, "") and not history:
+def _person(
+    user: str | int | None,
+    history: list[Rated] | None,
+    taste: str | None,
+    profile: Profile | None,
+) -> dict:
+    known = None if user in (None, "") else str(user)
+    if known is None and not (history or taste or profile):
         raise UserError("nobody was described; give a user id, or a history of what they liked")
-    return {"user": None if user in (None, "") else str(user), "history": history}
+    return {"user": known, "history": history, "taste": taste or None, "profile": profile}
 
 
 def _item(item: str | int | None) -> str:
