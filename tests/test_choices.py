@@ -307,6 +307,39 @@ def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
     assert len({cells[name, "candidate_loss", "all"]["value"] for name in same}) == 1
 
 
+def test_joint_training_is_held_against_clicks_alone(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    train(workplace / "config.toml", only="ctr")
+    alone = evaluate("checkpoints/tiny-ctr", split="valid", limit=16, resamples=20)
+    found = evaluate(
+        "checkpoints/tiny",
+        split="valid",
+        limit=16,
+        resamples=20,
+        single_task=["checkpoints/tiny-ctr"],
+    )
+    cells = {(r["method"], r["metric"], r["group"]): r["value"] for r in found["rows"]}
+    own = {(r["method"], r["metric"], r["group"]): r["value"] for r in alone["rows"]}
+    for name, other in (
+        ("CKF-S ctr", choices.CKF),
+        ("CKF-S ctr's language model alone", choices.ALONE),
+    ):
+        assert cells[name, "auc", "all"] == own[other, "auc", "all"]
+    assert cells[f"{choices.CKF} - CKF-S ctr", "auc", "all"] == pytest.approx(
+        cells[choices.CKF, "auc", "all"] - cells["CKF-S ctr", "auc", "all"]
+    )
+    assert (f"{choices.ALONE} - CKF-S ctr's language model alone", "auc", "all") in cells
+
+    train(workplace / "config.toml", only="explanation")
+    with pytest.raises(UserError, match="answers no clicks of made-up"):
+        evaluate(
+            "checkpoints/tiny",
+            split="valid",
+            limit=16,
+            single_task=["checkpoints/tiny-explanation"],
+        )
+
+
 def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     for module in (given, held, overlap):

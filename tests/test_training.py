@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from synthetic import made_up
+from synthetic import made_up, made_up_likes
 from tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
 
 from ckf_demo.backbone.loading import dense_precision
@@ -25,14 +25,16 @@ from ckf_demo.bench import llamacpp, report
 from ckf_demo.bench.run import MEASUREMENTS, bench
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
+from ckf_demo.data.splits import VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation.ablation import ALONE, PARTS, POOLED, measure
 from ckf_demo.evaluation.report import END, START
 from ckf_demo.fusion.ckf import STEEPNESS
 from ckf_demo.paths import prepared_path
+from ckf_demo.queries import ranking_queries
 from ckf_demo.rows import score_rows
 from ckf_demo.system import System, read_manifest
-from ckf_demo.training import loop
+from ckf_demo.training import loop, ranking_stage
 from ckf_demo.training.loop import (
     Run,
     rate_factor,
@@ -42,7 +44,7 @@ from ckf_demo.training.loop import (
     text_probability,
     train,
 )
-from ckf_demo.training.ranking_stage import WEIGHTS, Choice, ndcg
+from ckf_demo.training.ranking_stage import WEIGHTS, Choice, asked_queries, ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
 
 DATA = tiny_data()
@@ -867,3 +869,18 @@ def test_the_weight_of_a_pool_is_the_one_with_the_best_order():
     bad = Choice(own=wrong, prior=right, relevant=relevant)
     assert ndcg([good], 1.0) == ndcg([bad], 0.0) == 1.0
     assert ndcg([good], 0.0) == ndcg([bad], 1.0) == pytest.approx(0.5)
+
+
+def test_a_weight_is_chosen_by_people_to_choose_on_and_few_enough(monkeypatch):
+    likes = made_up_likes()
+    queries = asked_queries(likes, seed=0)
+    assert queries
+    assert all(likes.choosing_users[query.user] for query in queries)
+    everybody = {query.user for query in ranking_queries(likes, VALID)}
+    assert {query.user for query in queries} < everybody
+
+    monkeypatch.setattr(ranking_stage, "QUERIES", 3)
+    few = asked_queries(likes, seed=0)
+    assert len(few) == 3
+    assert {query.user for query in few} <= {query.user for query in queries}
+    assert [query.user for query in few] == [query.user for query in asked_queries(likes, seed=0)]

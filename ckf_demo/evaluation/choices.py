@@ -11,6 +11,7 @@ factors' score, the nearest things of the history, and regressions on all of the
 very rows that the language model learns from.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def measure(
     part: int,
     progress: Progress,
     *,
+    singles: Mapping[str, Recommender] | None = None,
     limit: int | None = None,
     candidates: int = 100,
     resamples: int = bootstrap.RESAMPLES,
@@ -63,6 +65,9 @@ def measure(
 
     Parameters
     ----------
+    singles
+        Checkpoints of the same data by name, whose clicks are measured as well and held against the
+        checkpoint's, pooled and by the language model alone.
     limit
         So many choices at most, drawn at random, and a tenth as many rankings.
 
@@ -93,7 +98,8 @@ def measure(
         progress=lambda n: progress.advance(bar, n),
     )
     prior = score_rows(recommender.system, asked, tasks=("ctr",), targets=items, prior_only=True)
-    scores = {CKF: own["ctr"], ALONE: own["ctr alone"], PRIOR: prior["ctr"], **scores}
+    others = _clicks(singles or {}, asked, items, progress)
+    scores = {CKF: own["ctr"], ALONE: own["ctr alone"], PRIOR: prior["ctr"], **others, **scores}
     groups = _groups(data, users, part)
     frames = []
     for name, values in scores.items():
@@ -120,7 +126,29 @@ def measure(
             results.add_rankings(name, queries, places, rankings)
     for other in (ALONE, PRIOR, POPULARITY, FACTORS, NEAREST, LINEAR, BOOSTING):
         results.add_difference(CKF, other)
+    for name in singles or {}:
+        results.add_difference(CKF, name)
+        results.add_difference(ALONE, f"{name}{ALONE.removeprefix(CKF)}")
     return results, pd.concat(frames, ignore_index=True)
+
+
+def _clicks(
+    singles: Mapping[str, Recommender], asked: np.ndarray, items: np.ndarray, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Scores (n,) of clicks by name of the checkpoint, pooled and by its language model alone."""
+    found = {}
+    for name, other in singles.items():
+        bar = progress.add_task(name, total=len(asked))
+        scores = score_rows(
+            other.system,
+            asked,
+            tasks=("ctr",),
+            targets=items,
+            progress=lambda n, bar=bar: progress.advance(bar, n),
+        )
+        found[name] = scores["ctr"]
+        found[f"{name}{ALONE.removeprefix(CKF)}"] = scores["ctr alone"]
+    return found
 
 
 def _groups(data: Prepared, users: np.ndarray, part: int) -> dict[str, np.ndarray]:

@@ -199,7 +199,15 @@ def evaluate(
     tasks = [task for task in tasks if task in recommender.tasks]
     if prepared.only_likes:
         return _of_choices(
-            recommender, checkpoint, split, json_path, predictions_path, limit, resamples, seed
+            recommender,
+            checkpoint,
+            split,
+            json_path,
+            predictions_path,
+            limit,
+            single_task,
+            resamples,
+            seed,
         )
     scope = Scope.choose(prepared, SPLITS[split], limit, sample, seed, ranks="ranking" in tasks)
     weights = bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed)
@@ -279,16 +287,34 @@ def _of_choices(
     json_path: Path | str | None,
     predictions_path: Path | str | None,
     limit: int | None,
+    single_task: Sequence[Path | str],
     resamples: int,
     seed: int,
 ) -> dict:
-    """`evaluate` where nobody says no; see `ckf_demo.evaluation.choices`."""
+    """`evaluate` where nobody says no; see `ckf_demo.evaluation.choices`.
+
+    Raises
+    ------
+    UserError
+        For another checkpoint that does not answer clicks, or of other data.
+    """
+    singles = {}
+    for folder in map(Path, single_task):
+        relative = Recommender.load(folder, quantization=dense_precision())
+        same = relative.prepared.dataset == recommender.prepared.dataset
+        if not same or "ctr" not in relative.tasks:
+            raise UserError(
+                f"{folder} answers no clicks of {recommender.prepared.dataset}; name a checkpoint "
+                "that does, or measure its texts with ckf_demo.evaluation.given."
+            )
+        singles[_relative_name(recommender, relative)] = relative
     with Progress(console=Console(stderr=True)) as progress:
         results, frame = choices.measure(
             recommender,
             checkpoint,
             SPLITS[split],
             progress,
+            singles=singles,
             limit=limit,
             candidates=CANDIDATES,
             resamples=resamples,

@@ -12,6 +12,7 @@ from sklearn.metrics import ndcg_score
 from torch import Tensor
 
 from ckf_demo.backbone.engine import Engine
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.rows import profile_of
@@ -20,6 +21,8 @@ from ckf_demo.tasks.prompts import window_start
 
 CANDIDATES, CUTOFF = 100, 10
 WEIGHTS = tuple(i / 20 for i in range(21))
+QUERIES = 400
+"""Rankings by which the weight is chosen at most, drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,24 @@ def ndcg(found: list[Choice], weight: float) -> float:
     return float(np.mean(values))
 
 
+def asked_queries(prepared: Prepared, seed: int) -> list[Query]:
+    """Validation queries of people to choose on, `QUERIES` of them at most."""
+    queries = [q for q in ranking_queries(prepared, VALID) if prepared.choosing_users[q.user]]
+    if len(queries) <= QUERIES:
+        return queries
+    drawn = np.random.default_rng(seed).choice(len(queries), QUERIES, replace=False)
+    return [queries[i] for i in np.sort(drawn)]
+
+
 def weights_by_ndcg(system: System, advance) -> dict[float, float]:
-    """NDCG@10 of all validation queries for every weight in `WEIGHTS`.
+    """NDCG@10 of `asked_queries` for every weight in `WEIGHTS`.
 
     ``advance`` is called after each query.
     """
     system.lora.eval()
     system.fusion.eval()
     found = []
-    for query in ranking_queries(system.prepared, VALID):
+    for query in asked_queries(system.prepared, system.config.train.seed):
         found.append(choices(system, query))
         advance()
     kept = [c for c in found if c is not None]
