@@ -17,7 +17,7 @@ class FakeModel:
     """Cites the last film of the history, whose removal moves the rating by a star and a half."""
 
     def __init__(self, recommender, folder, advance):
-        self.advance = advance
+        self.advance, self.prepared = advance, DATA
 
     def last(self, row: int) -> str:
         return DATA.item_ids[DATA.item[DATA.history.before(row)[-1]]]

@@ -80,27 +80,11 @@ def measure(
         model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
         said = [model.explanation(int(row)) for row in rows]
         _add_statements(results, name, recommender, rows, said)
-        citing = [place for place, answer in enumerate(said) if _cited(answer)]
+        citing = [place for place, answer in enumerate(said) if cited(answer)]
         order = np.random.default_rng(seed).permutation(len(citing))[:removals]
         bar = progress.add_task("removing films", total=len(order))
-        moved = []
-        for place in (citing[i] for i in sorted(order)):
-            effects = model.removals(int(rows[place]))
-            own = _cited(said[place])
-            among = [abs(x) for item, x in effects.items() if item in own]
-            beside = [abs(x) for item, x in effects.items() if item not in own]
-            if among and beside:
-                moved.append((users[place], np.mean(among), np.mean(beside)))
-    if moved:
-        whose, cited, other = (np.array(column) for column in zip(*moved, strict=True))
-        for label, values in ((CITED, cited), (OTHERS, other)):
-            results.add(
-                (label, "explanation", "moves the rating by", "all"),
-                float(values.mean()),
-                len(values),
-                bootstrap.mean(whose.astype(np.int64), values, results.weights),
-            )
-        results.add_difference(CITED, OTHERS)
+        places = [citing[i] for i in sorted(order)]
+        add_removals(results, model, rows[places], [said[i] for i in places])
     found = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
@@ -114,6 +98,36 @@ def measure(
         with replacing(json_path) as temporary:
             temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
+
+
+def add_removals(
+    results: Results, model: CachedModel, rows: np.ndarray, said: Sequence[dict]
+) -> None:
+    """How far the answer moves without what explanations of ``rows`` cite, and without others.
+
+    The metric is ``moves the rating by``, in stars, or ``moves the probability by`` where nothing
+    is rated: absolute values, a mean over the cited things of a pair and one over the others that
+    its prompt shows. Pairs without either are left out.
+    """
+    users, moved = model.prepared.user[rows], []
+    for user, row, answer in zip(users, rows, said, strict=True):
+        effects, own = model.removals(int(row)), cited(answer)
+        among = [abs(x) for item, x in effects.items() if item in own]
+        beside = [abs(x) for item, x in effects.items() if item not in own]
+        if among and beside:
+            moved.append((user, np.mean(among), np.mean(beside)))
+    if not moved:
+        return
+    what = "rating" if model.prepared.feedback == "ratings" else "probability"
+    whose, own, other = (np.array(column) for column in zip(*moved, strict=True))
+    for label, values in ((CITED, own), (OTHERS, other)):
+        results.add(
+            (label, "explanation", f"moves the {what} by", "all"),
+            float(values.mean()),
+            len(values),
+            bootstrap.mean(whose.astype(np.int64), values, results.weights),
+        )
+    results.add_difference(CITED, OTHERS)
 
 
 def _add_statements(
@@ -159,8 +173,8 @@ def _add_statements(
         results.add((name, "explanation", metric, "all"), value, n, np.array([np.nan]))
 
 
-def _cited(answer: dict) -> set[str]:
-    """Ids of the films that an explanation rests on."""
+def cited(answer: dict) -> set[str]:
+    """Ids of what an explanation rests on."""
     return {film["item"] for own in answer["sentences"] for film in own["evidence"]}
 
 
