@@ -24,7 +24,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID, last_of_each
 from ckf_demo.data.store import write_store
 from ckf_demo.errors import UserError
-from ckf_demo.evaluation import choices, given, held, overlap, report
+from ckf_demo.evaluation import choices, faithful, given, held, overlap, report
 from ckf_demo.evaluation.run import evaluate
 from ckf_demo.paths import prepared_path, store_path
 from ckf_demo.recommender import Recommender
@@ -345,11 +345,26 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     for module in (given, held, overlap):
         monkeypatch.setattr(module, "embedded", lambda texts: np.ones((len(texts), 1)))
     found = given.measure(
-        "made-up", "valid", [], resamples=50, checkpoint=Path("checkpoints/tiny"), size=6
+        "made-up",
+        "valid",
+        [],
+        resamples=50,
+        checkpoint=Path("checkpoints/tiny"),
+        size=6,
+        single=[Path("checkpoints/tiny")],
+        removals=4,
     )
     names = {row["method"] for row in found["rows"]}
     assert {held.FIRST, held.GIVEN, held.SUMMED, *given.RIVALS} <= names
     cells = {(r["method"], r["metric"]): r["value"] for r in found["held"]}
+    # the same checkpoint under another name writes the same
+    again = "CKF-S ctr+ranking+explanation, as first written"
+    level = {r["method"]: r for r in found["rows"] if r["metric"] == "rouge_l"}
+    assert level[again]["value"] == level[held.FIRST]["value"]
+    assert level[f"{again} - {held.FIRST}"]["high"] == 0.0
+    moved = [r for r in found["held"] if r["metric"] == "moves the probability by"]
+    assert [r["method"] for r in moved[:2]] == [faithful.CITED, faithful.OTHERS]
+    assert 0 < moved[0]["n"] <= 4
     assert cells[held.GIVEN, "supported statements"] == 1.0
     assert cells[held.GIVEN, "texts without an unsupported statement"] == 1.0
     good, n = found["reader"]["true texts passed"]

@@ -269,7 +269,9 @@ def given(found: dict) -> list[Table]:
 def _held(found: dict, where: str) -> list[Table]:
     """What texts of a checkpoint hold, how good their reader is, and some of them."""
     cells, methods, _ = _cells({"rows": found["held"]})
-    measures = list(dict.fromkeys(metric for _, _, metric, _ in cells))
+    moved, removed = _removals(found["held"])
+    methods = [name for name in methods if (name, "explanation", moved, "all") not in cells]
+    measures = list(dict.fromkeys(key[2] for key in cells if key[0] in methods))
     rows = [
         [metric, *(with_half_width(cells.get((m, "explanation", metric, "all"))) for m in methods)]
         for metric in measures
@@ -280,9 +282,23 @@ def _held(found: dict, where: str) -> list[Table]:
     texts = [[own["title"], own["draft"], own["text"]] for own in found["texts"]]
     return [
         (f"What the texts hold, {where}", ["measure", *methods], rows),
+        *removed,
         ("The reader of statements itself", ["measure", "texts", "share"], reader),
         (f"{len(texts)} of them", ["item", "as first written", "as given"], texts),
     ]
+
+
+def _removals(rows: list[dict]) -> tuple[str, list[Table]]:
+    """The metric of what removals move, and its table; none where nothing was removed."""
+    moves = [row for row in rows if row["metric"].startswith("moves the ")]
+    if not moves:
+        return "", []
+    made = [
+        [row["method"], (with_interval if " - " in row["method"] else with_half_width)(row)]
+        for row in moves
+    ]
+    metric, n = moves[0]["metric"], moves[0]["n"]
+    return metric, [(f"What removals {metric}, {n} pairs", ["what is removed", "by"], made)]
 
 
 _ITEMS = "explained item", "other item"
@@ -290,21 +306,14 @@ _ITEMS = "explained item", "other item"
 
 def faithful(found: dict) -> list[Table]:
     """What explanations state, what they cite, how good their reader is, and a hundred of them."""
-    cells, methods, differences = _cells(found)
+    cells, _, _ = _cells(found)
     where = f"{found['dataset']}, {found['split']} part"
-    moved = "moves the rating by"
+    moved, removed = _removals(found["rows"])
     said = [
         [key[2], with_half_width(row), str(row["n"])]
         for key, row in cells.items()
         if key[2] != moved
     ]
-    effects = [
-        [name, form(cells[name, "explanation", moved, "all"])]
-        for names, form in ((methods, with_half_width), (differences, with_interval))
-        for name in names
-        if (name, "explanation", moved, "all") in cells
-    ]
-    pairs = next((r["n"] for key, r in cells.items() if key[2] == moved), 0)
     reader = [
         [name, f"{good} of {n}", f"{good / n:.3f}"] for name, (good, n) in found["reader"].items()
     ]
@@ -314,7 +323,7 @@ def faithful(found: dict) -> list[Table]:
     ]
     return [
         (f"Explanations on {where}", ["measure", "value", "n"], said),
-        (f"Stars that a removal moves, {pairs} pairs", ["what is removed", "stars"], effects),
+        *removed,
         ("The reader of statements itself", ["measure", "texts", "share"], reader),
         (f"{len(texts)} of them", ["user", "film", "predicted", "explanation"], texts),
     ]

@@ -41,7 +41,7 @@ PRINTED = 100
 PLANTED = 2000
 """Composed texts by which the reader itself is measured."""
 
-CITED, OTHERS = "cited films", "other films of the shown history"
+CITED, OTHERS = "what is cited", "others of the shown history"
 
 
 def measure(
@@ -80,11 +80,8 @@ def measure(
         model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
         said = [model.explanation(int(row)) for row in rows]
         _add_statements(results, name, recommender, rows, said)
-        citing = [place for place, answer in enumerate(said) if cited(answer)]
-        order = np.random.default_rng(seed).permutation(len(citing))[:removals]
-        bar = progress.add_task("removing films", total=len(order))
-        places = [citing[i] for i in sorted(order)]
-        add_removals(results, model, rows[places], [said[i] for i in places])
+        bar = progress.add_task("removing films", total=removals)
+        add_removals(results, model, rows, said, removals, seed)
     found = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
@@ -101,21 +98,30 @@ def measure(
 
 
 def add_removals(
-    results: Results, model: CachedModel, rows: np.ndarray, said: Sequence[dict]
+    results: Results,
+    model: CachedModel,
+    rows: np.ndarray,
+    said: Sequence[dict],
+    most: int,
+    seed: int,
 ) -> None:
     """How far the answer moves without what explanations of ``rows`` cite, and without others.
+
+    Of explanations that cite something ``most`` are drawn.
 
     The metric is ``moves the rating by``, in stars, or ``moves the probability by`` where nothing
     is rated: absolute values, a mean over the cited things of a pair and one over the others that
     its prompt shows. Pairs without either are left out.
     """
+    citing = [place for place, answer in enumerate(said) if cited(answer)]
+    order = np.random.default_rng(seed).permutation(len(citing))[:most]
     users, moved = model.prepared.user[rows], []
-    for user, row, answer in zip(users, rows, said, strict=True):
-        effects, own = model.removals(int(row)), cited(answer)
+    for place in (citing[i] for i in sorted(order)):
+        effects, own = model.removals(int(rows[place])), cited(said[place])
         among = [abs(x) for item, x in effects.items() if item in own]
         beside = [abs(x) for item, x in effects.items() if item not in own]
         if among and beside:
-            moved.append((user, np.mean(among), np.mean(beside)))
+            moved.append((users[place], np.mean(among), np.mean(beside)))
     if not moved:
         return
     what = "rating" if model.prepared.feedback == "ratings" else "probability"

@@ -9,12 +9,14 @@ Every explained pair of the part has a given explanation, which is the reference
 the sentence that explanations are learnt from. A file of texts has one JSON object a line: ``uid``,
 ``iid`` and the texts of one or more systems by name. A checkpoint's texts are measured as they are
 first written, as they are given after they were held against the data, and where its data have
-summaries, with these as well. Beside them stand texts that are taken from the training part as they
-are (`RIVALS`): whoever writes about a pair should come nearer than these.
+summaries, with these as well; those of a checkpoint that learnt to explain alone
+(``--single-task``) as they are first written. ``--removals`` asks whether what is cited matters to
+the answer. Beside them stand texts that are taken from the training part as they are (`RIVALS`):
+whoever writes about a pair should come nearer than these.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +32,7 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
-from ckf_demo.evaluation.held import Said
+from ckf_demo.evaluation.held import FIRST, Said
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.overlap import OVERLAP, embedded
 from ckf_demo.evaluation.results import Results
@@ -144,13 +146,16 @@ def measure(
     seed: int = 0,
     checkpoint: Path | None = None,
     size: int | None = None,
+    single: Sequence[Path] = (),
+    removals: int = 0,
 ) -> dict:
     """Measure the texts of files, of a checkpoint and of `RIVALS`; written to ``json_path``.
 
     Metrics are those of `OVERLAP`, with ``words`` a text, and over all texts of a method together
     ``distinct_1``, ``distinct_2`` and ``unique``, which have no interval. What a checkpoint's texts
-    hold stands under ``held`` (`ckf_demo.evaluation.held`). ``size`` are so many pairs drawn at
-    random; None for all.
+    hold stands under ``held`` (`ckf_demo.evaluation.held`), with ``removals`` pairs whose citations
+    are taken out of the history. ``size`` are so many pairs drawn at random; None for all.
+    ``single`` are checkpoints of which only what they first write is measured.
 
     Raises
     ------
@@ -174,10 +179,12 @@ def measure(
         among = _beside(systems, len(asked))
         said = Said.by(checkpoint, dataset, asked[among])
         for name, own in said.texts.items():
-            systems[name] = [None] * len(asked)
-            for place, text in zip(np.flatnonzero(among).tolist(), own, strict=True):
-                systems[name][place] = text
-        held = said.held(resamples, seed)
+            systems[name] = _spread_texts(own, among)
+        held = said.held(resamples, seed, removals)
+        for folder in single:
+            other = Said.by(folder, dataset, asked[among], summaries=False)
+            name = f"CKF-S {'+'.join(other.model.whole.tasks)}, as first written"
+            systems[name] = _spread_texts(other.texts[FIRST], among)
     beside = _beside(systems, len(asked))
     known = np.isin(data.item[asked], data.item[material.learnt])
     groups = {EVERYBODY: np.ones(len(asked), dtype=bool), KNOWN: known, NEW: ~known}
@@ -286,6 +293,12 @@ def _add(
             results.add((name, REFERENCE, metric, group), value, n, np.array([np.nan]))
 
 
+def _spread_texts(texts: list[str | None], among: np.ndarray) -> list[str | None]:
+    """Texts at the places of ``among``, None elsewhere."""
+    own = iter(texts)
+    return [next(own) if there else None for there in among]
+
+
 def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
     whole = np.full(n, np.nan)
     whole[places] = values
@@ -306,9 +319,25 @@ def main(
     size: Annotated[
         int | None, typer.Option(min=3, help="Pairs drawn at random; all without it.")
     ] = None,
+    single_task: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="A checkpoint that explains alone; repeatable."),
+    ] = None,
+    removals: Annotated[
+        int, typer.Option(min=0, help="Pairs of which what is cited is taken out of the history.")
+    ] = 0,
 ) -> None:
     """How near texts come to given explanations."""
-    found = measure(dataset, split, texts or [], json_path, checkpoint=checkpoint, size=size)
+    found = measure(
+        dataset,
+        split,
+        texts or [],
+        json_path,
+        checkpoint=checkpoint,
+        size=size,
+        single=single_task or [],
+        removals=removals,
+    )
     report.show(found, Console())
 
 

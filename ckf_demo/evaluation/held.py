@@ -23,6 +23,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.evaluation.faithful import add_removals
 from ckf_demo.evaluation.metrics import unique_share
 from ckf_demo.evaluation.overlap import embedded
 from ckf_demo.evaluation.results import Results
@@ -41,17 +42,19 @@ LIKED = 4.0
 
 @dataclass(frozen=True)
 class Said:
-    """Explanations of interactions ``rows``: answers of `CachedModel.explanation`, with summaries
-    ``summed`` where the data have any."""
+    """Explanations of interactions ``rows`` by a ``model``: answers of `CachedModel.explanation`,
+    with summaries ``summed`` where the data have any and they were asked for."""
 
-    prepared: Prepared
+    model: CachedModel
     rows: np.ndarray
     answers: list[dict]
     summed: list[dict]
 
     @classmethod
-    def by(cls, checkpoint: Path, dataset: str, rows: np.ndarray) -> "Said":
-        """Ask a checkpoint.
+    def by(
+        cls, checkpoint: Path, dataset: str, rows: np.ndarray, *, summaries: bool = True
+    ) -> "Said":
+        """Ask a checkpoint, with ``summaries`` once more where there are any.
 
         Raises
         ------
@@ -64,15 +67,20 @@ class Said:
             raise UserError(
                 f"{checkpoint} explains nothing of {dataset}; name a checkpoint that does."
             )
+        again = bool(summaries and prepared.about_items)
         with Progress(console=Console(stderr=True)) as progress:
-            times = 2 if prepared.about_items else 1
-            bar = progress.add_task("explaining", total=times * len(rows))
+            bar = progress.add_task("explaining", total=(1 + again) * len(rows))
             model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
             answers = [model.explanation(int(row)) for row in rows]
             summed = []
-            if prepared.about_items:
+            if again:
                 summed = [model.explanation(int(row), summaries=True) for row in rows]
-        return cls(prepared, rows, answers, summed)
+            model.advance = lambda n: None
+        return cls(model, rows, answers, summed)
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.model.prepared
 
     @property
     def texts(self) -> dict[str, list[str | None]]:
@@ -108,9 +116,10 @@ class Said:
             summaries=summaries,
         )
 
-    def held(self, resamples: int, seed: int) -> dict:
+    def held(self, resamples: int, seed: int, removals: int = 0) -> dict:
         """``held``: rows as `Results` gives them; ``reader``: {name: [how many, of how many]};
-        ``texts``: a hundred of them to be judged."""
+        ``texts``: a hundred of them to be judged. What is cited is taken out of the history for
+        ``removals`` pairs at most (`ckf_demo.evaluation.faithful.add_removals`)."""
         data, users = self.prepared, self.prepared.user[self.rows]
         results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
         for name, answers, key, summaries in (
@@ -121,6 +130,7 @@ class Said:
             if answers:
                 texts = [answer[key] for answer in answers]
                 self._add(results, name, texts, answers, summaries, seed)
+        add_removals(results, self.model, self.rows, self.answers, removals, seed)
         rng = random.Random(seed)
         return {
             "held": results.rows,
