@@ -373,7 +373,15 @@ def serve(
     port: Annotated[
         int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
     ] = 7860,
-    checkpoint: Checkpoint = CHECKPOINT,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            show_default="checkpoints/ml-100k, and those beside it whose data are prepared",
+            help="A trained checkpoint; repeatable: the first is the page, the others are pages "
+            "below it under the names of their folders.",
+        ),
+    ] = None,
     quantization: Annotated[
         str | None,
         typer.Option(
@@ -390,7 +398,7 @@ def serve(
     """
     from ckf_demo.serve import serve as run_server
 
-    run_server(host, port, checkpoint, quantization)
+    run_server(host, port, checkpoint or (), quantization)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,11 +2,12 @@
 
 ``python app.py`` (a hosted Space, ``make demo``) and ``ckf serve`` both end here. The page itself
 is built in `ckf_demo.ui.app`, or in `ckf_demo.ui.choices_page` where the data hold likes alone.
+Other checkpoints are pages beside the first, which load when they are first asked for.
 """
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from ckf_demo.memory import keep_flat, settle
 
 if TYPE_CHECKING:
     import gradio as gr
+
+    from ckf_demo.ui.pages import Place
+    from ckf_demo.ui.service import Service
 
 UNASKED = ["rating"]
 """What a page for data of likes alone does without: nobody rates there, `Prepared.only_likes`."""
@@ -32,11 +36,18 @@ def default_quantization() -> str:
     return os.environ.get("CKF_QUANTIZATION") or "auto"
 
 
-def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -> "gr.Blocks":
+def build_demo(
+    checkpoint: Path = CHECKPOINT,
+    quantization: str | None = None,
+    places: "Sequence[Place]" = (),
+    own: "Place | None" = None,
+    beside: "Service | None" = None,
+) -> "gr.Blocks":
     """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
 
     ``quantization`` is one of `load_backbone`, or "auto" for the fastest way to hold the same
-    weights, which is measured at the first start; None for `default_quantization`.
+    weights, which is measured at the first start; None for `default_quantization`. ``places``,
+    ``own`` and ``beside`` are those of `ckf_demo.ui.app.build`.
 
     Raises
     ------
@@ -60,8 +71,7 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
     from ckf_demo.tasks.registry import TASKS
 
     manifest = read_manifest(checkpoint)
-    missing = [task for task in TASKS if task not in manifest["tasks"]]
-    if missing not in ([], UNASKED):
+    if (missing := lacking(manifest)) not in ([], UNASKED):
         raise _lacks(checkpoint, missing, TASKS)
     say("Preparing the data")
     _prepare_data(manifest["dataset"])
@@ -83,7 +93,7 @@ def build_demo(checkpoint: Path = CHECKPOINT, quantization: str | None = None) -
         from ckf_demo.ui.choices_page import build
     else:
         from ckf_demo.ui.app import build
-    demo = build(recommender)
+    demo = build(recommender, places=places, own=own, beside=beside)
     settle()
     return demo
 
@@ -112,21 +122,89 @@ def _lacks(checkpoint: Path, missing: Sequence[str], asked: Sequence[str]) -> Us
     )
 
 
-def serve(
-    host: str, port: int, checkpoint: Path = CHECKPOINT, quantization: str | None = None
-) -> None:
-    """Serve the app until interrupted; its address is the last line printed.
+def lacking(manifest: dict) -> list[str]:
+    """The tasks that a page asks for and a checkpoint with this manifest was not trained for."""
+    from ckf_demo.tasks.registry import TASKS
+
+    return [task for task in TASKS if task not in manifest["tasks"]]
+
+
+def others_beside(checkpoint: Path) -> list[Path]:
+    """Checkpoints in the same folder that are served beside one: each named as its data set, which
+    is prepared, and trained for all that a page asks."""
+    from ckf_demo.paths import prepared_path
+    from ckf_demo.system import MANIFEST, read_manifest
+
+    found = []
+    for path in sorted(checkpoint.parent.glob(f"*/{MANIFEST}")):
+        folder = path.parent
+        if folder.resolve() == checkpoint.resolve():
+            continue
+        manifest = read_manifest(folder)
+        named = manifest["dataset"] == folder.name and prepared_path(folder.name).exists()
+        if named and lacking(manifest) in ([], UNASKED):
+            found.append(folder)
+    return found
+
+
+def placed(checkpoints: Sequence[Path]) -> "list[Place]":
+    """Where each checkpoint is served: the first at the root, the others below their names.
 
     Raises
     ------
     UserError
-        As `build_demo`, or when the address cannot be listened on.
+        When two have one name or one has that of something of the page's own, or a folder holds
+        no checkpoint.
+    """
+    from ckf_demo.data.sources import SOURCES
+    from ckf_demo.system import read_manifest
+    from ckf_demo.ui.pages import Place
+    from ckf_demo.ui.routes import is_open
+
+    places = []
+    for folder in checkpoints:
+        path = folder.resolve().name if places else ""
+        dataset = read_manifest(folder)["dataset"]
+        label = SOURCES[dataset].label if dataset in SOURCES else dataset
+        if path and (is_open(f"/{path}") or path in {place.path for place in places}):
+            raise UserError(
+                f"{folder} cannot be served at /{path}, where something else answers; give the "
+                "folder another name."
+            )
+        places.append(Place(path, label))
+    return places
+
+
+def serve(
+    host: str,
+    port: int,
+    checkpoints: Sequence[Path] = (),
+    quantization: str | None = None,
+) -> None:
+    """Serve the app until interrupted; its address is the last line printed.
+
+    The first of the ``checkpoints`` is the page at the address itself, and the others stand below
+    it under the names of their folders. Without any it is `CHECKPOINT`, with those beside it whose
+    data are prepared.
+
+    Raises
+    ------
+    UserError
+        As `build_demo` for the first, as `placed`, or when the address cannot be listened on.
     """
     check_address(host, port)
-    demo = build_demo(checkpoint, quantization)
+    first, *others = checkpoints or [CHECKPOINT, *others_beside(CHECKPOINT)]
+    places = placed([first, *others])
+    demo = build_demo(first, quantization, places, places[0])
     from ckf_demo.ui.app import launch
 
-    launch(demo, server_name=host, server_port=port)
+    def later(folder: Path, own: "Place") -> "tuple[Place, Callable[[], gr.Blocks]]":
+        return own, lambda: build_demo(folder, quantization, places, own, demo.service)
+
+    pages = [later(folder, own) for folder, own in zip(others, places[1:], strict=True)]
+    launch(demo, pages, server_name=host, server_port=port)
+    for place in places[1:]:
+        say(f"Beside it, loaded when asked for: {demo.local_url}{place.path}/ ({place.label})")
     say(f"Ready: {demo.local_url}")
     demo.block_thread()
 

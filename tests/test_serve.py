@@ -33,7 +33,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         done.append(("load", checkpoint, quantization))
         return recommender
 
-    def build(loaded: SimpleNamespace) -> SimpleNamespace:
+    def build(loaded: SimpleNamespace, **beside: object) -> SimpleNamespace:
         assert loaded is recommender
         done.append("build")
         return page
@@ -52,7 +52,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
     module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
     module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
-    module("ckf_demo.ui.app", build=build, launch=lambda page, **where: page.launch(**where))
+    module(
+        "ckf_demo.ui.app", build=build, launch=lambda page, others, **where: page.launch(**where)
+    )
     monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
     return done
 
@@ -60,7 +62,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
 def test_everything_is_prepared_and_the_address_comes_last(
     steps: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    serve.serve("127.0.0.1", 7861, tmp_path)
+    serve.serve("127.0.0.1", 7861, [tmp_path])
     *before, (launch, options), block = steps
     assert before == [
         "address",
@@ -84,7 +86,7 @@ def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
     manifest = {"dataset": "tiny", "backbone": "small", "tasks": ["ctr"]}
     monkeypatch.setattr(sys.modules["ckf_demo.system"], "read_manifest", lambda _: manifest)
     with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
-        serve.serve("127.0.0.1", 7861, tmp_path)
+        serve.serve("127.0.0.1", 7861, [tmp_path])
     assert steps == ["address"]
 
 
@@ -95,11 +97,11 @@ def test_data_that_only_its_owner_has_must_have_been_prepared(
     manifest = {"dataset": "xrec-yelp", "backbone": "small", "tasks": tasks}
     monkeypatch.setattr(sys.modules["ckf_demo.system"], "read_manifest", lambda _: manifest)
     with pytest.raises(UserError, match="run ckf prepare --dataset xrec-yelp --data FOLDER"):
-        serve.serve("127.0.0.1", 7861, tmp_path)
+        serve.serve("127.0.0.1", 7861, [tmp_path])
     prepared = prepared_path("xrec-yelp")
     prepared.parent.mkdir(parents=True, exist_ok=True)
     prepared.touch()
-    serve.serve("127.0.0.1", 7861, tmp_path)
+    serve.serve("127.0.0.1", 7861, [tmp_path])
     assert "build" in steps and not any(step[0] == "data" for step in steps)
 
 
@@ -108,7 +110,7 @@ def test_weights_are_held_as_one_asks(
     by: str, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CKF_QUANTIZATION", "bf16" if by == "environment" else "")
-    serve.serve("127.0.0.1", 7861, tmp_path, "nf4" if by == "option" else None)
+    serve.serve("127.0.0.1", 7861, [tmp_path], "nf4" if by == "option" else None)
     assert ("load", tmp_path, "nf4" if by == "option" else "bf16") in steps
     assert ("choose", "small") not in steps
 

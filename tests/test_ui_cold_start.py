@@ -138,7 +138,7 @@ def test_results_are_files(made):
     updates = people(made, compare=False)
     import pandas as pd
 
-    csv, parquet = (updates[-1][b].value for b in (made.people.csv, made.people.parquet))
+    csv, parquet = (updates[-1][b]["value"] for b in (made.people.csv, made.people.parquet))
     paths = [value if isinstance(value, str) else value["path"] for value in (csv, parquet)]
     one, other = pd.read_csv(paths[0]), pd.read_parquet(paths[1])
     assert len(one) == len(other) > 0

@@ -115,8 +115,8 @@ def test_what_must_be_computed_is_said_space_by_space_and_can_be_stopped(tab):
     assert len(steps) == 4
     for number, step in enumerate(steps[:3], start=1):
         assert f"Space {number} of 3" in step[tab.message]
-        assert step[tab.stop].interactive
-    assert not steps[-1][tab.stop].interactive
+        assert step[tab.stop]["interactive"]
+    assert not steps[-1][tab.stop]["interactive"]
     assert len(list(tab.draw(PAIR, None, "films", "umap", 2, "spaces"))) == 1
     assert "Stopped" in tab.stopped()[tab.message]
     # an early end keeps what was finished

@@ -261,10 +261,10 @@ def test_controls_offer_what_was_measured_everything_first(results):
 def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_path):
     shown = shown_tab(write(tmp_path, "here"))
     update = shown.show(Pair(item="1"), "here", "ctr", "rmse", "k=3")
-    assert update[shown.metric].value == "auc" and update[shown.group].value == "k=3"
+    assert update[shown.metric]["value"] == "auc" and update[shown.group]["value"] == "k=3"
     assert "0.660" in update[shown.figures]
     update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
-    assert (update[shown.metric].value, update[shown.group].value) == ("rmse", "all")
+    assert (update[shown.metric]["value"], update[shown.group]["value"]) == ("rmse", "all")
     assert set(update) == set(shown.outputs)
     assert shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")[shown.shown] == (
         "here",

@@ -2,7 +2,7 @@
 the named endpoints. ``build`` makes it around a recommender; ``launch_options`` belong to it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab
 from ckf_demo.ui.moment import MomentControls
+from ckf_demo.ui.pages import Late, Place, data_links
 from ckf_demo.ui.pair import Pair, bar, from_query, has_genres, known_user
 from ckf_demo.ui.predict import PredictTab, Stops, finished_answer, history_markup
 from ckf_demo.ui.python import PythonTab
@@ -45,6 +46,7 @@ LOGO = (
     '<path class="ckf-cables" d="M16.5 11.5 V21 M24 7.6 V21 M31.5 11.5 V21"/>'
     '<circle cx="9" cy="21" r="5"/><rect x="34" y="16" width="10" height="10" rx="1.5"/></svg>'
 )
+Builder = Callable[[], gr.Blocks]
 PRIVATE = {"api_visibility": "private"}
 OPENING = 3.0
 """Seconds within which a page is opened at the latest."""
@@ -65,11 +67,15 @@ def launch_options() -> dict:
     }
 
 
-def launch(demo: gr.Blocks, **where) -> None:
+def launch(demo: gr.Blocks, others: Sequence[tuple[Place, Builder]] = (), **where) -> None:
     """Serve a built app, its named endpoints as MCP tools and ``/healthz``, without blocking.
 
+    ``others`` are pages of other data sets and what builds each when it is first asked for.
     ``where`` are host and port as ``gradio.Blocks.launch`` takes them.
     """
+    late = [Late(place, make, launch_options()) for place, make in others]
+    demo.service.pages = {own.place.path: lambda own=own: own.state for own in late}
+    below = [own.place.path for own in late]
     demo.launch(
         **where,
         **launch_options(),
@@ -78,16 +84,33 @@ def launch(demo: gr.Blocks, **where) -> None:
         quiet=True,
         prevent_thread_lock=True,
         max_threads=demo.service.threads,
-        app_kwargs={"routes": [demo.service.route], "middleware": [Middleware(OpenRoutes)]},
+        app_kwargs={
+            "routes": [demo.service.route, *(route for own in late for route in own.routes)],
+            "middleware": [Middleware(OpenRoutes, below=below)],
+        },
     )
     adapt_tools(demo)
 
 
-def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
+def build(
+    recommender,
+    shelf: Shelf | None = None,
+    *,
+    places: Sequence[Place] = (),
+    own: Place | None = None,
+    beside: Service | None = None,
+) -> gr.Blocks:
     """The app around a loaded recommender.
 
-    ``shelf`` holds the methods to compare: those of the checkpoints beside the recommender's own
-    when it is None.
+    Parameters
+    ----------
+    shelf
+        The methods to compare: those of the checkpoints beside the recommender's own when it is
+        None.
+    places, own
+        Where all data sets are served, and which of them this is.
+    beside
+        The service of a page in the same process, whose gates hold for this one too.
 
     The page that visitors land on is answered here, once: the cold example with all its figures and
     words. What the first map shows is fitted, or read from the cache.
@@ -99,7 +122,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
     spaces.prepare()
     stops = Stops()
     store, thing = recommender.store, recommender.domain.thing
-    service = Service(recommender)
+    service = Service(recommender, beside)
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
         add_endpoints(recommender, shelf, service)
@@ -109,6 +132,8 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         opened = gr.State(False)
         query = gr.Textbox(visible=False)
         with gr.Sidebar(label="Who", width=350):
+            if links := data_links(places, own):
+                gr.HTML(links, apply_default_css=False, elem_id="data-sets")
             sidebar = Sidebar(recommender, ready)
         with gr.Row(elem_classes="ckf-head"):
             gr.HTML(
@@ -171,7 +196,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         _choose_person(sidebar, ready, pair, recommender)
         moment.wire(pair)
         try_it.click(
-            lambda: gr.Tabs(selected="new"),
+            lambda: gr.update(selected="new"),
             outputs=sidebar.tabs,
             js="() => window.ckf.openDrawer()",
             **QUIET,
@@ -494,7 +519,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
                             f"tab={tab[:40]!r} in the address is unknown; "
                             f"choose one of {', '.join(TABS)}"
                         )
-                    shown |= {active: tab, tabs: gr.Tabs(selected=tab)}
+                    shown |= {active: tab, tabs: gr.update(selected=tab)}
                 chosen = from_query(
                     store, params, current, recommender.methods, recommender.domain.things
                 )

@@ -3,7 +3,7 @@ and what next. Nobody says no there and nobody rates, so there are neither stars
 most things have no title. ``build`` makes it around a recommender; ``app.launch`` serves it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import gradio as gr
@@ -25,6 +25,7 @@ from ckf_demo.ui.data import RESULT_SCRIPT
 from ckf_demo.ui.gate import Gate
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import notice, panel, warn
+from ckf_demo.ui.pages import Place, data_links
 from ckf_demo.ui.pair import Pair, from_query
 from ckf_demo.ui.predict import Stops
 from ckf_demo.ui.service import GATED, Service
@@ -185,13 +186,20 @@ class ChoicesPage:
         return {self.words: words, self.draft: draft, self.stop: gr.update(interactive=False)}
 
 
-def build(recommender) -> gr.Blocks:
-    """The page around a loaded recommender whose data hold likes alone.
+def build(
+    recommender,
+    *,
+    places: Sequence[Place] = (),
+    own: Place | None = None,
+    beside: Service | None = None,
+) -> gr.Blocks:
+    """The page around a loaded recommender whose data hold likes alone; arguments as for
+    `ckf_demo.ui.app.build`.
 
     What visitors land on is answered here, once.
     """
     people, answers = People(recommender), Answers(recommender)
-    landing, service = people.start(), Service(recommender)
+    landing, service = people.start(), Service(recommender, beside)
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
         add_choice_endpoints(recommender, service)
@@ -200,6 +208,8 @@ def build(recommender) -> gr.Blocks:
         opened = gr.State(False)
         query = gr.Textbox(visible=False)
         with gr.Sidebar(label="Who", width=350):
+            if links := data_links(places, own):
+                gr.HTML(links, apply_default_css=False, elem_id="data-sets")
             sidebar = ChoicesSidebar(recommender, people, answers.thing)
         with gr.Row(elem_classes="ckf-head"):
             gr.HTML(_title(answers.thing), apply_default_css=False)

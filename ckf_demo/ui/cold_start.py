@@ -200,7 +200,7 @@ class ColdStartTab:
             yield {
                 self.shown: notice("The first answers are about to come."),
                 self.after: "",
-                self.halt: gr.Button(interactive=True),
+                self.halt: gr.update(interactive=True),
             }
             drawn, found = 0.0, Latest(asked)
             for steps in run(self.recommender, asked, stop):
@@ -208,7 +208,7 @@ class ColdStartTab:
                 if time.monotonic() - drawn > BETWEEN:
                     yield self._show(found, question, k)
                     drawn = time.monotonic()
-            ended = {self.halt: gr.Button(interactive=False)}
+            ended = {self.halt: gr.update(interactive=False)}
             if found.finished:
                 yield self._show(found, question, k, found) | ended
             else:
@@ -217,7 +217,7 @@ class ColdStartTab:
             yield {
                 self.shown: warn(error),
                 self.after: "",
-                self.halt: gr.Button(interactive=False),
+                self.halt: gr.update(interactive=False),
             }
 
     def _show(
@@ -893,8 +893,7 @@ class Measurement:
         """Measure and show what is complete, while the rest is computed."""
         _remove(file)
         off = {
-            button: gr.DownloadButton(interactive=False, value=None)
-            for button in (self.csv, self.parquet)
+            button: gr.update(interactive=False, value=None) for button in (self.csv, self.parquet)
         }
         chosen = [m for m in self._recommender.methods if m in methods]
         if not chosen:
@@ -910,7 +909,7 @@ class Measurement:
         facts, began = part_facts(wanted), time.monotonic()
         yield {
             self.result: "",
-            self.cancel: gr.Button(interactive=True),
+            self.cancel: gr.update(interactive=True),
             self.outcome: None,
             self.file: None,
             **off,
@@ -935,11 +934,11 @@ class Measurement:
             path = folder / f"{self._recommender.prepared.dataset}-{self._key}.{suffix}"
             if rows:
                 cohorts.write(rows, path)
-                written[button] = gr.DownloadButton(interactive=True, value=str(path))
+                written[button] = gr.update(interactive=True, value=str(path))
         yield {
             self.progress: notice(ended),
             self.result: self.markup(outcome, metric),
-            self.cancel: gr.Button(interactive=False),
+            self.cancel: gr.update(interactive=False),
             self.outcome: outcome,
             self.file: str(folder),
             **written,

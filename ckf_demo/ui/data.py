@@ -329,7 +329,7 @@ class DataTab:
         else:
             chosen = self._analyses[title]
         return {
-            self.analysis: gr.Dropdown([*self._analyses, *typed], value=title),
+            self.analysis: gr.update(choices=[*self._analyses, *typed], value=title),
             self.chosen: title,
             self.about: _about(chosen),
             self.sql: chosen.sql,
@@ -352,7 +352,7 @@ class DataTab:
         write_csv(found, path)
         return {
             self.result: result_markup(found),
-            self.download: gr.DownloadButton(interactive=True, value=str(path)),
+            self.download: gr.update(interactive=True, value=str(path)),
             self.file: str(path),
         }
 
@@ -360,7 +360,7 @@ class DataTab:
         _remove(file)
         return {
             self.result: shown,
-            self.download: gr.DownloadButton(interactive=False, value=None),
+            self.download: gr.update(interactive=False, value=None),
             self.file: None,
         }
 

@@ -209,7 +209,7 @@ class MapTab:
                 "Stopped; the maps show what they showed before. Choose another view, or this one "
                 "again: what was finished is kept."
             ),
-            self.stop: gr.Button(interactive=False),
+            self.stop: gr.update(interactive=False),
         }
 
     def catalogue(self, kind: str) -> dict:
@@ -278,15 +278,15 @@ class MapTab:
                 if not self.spaces.at_hand(space, kind, projection):
                     yield {
                         self.message: _waiting(space, kind, projection, number, len(shown)),
-                        self.stop: gr.Button(interactive=True),
+                        self.stop: gr.update(interactive=True),
                     }
                 views[space] = self.spaces.view(space, person, kind, projection, done)
             tables = self._tables(pair, ranking, kind, shown)
         except UserError as error:
-            yield {self.message: warn(error), self.stop: gr.Button(interactive=False)}
+            yield {self.message: warn(error), self.stop: gr.update(interactive=False)}
             return
         yield {
-            self.stop: gr.Button(interactive=False),
+            self.stop: gr.update(interactive=False),
             self.maps: json.dumps(self._drawn(pair, ranking, kind, projection, views)),
             self.message: self._facts(pair, kind, shown, projection),
             self.trust: self._trust(person, kind, projection, views),

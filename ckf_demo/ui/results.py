@@ -803,7 +803,7 @@ class ResultsTab:
             source = next(iter(self._found))
         results = self._found[source]
         view = _nearest(results, task, metric, group)
-        choices = (gr.Dropdown(**options) for options in _choices(results, view))
+        choices = (gr.update(**options) for options in _choices(results, view))
         return {
             **dict(zip((self.task, self.metric, self.group), choices, strict=True)),
             self.figures: self._figures(results, view),

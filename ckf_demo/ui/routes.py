@@ -5,6 +5,8 @@ size, a fetcher of addresses elsewhere, session states written to disk, calls th
 by. They are not listed here, so they are not there.
 """
 
+from collections.abc import Sequence
+
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,10 +51,13 @@ def is_open(path: str) -> bool:
 
 
 class OpenRoutes:
-    """Middleware: answers 404 where nothing is open, 413 to bodies over `LARGEST_BODY`."""
+    """Middleware: answers 404 where nothing is open, 413 to bodies over `LARGEST_BODY`.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    ``below`` are paths without slashes where other pages stand, which answer the same.
+    """
+
+    def __init__(self, app: ASGIApp, below: Sequence[str] = ()) -> None:
+        self.app, self._below = app, below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +65,7 @@ class OpenRoutes:
             return
         # A server below a prefix hands over the whole path, and the prefix beside it.
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-        if not is_open(path):
+        if not is_open(self._within(path)):
             await JSONResponse({"detail": "Not found"}, 404)(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -72,6 +77,13 @@ class OpenRoutes:
             await JSONResponse({"detail": said}, 413)(scope, receive, send)
             return
         await self.app(scope, _again(body, receive), _guarded(send))
+
+    def _within(self, path: str) -> str:
+        """The path as the page sees it to which it belongs."""
+        for name in self._below:
+            if path == f"/{name}" or path.startswith(f"/{name}/"):
+                return path.removeprefix(f"/{name}") or "/"
+        return path
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:

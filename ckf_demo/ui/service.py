@@ -43,18 +43,24 @@ class Service:
     """The gates of one app, its wrapped functions and its health.
 
     ``model`` lets one question at a time ask the language model; ``long`` lets two replays or
-    measurements run, which share the model with everybody's questions piece by piece.
+    measurements run, which share the model with everybody's questions piece by piece. A page
+    ``beside`` another one in the same process passes the same gates.
     """
 
-    def __init__(self, recommender) -> None:
-        most = queue_size()
-        share = max(1, most // 4)
-        self.model, self.long = Gate(1, most, share), Gate(2, most, share)
-        # Threads of their own, as many as may run: libraries keep memory for each that computes.
-        self._workers = {
-            self.model: ThreadPoolExecutor(self.model.places, "model"),
-            self.long: ThreadPoolExecutor(self.long.places, "long"),
-        }
+    def __init__(self, recommender, beside: "Service | None" = None) -> None:
+        if beside is None:
+            most = queue_size()
+            share = max(1, most // 4)
+            self.model, self.long = Gate(1, most, share), Gate(2, most, share)
+            # Threads of their own, as many as may run: libraries keep memory for each.
+            self._workers = {
+                self.model: ThreadPoolExecutor(self.model.places, "model"),
+                self.long: ThreadPoolExecutor(self.long.places, "long"),
+            }
+        else:
+            self.model, self.long, self._workers = beside.model, beside.long, beside._workers
+        self.pages: dict[str, Callable[[], str]] = {}
+        """States of other data sets' pages in the same process, by their paths."""
         self._recommender = recommender
         self._began = time.time()
         self._limiter: CapacityLimiter | None = None
@@ -133,6 +139,11 @@ class Service:
             "long_waiting": self.long.waiting,
             "long_running": self.long.inside,
             "queue": self.model.most,
+            **(
+                {"pages": {path: state() for path, state in self.pages.items()}}
+                if self.pages
+                else {}
+            ),
         }
         try:
             recommender.store.item(recommender.item_order[0])
