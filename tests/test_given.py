@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from test_xrec_source import write
 
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.splits import TEST
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import given, overlap, report
+from ckf_demo.evaluation.features import Features
 from ckf_demo.evaluation.given import Material, chosen_together, like_titled, measure, typical
 
 EXPLAINED = {
@@ -33,6 +36,47 @@ def material(tmp_path, empty_cache, monkeypatch) -> Material:
         monkeypatch.setattr(module, "embedded", counted)
     prepare("xrec-yelp", write(tmp_path / "yelp", explained=EXPLAINED))
     return Material.load("xrec-yelp", "test")
+
+
+LEARNT = [
+    "Tasty tacos",
+    "Tacos and salsa",
+    "A taco stand",
+    "Salsa, noodles",
+    "Noodles, salsa",
+    "Hot noodles",
+]
+LEARNT += ["Something else altogether"] * 30
+WORDS = st.lists(st.sampled_from(["taco", "salsa", "noodles", "the", "never", "else"]), max_size=6)
+
+
+def test_features_by_hand():
+    features = Features(["A quiet garden", "Quiet gardens", "The garden!"] + ["Something else"] * 9)
+    # "gardens" is "garden", and what most texts say is none
+    assert len(features) == 1
+    assert features.of(["two gardens", "quiet"]).tolist() == [[True], [False]]
+    features = Features(LEARNT)
+    match = features.match(["salsa here", "noodles"], ["Salsa with noodles", "the best"])
+    assert match[0] == 0.5 and np.isnan(match[1])
+    assert features.coverage(["salsa"]) == pytest.approx(1 / len(features))
+    assert len(Features([])) == 0 and np.isnan(Features([]).match(["a"], ["a"])[0])
+    assert features.in_common(["salsa, noodles", "noodles, salsa", "noodles"]) == pytest.approx(
+        4 / 3
+    )
+
+
+@drawn(st.lists(WORDS.map(" ".join), min_size=2, max_size=5), st.randoms())
+def test_a_text_has_all_of_its_own_features_and_the_order_of_texts_does_not_matter(texts, rng):
+    features = Features(LEARNT)
+    own = features.match(texts, texts)
+    assert ((own == 1) | np.isnan(own)).all()
+    others = texts.copy()
+    rng.shuffle(others)
+    assert features.coverage(others) == features.coverage(texts)
+    assert features.in_common(others) == pytest.approx(features.in_common(texts))
+    named = features.of(texts).astype(int)
+    pairs = [named[i] @ named[j] for i in range(len(texts)) for j in range(len(texts)) if i != j]
+    assert features.in_common(texts) == pytest.approx(np.mean(pairs))
 
 
 def test_overlap_by_hand():

@@ -235,7 +235,11 @@ def given(found: dict) -> list[Table]:
         ("distinct_1", "distinct-1"),
         ("distinct_2", "distinct-2"),
         ("unique", "unique"),
+        ("feature_match", "feature match"),
+        ("feature_coverage", "feature coverage"),
+        ("features_in_common", "features in common"),
     )
+    compared = ("bleu", "rouge_1", "rouge_l", "similarity", "feature_match")
     made = []
     for group, title in (
         ("beside", f"Pairs of {where} that all have texts about"),
@@ -246,7 +250,8 @@ def given(found: dict) -> list[Table]:
             (differences, "difference", with_interval),
         ):
             shown = [n for n in names if (n, "explanation", "bleu", group) in cells]
-            kept = columns if form is with_half_width else columns[:4]
+            whole = form is with_half_width
+            kept = [own for own in columns if whole or own[0] in compared]
             rows = [
                 [n, *(form(cells.get((n, "explanation", metric, group))) for metric, _ in kept)]
                 for n in shown

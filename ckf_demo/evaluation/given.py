@@ -32,6 +32,7 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
+from ckf_demo.evaluation.features import Features
 from ckf_demo.evaluation.held import FIRST, Said
 from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.overlap import OVERLAP, embedded
@@ -47,6 +48,7 @@ REFERENCE = "explanation"
 SIZE, REGULARIZATION, WEIGHT, EPOCHS, SEED = 32, 1.0, 10.0, 15, 0
 """Of the factors by which items are chosen together; not searched."""
 
+GIVEN_TEXT = "the given texts"
 EVERYBODY, BESIDE, KNOWN, NEW = "all", "beside", "explained item", "other item"
 """Groups: all pairs; those that the files have texts for; pairs whose item has, or has not, an
 explanation in the training part."""
@@ -151,11 +153,12 @@ def measure(
 ) -> dict:
     """Measure the texts of files, of a checkpoint and of `RIVALS`; written to ``json_path``.
 
-    Metrics are those of `OVERLAP`, with ``words`` a text, and over all texts of a method together
-    ``distinct_1``, ``distinct_2`` and ``unique``, which have no interval. What a checkpoint's texts
-    hold stands under ``held`` (`ckf_demo.evaluation.held`), with ``removals`` pairs whose citations
-    are taken out of the history. ``size`` are so many pairs drawn at random; None for all.
-    ``single`` are checkpoints of which only what they first write is measured.
+    Metrics are those of `OVERLAP` and ``feature_match``, with ``words`` a text, and over all texts
+    of a method together ``distinct_1``, ``distinct_2``, ``unique``, ``feature_coverage`` and
+    ``features_in_common`` (`ckf_demo.evaluation.features`), which have no interval. What a
+    checkpoint's texts hold stands under ``held`` (`ckf_demo.evaluation.held`), with ``removals``
+    pairs whose citations are taken out of the history. ``size`` are so many pairs drawn at random;
+    None for all. ``single`` are checkpoints of which only what they first write is measured.
 
     Raises
     ------
@@ -173,6 +176,7 @@ def measure(
     users = data.user[asked]
     references = [material.texts[row] for row in asked.tolist()]
     systems = read_texts(texts, data, asked)
+    files = dict(systems)
     held = {}
     if checkpoint is not None:
         # where there are files, the pairs that they all have texts about
@@ -180,7 +184,12 @@ def measure(
         said = Said.by(checkpoint, dataset, asked[among])
         for name, own in said.texts.items():
             systems[name] = _spread_texts(own, among)
-        held = said.held(resamples, seed, removals)
+        places = np.flatnonzero(among).tolist()
+        others = {
+            name: [own[i] for i in places]
+            for name, own in {**files, GIVEN_TEXT: references}.items()
+        }
+        held = said.held(resamples, seed, removals, others)
         for folder in single:
             other = Said.by(folder, dataset, asked[among], summaries=False)
             name = f"CKF-S {'+'.join(other.model.whole.tasks)}, as first written"
@@ -191,11 +200,12 @@ def measure(
     if systems:
         groups[BESIDE] = beside
     results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
+    features = Features(material.learnt_texts)
     for name, own in systems.items():
         place = {BESIDE: beside, KNOWN: beside & known, NEW: beside & ~known}
-        _add(results, name, own, references, users, place)
+        _add(results, name, own, references, users, place, features)
     for name, rival in RIVALS.items():
-        _add(results, name, list(rival(material)), references, users, groups)
+        _add(results, name, list(rival(material)), references, users, groups, features)
     names = list(systems)
     for place, name in enumerate(names):
         for other in (*names[:place], *RIVALS):
@@ -205,6 +215,7 @@ def measure(
         "dataset": dataset,
         "split": split,
         "explained_in_training": len(material.learnt),
+        "features": len(features),
         **({"checkpoint": Path(checkpoint).as_posix()} if checkpoint is not None else {}),
         "rows": results.rows,
         **held,
@@ -268,13 +279,17 @@ def _add(
     references: list[str],
     users: np.ndarray,
     groups: dict[str, np.ndarray],
+    features: Features,
 ) -> None:
-    """Add what is measured of one method in each group, whose texts must all be there."""
+    """Add what is measured of one method in each group, whose texts must all be there.
+
+    A pair counts for a metric that has a value for it.
+    """
     wanted = np.flatnonzero(np.any(list(groups.values()), axis=0))
     own = [text for text in (texts[i] for i in wanted) if text is not None]
     values = {
         metric: _spread(measured(own, [references[i] for i in wanted]), wanted, len(texts))
-        for metric, measured in OVERLAP.items()
+        for metric, measured in {**OVERLAP, "feature_match": features.match}.items()
     }
     values["words"] = _spread(np.array([len(t.split()) for t in own], float), wanted, len(texts))
     for group, mask in groups.items():
@@ -282,13 +297,19 @@ def _add(
             continue
         n = int(mask.sum())
         for metric, whole in values.items():
-            replicates = bootstrap.mean(users[mask], whole[mask], results.weights)
-            results.add((name, REFERENCE, metric, group), float(whole[mask].mean()), n, replicates)
+            kept = mask & ~np.isnan(whole)
+            if not kept.any():
+                continue
+            replicates = bootstrap.mean(users[kept], whole[kept], results.weights)
+            key = name, REFERENCE, metric, group
+            results.add(key, float(whole[kept].mean()), int(kept.sum()), replicates)
         these = [text for text, kept in zip(texts, mask, strict=True) if kept and text is not None]
         for metric, value in (
             ("distinct_1", distinct(these, 1)),
             ("distinct_2", distinct(these, 2)),
             ("unique", unique_share(these)),
+            ("feature_coverage", features.coverage(these)),
+            ("features_in_common", features.in_common(these)),
         ):
             results.add((name, REFERENCE, metric, group), value, n, np.array([np.nan]))
 

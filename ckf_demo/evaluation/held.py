@@ -3,13 +3,14 @@
 `Said.by` asks a checkpoint for its texts, each as it was first written, as it is given, and with
 summaries. `Said.held` reads them: how many statements are borne out (`ckf_demo.tasks.grounding`),
 how many texts were written once more or lost a sentence, how often sentences repeat, whether a text
-picks its own reader out of ten by what these wrote before. The reader of statements itself is
-measured on texts that are true by construction, and on what was planted into them (`PLANTS`).
+picks its own reader out of ten by what these wrote before, or by summaries of them. The reader of
+statements itself is measured on texts that are true by construction, and on what was planted into
+them (`PLANTS`).
 """
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ from ckf_demo.tasks.verified import NOTHING
 FIRST, GIVEN, SUMMED = "CKF as first written", "CKF", "CKF with summaries"
 READERS = 10
 """People among whom a text is to pick its own reader."""
+WRITTEN, SUMMARISED = "by what they wrote", "by summaries of people"
 PRINTED = 100
 LIKED = 4.0
 
@@ -116,10 +118,18 @@ class Said:
             summaries=summaries,
         )
 
-    def held(self, resamples: int, seed: int, removals: int = 0) -> dict:
+    def held(
+        self,
+        resamples: int,
+        seed: int,
+        removals: int = 0,
+        others: Mapping[str, Sequence[str]] | None = None,
+    ) -> dict:
         """``held``: rows as `Results` gives them; ``reader``: {name: [how many, of how many]};
         ``texts``: a hundred of them to be judged. What is cited is taken out of the history for
-        ``removals`` pairs at most (`ckf_demo.evaluation.faithful.add_removals`)."""
+        ``removals`` pairs at most (`ckf_demo.evaluation.faithful.add_removals`). ``others`` are
+        texts of other systems about the same pairs; whether they pick their reader is measured.
+        """
         data, users = self.prepared, self.prepared.user[self.rows]
         results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
         for name, answers, key, summaries in (
@@ -130,6 +140,8 @@ class Said:
             if answers:
                 texts = [answer[key] for answer in answers]
                 self._add(results, name, texts, answers, summaries, seed)
+        for name, texts in (others or {}).items():
+            self._add_picked(results, name, list(texts), seed)
         add_removals(results, self.model, self.rows, self.answers, removals, seed)
         rng = random.Random(seed)
         return {
@@ -174,40 +186,49 @@ class Said:
             tone = ["positive" if polarity(text) == "positive" else "other" for text in texts]
             wanted = np.where(data.rating[self.rows] >= LIKED, "positive", "other")
             shares.append(("tone agrees with the rating", users, np.array(tone) == wanted))
-        if (picked := self._picks_its_reader(texts, seed)) is not None:
-            among, hits = picked
-            shares.append((f"picks its reader of {READERS}", users[among], hits))
         for metric, own_users, hits in shares:
             results.add_share(name, "explanation", metric, "all", own_users, hits)
+        self._add_picked(results, name, texts, seed)
         for metric, own in (("unique texts", texts), ("unique sentences", sentences)):
             # not a mean over users: no interval
             key = name, "explanation", metric, "all"
             results.add(key, unique_share(own), len(own), np.array([np.nan]))
 
-    def _picks_its_reader(
-        self, texts: list[str], seed: int
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Places of texts whose person wrote in training, and whether each is nearer (MiniLM) to
-        what they wrote of other things than to what nine others did."""
-        data = self.prepared
-        wrote = np.flatnonzero(data.written & (data.split == 0))
-        whose = data.user[wrote]
-        if not np.isin(data.user[self.rows], whose).any():
-            return None
-        vectors = embedded([self.writings.text(int(row)) for row in wrote])
-        centres = {int(user): vectors[whose == user].mean(0) for user in np.unique(whose).tolist()}
-        people = np.array(sorted(centres))
-        said, rng = embedded(texts), np.random.default_rng(seed)
-        among, hits = [], []
-        for place, row in enumerate(self.rows):
-            user = int(data.user[row])
-            if user not in centres:
-                continue
+    def _add_picked(self, results: Results, name: str, texts: list[str], seed: int) -> None:
+        """Add whether each text is nearer (MiniLM) to what is known of its own person than to what
+        is known of nine others; nothing is added where nobody is known by any text."""
+        users = self.prepared.user[self.rows]
+        centres, by = self.known_people
+        rng = np.random.default_rng(seed)
+        among = np.flatnonzero(np.isin(users, list(centres)))
+        if not len(among):
+            return
+        people, said = np.array(sorted(centres)), embedded(texts)
+        hits = []
+        for place in among.tolist():
+            user = int(users[place])
             others = rng.choice(people[people != user], READERS - 1, replace=False)
             near = [float(said[place] @ centres[int(u)]) for u in (user, *others)]
-            among.append(place)
             hits.append(int(np.argmax(near)) == 0)
-        return np.array(among), np.array(hits)
+        metric = f"picks its reader of {READERS}, {by}"
+        results.add_share(name, "explanation", metric, "all", users[among], np.array(hits))
+
+    @cached_property
+    def known_people(self) -> tuple[dict[int, np.ndarray], str]:
+        """MiniLM's mean of what users wrote in training of other things, and that it is this; of
+        the summaries of people where nobody who is asked about wrote any. A summary may have seen
+        the text that is asked for."""
+        data = self.prepared
+        wrote = np.flatnonzero(data.written & (data.split == 0))
+        if np.isin(data.user[self.rows], data.user[wrote]).any():
+            vectors = embedded([self.writings.text(int(row)) for row in wrote])
+            whose = data.user[wrote]
+            return {int(u): vectors[whose == u].mean(0) for u in np.unique(whose)}, WRITTEN
+        if not data.about_users:
+            return {}, WRITTEN
+        users = sorted(data.about_users)
+        vectors = embedded([data.about_users[user] for user in users])
+        return dict(zip(users, vectors, strict=True)), SUMMARISED
 
     def measure_reader(self, rng: random.Random) -> dict[str, tuple[int, int]]:
         """What the reader makes of true texts and of planted falsehoods, over rows with evidence.
