@@ -140,7 +140,12 @@ def others_beside(checkpoint: Path) -> list[Path]:
         folder = path.parent
         if folder.resolve() == checkpoint.resolve():
             continue
-        manifest = read_manifest(folder)
+        try:
+            manifest = read_manifest(folder)
+        except UserError as error:
+            # nobody asked for this one
+            say(f"{folder.name} is not served: {error}")
+            continue
         named = manifest["dataset"] == folder.name and prepared_path(folder.name).exists()
         if named and lacking(manifest) in ([], UNASKED):
             found.append(folder)

@@ -40,24 +40,31 @@ def checkpoint(folder: Path, dataset: str, *tasks: str) -> Path:
 @pytest.fixture
 def unsealed(monkeypatch) -> None:
     """Manifests of a few fields, read as they are."""
-    monkeypatch.setattr(
-        "ckf_demo.system.read_manifest",
-        lambda folder: json.loads((Path(folder) / "manifest.json").read_text()),
-    )
+
+    def read(folder: Path) -> dict:
+        try:
+            return json.loads((Path(folder) / "manifest.json").read_text())
+        except ValueError as error:
+            raise UserError("unreadable") from error
+
+    monkeypatch.setattr("ckf_demo.system.read_manifest", read)
 
 
 def test_beside_the_first_stand_those_that_are_prepared_and_answer_all(
-    tmp_path, empty_cache, unsealed
+    tmp_path, empty_cache, unsealed, capsys
 ):
     first = checkpoint(tmp_path / "films", "films")
     for name in ("yelp", "clicks", "unprepared", "another-seed"):
         dataset = "yelp" if name == "another-seed" else name
         tasks = {"yelp": ("ctr", "ranking", "explanation"), "clicks": ("ctr",)}.get(name, ())
         checkpoint(tmp_path / name, dataset, *tasks)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "manifest.json").write_text("{")
     for name in ("films", "yelp", "clicks"):
         prepared_path(name).parent.mkdir(parents=True, exist_ok=True)
         prepared_path(name).touch()
     assert serve.others_beside(first) == [tmp_path / "yelp"]
+    assert "damaged is not served: unreadable" in capsys.readouterr().out
 
 
 def test_places_have_names_of_their_own(tmp_path, unsealed):
