@@ -303,7 +303,13 @@ def _removals(rows: list[dict]) -> tuple[str, list[Table]]:
         for row in moves
     ]
     metric, n = moves[0]["metric"], moves[0]["n"]
-    return metric, [(f"What removals {metric}, {n} pairs", ["what is removed", "by"], made)]
+    return metric, [
+        (
+            f"How far a removal {metric.removesuffix(' by')}, {n} pairs",
+            ["what is removed", "by"],
+            made,
+        )
+    ]
 
 
 _ITEMS = "explained item", "other item"

@@ -401,7 +401,7 @@ def _wish(taste: str | None, candidate: Film, polarity: Polarity) -> Wish | None
 # --- wording -------------------------------------------------------------------------------------
 #
 # Clauses begin in lower case and end without a stop; frames join them into sentences. Slots: {c}
-# the candidate (its title or "this film" first, "it" later), {e} a film of the history, {r} its
+# the candidate (its title first, "it" or "this film" later), {e} a film of the history, {r} its
 # rating, {w} the rating as a relative clause, {g} shared genres as nouns ("Crime and Drama"), {G}
 # the same before "film" ("Crime Drama"), {aG} with its article, {d} a decade ("1990s"). Mixed texts
 # keep to words without sentiment.
@@ -611,19 +611,19 @@ _LINK_GENRE_FANS = {
 _SUPPORT = {
     "rate": (
         "{rate}, and {tie}, so {verdict}.",
-        "{rate}. {tie}, so {verdict}.",
-        "{rate} and {tie}. {verdict}.",
+        "{rate}; {tie}, so {verdict}.",
+        "{rate} and {tie}: {verdict}.",
         "{verdict}: {rate}, and {tie}.",
         "since {rate} and {tie}, {verdict}.",
-        "{verdict}. {rate}, and {tie}.",
+        "{verdict}; {rate}, and {tie}.",
         "{rate}; {tie}, and so {verdict}.",
     ),
     "link": (
         "{link}, so {verdict}.",
-        "{link}. {verdict}.",
+        "{link}: {verdict}.",
         "{verdict}, because {link}.",
         "{verdict}: {link}.",
-        "{verdict}. {link}.",
+        "{verdict}; {link}.",
         "{verdict}, since {link}.",
     ),
 }
@@ -631,14 +631,14 @@ _CONTRAST = {
     "rate": (
         "{rate} and {tie}, yet {verdict}.",
         "although {rate} and {tie}, {verdict}.",
-        "{rate}, and {tie}. Even so, {verdict}.",
+        "{rate}, and {tie}; even so, {verdict}.",
         "{verdict}, even though {rate} and {tie}.",
-        "{rate}; {tie}. Still, {verdict}.",
+        "{rate}, {tie}; still, {verdict}.",
     ),
     "link": (
         "{link}, yet {verdict}.",
         "although {link}, {verdict}.",
-        "{link}. Even so, {verdict}.",
+        "{link}; even so, {verdict}.",
         "{verdict}, even though {link}.",
         "{link}; still, {verdict}.",
     ),
@@ -682,11 +682,11 @@ _GOT = {
 # For and against in one text.
 _FOR_AND_AGAINST = (
     "{first}, but {second}, so {verdict}.",
-    "{first}. Then again, {second}, so {verdict}.",
+    "{first}; then again, {second}, so {verdict}.",
     "{verdict}: {first}, while {second}.",
-    "{first}, though {second}. {verdict}.",
-    "{first}; at the same time {second}. {verdict}.",
-    "{verdict}. {first}, but {second}.",
+    "{first}, though {second}; {verdict}.",
+    "{first}; at the same time {second}: {verdict}.",
+    "{verdict}; {first}, but {second}.",
 )
 _AGAINST = {
     "g": (
@@ -706,17 +706,17 @@ _AGAINST = {
 _NEUTRAL = {
     "rate": (
         "{rate}, and {tie}, so {verdict}.",
-        "{rate}. {tie}, so {verdict}.",
-        "{rate} and {tie}. {verdict}.",
+        "{rate}; {tie}, so {verdict}.",
+        "{rate} and {tie}: {verdict}.",
         "{verdict}: {rate}, and {tie}.",
-        "{verdict}. {rate}, and {tie}.",
+        "{verdict}; {rate}, and {tie}.",
         "{rate}; {tie}, and {verdict}.",
     ),
     "link": (
         "{link}, so {verdict}.",
-        "{link}. {verdict}.",
+        "{link}; {verdict}.",
         "{verdict}: {link}.",
-        "{verdict}. {link}.",
+        "{verdict}; {link}.",
         "{link}, and {verdict}.",
     ),
 }
@@ -742,7 +742,7 @@ _WISH = {
 _WISH_FRAMES = (
     "{wish}, so {verdict}.",
     "{verdict}: {wish}.",
-    "{wish}. {verdict}.",
+    "{wish}: {verdict}.",
     "since {wish}, {verdict}.",
 )
 _BARE = {
@@ -756,8 +756,8 @@ _BARE = {
 }
 _BARE_FRAMES = (
     "{bare}, and {verdict}.",
-    "{bare}. {verdict}.",
-    "{verdict}. {bare}.",
+    "{bare}: {verdict}.",
+    "{verdict}: {bare}.",
     "{bare}; {verdict}.",
 )
 
@@ -772,7 +772,7 @@ def word(facts: Facts, rng: random.Random) -> Explanation:
     else:
         template = _about_one(facts.ties[0], facts.polarity, verdict, rng)
         if facts.wish is not None:
-            template += f" {_wish_clause(facts.wish, rng)}."
+            template = f"{template[:-1]}; {_wish_clause(facts.wish, rng)}."
     return Explanation(_finish(template, facts, rng), facts.evidence, facts.polarity, facts.ties)
 
 
@@ -883,7 +883,7 @@ def _finish(template: str, facts: Facts, rng: random.Random) -> str:
     """Puts in titles and ways to speak of the candidate, and begins sentences in capitals."""
     titles = {f"{{e{place}}}": film.title for place, film in enumerate(facts.evidence)}
     short = len(facts.candidate.title) <= TITLES_UP_TO
-    naming = [facts.candidate.title] * (3 if short else 0) + ["this film"]
+    name = facts.candidate.title if short else "this film"
     text, candidate_named, other_since = "", False, False
     for piece in re.split(r"(\{(?:c|e0|e1)\})", template):
         if piece in titles:
@@ -892,7 +892,7 @@ def _finish(template: str, facts: Facts, rng: random.Random) -> str:
             if candidate_named:
                 piece = rng.choice(("this film", "this one")) if other_since else "it"
             else:
-                piece = rng.choice(naming)
+                piece = name
             candidate_named, other_since = True, False
             if not text or text.endswith((". ", "! ", "? ")):
                 piece = piece if piece == facts.candidate.title else piece.capitalize()
