@@ -74,6 +74,7 @@ def test_exactly_the_named_endpoints_are_offered(client):
         "/click",
         "/rank",
         "/explain",
+        "/contrast",
         "/compare",
         "/why",
         "/query",
@@ -81,6 +82,8 @@ def test_exactly_the_named_endpoints_are_offered(client):
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
     assert names == ["user", "history", "taste", "profile", "item", "at", "method"]
     assert "rating a person would give" in offered["/rate"]["description"]
+    names = [parameter["parameter_name"] for parameter in offered["/contrast"]["parameters"]]
+    assert names == "user history taste profile item at other bridges_of".split()
 
 
 def test_search_finds_films_by_part_of_a_title(client):
@@ -116,6 +119,20 @@ def test_a_new_person_is_described_by_history_taste_and_profile(client):
     ranked = client.predict(**person, k=5, api_name="/rank")
     assert [row["rank"] for row in ranked] == [1, 2, 3, 4, 5]
     assert not {"4", "9"} & {row["item"] for row in ranked}
+
+
+def test_two_films_are_explained_side_by_side_as_the_words_come(client):
+    # in the order of /explain: user, history, taste, profile, item, at
+    asked = client.submit("3", None, None, None, 7, None, 8, api_name="/contrast")
+    last = asked.result(60)
+    this, that = last["sides"]
+    assert (this["item"], that["item"]) == ("7", "8") and last["finished"]
+    assert set(last["only"]) == {"this", "that"}
+    assert {"text", "evidence", "sentences"} <= that["explanation"].keys()
+    first = asked.outputs()[0]
+    assert not first["finished"] and first["sides"][1]["explanation"] is None
+    with pytest.raises(AppError, match="choose another film"):
+        client.predict(user="3", item="7", api_name="/contrast")
 
 
 def test_why_tells_each_films_effect(client):

@@ -147,7 +147,9 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Predict", id="predict") as predict_tab:
                 predict = PredictTab(recommender, stops, landing)
-                contrast = ContrastPanel(recommender)
+                contrast = ContrastPanel(
+                    recommender, stops, lambda text: film_list(recommender, text)
+                )
             with gr.Tab("Top-K", id="topk") as topk_tab:
                 topk = TopKTab(recommender, landing)
                 predict.panels.append(topk.panel)
@@ -436,22 +438,7 @@ def build(recommender, shelf: Shelf | None = None) -> gr.Blocks:
             **PRIVATE,
             **GATED,
         )
-        contrast.find.input(
-            lambda text: film_list(recommender, text) if text.strip() else "",
-            contrast.find,
-            contrast.found,
-            trigger_mode="always_last",
-            **QUIET,
-        )
-        contrast.found.select(contrast.choose, outputs=[contrast.other, contrast.chosen], **QUIET)
-        contrast.run.click(
-            behind(service.model, contrast.answer, "page: contrast"),
-            [pair, contrast.other, contrast.whose],
-            contrast.shown,
-            trigger_mode="once",
-            **PRIVATE,
-            **GATED,
-        )
+        contrast.wire(pair, behind(service.model, contrast.answer, "page: contrast"))
         predict.task.change(
             behind(service.model, predict.prompt_of, "page: prompt"),
             [pair, predict.task],
