@@ -698,11 +698,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
         person = sidebar.person(current, draft, taste, age, occupation)
         if not any(person.person.values()):
-            text = (
-                f"Nobody is described yet: rate a {recommender.domain.thing}, write a sentence, "
-                "or give an age."
-            )
-            return gr.skip(), notice(text, "problem")
+            return gr.skip(), notice(sidebar.ask, "problem")
         return person, ""
 
     sidebar.use.click(
