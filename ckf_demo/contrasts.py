@@ -40,13 +40,13 @@ class Contrasts:
         None where the checkpoint does not know the task, are the person's own, and an
         ``explanation`` is a step of `Recommender.explain`, None before it begins. The last has
         ``"only"`` besides: for this and that the titles that its words name and the other's do
-        not.
+        not. ``stop`` ends it early, without that last step.
 
         Raises
         ------
         UserError
-            When neither ``other`` nor ``bridges_of`` is given, ``other`` is the item itself, or as
-            `Recommender.explain`.
+            Before anything is explained: when neither ``other`` nor ``bridges_of`` is given,
+            ``other`` is the item itself, or as `Recommender.explain`.
         """
         recommender = self._recommender
         if not other and not bridges_of:
@@ -58,6 +58,9 @@ class Contrasts:
             raise UserError(
                 f"A {recommender.domain.thing} cannot be held against itself; choose another."
             )
+        if bridges_of:
+            # for what it raises: now, not when the sides before it have been written
+            recommender.counterfactuals.bridges_of(bridges_of)
         person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         asked = [(THIS, item, None)]
         asked += [(THAT, other, None)] if other else []
@@ -83,6 +86,8 @@ class Contrasts:
             for step in recommender.explain(**person, item=own, bridges_of=whose, stop=stop):
                 side["explanation"] = step
                 yield {"sides": [dict(each) for each in sides], "finished": False}
+            if stop is not None and stop.is_set():
+                return
         yield {"sides": sides, "finished": True, "only": _only(sides)}
 
 

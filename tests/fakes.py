@@ -580,6 +580,9 @@ class FakeCounterfactuals:
     def __init__(self, recommender: "FakeRecommender", step_seconds: float = 0.0) -> None:
         self.recommender, self.step_seconds = recommender, step_seconds
 
+    def bridges_of(self, other: str, at=None) -> None:
+        self.recommender.store.user(other)
+
     @staticmethod
     def _figures(level: float) -> dict:
         return {"rating": level, "probability": (level - 1) / 4, "score": None}

@@ -1,5 +1,9 @@
 """Two explanations side by side: which, in what order, what only one of them names."""
 
+from threading import Event
+from types import SimpleNamespace
+
+import gradio as gr
 import pytest
 from fakes import FakeRecommender
 
@@ -7,13 +11,28 @@ from ckf_demo.contrasts import Contrasts
 from ckf_demo.errors import UserError
 from ckf_demo.ui.contrast import ContrastPanel, sides_markup
 from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.predict import Stops
 
+REQUEST = SimpleNamespace(session_hash="somebody")
+PAIR = Pair(item="3", history=(("1", 5.0),))
 HISTORY = [{"item": "1", "rating": 5}, {"item": "2", "rating": 1}]
 
 
 @pytest.fixture
 def recommender():
     return FakeRecommender(word_seconds=0)
+
+
+@pytest.fixture
+def panel(recommender):
+    with gr.Blocks():
+        return ContrastPanel(recommender, Stops(), lambda text: f"found {text}")
+
+
+def ask(panel, *asked, pair=PAIR):
+    """The steps of an answer, and what is shown in the end."""
+    *steps, last = panel.answer(pair, *asked, REQUEST)
+    return steps, last[panel.told]
 
 
 def test_both_are_explained_one_after_the_other(recommender):
@@ -45,28 +64,81 @@ def test_what_only_one_names_is_said(recommender, monkeypatch):
     monkeypatch.setattr(recommender, "explain", explain)
     *_, last = Contrasts(recommender).sides(history=HISTORY, item="3", other="4")
     assert last["only"] == {"this": ["Heat"], "that": ["Fargo"]}
-    shown = sides_markup(recommender, last)
+    shown = sides_markup(last)
     assert "not for the other: Heat" in shown and "not for the first: Fargo" in shown
 
 
-@pytest.mark.parametrize("against", [{}, {"other": "3"}, {"bridges_of": "nobody"}])
-def test_what_cannot_be_held_against_it_is_said(recommender, against):
+@pytest.mark.parametrize(
+    "against",
+    [{}, {"other": "3"}, {"other": "no such film"}, {"other": "4", "bridges_of": "nobody"}],
+)
+def test_what_cannot_be_held_against_it_is_said_before_anything_is_written(recommender, against):
     with pytest.raises(UserError):
-        list(Contrasts(recommender).sides(history=HISTORY, item="3", **against))
+        next(Contrasts(recommender).sides(history=HISTORY, item="3", **against))
 
 
-def test_the_page_says_what_is_wrong_and_escapes_what_it_shows(recommender, monkeypatch):
-    import gradio as gr
+def test_it_is_stopped_between_two_words_and_begins_no_other_side(recommender):
+    stop = Event()
+    steps = Contrasts(recommender).sides(history=HISTORY, item="3", other="4", stop=stop)
+    next(steps)
+    stop.set()
+    *_, last = steps
+    this, that = last["sides"]
+    assert "polarity" in this["explanation"] and that["explanation"] is None
+    assert not last["finished"]
+    assert "Stopped before its turn" in sides_markup(last)
+    assert "Waiting for its turn" in sides_markup(last, writing=True)
 
-    with gr.Blocks():
-        panel = ContrastPanel(recommender)
-    pair = Pair(item="3", history=(("1", 5.0),))
-    (message,) = panel.answer(pair, "", "")
-    assert "choose another film" in message
+
+def test_two_of_one_title_are_told_apart_by_number():
+    side = {"side": "this", "item": "1", "title": "Heat", "rating": None, "probability": 0.5}
+    side |= {"whose": None, "explanation": None}
+    shown = sides_markup({"sides": [side, side | {"side": "that", "item": "2"}]})
+    assert "Heat, No. 1" in shown and "Heat, No. 2" in shown
+    told_apart = [side | {"title": f"Heat ({item})", "item": item} for item in "12"]
+    assert "No." not in sides_markup({"sides": told_apart})
+    bridged = sides_markup({"sides": [side, side | {"side": "bridges", "whose": "5"}]})
+    assert "No. 1" not in bridged and "Heat, through the bridges of user 5" in bridged
+
+
+def test_the_page_says_what_is_wrong_and_escapes_what_it_shows(panel, recommender, monkeypatch):
+    steps, told = ask(panel, "", "")
+    assert not steps and "choose another film" in panel.settle(PAIR, told)[panel.shown]
 
     def explain(item, **_):
         yield {"text": "<script>", "evidence": []}
 
     monkeypatch.setattr(recommender, "explain", explain)
-    *_, shown = panel.answer(pair, "4", " ")
-    assert "<script>" not in shown and "&lt;script&gt;" in shown
+    steps, told = ask(panel, "4", " ")
+    for shown in (steps[-1][panel.shown], panel.settle(PAIR, told)[panel.shown]):
+        assert "<script>" not in shown and "&lt;script&gt;" in shown
+
+
+def test_what_is_shown_belongs_to_its_pair(panel):
+    steps, told = ask(panel, "4", "")
+    assert all(step[panel.halt]["interactive"] for step in steps)
+    settled = panel.settle(PAIR, told)
+    assert settled[panel.shown].count("<section") == 2
+    assert not settled[panel.halt]["interactive"]
+    assert panel.settle(PAIR.with_item("9"), told)[panel.shown] == ""
+    assert panel.settle(PAIR, None)[panel.shown] == ""
+
+
+def test_another_pair_ends_what_is_written(panel):
+    written = panel.answer(PAIR, "4", "", REQUEST)
+    next(written)
+    panel.stops.stop(REQUEST.session_hash, unless=PAIR.with_item("9"))
+    *_, last = written
+    assert not last[panel.told].found["finished"]
+
+
+def test_an_emptied_field_takes_the_other_film_back(panel, monkeypatch):
+    said = []
+    monkeypatch.setattr("ckf_demo.ui.markup.gr.Warning", said.append)
+    other, chosen = panel.choose(SimpleNamespace(pick="4"))
+    assert other == "4" and "Beside" in chosen and "<b>" not in chosen
+    assert panel.look("win") == {panel.found: "found win"}
+    emptied = panel.look(" ")
+    assert emptied[panel.other] == "" and "No other film" in emptied[panel.chosen]
+    _, wrong = panel.choose(SimpleNamespace(pick="none such"))
+    assert "none such" in wrong and said

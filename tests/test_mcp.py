@@ -12,7 +12,18 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ckf_demo.ui.app import build, launch
 
-TOOLS = {"search_items", "history", "rate", "click", "rank", "explain", "compare", "why", "query"}
+TOOLS = {
+    "search_items",
+    "history",
+    "rate",
+    "click",
+    "rank",
+    "explain",
+    "contrast",
+    "compare",
+    "why",
+    "query",
+}
 PERSON = {"user", "history", "taste", "profile", "at"}
 
 
@@ -74,14 +85,16 @@ def test_schemas_say_what_a_person_is(address):
 
 def test_tools_answer_in_json(address):
     person = {"history": [{"item": "4", "rating": 5}], "profile": {"age": 40}}
-    _, (found, rated, ranked, explained) = ask(
+    _, results = ask(
         address,
         ("search_items", {"query": "winter", "limit": 3}),
         ("rate", {"user": "3", "item": "7"}),
         ("rank", {**person, "k": 4}),
         ("explain", {"user": "3", "item": "7"}),
+        ("contrast", {"user": "3", "item": "7", "other": "8", "bridges_of": "5"}),
     )
-    assert not any(result.isError for result in (found, rated, ranked, explained))
+    assert not any(result.isError for result in results)
+    found, rated, ranked, explained, contrasted = results
     films = json.loads(found.content[0].text)
     assert len(films) == 3 and all("Winter" in film["title"] for film in films)
     assert 1 <= json.loads(rated.content[0].text)["rating"] <= 5
@@ -90,6 +103,12 @@ def test_tools_answer_in_json(address):
     # null, not None: the fourth film has no later rating of somebody who is in no data set
     assert rows[3]["later_rating"] is None
     assert json.loads(explained.content[0].text)["polarity"] in ("positive", "mixed", "negative")
+    sides = json.loads(contrasted.content[0].text)["sides"]
+    assert [(own["side"], own["item"]) for own in sides] == [
+        ("this", "7"),
+        ("that", "8"),
+        ("bridges", "7"),
+    ]
 
 
 def test_errors_of_tools_say_what_was_given(address):

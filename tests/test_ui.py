@@ -6,6 +6,8 @@ import threading
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+import gradio as gr
+import numpy as np
 import pytest
 from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 from gradio_client import Client
@@ -39,7 +41,7 @@ from ckf_demo.ui.predict import (
     prompt_markup,
     rating_card,
 )
-from ckf_demo.ui.sidebar import Sidebar, examples
+from ckf_demo.ui.sidebar import ANY, Sidebar, examples
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
 FAKE = FakeRecommender()
@@ -74,6 +76,7 @@ def test_exactly_the_named_endpoints_are_offered(client):
         "/click",
         "/rank",
         "/explain",
+        "/contrast",
         "/compare",
         "/why",
         "/query",
@@ -81,6 +84,8 @@ def test_exactly_the_named_endpoints_are_offered(client):
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
     assert names == ["user", "history", "taste", "profile", "item", "at", "method"]
     assert "rating a person would give" in offered["/rate"]["description"]
+    names = [parameter["parameter_name"] for parameter in offered["/contrast"]["parameters"]]
+    assert names == "user history taste profile item at other bridges_of".split()
 
 
 def test_search_finds_films_by_part_of_a_title(client):
@@ -116,6 +121,20 @@ def test_a_new_person_is_described_by_history_taste_and_profile(client):
     ranked = client.predict(**person, k=5, api_name="/rank")
     assert [row["rank"] for row in ranked] == [1, 2, 3, 4, 5]
     assert not {"4", "9"} & {row["item"] for row in ranked}
+
+
+def test_two_films_are_explained_side_by_side_as_the_words_come(client):
+    # in the order of /explain: user, history, taste, profile, item, at
+    asked = client.submit("3", None, None, None, 7, None, 8, api_name="/contrast")
+    last = asked.result(60)
+    this, that = last["sides"]
+    assert (this["item"], that["item"]) == ("7", "8") and last["finished"]
+    assert set(last["only"]) == {"this", "that"}
+    assert {"text", "evidence", "sentences"} <= that["explanation"].keys()
+    first = asked.outputs()[0]
+    assert not first["finished"] and first["sides"][1]["explanation"] is None
+    with pytest.raises(AppError, match="choose another film"):
+        client.predict(user="3", item="7", api_name="/contrast")
 
 
 def test_why_tells_each_films_effect(client):
@@ -400,12 +419,41 @@ def test_examples_hold_a_cold_user_a_warm_one_and_a_new_person(fake):
     assert new.pair.item not in dict(new.pair.history)
 
 
+def test_an_occupation_in_an_address_is_removed_where_nobody_has_one(monkeypatch):
+    monkeypatch.setattr(STORE, "occupations", list)
+    with pytest.raises(UserError, match="remove it"):
+        from_query(STORE, {"occupation": "king"}, FALLBACK)
+
+
 def test_draft_ratings_are_added_changed_and_removed():
     draft = Sidebar.rerate((), "4", "5")
     draft = Sidebar.rerate(draft, "9", "1")
     draft = Sidebar.rerate(draft, "4", "2")
     assert draft == (("4", 2.0), ("9", 1.0))
     assert Sidebar.rerate(draft, "4", None) == (("9", 1.0),)
+
+
+@pytest.mark.parametrize("ages", [True, False])
+@pytest.mark.parametrize("occupations", [True, False])
+def test_the_sidebar_asks_for_no_profile_where_nobody_has_one(monkeypatch, ages, occupations):
+    fake = FakeRecommender()
+    data = fake.prepared
+    if not ages:
+        data = replace(data, ages=np.zeros_like(data.ages))
+    if not occupations:
+        data = replace(data, occupations=[""] * data.n_users)
+    monkeypatch.setitem(vars(fake.store), "prepared", data)
+    with gr.Blocks():
+        sidebar = Sidebar(fake, examples(fake))
+    table = sidebar.user_table("", ANY, ANY, ANY)
+    assert sidebar.age.visible == sidebar.new_age.visible == ages
+    assert (">Age<" in table) == ("give an age" in sidebar.ask) == ages
+    assert sidebar.occupation.visible == sidebar.new_occupation.visible == occupations
+    assert (">Occupation<" in table) == occupations
+    # a row of two hidden fields would be a gap; Gradio puts a form between
+    for field in (sidebar.age, sidebar.new_age):
+        assert field.parent.parent.visible == (ages or occupations)
+    assert "rate a film" in sidebar.ask and "write a sentence" in sidebar.ask
 
 
 # --- the model card ----------------------------------------------------------------------------

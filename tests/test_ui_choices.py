@@ -221,6 +221,24 @@ def test_another_pair_stops_what_is_written(page, people):
     assert len(last[page.told].step["draft"]) < 40
 
 
+def test_two_places_are_explained_side_by_side_with_what_they_rest_on(page, people):
+    pair, contrast = people.start(), page.contrast
+    other = next(item for item in TITLED if item != pair.item)
+    *steps, last = contrast.answer(pair, other, DATA.user_ids[0], REQUEST)
+    assert "Being written" in steps[0][contrast.shown]
+    told = last[contrast.told]
+    shown = contrast.settle(pair, told)[contrast.shown]
+    assert shown.count("<section") == 3
+    assert f"through the bridges of user {DATA.user_ids[0]}" in shown
+    assert shown.count("ckf-time") == 3 and shown.count("that they like it") == 2
+    for side in told.found["sides"]:
+        own = markup.said_markup(side["explanation"], side["item"], "place")
+        assert own in shown
+        assert own in markup.words_card(side["explanation"], side["item"], "place")
+    (written,) = contrast.answer(Pair(item=TITLED[0]), other, "", REQUEST)
+    assert "Nobody is described yet" in written[contrast.told].found["problem"]
+
+
 # --- the whole page -----------------------------------------------------------------------------
 
 
@@ -239,7 +257,17 @@ def test_it_speaks_of_places_and_never_of_films(recommender):  # noqa: F811
 
 def test_named_endpoints_answer_without_ratings(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(offered) == {"/search_items", "/history", "/click", "/rank", "/explain", "/query"}
+    assert set(offered) == {
+        "/search_items",
+        "/history",
+        "/click",
+        "/rank",
+        "/explain",
+        "/contrast",
+        "/query",
+    }
+    names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
+    assert names == "user history taste profile item at other bridges_of".split()
     assert not any("film" in each["description"] for each in offered.values())
     found = client.predict("cafe", 3, api_name="/search_items")
     assert len(found) == 3
@@ -253,11 +281,19 @@ def test_named_endpoints_answer_without_ratings(client):
     assert [row["rank"] for row in ranked] == [1, 2, 3]
     told = client.submit(history=liked, item=found[2]["item"], api_name="/explain").result(60)
     assert {"text", "sentences", "draft"} <= told.keys()
+    held = {"history": liked, "item": found[2]["item"], "bridges_of": DATA.user_ids[0]}
+    last = client.submit(**held, other=TITLED[9], api_name="/contrast").result(60)
+    assert last["finished"] and set(last["only"]) == {"this", "that"}
+    assert [own["side"] for own in last["sides"]] == ["this", "that", "bridges"]
+    assert last["sides"][0]["explanation"].keys() == told.keys()
+    assert last["sides"][0]["rating"] is None and 0 < last["sides"][1]["probability"] < 1
     for arguments, endpoint, said in (
         ({"user": "999", "item": "1"}, "/click", "999"),
         ({"item": "1"}, "/click", "nobody was described"),
         ({"user": DATA.user_ids[0]}, "/click", "no item was given"),
         ({"user": ""}, "/history", "no user was given"),
+        ({"item": "1", "other": "2"}, "/contrast", "nobody was described"),
+        ({"user": DATA.user_ids[0], "item": "1"}, "/contrast", "choose another place"),
     ):
         with pytest.raises(AppError, match=said):
             client.predict(**arguments, api_name=endpoint)

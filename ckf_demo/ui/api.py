@@ -36,7 +36,8 @@ class Profile(TypedDict, total=False):
     occupation: str
 
 
-def _id(value: str | int | None) -> str | None:
+def given_id(value: str | int | None) -> str | None:
+    """An id as text; None where the field was left empty."""
     return None if value in (None, "") else str(value)
 
 
@@ -68,7 +69,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
         Returns:
             Ratings as {"item", "title", "rating", "timestamp"}.
         """
-        if _id(user) is None:
+        if given_id(user) is None:
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
@@ -96,7 +97,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             {"rating": expectation, "distribution": {"1": p, …, "5": p}, "at", "seconds"}.
         """
         return recommender.rate(
-            user=_id(user),
+            user=given_id(user),
             history=history,
             taste=taste or None,
             profile=profile,
@@ -129,7 +130,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             {"probability", "at", "seconds"}.
         """
         return recommender.click(
-            user=_id(user),
+            user=given_id(user),
             history=history,
             taste=taste or None,
             profile=profile,
@@ -163,7 +164,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             "later_rating"}, …], best first.
         """
         return recommender.rank(
-            user=_id(user),
+            user=given_id(user),
             history=history,
             taste=taste or None,
             profile=profile,
@@ -199,13 +200,55 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             the data do not bear out is written once more and then left out.
         """
         yield from recommender.explain(
-            user=_id(user),
+            user=given_id(user),
             history=history,
             taste=taste or None,
             profile=profile,
             item=_item(item),
             at=at,
             method=method,
+        )
+
+    def contrast(
+        user: str | int | None = None,
+        history: list[Rated] | None = None,
+        taste: str | None = None,
+        profile: Profile | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        other: str | int | None = None,
+        bridges_of: str | int | None = None,
+    ) -> Iterator[dict]:
+        """Say in words why a person may like a film beside another film, or through the personal
+        bridges of somebody else, or both; the texts arrive as they are written.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "gender", "occupation"}, each optional.
+            item: The film's id.
+            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+            other: The id of the film to hold it against; may be empty where bridges_of is given.
+            bridges_of: A user id of the data set; their bridges stand in for the person's own.
+
+        Returns:
+            {"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"},
+            …], "finished"} with the texts so far, and at the end "only" besides. A side is "this"
+            for the film, "that" for the other one and "bridges" for the film through those of user
+            "whose", which has no rating and probability of its own; an explanation is as /explain
+            returns it, null before its turn; "only" holds the titles that the words for this or
+            that name alone. Null for what the checkpoint was not trained for.
+        """
+        yield from recommender.contrasts.sides(
+            user=given_id(user),
+            history=history,
+            taste=taste or None,
+            profile=profile,
+            item=_item(item),
+            other=given_id(other),
+            bridges_of=given_id(bridges_of),
+            at=at,
         )
 
     def compare(
@@ -233,7 +276,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
         """
         return list(
             shelf.compare_item(
-                user=_id(user),
+                user=given_id(user),
                 history=history,
                 taste=taste or None,
                 profile=profile,
@@ -270,7 +313,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             checkpoint was not trained for.
         """
         *_, found = recommender.counterfactuals.without(
-            user=_id(user),
+            user=given_id(user),
             history=history,
             taste=taste or None,
             profile=profile,
@@ -281,7 +324,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
 
     for function in (search_items, history):
         offer(service, function, concurrency_limit=4)
-    for function in (rate, click, rank, explain, compare, why):
+    for function in (rate, click, rank, explain, contrast, compare, why):
         offer(service, function, service.model, **GATED)
     offer(service, querying(recommender.store), **DATA_QUEUE)
 
@@ -329,7 +372,7 @@ def described(function: Callable) -> str:
 
 
 def _item(item: str | int | None) -> str:
-    found = _id(item)
+    found = given_id(item)
     if found is None:
         raise UserError("no item was given; give the id of a film, as /search_items returns it")
     return found

@@ -172,7 +172,9 @@ def build(
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Predict", id="predict") as predict_tab:
                 predict = PredictTab(recommender, stops, landing)
-                contrast = ContrastPanel(recommender)
+                contrast = ContrastPanel(
+                    recommender, stops, lambda text: film_list(recommender, text)
+                )
             with gr.Tab("Top-K", id="topk") as topk_tab:
                 topk = TopKTab(recommender, landing)
                 predict.panels.append(topk.panel)
@@ -461,22 +463,7 @@ def build(
             **PRIVATE,
             **GATED,
         )
-        contrast.find.input(
-            lambda text: film_list(recommender, text) if text.strip() else "",
-            contrast.find,
-            contrast.found,
-            trigger_mode="always_last",
-            **QUIET,
-        )
-        contrast.found.select(contrast.choose, outputs=[contrast.other, contrast.chosen], **QUIET)
-        contrast.run.click(
-            behind(service.model, contrast.answer, "page: contrast"),
-            [pair, contrast.other, contrast.whose],
-            contrast.shown,
-            trigger_mode="once",
-            **PRIVATE,
-            **GATED,
-        )
+        contrast.wire(pair, behind(service.model, contrast.answer, "page: contrast"))
         predict.task.change(
             behind(service.model, predict.prompt_of, "page: prompt"),
             [pair, predict.task],
@@ -736,11 +723,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
         person = sidebar.person(current, draft, taste, age, occupation)
         if not any(person.person.values()):
-            text = (
-                f"Nobody is described yet: rate a {recommender.domain.thing}, write a sentence, "
-                "or give an age."
-            )
-            return gr.skip(), notice(text, "problem")
+            return gr.skip(), notice(sidebar.ask, "problem")
         return person, ""
 
     sidebar.use.click(

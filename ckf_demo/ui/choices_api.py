@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ckf_demo.errors import UserError
-from ckf_demo.ui.api import DATA_QUEUE, Profile, Rated, offer, querying
+from ckf_demo.ui.api import DATA_QUEUE, Profile, Rated, given_id, offer, querying
 from ckf_demo.ui.service import GATED, Service
 
 
@@ -38,7 +38,7 @@ def add_choice_endpoints(recommender, service: Service) -> None:
         Returns:
             Choices as {"item", "title", "rating", "timestamp"}; each counts as a like.
         """
-        if user in (None, ""):
+        if given_id(user) is None:
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
@@ -123,9 +123,48 @@ def add_choice_endpoints(recommender, service: Service) -> None:
             **_person(user, history, taste, profile), item=_item(item), at=at, method=method
         )
 
+    def contrast(
+        user: str | int | None = None,
+        history: list[Rated] | None = None,
+        taste: str | None = None,
+        profile: Profile | None = None,
+        item: str | int | None = None,
+        at: int | None = None,
+        other: str | int | None = None,
+        bridges_of: str | int | None = None,
+    ) -> Iterator[dict]:
+        """Say in words why a person may like an item beside another item, or through the personal
+        bridges of somebody else, or both; the texts arrive as they are written.
+
+        Args:
+            user: A user id of the data set, or empty for a new person.
+            history: What they liked, oldest first, as [{"item": id, "rating": 5}, …].
+            taste: What they like, in a sentence.
+            profile: {"age", "gender", "occupation"}, each optional.
+            item: The item's id.
+            at: Only choices before this moment are known; a user has a default.
+            other: The id of the item to hold it against; may be empty where bridges_of is given.
+            bridges_of: A user id of the data set; their bridges stand in for the person's own.
+
+        Returns:
+            {"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"},
+            …], "finished"} with the texts so far, and at the end "only" besides. A side is "this"
+            for the item, "that" for the other one and "bridges" for the item through those of user
+            "whose", which has no probability of its own; a rating is null; an explanation is as
+            /explain returns it, null before its turn; "only" holds the titles that the words for
+            this or that name alone.
+        """
+        yield from recommender.contrasts.sides(
+            **_person(user, history, taste, profile),
+            item=_item(item),
+            other=given_id(other),
+            bridges_of=given_id(bridges_of),
+            at=at,
+        )
+
     for function in (search_items, history):
         offer(service, function, concurrency_limit=4)
-    for function in (click, rank, explain):
+    for function in (click, rank, explain, contrast):
         offer(service, function, service.model, **GATED)
     offer(service, querying(recommender.store), **DATA_QUEUE)
 
@@ -136,13 +175,14 @@ def _person(
     taste: str | None,
     profile: Profile | None,
 ) -> dict:
-    known = None if user in (None, "") else str(user)
+    known = given_id(user)
     if known is None and not (history or taste or profile):
         raise UserError("nobody was described; give a user id, or a history of what they liked")
     return {"user": known, "history": history, "taste": taste or None, "profile": profile}
 
 
 def _item(item: str | int | None) -> str:
-    if item in (None, ""):
+    found = given_id(item)
+    if found is None:
         raise UserError("no item was given; give an id, as /search_items returns it")
-    return str(item)
+    return found

@@ -143,19 +143,23 @@ def words_card(step: Mapping | None, item: str, thing: str) -> str:
     ``item`` is the id of what it is about. ``step`` is one of `Recommender.explain`, None before
     anything is written, or ``{"problem"}`` where nothing could be.
     """
-    if not step:
-        said = '<p class="ckf-facts">“Explain” writes it, from what people wrote and chose.</p>'
-    elif "problem" in step:
-        said = notice(step["problem"], "problem")
-    elif "sentences" not in step:
-        said = (
-            f'<p aria-live="polite">{escape(step["text"])}'
-            '<span class="ckf-caret" aria-hidden="true"></span></p>'
-            '<p class="ckf-facts">Being written; held against what people wrote at the end.</p>'
-        )
-    else:
-        said = _finished(step, item, thing)
+    said = '<p class="ckf-facts">“Explain” writes it, from what people wrote and chose.</p>'
+    if step:
+        said = said_markup(step, item, thing)
     return f'<section class="ckf-card ckf-words"><h3>Why?</h3>{said}</section>'
+
+
+def said_markup(step: Mapping, item: str, thing: str) -> str:
+    """What an explanation says, without a card around it; as `words_card` takes it."""
+    if "problem" in step:
+        return notice(step["problem"], "problem")
+    if "sentences" in step:
+        return _finished(step, item, thing)
+    return (
+        f'<p aria-live="polite">{escape(step["text"])}'
+        '<span class="ckf-caret" aria-hidden="true"></span></p>'
+        '<p class="ckf-facts">Being written; held against what people wrote at the end.</p>'
+    )
 
 
 def _finished(step: Mapping, item: str, thing: str) -> str:

@@ -18,9 +18,11 @@ from ckf_demo.ui.choices_markup import (
     draft_markup,
     found_table,
     next_table,
+    said_markup,
     words_card,
 )
 from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_person
+from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import RESULT_SCRIPT
 from ckf_demo.ui.gate import Gate
 from ckf_demo.ui.map import PLOTLY_SCRIPT
@@ -127,6 +129,13 @@ class ChoicesPage:
                     self.stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                 with gr.Accordion("First draft, not held against anything", open=False):
                     self.draft = panel(draft, elem_id="draft")
+        self.contrast = ContrastPanel(
+            answers.recommender,
+            answers.stops,
+            answers.found,
+            words=lambda step, item: said_markup(step, item, thing),
+            person=_person,
+        )
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(min_width=300):
                 self.next = panel(answers.next_things(landing, ranked), elem_id="topk")
@@ -379,6 +388,7 @@ def _answer(page: ChoicesPage, pair: gr.State, query: gr.Textbox, behind: Callab
         page.answers.stops.stop(request.session_hash)
 
     page.stop.click(stop, **QUIET)
+    page.contrast.wire(pair, behind(page.contrast.answer, "page: contrast"))
 
 
 def _open(recommender, sidebar: ChoicesSidebar, pair: gr.State, opened: gr.State, demo) -> None:

@@ -33,7 +33,7 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
-from ckf_demo.ui.pair import GROUPS, Pair, group_of
+from ckf_demo.ui.pair import GROUPS, Pair, group_of, has_ages
 from ckf_demo.ui.predict import Stops
 from ckf_demo.ui.sidebar import AGES, ANY
 
@@ -702,7 +702,7 @@ class CohortControls:
     def __init__(self, recommender, letter: str, ratings: str) -> None:
         self.letter = letter
         self._recommender = recommender
-        store, data = recommender.store, recommender.prepared
+        store = recommender.store
         occupations, genres = store.occupations(), store.genres()
         with gr.Row(elem_classes="ckf-controls"):
             self._ratings = gr.Dropdown(
@@ -717,7 +717,7 @@ class CohortControls:
                 value=ANY,
                 label=f"{letter}: age",
                 min_width=130,
-                visible=bool(data.ages.any()),
+                visible=has_ages(recommender),
             )
             self._occupation = gr.Dropdown(
                 [ANY, *occupations],

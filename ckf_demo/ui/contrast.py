@@ -1,27 +1,54 @@
 """Why this and not another: two explanations side by side, or one through others' bridges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
+from operator import attrgetter
 
 import gradio as gr
 
 from ckf_demo.contrasts import BRIDGES, THAT
 from ckf_demo.errors import UserError
-from ckf_demo.ui.markup import film_text, notice, panel, percent, warn
+from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.predict import Stops
+from ckf_demo.ui.service import GATED
+
+PRIVATE = {"api_visibility": "private"}
+QUIET = {**PRIVATE, "show_progress": "hidden"}
+Words = Callable[[Mapping, str], str]
+"""A step of an explanation and the id of what it is about, as HTML."""
 
 
-def sides_markup(recommender, found: dict) -> str:
-    """What was found so far, one card a side (HTML)."""
-    return (
-        '<div class="ckf-sides">'
-        + "".join(_card(recommender, side, found.get("only", {})) for side in found["sides"])
-        + "</div>"
-    )
+@dataclass(frozen=True)
+class Contrasted:
+    """The latest sides, or ``{"problem"}``, and the pair that they are about."""
+
+    pair: Pair
+    found: dict
 
 
-def _card(recommender, side: dict, only: dict[str, list[str]]) -> str:
-    heading = film_text(side)
+def text_alone(step: Mapping, item: str) -> str:
+    """The text of an explanation (HTML)."""
+    return f'<p aria-live="polite">{escape(step["text"])}</p>'
+
+
+def sides_markup(found: Mapping, words: Words = text_alone, *, writing: bool = False) -> str:
+    """What was found so far, one card a side (HTML); ``writing`` while more is to come."""
+    sides = found["sides"]
+    items = {film_text(side): side["item"] for side in sides}
+    # two branches of one house have one title
+    alike = any(items[film_text(side)] != side["item"] for side in sides)
+    cards = []
+    for side in sides:
+        heading = _numbered(side) if alike else film_text(side)
+        cards.append(_card(side, heading, found.get("only", {}), words, writing))
+    return f'<div class="ckf-sides">{"".join(cards)}</div>'
+
+
+def _card(
+    side: dict, heading: str, only: Mapping[str, list[str]], words: Words, writing: bool
+) -> str:
     if side["side"] == BRIDGES:
         heading += f", through the bridges of user {side['whose']}"
     figures = []
@@ -29,8 +56,10 @@ def _card(recommender, side: dict, only: dict[str, list[str]]) -> str:
         figures.append(f"{side['rating']:.2f} of 5")
     if side["probability"] is not None:
         figures.append(f"{percent(side['probability'])} that they like it")
-    step = side["explanation"]
-    words = escape(step["text"]) if step else "Waiting for its turn."
+    if step := side["explanation"]:
+        said = words(step, side["item"])
+    else:
+        said = f"<p>{'Waiting for its turn.' if writing else 'Stopped before its turn.'}</p>"
     alone = ""
     if named := only.get(side["side"]):
         titles = ", ".join(escape(title) for title in named)
@@ -38,16 +67,43 @@ def _card(recommender, side: dict, only: dict[str, list[str]]) -> str:
         alone = f'<p class="ckf-facts">Named here and not for {other}: {titles}</p>'
     return (
         f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p class="ckf-facts">{escape(" · ".join(figures))}</p>'
-        f'<p aria-live="polite">{words}</p>{alone}</section>'
+        f'<p class="ckf-facts">{escape(" · ".join(figures))}</p>{said}{alone}</section>'
     )
 
 
-class ContrastPanel:
-    """An accordion: another item by title, or another person's bridges, and what is said then."""
+def _numbered(film: dict) -> str:
+    """An item with its id, which its title alone need not tell from others. Not escaped."""
+    if not film["title"] or film["title"].endswith(f"({film['item']})"):
+        return film_text(film)
+    return f"{film['title']}, No. {film['item']}"
 
-    def __init__(self, recommender) -> None:
-        self.recommender = recommender
+
+class ContrastPanel:
+    """An accordion: another item by title, or another person's bridges, and what is said then.
+
+    Parameters
+    ----------
+    stops
+        Of the page's explanations: another pair ends what is written here as well.
+    listing
+        Items whose title holds a text, to choose one from (HTML).
+    words
+        How an explanation is shown.
+    person
+        The person of a pair as the recommender takes them; may raise a UserError.
+    """
+
+    def __init__(
+        self,
+        recommender,
+        stops: Stops,
+        listing: Callable[[str], str],
+        *,
+        words: Words = text_alone,
+        person: Callable[[Pair], dict] = attrgetter("person"),
+    ) -> None:
+        self.recommender, self.stops = recommender, stops
+        self._listing, self._words, self._person = listing, words, person
         thing = recommender.domain.thing
         with gr.Accordion(
             f"Why this {thing} and not another?", open=False, elem_id="contrast-fold"
@@ -70,25 +126,88 @@ class ContrastPanel:
                         elem_id="contrast-bridges",
                     )
                     self.chosen = panel(self.chosen_markup(""), elem_id="contrast-chosen")
-                    self.run = gr.Button("Explain side by side", elem_id="contrast-run")
+                    with gr.Row(elem_classes="ckf-buttons"):
+                        self.run = gr.Button(
+                            "Explain side by side", size="sm", elem_id="contrast-run"
+                        )
+                        self.halt = gr.Button(
+                            "Stop", size="sm", interactive=False, elem_id="contrast-stop"
+                        )
             self.shown = panel("", elem_id="contrast")
+        self.told = gr.State(None)
+
+    def wire(self, pair: gr.State, answer: Callable) -> None:
+        """Wire the accordion; ``answer`` is the method of that name behind the model's gate."""
+        # Gradio’s `input` hears no key that deletes.
+        self.find.change(
+            self.look,
+            self.find,
+            [self.found, self.other, self.chosen],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        self.found.select(self.choose, outputs=[self.other, self.chosen], **QUIET)
+        settled = [self.shown, self.halt]
+        self.run.click(
+            answer,
+            [pair, self.other, self.whose],
+            [*settled, self.told],
+            show_progress_on=self.shown,
+            trigger_mode="once",
+            **PRIVATE,
+            **GATED,
+        ).then(self.settle, [pair, self.told], settled, **QUIET)
+        pair.change(self.settle, [pair, self.told], settled, **QUIET)
+
+        def stop(request: gr.Request) -> None:
+            self.stops.stop(request.session_hash)
+
+        self.halt.click(stop, **QUIET)
+
+    def look(self, text: str) -> dict:
+        """Items by title; without a text none, and none is chosen any more."""
+        if text.strip():
+            return {self.found: self._listing(text)}
+        return {self.found: "", self.other: "", self.chosen: self.chosen_markup("")}
 
     def chosen_markup(self, other: str) -> str:
         """Which other item was chosen (HTML)."""
         if not other:
             return notice(f"No other {self.recommender.domain.thing} is chosen yet.")
         film = self.recommender.store.item(other)
-        return f'<p class="ckf-facts">Beside {escape(film_text(film))}</p>'
+        name = film_text(film) if year_text(film.get("year")) else _numbered(film)
+        return f'<p class="ckf-facts">Beside {escape(name)}</p>'
 
-    def choose(self, event: gr.EventData) -> tuple[str, str]:
+    def choose(self, event: gr.EventData) -> tuple:
         """The chosen other item, and what says so."""
-        return event.pick, self.chosen_markup(event.pick)
-
-    def answer(self, pair: Pair, other: str, whose: str) -> Iterator[str]:
-        """Explain the pair's item and what it is held against (HTML)."""
-        asked = {"other": other or None, "bridges_of": (whose or "").strip() or None}
         try:
-            for found in self.recommender.contrasts.sides(**pair.person, item=pair.item, **asked):
-                yield sides_markup(self.recommender, found)
+            return str(event.pick), self.chosen_markup(str(event.pick))
         except UserError as error:
-            yield warn(error)
+            return gr.skip(), warn(error)
+
+    def answer(self, pair: Pair, other: str, whose: str, request: gr.Request) -> Iterator[dict]:
+        """Explain the pair's item and what it is held against, as the words grow."""
+        stop = self.stops.begin(request.session_hash, pair)
+        asked = {"other": other or None, "bridges_of": (whose or "").strip() or None}
+        found: dict = {}
+        try:
+            for found in self.recommender.contrasts.sides(
+                **self._person(pair), item=pair.item, **asked, stop=stop
+            ):
+                yield {
+                    self.shown: sides_markup(found, self._words, writing=True),
+                    self.halt: gr.update(interactive=True),
+                }
+        except UserError as error:
+            found = {"problem": str(error)}
+        yield {self.told: Contrasted(pair, found)}
+
+    def settle(self, pair: Pair, told: Contrasted | None) -> dict:
+        """What is shown once nothing is written: another pair may be in question by now."""
+        found = told.found if told is not None and told.pair == pair else {}
+        shown = ""
+        if "problem" in found:
+            shown = notice(found["problem"], "problem")
+        elif found:
+            shown = sides_markup(found, self._words)
+        return {self.shown: shown, self.halt: gr.update(interactive=False)}

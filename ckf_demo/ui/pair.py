@@ -175,9 +175,8 @@ def _occupation(store, params: Mapping[str, str]) -> str:
     name = params.get("occupation", "")
     known = store.occupations()
     if name and name not in known:
-        raise UserError(
-            f"occupation={_short(name)} in the address is unknown; choose one of {', '.join(known)}"
-        )
+        mend = f"choose one of {', '.join(known)}" if known else "remove it, the data have none"
+        raise UserError(f"occupation={_short(name)} in the address is unknown; {mend}")
     return name
 
 
@@ -231,6 +230,16 @@ def opinions(recommender) -> str:
 def has_genres(recommender) -> bool:
     """Whether anything in the catalogue has a genre."""
     return any(recommender.prepared.genres)
+
+
+def has_ages(recommender) -> bool:
+    """Whether anybody's age is known."""
+    return bool(recommender.prepared.ages.any())
+
+
+def has_occupations(recommender) -> bool:
+    """Whether anybody's occupation is known."""
+    return any(recommender.prepared.occupations)
 
 
 def later_rating(store, pair: Pair) -> tuple[float, int] | None:

@@ -25,7 +25,9 @@ from ckf_demo.ui.pair import (
     OLDEST,
     Pair,
     counted,
+    has_ages,
     has_genres,
+    has_occupations,
     known_user,
     opinions,
 )
@@ -124,6 +126,8 @@ class Sidebar:
         self.recommender = recommender
         self.store = recommender.store
         self._users = self.store.users()
+        self._ages, self._occupations = has_ages(recommender), has_occupations(recommender)
+        profiles = self._ages or self._occupations
         occupations = [ANY, *self.store.occupations()]
         things, what = recommender.domain.things, opinions(recommender)
         gr.HTML("<h2>Who</h2>", apply_default_css=False)
@@ -144,15 +148,20 @@ class Sidebar:
                     label=f"{what.capitalize()} before the moment",
                     elem_id="user-group",
                 )
-                with gr.Row():
+                with gr.Row(visible=profiles):
                     self.age = gr.Dropdown(
                         [ANY, *AGES],
                         value=ANY,
                         label="Age",
                         min_width=110,
+                        visible=self._ages,
                     )
                     self.occupation = gr.Dropdown(
-                        occupations, value=ANY, label="Occupation", min_width=110
+                        occupations,
+                        value=ANY,
+                        label="Occupation",
+                        min_width=110,
+                        visible=self._occupations,
                     )
                 self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
             with gr.Tab("New person", id="new"):
@@ -169,19 +178,22 @@ class Sidebar:
                 )
                 self.found = panel(self.found_films("", ()), elem_id="found-films")
                 self.rated = panel(self.rated_films(()), elem_id="rated-films")
-                with gr.Row():
+                # Nothing was learnt of what nobody's profile holds.
+                with gr.Row(visible=profiles):
                     self.new_age = gr.Number(
                         label="Age (optional)",
                         precision=0,
                         minimum=1,
                         maximum=OLDEST,
                         min_width=110,
+                        visible=self._ages,
                     )
                     self.new_occupation = gr.Dropdown(
                         ["", *self.store.occupations()],
                         value="",
                         label="Occupation (optional)",
                         min_width=110,
+                        visible=self._occupations,
                     )
                 self.use = gr.Button("Predict for this person", variant="primary", elem_id="use")
                 self.problem = panel("", elem_id="new-person-problem")
@@ -202,15 +214,7 @@ class Sidebar:
         if occupation != ANY:
             users = users[(users["occupation"] == occupation).fillna(False).astype(bool)]
         rows = [
-            Row(
-                pick=user.user,
-                cells=[
-                    int(user.user) if str(user.user).isdigit() else user.user,
-                    int(user.n_before),
-                    int(user.age) if present(user.age) and int(user.age) else None,
-                    user.occupation if present(user.occupation) else None,
-                ],
-            )
+            Row(pick=user.user, cells=self._cells(user))
             for user in users.head(SHOWN_USERS).itertuples()
         ]
         more = f"; the first {SHOWN_USERS} are listed" if len(users) > SHOWN_USERS else ""
@@ -218,14 +222,23 @@ class Sidebar:
             [
                 Column("User", numeric=True, pick=True),
                 Column(opinions(self.recommender).capitalize(), numeric=True),
-                Column("Age", numeric=True),
-                Column("Occupation"),
+                *([Column("Age", numeric=True)] if self._ages else []),
+                *([Column("Occupation")] if self._occupations else []),
             ],
             rows,
             caption=f"{len(users)} users{more}",
             empty="No user passes these filters; widen one of them.",
             height=330,
         )
+
+    def _cells(self, user) -> list:
+        """A row of the user table, without what is known of nobody."""
+        cells = [int(user.user) if str(user.user).isdigit() else user.user, int(user.n_before)]
+        if self._ages:
+            cells.append(int(user.age) if present(user.age) and int(user.age) else None)
+        if self._occupations:
+            cells.append(user.occupation if present(user.occupation) else None)
+        return cells
 
     def found_films(self, query: str | None, draft: tuple) -> str:
         """Films whose title holds the query, each with five stars to give (HTML)."""
@@ -258,6 +271,14 @@ class Sidebar:
         if any(known == item for known, _ in draft):
             return tuple((known, float(rating) if known == item else s) for known, s in draft)
         return (*kept, (item, float(rating)))
+
+    @property
+    def ask(self) -> str:
+        """What to do when nobody is described yet."""
+        rate = f"Nobody is described yet: rate a {self.recommender.domain.thing}"
+        if self._ages:
+            return f"{rate}, write a sentence, or give an age."
+        return f"{rate} or write a sentence."
 
     def form(self, pair: Pair) -> tuple:
         """The form of a new person as a pair describes them: films, taste, age, occupation."""

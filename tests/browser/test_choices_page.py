@@ -1,5 +1,5 @@
 """The page of a checkpoint whose data hold likes alone, in Chromium: a place is picked from the
-list and explained, and a new person is made of two places."""
+list, explained and held against another one, and a new person is made of two places."""
 
 from collections.abc import Iterator
 
@@ -49,6 +49,32 @@ def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F81
 
 
 @pytest.mark.parametrize("width", [375, 1280])
+def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page, width):  # noqa: F811
+    page = new_page(address, width=width)
+    page.get_by_role("button", name="Why this place and not another?").click()
+    shown = page.locator("#contrast")
+    page.locator("#contrast-run").click()
+    expect(shown).to_contain_text("choose another place")
+    page.locator("#contrast-find").get_by_role("textbox").press_sequentially("Cafe")
+    chosen = page.locator("#pair .ckf-what strong").inner_text()
+    page.locator("#contrast-found tbody .ckf-pick").filter(has_not_text=chosen).first.click()
+    beside = page.locator("#contrast-chosen")
+    expect(beside).to_contain_text("Beside")
+    name = beside.inner_text().removeprefix("Beside ").split(", No.")[0]
+    page.locator("#contrast-bridges").get_by_role("textbox").fill("1")
+    page.locator("#contrast-run").click()
+    expect(shown.locator(".ckf-time")).to_have_count(3)
+    headings = shown.locator("h3")
+    expect(headings.nth(1)).to_contain_text(name)
+    expect(headings.nth(2)).to_contain_text("through the bridges of user 1")
+    expect(page.locator("#contrast-stop")).to_be_disabled()
+    assert too_wide(page) <= 0
+    # what was said belongs to the place that it was said of
+    page.locator("#topk tbody tr:not(.ckf-selected) .ckf-pick").first.click()
+    expect(shown.locator("section")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
 def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: F811
     page = new_page(address, width=width)
     if width < 400:
@@ -77,7 +103,11 @@ def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_has_no_grave_violation(address, new_page, theme):  # noqa: F811
     page = new_page(f"{address}?__theme={theme}")
-    for fold in ("Choose another place", "First draft, not held against anything"):
+    for fold in (
+        "Choose another place",
+        "First draft, not held against anything",
+        "Why this place and not another?",
+    ):
         page.get_by_role("button", name=fold).click()
     page.locator("#explain").click()
     expect(page.locator("#explanation .ckf-time")).to_be_visible()
