@@ -204,7 +204,7 @@ def build(
             **QUIET,
         )
         show_round.click(None, js="() => window.ckf.tour(0)", **PRIVATE)
-        find.input(
+        find.change(
             lambda text: film_list(recommender, text),
             find,
             found,
@@ -689,7 +689,7 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
 
     sidebar.users.select(choose_user, pair, pair, **QUIET).then(None, **close)
 
-    sidebar.find.input(
+    sidebar.find.change(
         sidebar.found_films,
         [sidebar.find, sidebar.draft],
         sidebar.found,

@@ -274,7 +274,7 @@ def _choose_person(sidebar: ChoicesSidebar, people: People, pair: gr.State) -> N
         return choose(current, str(event.pick))
 
     chosen = [pair, sidebar.wrong]
-    sidebar.search.input(
+    sidebar.search.change(
         lambda text: people.listing(text, sidebar.thing),
         sidebar.search,
         sidebar.users,
@@ -291,7 +291,7 @@ def _choose_person(sidebar: ChoicesSidebar, people: People, pair: gr.State) -> N
 def _describe(sidebar: ChoicesSidebar, pair: gr.State) -> None:
     """Wire the form of a new person."""
     draft, problem = sidebar.draft, sidebar.problem
-    sidebar.find.input(
+    sidebar.find.change(
         sidebar.found_items,
         [sidebar.find, draft],
         sidebar.found,
@@ -332,7 +332,7 @@ def _describe(sidebar: ChoicesSidebar, pair: gr.State) -> None:
 
 def _choose_item(page: ChoicesPage, pair: gr.State) -> None:
     """Wire the lists from which what is asked about can be chosen."""
-    page.find.input(page.answers.found, page.find, page.found, trigger_mode="always_last", **QUIET)
+    page.find.change(page.answers.found, page.find, page.found, trigger_mode="always_last", **QUIET)
 
     def choose(current: Pair, event: gr.EventData):
         try:

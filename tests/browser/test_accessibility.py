@@ -5,6 +5,7 @@ Every fold is opened first, so that what lies inside is looked at as well.
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 # Fixtures of the walks, which are found by name.
 from test_walk import (  # noqa: F401
@@ -24,6 +25,13 @@ def settle(page, tab: str) -> None:
     """Open the tab by its place, and everything that is folded on it."""
     page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
     page.wait_for_timeout(1500)
+    # what is being worked on is faded, and nobody has to read it; one section follows another
+    pending = page.locator("#tabs .pending:visible")
+    quiet = 0
+    while quiet < 3:
+        expect(pending).to_have_count(0)
+        page.wait_for_timeout(400)
+        quiet = 0 if pending.count() else quiet + 1
     closed = page.locator("#tabs button.label-wrap:not(.open):visible")
     while closed.count():
         closed.first.click()
