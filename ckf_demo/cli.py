@@ -112,7 +112,10 @@ def train(
 
 @app.command()
 def tune(
-    config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to search (TOML).")],
+    config: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Configuration to search (TOML); repeatable."),
+    ],
     trials: Annotated[
         int, typer.Option(min=1, help="Settings that are tried, the file's own first.")
     ] = 6,
@@ -126,7 +129,8 @@ def tune(
 ) -> None:
     """Search rates, dropout and the like on validation; no file is changed.
 
-    A search that was interrupted goes on when the same command is given again.
+    Every configuration gets the same budget. A search that was interrupted goes on when the same
+    command is given again.
 
     **Example:** `ckf tune --config assets/configs/ml-100k.toml --trials 6 --steps 100`
     """

@@ -21,6 +21,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import trained
+from ckf_demo.evaluation.report import tables
 from ckf_demo.evaluation.tune import changed_lines, searched, setting_of, tune, with_setting
 from ckf_demo.fusion.registry import METHODS
 from ckf_demo.paths import cache_dir, prepared_path
@@ -64,12 +65,18 @@ def trainings(monkeypatch) -> list[RunConfig]:
     return seen
 
 
+def search(*budget, **options) -> dict:
+    """What was found for the one configuration of the workplace."""
+    (found,) = tune([Path("config.toml")], *budget, **options)["searches"]
+    return found
+
+
 def settings(found: dict) -> list[dict]:
     return [row["setting"] for row in found["rows"]]
 
 
 def test_the_first_trial_is_the_files_own_setting(workplace, trainings):
-    found = tune(Path("config.toml"), 2, STEPS)
+    found = search(2, STEPS)
     own = RunConfig.load(Path("config.toml"))
     first = found["rows"][0]["setting"]
     assert set(first) == EVERYTHING
@@ -80,7 +87,7 @@ def test_the_first_trial_is_the_files_own_setting(workplace, trainings):
 
 
 def test_a_trial_counts_by_the_best_loss_of_its_run(workplace, trainings):
-    found = tune(Path("config.toml"), 1, STEPS)
+    found = search(1, STEPS)
     (losses,) = (cache_dir() / "robustness").glob("tiny-tune-*/losses.csv")
     with losses.open() as file:
         totals = [float(row["total"]) for row in csv.DictReader(file)]
@@ -89,14 +96,14 @@ def test_a_trial_counts_by_the_best_loss_of_its_run(workplace, trainings):
 
 
 def test_the_same_seed_gives_the_same_trials_without_any_training(workplace, trainings):
-    found = tune(Path("config.toml"), 3, STEPS, seed=4)
+    found = search(3, STEPS, seed=4)
     assert len(trainings) == 3
-    assert tune(Path("config.toml"), 3, STEPS, seed=4) == found
+    assert search(3, STEPS, seed=4) == found
     assert len(trainings) == 3
-    more = tune(Path("config.toml"), 5, STEPS, seed=4)
+    more = search(5, STEPS, seed=4)
     assert more["rows"][:3] == found["rows"]
     assert len(trainings) == 5
-    other = tune(Path("config.toml"), 2, STEPS, seed=5)
+    other = search(2, STEPS, seed=5)
     assert other["rows"][0] == found["rows"][0]
     assert settings(other)[1] not in settings(more)
 
@@ -112,10 +119,10 @@ def test_an_interrupted_search_goes_on(workplace, trainings, monkeypatch):
 
     monkeypatch.setattr(Run, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tune(Path("config.toml"), 2, STEPS, Path("t.json"))
-    first = json.loads(Path("t.json").read_text())
+        search(2, STEPS, Path("t.json"))
+    (first,) = json.loads(Path("t.json").read_text())["searches"]
     assert len(first["rows"]) == 1
-    found = tune(Path("config.toml"), 2, STEPS, Path("t.json"))
+    found = search(2, STEPS, Path("t.json"))
     assert found["rows"][:1] == first["rows"]
     one, begun, again = trainings
     assert begun == again != one
@@ -125,17 +132,18 @@ def test_a_search_leaves_the_state_of_the_files_own_training_alone(workplace, tr
     state = cache_dir() / "runs" / "tiny.pt"
     state.parent.mkdir(parents=True)
     state.write_bytes(b"of an interrupted training")
-    tune(Path("config.toml"), 1, STEPS)
+    search(1, STEPS)
     assert state.read_bytes() == b"of an interrupted training"
     assert not Path("checkpoints").exists()
 
 
 def test_the_json_file_holds_every_trial(workplace):
     before = Path("config.toml").read_bytes()
-    found = tune(Path("config.toml"), 3, STEPS, Path("out/t.json"), seed=1)
-    assert json.loads(Path("out/t.json").read_text()) == found
-    about = {name: found[name] for name in ("config", "trials", "steps", "seed")}
-    assert about == {"config": "config.toml", "trials": 3, "steps": STEPS, "seed": 1}
+    whole = tune([Path("config.toml")], 3, STEPS, Path("out/t.json"), seed=1)
+    assert json.loads(Path("out/t.json").read_text()) == whole
+    (found,) = whole.pop("searches")
+    assert whole == {"analysis": "search", "trials": 3, "steps": STEPS, "seed": 1}
+    assert (found["config"], found["name"]) == ("config.toml", "tiny")
     assert len(found["rows"]) == 3
     for row in found["rows"]:
         assert set(row) == {"setting", "loss", "minutes"} and set(row["setting"]) == EVERYTHING
@@ -152,7 +160,7 @@ def test_a_trial_that_diverges_is_said_to_and_never_best(workplace, monkeypatch,
         return {"ctr": math.nan} if own else validate(self)
 
     monkeypatch.setattr(Run, "validate", diverging)
-    found = tune(Path("config.toml"), 2, STEPS, Path("t.json"))
+    found = search(2, STEPS, Path("t.json"))
     assert found["rows"][0]["loss"] is None
     assert found["best"] == found["rows"][1]
     assert "NaN" not in Path("t.json").read_text()
@@ -164,7 +172,7 @@ def test_lines_are_printed_that_make_the_file_the_best_setting(workplace, monkey
         return {"ctr": 0.7 if self.config.train.weight_decay == 0.01 else 0.6}
 
     monkeypatch.setattr(Run, "validate", better_without_decay)
-    found = tune(Path("config.toml"), 3, STEPS)
+    found = search(3, STEPS)
     printed = capsys.readouterr().out
     assert "Trial 2 is better than the file's own, by 0.1000" in printed
     config = RunConfig.load(Path("config.toml"))
@@ -177,7 +185,7 @@ def test_lines_are_printed_that_make_the_file_the_best_setting(workplace, monkey
 
 def test_where_nothing_is_better_no_line_is_printed(workplace, monkeypatch, capsys):
     monkeypatch.setattr(Run, "validate", lambda self: {"ctr": 0.7})
-    found = tune(Path("config.toml"), 2, STEPS)
+    found = search(2, STEPS)
     assert found["best"] == found["rows"][0]
     printed = capsys.readouterr().out
     assert printed.endswith("No setting that was tried is better than the file's own.\n")
@@ -228,7 +236,7 @@ def test_what_is_held_or_never_asked_is_not_searched():
 def test_a_frozen_backbone_is_searched_without_the_adapters_rate(workplace):
     config = tiny_config(workplace / "backbone", lora=FROZEN, train={"tasks": ["ctr"]})
     write_config(workplace, config)
-    found = tune(Path("config.toml"), 2, STEPS)
+    found = search(2, STEPS)
     for setting in settings(found):
         assert set(setting) == EVERYTHING - {"train.adapter_rate", "lora.dropout"}
     assert all(math.isfinite(row["loss"]) for row in found["rows"])
@@ -243,14 +251,14 @@ def test_labels_of_the_test_part_and_of_the_accepting_half_change_nothing(workpl
     data = made_up_likes()
     fusion = {"hidden": 8, "prior": "score"}
     config = tiny_config(workplace / "backbone", fusion=fusion, train={"tasks": ["ctr"]})
-    path = write_config(workplace, config)
+    write_config(workplace, config)
     accepting = (data.split == VALID) & ~data.choosing_users[data.user]
     choosing = (data.split == VALID) & data.choosing_users[data.user]
     assert accepting.any() and choosing.any() and (data.split == TEST).any()
 
     def rows(changed: Prepared) -> list[dict]:
         changed.save(prepared_path("made-up"))
-        return tune(path, 2, STEPS)["rows"]
+        return search(2, STEPS)["rows"]
 
     def compared(found: list[dict]) -> list[tuple[dict, float]]:
         return [(row["setting"], row["loss"]) for row in found]
@@ -263,13 +271,42 @@ def test_labels_of_the_test_part_and_of_the_accepting_half_change_nothing(workpl
 
 
 def test_labels_of_the_test_part_of_a_split_in_time_change_nothing(workplace):
-    usual = tune(Path("config.toml"), 2, STEPS)["rows"]
+    usual = search(2, STEPS)["rows"]
     data = tiny_data()
     changed = other_labels(data, data.split == TEST)
     assert changed.training_hash != data.training_hash
     changed.save(prepared_path("made-up"))
-    again = tune(Path("config.toml"), 2, STEPS)["rows"]
+    again = search(2, STEPS)["rows"]
     assert [row["loss"] for row in again] == [row["loss"] for row in usual]
+
+
+def test_several_configurations_get_the_same_budget_and_one_table(workplace, trainings):
+    other = tiny_config(workplace / "backbone", lora=FROZEN, train={"tasks": ["ctr"]})
+    (workplace / "other").mkdir()
+    paths = [
+        Path("config.toml"),
+        write_config(workplace / "other", other.model_copy(update={"name": "another"})),
+    ]
+    alone = search(2, STEPS)
+    found = tune(paths, 2, STEPS, Path("t.json"))
+    assert found["searches"][0] == alone
+    assert [len(one["rows"]) for one in found["searches"]] == [2, 2]
+    assert {config.train.steps for config in trainings} == {STEPS}
+    assert len(trainings) == 4
+    ((title, headings, rows),) = tables(found)
+    assert f"best of 2, {STEPS} packed sequences" in title
+    assert [row[0] for row in rows] == ["tiny", "another"]
+    for row, one in zip(rows, found["searches"], strict=True):
+        cells = dict(zip(headings, row, strict=True))
+        assert cells["own"] == f"{one['rows'][0]['loss']:.4f}"
+        assert cells["best"] == f"{one['best']['loss']:.4f}"
+        assert (cells["what that changes"] == "nothing") == (one["best"] == one["rows"][0])
+
+
+def test_nothing_is_tried_when_one_of_several_cannot_be_searched(workplace, trainings):
+    with pytest.raises(UserError, match=r"No configuration at none\.toml"):
+        tune([Path("config.toml"), Path("none.toml")], 2, STEPS)
+    assert not trainings
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,32 @@ def faithful(found: dict) -> list[Table]:
     ]
 
 
+def search(found: dict) -> list[Table]:
+    """What was searched with one budget, and what the best setting of each would change."""
+    rows = []
+    for one in found["searches"]:
+        own, best = one["rows"][0], one["best"]
+        losses = [row["loss"] for row in (own, best)]
+        changed = [
+            f"{name.split('.')[-1]} {own['setting'][name]:g} to {value:g}"
+            for name, value in best["setting"].items()
+            if value != own["setting"][name]
+        ]
+        rows.append(
+            [
+                one["name"],
+                *("diverged" if loss is None else f"{loss:.4f}" for loss in losses),
+                ", ".join(changed) or "nothing",
+                f"{sum(row['minutes'] for row in one['rows']):.0f}",
+            ]
+        )
+    title = (
+        f"Loss on validation of the file's own setting and of the best of {found['trials']}, "
+        f"{found['steps']} packed sequences each"
+    )
+    return [(title, ["configuration", "own", "best", "what that changes", "minutes"], rows)]
+
+
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": knowledge_kept,
     "sampled": sampled,
@@ -350,4 +376,5 @@ ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "field": field,
     "given": given,
     "faithful": faithful,
+    "search": search,
 }

@@ -1,12 +1,13 @@
 """Hyperparameters of a configuration, searched on validation within a stated budget.
 
-    ckf tune --config assets/configs/ml-100k.toml --trials 6 --steps 100
+    ckf tune --config assets/configs/ml-100k.toml --config assets/configs/ml-100k-collm.toml \\
+        --trials 6 --steps 100
 
-Every method has the same budget: so many trials of so many packed sequences each. The first trial
-is the file's own setting, so that a search can only tell whether another one is better; the others
-come from a seeded tree-structured Parzen estimator. What counts is the loss of the language model's
-own answer on the validation sequences by which training chooses its weights: with a given split
-those of the users to choose on, never those to accept on, and never the test part.
+Every configuration has the same budget: so many trials of so many packed sequences each. The first
+trial is the file's own setting, so that a search can only tell whether another one is better; the
+others come from a seeded tree-structured Parzen estimator. What counts is the loss of the language
+model's own answer on the validation sequences by which training chooses its weights: with a given
+split those of the users to choose on, never those to accept on, and never the test part.
 
 Trials stay in the user's cache as `trained` leaves them, so a search that was interrupted goes on
 with the same seed, and one with more trials begins with those that are there.
@@ -14,7 +15,7 @@ with the same seed, and one with more trials begins with those that are there.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -32,6 +33,8 @@ from ckf_demo.fusion.registry import get_method
 from ckf_demo.paths import prepared_path, replacing
 from ckf_demo.system import MANIFEST, read_manifest
 
+ANALYSIS = "search"
+
 FACTOR = 4.0
 """How far a rate may be from the file's own, either way."""
 
@@ -46,58 +49,76 @@ Row = dict[str, dict[str, float] | float | None]
 
 
 def tune(
-    config_path: Path, trials: int, steps: int, json_path: Path | None = None, seed: int = 0
+    config_paths: Sequence[Path],
+    trials: int,
+    steps: int,
+    json_path: Path | None = None,
+    seed: int = 0,
 ) -> dict:
-    """Search, and show what was found; ``json_path`` is written after every trial.
+    """Search each configuration, and show what was found.
+
+    ``json_path`` is written after every trial.
 
     Parameters
     ----------
     trials, steps
-        The budget: settings that are tried, at least 1, and packed sequences of each.
+        The budget of each: settings that are tried, at least 1, and packed sequences of every one.
     seed
         Of the settings that are drawn; trainings keep the configuration's own.
 
     Returns
     -------
-    {"config", "trials", "steps", "seed", "rows", "best"}: ``rows`` are `Row` in the order of the
-    trials, the file's own setting first, and ``best`` is one of them.
+    {"analysis", "trials", "steps", "seed", "searches"}: of each configuration {"config", "name",
+    "rows", "best"}, where ``rows`` are `Row` in the order of the trials, the file's own setting
+    first, and ``best`` is one of them.
 
     Raises
     ------
     UserError
-        When the configuration or its data cannot be read, or nothing in it is trained.
+        When a configuration or its data cannot be read, or nothing in it is trained; before any
+        trial.
     """
-    config = RunConfig.load(config_path)
-    space = searched(config)
-    prepared = applied(Prepared.load(prepared_path(config.data.dataset)), config.data)
+    configs = [RunConfig.load(path) for path in config_paths]
+    spaces = [searched(config) for config in configs]
+    data = [applied(Prepared.load(prepared_path(c.data.dataset)), c.data) for c in configs]
     console.print(f"Budget: {trials} trials of {steps} packed sequences each; seed {seed}.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=DRAWN_FIRST)
+    found = {"analysis": ANALYSIS, "trials": trials, "steps": steps, "seed": seed, "searches": []}
+
+    def keep() -> None:
+        if json_path is not None:
+            with replacing(json_path) as temporary:
+                temporary.write_text(json.dumps(found, indent=1) + "\n")
+
+    for path, config, space, prepared in zip(config_paths, configs, spaces, data, strict=True):
+        search = {"config": path.as_posix(), "name": config.name, "rows": []}
+        found["searches"].append(search)
+        for row in _trials(config, space, prepared, found):
+            search["rows"].append(row)
+            search["best"] = min(search["rows"], key=_value)
+            keep()
+        _show(search, config, steps)
+    return found
+
+
+def _trials(
+    config: RunConfig, space: dict[str, FloatDistribution], prepared: Prepared, budget: dict
+) -> Iterator[Row]:
+    """The trials of one configuration, each as soon as it is measured."""
+    sampler = optuna.samplers.TPESampler(seed=budget["seed"], n_startup_trials=DRAWN_FIRST)
     study = optuna.create_study(sampler=sampler)
     own = setting_of(config, space)
     study.enqueue_trial(own)
     distributions: dict[str, BaseDistribution] = {**space}
-    found = {
-        "config": config_path.as_posix(),
-        "trials": trials,
-        "steps": steps,
-        "seed": seed,
-        "rows": [],
-    }
+    trials = budget["trials"]
     for number in range(1, trials + 1):
         trial = study.ask(distributions)
         # three digits, so that what is printed can be put into a file and is what was tried
         setting = own if number == 1 else {k: float(f"{v:.3g}") for k, v in trial.params.items()}
-        console.print(f"Trial {number} of {trials}: {_words(setting)}")
-        row = measured(with_setting(config, setting), setting, steps, prepared)
+        console.print(f"{config.name}, trial {number} of {trials}: {_words(setting)}")
+        row = measured(with_setting(config, setting), setting, budget["steps"], prepared)
         study.tell(trial, _value(row))
-        found["rows"].append(row)
-        found["best"] = min(found["rows"], key=_value)
-        if json_path is not None:
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
-    _show(found, config)
-    return found
+        yield row
 
 
 def searched(config: RunConfig) -> dict[str, FloatDistribution]:
@@ -185,9 +206,9 @@ def _words(setting: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in setting.items())
 
 
-def _show(found: dict, config: RunConfig) -> None:
+def _show(search: dict, config: RunConfig, steps: int) -> None:
     """All trials, best first, and what the best one would change in the file."""
-    rows, best = found["rows"], found["best"]
+    rows, best = search["rows"], search["best"]
     table = Table(
         title=f"{config.name}: loss on validation",
         title_justify="left",
@@ -213,5 +234,5 @@ def _show(found: dict, config: RunConfig) -> None:
         by = f"by {rows[0]['loss'] - best['loss']:.4f}"
     print(
         f"Trial {rows.index(best) + 1} is better than the file's own, {by}, in one training of "
-        f"{found['steps']} sequences each. In {found['config']} it would change:\n\n{lines}"
+        f"{steps} sequences each. In {search['config']} it would change:\n\n{lines}"
     )
