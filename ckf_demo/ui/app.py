@@ -51,6 +51,8 @@ PRIVATE = {"api_visibility": "private"}
 OPENING = 3.0
 """Seconds within which a page is opened at the latest."""
 QUIET = {**PRIVATE, "show_progress": "hidden"}
+# On a phone the drawer closes, unless something in it says what is wrong.
+CLOSE = {"js": "(problem) => { if (!problem) window.ckf.closeDrawer(); }", **PRIVATE}
 
 
 def launch_options() -> dict:
@@ -659,7 +661,6 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
     """Wire everything in the sidebar that chooses a person."""
     store = recommender.store
     close = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
-
     described = [sidebar.draft, sidebar.taste, sidebar.new_age, sidebar.new_occupation]
 
     def take(chosen: Pair):
@@ -731,4 +732,4 @@ def _choose_person(sidebar: Sidebar, ready, pair: gr.State, recommender) -> None
         [pair, *described],
         [pair, sidebar.problem],
         **QUIET,
-    ).then(None, **close)
+    ).then(None, sidebar.problem, **CLOSE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.errors import UserError
-from ckf_demo.ui.app import LOGO, PRIVATE, QUIET, expect_session
+from ckf_demo.ui.app import CLOSE, LOGO, PRIVATE, QUIET, expect_session
 from ckf_demo.ui.choices_api import add_choice_endpoints
 from ckf_demo.ui.choices_markup import (
     before_markup,
@@ -39,8 +39,6 @@ START = """() => {
   window.ckf.closeDrawer();
   document.body.dataset.ckf = "ready";
 }"""
-# The drawer stays where something in it says what is wrong.
-CLOSE = {"js": "(problem) => { if (!problem) window.ckf.closeDrawer(); }", **PRIVATE}
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,21 @@ def test_a_new_person_through_all_tabs(address, new_page):
     expect(other.locator("#history tr[data-pick]")).to_have_count(1)
 
 
+def test_on_a_phone_the_drawer_stays_with_what_is_wrong_in_it(fake_address, new_page):
+    page = new_page(fake_address, width=375)
+    page.locator(".sidebar .toggle-button").click()
+    page.get_by_role("tab", name="New person").click()
+    page.locator("#use").click()
+    expect(page.locator("#new-person-problem")).to_contain_text("Nobody is described yet")
+    # what would have closed it comes after the message
+    page.wait_for_timeout(1000)
+    expect(page.locator("#new-person-problem")).to_be_in_viewport()
+    page.get_by_label("What do you like, in a sentence?").fill("quiet crime films")
+    page.locator("#use").click()
+    expect(page.locator(".sidebar.open")).to_have_count(0)
+    expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
+
+
 def test_evidence_leads_to_its_history_row(fake_address, new_page):
     page = new_page(fake_address)
     link = page.locator("#explanation-predict a[data-jump]").first
