@@ -177,6 +177,25 @@ def test_evidence_is_of_others_or_of_other_things_and_earlier(row):
     assert not found.summaries
 
 
+def test_the_words_most_like_the_persons_own_come_first():
+    train = [row for row in sorted(DATA.texts) if DATA.split[row] == TRAIN]
+    item = max(set(DATA.item[train].tolist()), key=DATA.item[train].tolist().count)
+    about = [row for row in train if DATA.item[row] == item]
+    user = next(u for u in DATA.user[train] if u not in DATA.user[about])
+    texts = dict.fromkeys(train, "Cheap burgers and fries.")
+    texts[about[0]] = "Fresh oysters by the harbour."
+    texts |= {row: "Loved the oysters, the harbour." for row in train if DATA.user[row] == user}
+    writings = Writings(replace(DATA, texts=texts))
+
+    def first(**who) -> int:
+        return writings.gather(np.array([], np.int64), item, **who).of_item[0].row
+
+    assert len(about) > 2
+    assert first(user=int(user)) == about[0]
+    # of somebody who wrote nothing nothing is like, and the latest comes first
+    assert first() == about[-1]
+
+
 def test_summaries_are_named_when_they_are_asked_for_alone():
     asked = WRITINGS.gather(np.array([1]), 0, summaries=True)
     assert asked.summaries[0].text == "People come for the oysters."

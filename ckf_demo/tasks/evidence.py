@@ -1,9 +1,11 @@
 """What may be said of an item where people wrote about such: their words, and who else chose it.
 
 Where a data set has texts, explanations are learnt from them. `Writings` finds what is known
-before a moment: what others wrote of the item, what the person wrote of other things, and which
-things of their history are chosen by the same people. `Evidence.line` puts it into the prompt, in
-training as in serving. The text that is to be predicted is never among it, nor anything later.
+before a moment: what others wrote of the item (those first whose rating is nearest to the
+predicted one, and of these whose words are most like the person's own), what the person wrote of
+other things, and which things of their history are chosen by the same people. `Evidence.line`
+puts it into the prompt, in training as in serving. The text that is to be predicted is never among
+it, nor anything later.
 """
 
 from __future__ import annotations
@@ -165,15 +167,14 @@ class Writings:
         others = [
             row for row in self._by_item.get(target, ()) if row < end and data.user[row] != user
         ]
-        if stars is not None:
-            others.sort(key=lambda row: abs(float(data.rating[row]) - stars))
-        else:
-            others = others[::-1]
         own = [
             row
             for row in self._by_user.get(-1 if user is None else user, ())
             if row < end and data.item[row] != target
         ]
+        # the latest first where nothing else tells them apart
+        near = dict(zip(others, self._nearness(others, own), strict=True))
+        others.sort(key=lambda row: (self._apart(row, stars), -near[row], -row))
         about: tuple[Said, ...] = ()
         if summaries:
             text = data.about_items.get(target)
@@ -218,6 +219,17 @@ class Writings:
     def _times(self) -> np.ndarray:
         return np.asarray(self._chosen.sum(0)).ravel()
 
+    def _apart(self, row: int, stars: float | None) -> float:
+        """How far the rating that belongs to a text is from ``stars``; 0 where nobody rates."""
+        return 0.0 if stars is None else abs(float(self._data.rating[row]) - stars)
+
+    def _nearness(self, rows: list[int], own: list[int]) -> list[float]:
+        """How like what a person wrote (``own``) other texts are by tf-idf; 0 for not at all."""
+        if not rows or not own:
+            return [0.0] * len(rows)
+        theirs = np.asarray(self._vectors[[self._place[r] for r in own]].sum(0)).ravel()
+        return (self._vectors[[self._place[r] for r in rows]] @ theirs).tolist()
+
     def _said(self, row: int) -> Said:
         data = self._data
         stars = float(data.rating[row]) if data.feedback == "ratings" else None
@@ -227,6 +239,15 @@ class Writings:
     def _words(self) -> TfidfVectorizer:
         vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, min_df=2)
         return vectorizer.fit(self._texts.values())
+
+    @cached_property
+    def _vectors(self) -> sparse.csr_matrix:
+        """All texts of the training part, in the order of their interactions."""
+        return sparse.csr_matrix(self._words.transform(self._texts.values()))
+
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        return {row: place for place, row in enumerate(self._texts)}
 
     def _telling(self, row: int) -> str:
         """The sentence of a review that is nearest to all training reviews of its item."""
