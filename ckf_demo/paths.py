@@ -7,6 +7,7 @@ kernel drops with the process.
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -94,6 +95,21 @@ def replacing(path: Path) -> Iterator[Path]:
             _to_disk(temporary)
             _put_in_place(temporary, path)
             _folder_to_disk(path.parent)
+
+
+def write_json(path: Path | None, value: object) -> None:
+    """Write ``value`` as indented JSON through `replacing`; nothing where there is no path.
+
+    Raises
+    ------
+    UserError
+        When the disk is full or the folder cannot be written.
+    """
+    if path is None:
+        return
+    with replacing(path) as temporary:
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager

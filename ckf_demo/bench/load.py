@@ -33,7 +33,7 @@ from rich.table import Table
 
 from ckf_demo.errors import UserError
 from ckf_demo.machine import describe
-from ckf_demo.paths import replacing
+from ckf_demo.paths import write_json
 from ckf_demo.timing import Row
 
 SECONDS = 300
@@ -392,6 +392,5 @@ def bench_load(
             "carried": carried,
             "rows": [vars(row) for row in rows],
         }
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(payload, indent=1) + "\n")
+        write_json(json_path, payload)
     return rows

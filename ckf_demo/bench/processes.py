@@ -28,7 +28,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.errors import UserError
 from ckf_demo.machine import describe
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, replacing, write_json
 from ckf_demo.training.loop import TASK_WEIGHT, Run
 
 WARM = 1
@@ -167,9 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         parser.exit(2, f"{error}\n")
     show(result, Console())
-    if asked.json is not None:
-        with replacing(asked.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(asked.json, result)
 
 
 if __name__ == "__main__":

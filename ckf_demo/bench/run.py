@@ -1,7 +1,6 @@
 """The benchmark as a whole: which measurements there are, their table and their file."""
 
 import gc
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.machine import describe
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.recommender import Recommender
 from ckf_demo.system import System, read_manifest
 from ckf_demo.timing import Row
@@ -200,8 +199,7 @@ def bench(
                 "rounds": rounds,
                 "rows": [vars(row) for row in rows],
             }
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(payload, indent=1) + "\n")
+            write_json(json_path, payload)
     Console().print(_table(rows, machine))
     if plot_path is not None:
         growth.plots(rows, plot_path)

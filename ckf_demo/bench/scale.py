@@ -11,7 +11,6 @@ memory with its rows grouped by user.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import resource
 import sqlite3
@@ -33,7 +32,7 @@ from ckf_demo.data.sources import movielens
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.errors import UserError
 from ckf_demo.machine import describe
-from ckf_demo.paths import replacing
+from ckf_demo.paths import write_json
 from ckf_demo.timing import Row
 
 LAST = 50
@@ -224,8 +223,7 @@ def main(
             "ratings": made,
             "rows": [vars(row) for row in found],
         }
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(payload, indent=1) + "\n")
+        write_json(json_path, payload)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ start of Ray nor loading counts. In one further run of two workers, one is kille
 batch; it is checked that every person comes out once with the same films.
 """
 
-import json
 import os
 import signal
 import time
@@ -23,7 +22,7 @@ from rich.console import Console
 from ckf_demo.backbone.precision import choose
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.machine import describe
-from ckf_demo.paths import replacing
+from ckf_demo.paths import write_json
 from ckf_demo.scoring import Ranker, in_batches
 from ckf_demo.system import read_manifest
 from ckf_demo.timing import Row
@@ -93,9 +92,7 @@ def main(
         console.print(f"{row['name']}: {numbers} {row['unit']}")
     for name in ("restarts", "same_lists_with_one_and_two", "same_lists_after_a_kill"):
         console.print(f"{name}: {found[name]}")
-    if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(json_path, found)
 
 
 if __name__ == "__main__":

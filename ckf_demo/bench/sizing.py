@@ -8,7 +8,6 @@ lengths, in alternating rounds; low and high are the least and greatest round. T
 cores, not on the wall, so that they hold on a machine that does other things besides.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import PairBatch
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.machine import describe, linear_shapes, token_operations
-from ckf_demo.paths import prepared_path, replacing, store_path
+from ckf_demo.paths import prepared_path, store_path, write_json
 from ckf_demo.system import System, read_manifest
 from ckf_demo.timing import Row, alternate
 
@@ -214,9 +213,7 @@ def main(
         numbers = [f"{row[key]:,.6g}" for key in ("value", "low", "high")]
         table.add_row(row["name"], *numbers, row["unit"])
     Console().print(table)
-    if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(json_path, found)
 
 
 if __name__ == "__main__":

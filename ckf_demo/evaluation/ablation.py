@@ -8,7 +8,6 @@ language model alone. With ``--single checkpoints/ml-100k-rating`` (any number o
 ``ckf train --only TASK``) it also compares the joint checkpoint with single-task ones.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,7 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.liked_together import LikedTogether
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.commands import one_line_errors
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.system import COMPLETE, Switches, System, read_manifest
 from ckf_demo.training.loop import sequence_losses_of, validation_sequences
 from ckf_demo.training.sequences import PackedSequence, Packer
@@ -141,9 +140,7 @@ def main(
     console = Console()
     rows = measure(checkpoint, single or [], sequences, console, parts=parts)
     show(rows, console)
-    if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(json_path, rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ joint space (`ALLMRec.carried_over`), and its user token is that of somebody wit
 TALLRec has the words.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ from ckf_demo.evaluation.sampled import (
 )
 from ckf_demo.evaluation.trained import Scorer, bars
 from ckf_demo.evaluation.warmth import FEWEST_USERS
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.system import System, read_manifest
 
 ANALYSIS = "cross_domain"
@@ -219,9 +218,7 @@ def measure(
                 for other in (Popularity.name, SIMILARITY, prior, *names):
                     results.add_difference(name, other)
             names += own_answers
-            if json_path is not None:
-                with replacing(Path(json_path)) as temporary:
-                    temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            write_json(json_path, found)
     return found
 
 

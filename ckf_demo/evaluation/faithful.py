@@ -10,7 +10,6 @@ history does; the mean over all others stands for one at random. A hundred texts
 anybody to judge.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +29,7 @@ from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.run import SPLITS
-from ckf_demo.paths import replacing
+from ckf_demo.paths import write_json
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.tasks.claims import check
 
@@ -91,9 +90,7 @@ def measure(
         "reader": {k: list(v) for k, v in claims.measure(prepared, PLANTED, seed).items()},
         "texts": [_printed(recommender, int(row), answer) for row, answer in _some(rows, said)],
     }
-    if json_path is not None:
-        with replacing(json_path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     return found
 
 

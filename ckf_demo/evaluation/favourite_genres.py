@@ -9,7 +9,6 @@ that is liked most by everybody. ``against an empty history`` divides each genre
 that for somebody who rated nothing, which takes off what the model would say of anybody.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.results import Results
 from ckf_demo.favourites import favourite_genre
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.rows import profile_of
 from ckf_demo.system import System, read_manifest
@@ -180,9 +179,7 @@ def measure(
                 add(f"{name}, {UNLIKE}", unlike)
                 for measured in (name, f"{name}, {UNLIKE}"):
                     results.add_difference(measured, POPULAR)
-            if json_path is not None:
-                with replacing(Path(json_path)) as temporary:
-                    temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            write_json(json_path, found)
     return found
 
 

@@ -11,7 +11,6 @@ Remove it to have everything anew. ``seconds`` are those of one baseline's fit, 
 its settings, on the processor.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -47,7 +46,7 @@ from ckf_demo.evaluation.run import (
 )
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import COLLABORATIVE as PRIOR
 from ckf_demo.recommender import Recommender
@@ -134,9 +133,7 @@ def measure(
         "fitted": {name: answers.notes[name] for name in answers.methods if name in BASELINES},
         "rows": tabulated(answers, cases, queries, resamples, seed),
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     return found
 
 

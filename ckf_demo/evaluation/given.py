@@ -38,7 +38,7 @@ from ckf_demo.evaluation.metrics import distinct, unique_share
 from ckf_demo.evaluation.overlap import OVERLAP, embedded
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.run import SPLITS
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.tasks.evidence import Writings
 
 ANALYSIS = "given"
@@ -220,9 +220,7 @@ def measure(
         "rows": results.rows,
         **held,
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     return found
 
 

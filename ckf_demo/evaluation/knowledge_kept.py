@@ -12,7 +12,6 @@ licence), so that nothing is fetched; the questions stand beside this file.
 """
 
 import hashlib
-import json
 import platform
 import re
 from collections.abc import Iterator, Sequence
@@ -37,7 +36,7 @@ from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.general_questions import QUESTIONS, Question
 from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.system import System, read_manifest
 
 ANALYSIS = "knowledge_kept"
@@ -275,9 +274,7 @@ def measure(
         "ways": known,
         "rows": [*text.rows, *quiz.rows],
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     return found
 
 

@@ -18,7 +18,6 @@ collaborative models. How far the factors are before and after is reported: what
 but other factors. So is whether a refit without fakes gives the checkpoint's tables.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from ckf_demo.data.splits import TEST
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.system import COLLABORATIVE, System, checked_manifest
 from ckf_demo.training.ranking_stage import CUTOFF, candidates, scored
@@ -260,9 +259,7 @@ def measure(
         "needed": needed,
         "rows": rows,
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, result)
     return result
 
 

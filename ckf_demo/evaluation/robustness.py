@@ -17,7 +17,6 @@ row by row; `ckf_demo.evaluation.settings` measures them beside simple baselines
 ``settings.json`` beside the JSON file.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,7 @@ from ckf_demo.evaluation.protocol import Cases, sample_by_user, user_groups
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.settings import SETTINGS, is_setting, measure_settings
 from ckf_demo.evaluation.trained import TrainedModel, bars, console, shortened, some, trained
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.queries import Query, ranking_queries
 
 POOLED = "pooled"
@@ -134,9 +133,7 @@ def measure(
         add_variant(name, TrainedModel(folder, prepared), base, scope, results)
         if name != own:
             results.add_difference(own, name)
-        if json_path is not None:
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(json_path, found)
     return found
 
 

@@ -34,7 +34,7 @@ from ckf_demo.evaluation.protocol import (
 )
 from ckf_demo.evaluation.results import Results
 from ckf_demo.fusion.registry import METHODS
-from ckf_demo.paths import prepared_path, replacing, store_path
+from ckf_demo.paths import prepared_path, replacing, store_path, write_json
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.system import read_manifest
@@ -270,9 +270,7 @@ def evaluate(
         "errors": predictions.worst(own, VARIANTS["collaborative"].format(own)),
     }
     _take_others(found, {} if json_path is None else _earlier(Path(json_path)), tasks)
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     if predictions_path is not None:
         with replacing(Path(predictions_path)) as temporary:
             predictions.frame().to_parquet(temporary, index=False)
@@ -327,9 +325,7 @@ def _of_choices(
         "rows": results.rows,
         "errors": [],
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     if predictions_path is not None:
         with replacing(Path(predictions_path)) as temporary:
             frame.to_parquet(temporary, index=False)

@@ -9,7 +9,6 @@ the fewest training interactions, and a cold user is one of whose history three 
 left. Beside it the same people's rankings of the whole catalogue: an easy protocol, and a hard one.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import item_tails, ranked
 from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import replacing
+from ckf_demo.paths import write_json
 from ckf_demo.queries import Query, ranking_queries
 from ckf_demo.recommender import Recommender
 
@@ -202,9 +201,7 @@ def measure(
         results.add_share(name, "ranking", "hit@1", EVERYBODY, users, np.array(top))
 
     def save() -> None:
-        if json_path is not None:
-            with replacing(Path(json_path)) as temporary:
-                temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        write_json(json_path, found)
 
     material = Material(prepared, first.system.knowledge)
     for kind in (Popularity, CandidateStage):

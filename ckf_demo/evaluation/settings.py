@@ -24,7 +24,7 @@ from ckf_demo.evaluation.protocol import Cases, sample_by_user
 from ckf_demo.evaluation.results import Results
 from ckf_demo.evaluation.run import ALONE, VARIANTS, Predictions, Scope, measure_baselines
 from ckf_demo.evaluation.trained import TrainedModel, bars, console, shortened, some, trained
-from ckf_demo.paths import cache_dir, prepared_path, replacing
+from ckf_demo.paths import cache_dir, prepared_path, replacing, write_json
 from ckf_demo.queries import ranking_queries
 from ckf_demo.recommender import COLLABORATIVE
 
@@ -89,9 +89,7 @@ def measure_settings(
         folder, found["trained"][group] = trained(shortened(config, steps), prepared)
         found["settings"].append(group)
         found["rows"] += _remembered(folder, prepared, group, rows, resamples, seed)
-        if json_path is not None:
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(json_path, found)
     return found
 
 

@@ -13,7 +13,6 @@ Trials stay in the user's cache as `trained` leaves them, so a search that was i
 with the same seed, and one with more trials begins with those that are there.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from ckf_demo.data.settings import applied
 from ckf_demo.errors import UserError
 from ckf_demo.evaluation.trained import console, shortened, trained
 from ckf_demo.fusion.registry import get_method
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 from ckf_demo.system import MANIFEST, read_manifest
 
 ANALYSIS = "search"
@@ -85,18 +84,13 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = {"analysis": ANALYSIS, "trials": trials, "steps": steps, "seed": seed, "searches": []}
 
-    def keep() -> None:
-        if json_path is not None:
-            with replacing(json_path) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
-
     for path, config, space, prepared in zip(config_paths, configs, spaces, data, strict=True):
         search = {"config": path.as_posix(), "name": config.name, "rows": []}
         found["searches"].append(search)
         for row in _trials(config, space, prepared, found):
             search["rows"].append(row)
             search["best"] = min(search["rows"], key=_value)
-            keep()
+            write_json(json_path, found)
         _show(search, config, steps)
     return found
 

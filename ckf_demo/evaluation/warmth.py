@@ -8,7 +8,6 @@ reads what ``ckf evaluate --predictions`` wrote, so that no model is asked again
 several methods' evaluations on the same rows, are read as one.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +24,7 @@ from ckf_demo.evaluation import bootstrap, report
 from ckf_demo.evaluation.commands import one_line_errors
 from ckf_demo.evaluation.protocol import BANDS, Cases, item_tails
 from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import prepared_path, replacing
+from ckf_demo.paths import prepared_path, write_json
 
 ANALYSIS = "warmth"
 FEWEST_USERS = 5
@@ -203,9 +202,7 @@ def measure(
         "against": against,
         "rows": results.rows,
     }
-    if json_path is not None:
-        with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(json_path, found)
     return found
 
 
