@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.tasks.claims import ClaimReport, check
@@ -31,6 +36,13 @@ class Judged:
     supported: bool
     evidence: list[dict] = field(default_factory=list)
 
+
+AGAIN = LogitsProcessorList(
+    [RepetitionPenaltyLogitsProcessor(1.1), NoRepeatNGramLogitsProcessor(3)]
+)
+"""From few words a text soon says the same again: what stands there becomes less probable, and no
+three tokens stand there twice."""
+ENDS = (".", "!", "?", "”")
 
 Judge = Callable[[str], list[Judged]]
 
@@ -84,7 +96,7 @@ class Explaining:
         for text in self._words(branch, stop):
             yield text
         self.draft = text
-        self._judged = self._judge(text)
+        self._judged = self._read(text, stop)
         wrong = next((i for i, own in enumerate(self._judged) if not own.supported), None)
         stopped = stop is not None and stop.is_set()
         if wrong is not None and not stopped and (self._allowed is None or self._allowed):
@@ -99,7 +111,7 @@ class Explaining:
             for words in self._words(again, stop, drawn, self._allowed):
                 text = f"{kept} {words}".strip()
                 yield text
-            self._judged = self._judge(text)
+            self._judged = self._read(text, stop)
         if self._closing and text:
             self._judged += self._judge(self._closing)
             yield f"{text} {self._closing}"
@@ -122,6 +134,15 @@ class Explaining:
         """Sentences that were left out in the end."""
         return sum(not own.supported for own in self._judged)
 
+    def _read(self, text: str, stop: Event | None) -> list[Judged]:
+        """The sentences of a text. One that the limit cut off is not borne out, since nobody knows
+        what it would have said; one that a visitor stopped is read as it stands."""
+        judged = self._judge(text)
+        stopped = stop is not None and stop.is_set()
+        if judged and not text.endswith(ENDS) and not stopped:
+            judged[-1] = replace(judged[-1], supported=False)
+        return judged
+
     def _words(
         self,
         branch: Branch,
@@ -141,6 +162,7 @@ class Explaining:
             stop=stop,
             drawn=drawn,
             allowed=allowed,
+            processors=AGAIN if allowed else None,
         )
         tokens: list[int] = []
         while True:

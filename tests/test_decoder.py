@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TASKS, tiny_engine
 from torch.testing import assert_close
+from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor
 
 from ckf_demo.backbone.decoder import Decoder, Dense, Int8, supports
 from ckf_demo.backbone.engine import Branch
@@ -85,6 +86,27 @@ def test_a_text_can_be_made_of_some_tokens_alone(folded):
     # an end is always open
     assert not set(written(allowed, {limited[3]})) & {limited[3]}
     assert written({9}, {free[0]}) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(tokens, min_size=1, max_size=4), st.sampled_from(TASKS))
+def test_a_text_from_few_tokens_says_nothing_twice(allowed, task):
+    nothing_twice = LogitsProcessorList([NoRepeatNGramLogitsProcessor(3)])
+
+    def written(engine, processors=None) -> list[int]:
+        prefix, branch = engine.prefill([1, 2, 3]), Branch([5, 6, 7], 3, task)
+        ends = {"stop_ids": {0}, "max_tokens": 30}
+        made = engine.generate(prefix, branch, None, **ends, allowed=allowed, processors=processors)
+        return list(made)
+
+    text = written(MODEL, nothing_twice)
+    threes = list(zip(text, text[1:], text[2:], strict=False))
+    assert len(threes) == len(set(threes))
+    assert set(text) <= allowed
+    assert written(FOLDED, nothing_twice) == text
+    if len(allowed - {0}) == 1 and 0 not in allowed:
+        # three of the only token, and then nothing but the end is left
+        assert len(text) <= 3
 
 
 def test_a_task_is_merged_into_its_own_decoder_only():

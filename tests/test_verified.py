@@ -1,11 +1,16 @@
 """Explanations are judged sentence by sentence, and what is false goes."""
 
+from threading import Event
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckf_demo.backbone.engine import Branch
+from ckf_demo.explaining import Explaining, Judged
 from ckf_demo.tasks.claims import check
 from ckf_demo.tasks.explanation_facts import Film
-from ckf_demo.tasks.verified import sentences, verified
+from ckf_demo.tasks.verified import NOTHING, sentences, verified
 
 FARGO = Film("1", "Fargo", 1996, ("Crime", "Drama"))
 HEAT = Film("2", "Heat", 1995, ("Action", "Crime"))
@@ -59,3 +64,28 @@ def test_sentences_lose_nothing_but_the_space_between_them(text):
     assert "".join(found).replace(" ", "") == text.replace(" ", "")
     for own in judged(text):
         assert own.text == own.text.strip()
+
+
+@pytest.mark.parametrize(
+    ("written", "stopped", "kept"),
+    [
+        ("It is good. It is near.", False, "It is good. It is near."),
+        ("It is good. It has a", False, "It is good."),
+        ("It has a", False, NOTHING),
+        # a visitor sees what stood there
+        ("It is good. It has a", True, "It is good. It has a"),
+    ],
+)
+def test_a_sentence_that_the_limit_cut_off_is_left_out(written, stopped, kept, monkeypatch):
+    stop = Event()
+    if stopped:
+        stop.set()
+    monkeypatch.setattr(Explaining, "_words", lambda *asked: iter([written]))
+
+    def judge(text: str) -> list[Judged]:
+        return [Judged(own, True) for own in sentences(text, ())]
+
+    one = Explaining(None, None, Branch([], 0, "explanation"), None, judge, words=())
+    assert list(one.written(stop)) == [written]
+    assert one.draft == written and one.text == kept
+    assert one.dropped == (kept != written)

@@ -13,7 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import DynamicCache, LogitsProcessorList
 
 from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
 from ckf_demo.backbone.decoder import Decoder, Writing, cached, supports
@@ -560,11 +560,13 @@ class Engine:
         stop: Event | None = None,
         drawn: torch.Generator | None = None,
         allowed: Collection[int] | None = None,
+        processors: LogitsProcessorList | None = None,
     ) -> Iterator[int]:
         """Tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
 
         They are the most probable ones; with ``drawn``, a generator on the CPU, they are drawn at
         the temperature `TEMPERATURE`. ``allowed`` are the only ones, with the stop ids.
+        ``processors`` change the logits with a view to what was written before.
 
         Where adapters are folded and a `Decoder` knows the architecture, it writes all tokens but
         the first; otherwise the model does.
@@ -578,17 +580,22 @@ class Engine:
             others = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
             others[list({*allowed, *stop_ids})] = False
         token: int | None = None
+        written: list[int] = []
         for _ in range(max_tokens):
             check()
             if stop is not None and stop.is_set():
                 return
             if token is not None:
                 logits = following(token)
+            if processors is not None:
+                so_far = torch.tensor([written], dtype=torch.long, device=logits.device)
+                logits = processors(so_far, logits.view(1, -1)).view(logits.shape)
             if others is not None:
                 logits = logits.masked_fill(others, -torch.inf)
             token = _next(logits, drawn)
             if token in stop_ids:
                 return
+            written.append(token)
             yield token
 
     def decoder(self, task: str) -> Decoder | None:

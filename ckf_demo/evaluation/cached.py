@@ -215,7 +215,7 @@ class CachedModel:
             return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}
 
         answer = self._remembered(
-            self._name("explanation, like words first", user, item, at, summaries), say
+            self._name("explanation, nothing twice", user, item, at, summaries), say
         )
         self.advance(1)
         return json.loads(answer["json"].tobytes())
