@@ -121,10 +121,10 @@ def test_tune_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "ckf_demo.evaluation.tune", tune=calls(record))
     assert run("tune", "--config", "a.toml") == 0
     options = "--trials 2 --steps 20 --json t.json --seed 3".split()
-    assert run("tune", "--config", "b.toml", *options) == 0
+    assert run("tune", "--config", "b.toml", "--config", "c.toml", *options) == 0
     assert record == [
-        ((Path("a.toml"), 6, 100, None, 0), {}),
-        ((Path("b.toml"), 2, 20, Path("t.json"), 3), {}),
+        (([Path("a.toml")], 6, 100, None, 0), {}),
+        (([Path("b.toml"), Path("c.toml")], 2, 20, Path("t.json"), 3), {}),
     ]
 
 

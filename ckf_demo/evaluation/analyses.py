@@ -347,7 +347,7 @@ def search(found: dict) -> list[Table]:
         own, best = one["rows"][0], one["best"]
         losses = [row["loss"] for row in (own, best)]
         changed = [
-            f"{name.split('.')[-1]} {own['setting'][name]:g} to {value:g}"
+            f"{name.removeprefix('train.')} {own['setting'][name]:g} to {value:g}"
             for name, value in best["setting"].items()
             if value != own["setting"][name]
         ]
