@@ -143,7 +143,8 @@ def test_results_without_errors_or_differences_are_shown(tmp_path):
     results = read_results(folder / "results.json")
     assert results.own is None
     assert "0.750" in tab.levels_markup(results, AUC)
-    assert tab.differences_markup(results, AUC) == tab.worth_markup(results, AUC) == ""
+    for markup in (tab.differences_markup, tab.worth_markup, tab.others_markup):
+        assert markup(results, AUC) == ""
 
 
 # --- order and verdicts ------------------------------------------------------------------------
@@ -174,13 +175,27 @@ def test_differences_leave_ablations_out_and_follow_the_strength_of_the_other(re
 
 def test_ablations_are_neither_baselines_nor_own_variants_and_what_is_worth_most_leads(results):
     assert tab.ablations(results) == {"no-bridge", "text-only"}
-    assert names(tab.worth(results, AUC)) == [
-        "ckf - text-only",
-        "ckf's language model alone - text-only",
-        "ckf - no-bridge",
-    ]
+    assert names(tab.worth(results, AUC)) == ["ckf - text-only", "ckf - no-bridge"]
     assert "What each part is worth" in tab.worth_markup(results, AUC)
     assert tab.worth_markup(results, RMSE) == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["a blend of all", "collm + biased MF", "ckf, seed-1", "prompt4nr", "nearest in history"],
+)
+def test_another_method_is_compared_and_is_no_part_of_the_own_one(tmp_path, other):
+    rows = [measured("ckf", 0.75), measured(other, 0.7), measured(f"ckf - {other}", 0.05)]
+    results = read_results(write(tmp_path, "field", rows=rows) / "results.json")
+    assert tab.ablations(results) == set()
+    assert names(tab.differences(results, AUC)) == [f"ckf - {other}"]
+
+
+def test_what_is_measured_between_two_others_says_which_is_better_not_that_a_part_helps(results):
+    assert names(tab.others(results, AUC)) == ["ckf's language model alone - text-only"]
+    shown = tab.others_markup(results, AUC)
+    assert "the first is better" in shown and "helps" not in shown
+    assert tab.others_markup(results, RMSE) == ""
 
 
 @pytest.mark.parametrize(
@@ -288,11 +303,17 @@ def test_a_choice_that_is_reported_twice_is_no_error(tmp_path, empty_cache):
 
 
 def test_names_from_data_are_escaped(tmp_path):
-    rows = [measured("<b>ckf</b>", 0.7), measured("<b>ckf</b> - <u>x</u>", 0.1)]
+    rows = [
+        measured("<b>ckf</b>", 0.7),
+        measured("<b>ckf</b> - <u>x</u>", 0.1),
+        measured("<b>ckf</b> - <u>y</u>", 0.1),
+        measured("<u>x</u> - <u>y</u>", 0.1),
+    ]
     results = read_results(write(tmp_path, "odd", rows=rows, dataset="<s>") / "results.json")
     shown = (
         tab.levels_markup(results, AUC)
         + tab.worth_markup(results, AUC)
+        + tab.others_markup(results, AUC)
         + tab.errors_markup(results, "ctr", {}, served=False)
     )
     for mark in ("<b>", "<u>", "<s>"):

@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from ckf_demo.evaluation.answers import Answers
 
 ALL = "a blend of all"
+WITH = " + "
+"""Stands in the name of every other blend."""
 SEEDS = "{} seeds of ckf's language model + ckf's collaborative prior"
 ALONE, PRIOR = "ckf's language model alone", "ckf's collaborative prior"
 INPUTS = {
@@ -45,7 +47,7 @@ def members(answers: Answers) -> dict[str, tuple[str, ...]]:
     for model, inputs in {**INPUTS, **dict.fromkeys(WITHOUT, MEANS)}.items():
         for other in inputs:
             if model in known and other in known:
-                found[f"{model} + {other}"] = model, other
+                found[f"{model}{WITH}{other}"] = model, other
     seeds = [name for name in answers.methods if name.startswith(f"{ALONE}, seed-")]
     if seeds:
         found[SEEDS.format(len(seeds) + 1)] = (ALONE, *seeds, PRIOR)

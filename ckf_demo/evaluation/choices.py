@@ -40,6 +40,7 @@ LEAVES = 15
 CKF, ALONE, PRIOR = "ckf", "ckf's language model alone", "ckf's collaborative prior"
 POPULARITY, FACTORS, NEAREST = "popularity", "choice factors", "nearest in history"
 LINEAR, BOOSTING = "logistic regression", "gradient boosting"
+BASELINES = frozenset({POPULARITY, FACTORS, NEAREST, LINEAR, BOOSTING})
 
 
 def asked_rows(prepared: Prepared, part: int) -> np.ndarray:

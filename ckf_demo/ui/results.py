@@ -14,6 +14,7 @@ import gradio as gr
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation import blends, choices
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS, order_agreement
 from ckf_demo.fusion.registry import METHODS
@@ -283,16 +284,20 @@ def levels(results: Results, view: View) -> list[Measured]:
 def ablations(results: Results) -> set[str]:
     """Methods that are the own one with something taken away.
 
-    They are those it is compared with, without the baselines and without its own other ways to
-    answer, whose names begin with its own.
+    They are those it is compared with, without baselines, blends, its other seeds, and its own
+    other ways to answer; the names of the last two begin with its own.
     """
     own = results.own
-    first, ways = f"{own}{DIFFERENCE}", (f"{own} ", f"{own}'s ")
+    first, ways = f"{own}{DIFFERENCE}", (f"{own} ", f"{own}'s ", f"{own},")
     others = {
         row.method.removeprefix(first) for row in results.rows if row.method.startswith(first)
     }
-    known = {*BASELINES, *METHODS}
-    return {other for other in others if other not in known and not other.startswith(ways)}
+    known = {*BASELINES, *choices.BASELINES, *METHODS, blends.ALL}
+    return {
+        other
+        for other in others
+        if other not in known and blends.WITH not in other and not other.startswith(ways)
+    }
 
 
 def differences(results: Results, view: View) -> list[Measured]:
@@ -309,18 +314,20 @@ def differences(results: Results, view: View) -> list[Measured]:
 
 
 def worth(results: Results, view: View) -> list[Measured]:
-    """Paired differences that take a part away, what is worth most first.
+    """Paired differences of the own method to its ablations, what is worth most first."""
+    wanted = {f"{results.own}{DIFFERENCE}{part}" for part in ablations(results)}
+    rows = [row for row in results.chosen(view) if row.method in wanted]
+    return _best_first(rows, view.lower)
 
-    They are those of the own method to its ablations, and those between two other methods, which
-    are measured to set one part apart.
-    """
+
+def others(results: Results, view: View) -> list[Measured]:
+    """Paired differences between two methods of which the first is not the own one, the clearest
+    lead of the first on top."""
     first = f"{results.own}{DIFFERENCE}"
-    parts = ablations(results)
     rows = [
         row
         for row in results.chosen(view)
-        if DIFFERENCE in row.method
-        and (not row.method.startswith(first) or row.method.removeprefix(first) in parts)
+        if DIFFERENCE in row.method and not row.method.startswith(first)
     ]
     return _best_first(rows, view.lower)
 
@@ -522,19 +529,30 @@ def differences_markup(results: Results, view: View) -> str:
 def worth_markup(results: Results, view: View) -> str:
     """What is lost without each part (HTML); nothing where no part was taken away."""
     first = f"{results.own}{DIFFERENCE}"
-    rows = [
-        (row, row.method.removeprefix(first).replace(DIFFERENCE, " − "))
-        for row in worth(results, view)
-    ]
+    rows = [(row, row.method.removeprefix(first)) for row in worth(results, view)]
     side = "below" if view.lower else "above"
     return _differences(
         "What each part is worth",
-        f"{results.own} minus itself without the part or trained otherwise, or one named method "
-        f"minus the other, paired over users. The further {side} zero, the more it is worth.",
+        f"{results.own} minus itself without the part or trained otherwise, paired over users. "
+        f"The further {side} zero, the more it is worth.",
         rows,
         view,
         column="Without the part",
         said={BETTER: "the part helps", WORSE: "the part harms"},
+    )
+
+
+def others_markup(results: Results, view: View) -> str:
+    """Pairs that are compared for their own sake (HTML); nothing where there are none."""
+    rows = [(row, row.method.replace(DIFFERENCE, " − ")) for row in others(results, view)]
+    side = "Below" if view.lower else "Above"
+    return _differences(
+        "Other pairs of methods",
+        f"The first minus the second, paired over users. {side} zero the first is better.",
+        rows,
+        view,
+        column="First − second",
+        said={BETTER: "the first is better", WORSE: "the first is worse"},
     )
 
 
@@ -833,6 +851,7 @@ class ResultsTab:
             + settings_markup(results, view)
             + differences_markup(results, view)
             + worth_markup(results, view)
+            + others_markup(results, view)
             + published_markup(results, view, self._published.get(results.dataset))
         )
 
