@@ -11,6 +11,8 @@ PORT ?= $(or $(GRADIO_SERVER_PORT),7860)
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# Of 22,000 modules a few thousand are ever imported, which compiles them.
+INSTALL := $(PIP) install --no-compile
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
@@ -50,13 +52,13 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing requirements.txt; once all is downloaded, pip unpacks it silently for a while"
-	$(PIP) install --progress-bar on --requirement requirements.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --progress-bar on --requirement requirements.txt
+	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	@echo "Installing requirements-dev.txt"
-	$(PIP) install --progress-bar on --requirement requirements-dev.txt
+	$(INSTALL) --progress-bar on --requirement requirements-dev.txt
 	@touch $@
 
 # The browser tests drive a Chromium of the system.
