@@ -261,6 +261,14 @@ class Recommender:
             given[name] = _line(name, given[name], LONGEST_WORD)
         return {k: given.get(k) for k in PROFILE_FIELDS}
 
+    def person(self, user=None, history=None, taste=None, profile=None, at=None) -> Someone:
+        """The person of a question, with the whole history that is known of them."""
+        return self._someone(user, history, taste, profile, at)
+
+    def place(self, item: str | int) -> int:
+        """The index of an item id among the data's items."""
+        return self._item(item)
+
     def default_at(self, user: str) -> int:
         """The moment of questions about a known user, unless one is given: seconds since 1970."""
         return self.store.default_at(str(user))

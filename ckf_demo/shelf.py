@@ -2,7 +2,8 @@
 
 A served checkpoint has siblings beside it: the same data and the same backbone, another way of
 fusing collaborative knowledge. A shelf knows them by their manifests, loads each when it is first
-asked, over the one backbone in memory, and puts the same questions to all of them.
+asked, over the one backbone in memory, and puts the same questions to all of them; and to the
+baselines, which have no language model and are fitted when they are first asked.
 """
 
 import threading
@@ -17,6 +18,8 @@ from scipy.stats import kendalltau
 
 from ckf_demo.backbone.sharing import sharing_of
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation.baselines import CandidateStage
+from ckf_demo.evaluation.fitted import FittedBaselines
 from ckf_demo.fusion.registry import METHODS, get_method
 from ckf_demo.hosting import with_gpu_on_demand
 from ckf_demo.recommender import Recommender
@@ -62,7 +65,34 @@ class MethodOnShelf:
     @property
     def orders_by(self) -> str | None:
         """The task by which it orders candidates; None when it was trained for neither."""
-        return next((task for task in ORDERING if task in self.tasks), None)
+        return _orders_by(self.tasks)
+
+
+@dataclass(frozen=True)
+class BaselineOnShelf:
+    """A method without a language model, fitted where it is asked.
+
+    ``name``, ``summary``, ``needs`` and ``tasks`` are those that it is registered with.
+    """
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name
+
+    @property
+    def orders_by(self) -> str | None:
+        """The task by which it orders candidates; None when it answers neither."""
+        return _orders_by(self.tasks)
+
+
+def _orders_by(tasks: Sequence[str]) -> str | None:
+    return next((task for task in ORDERING if task in tasks), None)
 
 
 class Shelf:
@@ -72,11 +102,14 @@ class Shelf:
     ----------
     problems
         What is wrong with checkpoints that were passed over, one sentence each.
+    fitted
+        The baselines that suit the data.
     """
 
     def __init__(self, recommender: Recommender):
         self.served = recommender
         self.problems: list[str] = []
+        self.fitted = FittedBaselines(recommender)
         self._lock = threading.Lock()
         name = recommender.methods[0]
         self._loaded = {name: recommender}
@@ -121,6 +154,18 @@ class Shelf:
         order = list(METHODS)
         return [served, *sorted(others, key=lambda method: order.index(method.name))]
 
+    @property
+    def baselines(self) -> list[BaselineOnShelf]:
+        """What can be asked besides, without a language model, as they are registered.
+
+        The candidate stage is none of them: it stands beside every list anyway.
+        """
+        return [
+            BaselineOnShelf(name, kind.summary, kind.needs, kind.tasks)
+            for name, kind in self.fitted.kinds.items()
+            if kind is not CandidateStage
+        ]
+
     def get(self, name: str) -> Recommender:
         """The recommender of a method, loaded at the first call.
 
@@ -131,7 +176,8 @@ class Shelf:
         UserError
             When there is no such method here, or its checkpoint does not fit.
         """
-        self._known([name])
+        if name not in self._methods:
+            raise self._unknown(name)
         with self._lock:
             if name not in self._loaded:
                 loaded = self._load(self._folders[name])
@@ -149,16 +195,20 @@ class Shelf:
         )
         return Recommender(system, served.store, read_manifest(folder), folder)
 
-    def _known(self, names: Sequence[str]) -> list[MethodOnShelf]:
+    def _known(self, names: Sequence[str]) -> list[MethodOnShelf | BaselineOnShelf]:
         if not names:
             raise UserError(f"No method is chosen; choose from {', '.join(self._methods)}.")
+        known = self._methods | {baseline.name: baseline for baseline in self.baselines}
         for name in names:
-            if name not in self._methods:
-                raise UserError(
-                    f"No method '{name}' is at hand for this data; there are "
-                    f"{', '.join(self._methods)}."
-                )
-        return [self._methods[name] for name in dict.fromkeys(names)]
+            if name not in known:
+                raise self._unknown(name)
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def _unknown(self, name: str) -> UserError:
+        return UserError(
+            f"No method '{name}' is at hand for this data; there are {', '.join(self._methods)}, "
+            f"and without a language model {', '.join(each.name for each in self.baselines)}."
+        )
 
     def compare_item(
         self,
@@ -170,7 +220,9 @@ class Shelf:
         item=None,
         at=None,
     ) -> Iterator[dict]:
-        """Rating and CTR of one film by several methods (all, when ``methods`` is None).
+        """Rating and CTR of one film by several methods.
+
+        ``methods`` are names of ``methods`` and ``baselines``; None for all with a language model.
 
         Yields
         ------
@@ -181,7 +233,6 @@ class Shelf:
         """
         person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         for method in self._known(self._names(methods)):
-            recommender = self.get(method.name)
             row: dict[str, Any] = {
                 "method": method.name,
                 "label": method.label,
@@ -190,6 +241,10 @@ class Shelf:
                 "probability": None,
                 "seconds": None,
             }
+            if isinstance(method, BaselineOnShelf):
+                yield row | self._opinion(method.name, item, person)
+                continue
+            recommender = self.get(method.name)
             for task, ask in (("rating", recommender.rate), ("ctr", recommender.click)):
                 if task in method.tasks:
                     answer = ask(**person, item=item)
@@ -210,7 +265,7 @@ class Shelf:
         k: int = 10,
         candidates: int = 20,
     ) -> Iterator[dict]:
-        """The same candidates ordered by several methods (all, when ``methods`` is None).
+        """The same candidates ordered by several methods, named as in `compare_item`.
 
         The candidate stage of the served recommender picks them. A method orders them by its
         ranking task or else by CTR.
@@ -242,9 +297,14 @@ class Shelf:
                 "items": [],
             }
             if method.orders_by is not None:
-                recommender = self.get(method.name)
-                began = time.perf_counter()
-                found = recommender.order(pool, **person, by=method.orders_by)
+                if isinstance(method, BaselineOnShelf):
+                    self.fitted.fit(method.name)
+                    began = time.perf_counter()
+                    found = self.fitted.scores(method.name, method.orders_by, pool, **person)
+                else:
+                    recommender = self.get(method.name)
+                    began = time.perf_counter()
+                    found = recommender.order(pool, **person, by=method.orders_by)
                 row["seconds"] = round(time.perf_counter() - began, 3)
                 scores[method.name] = found
                 row["items"] = [
@@ -265,6 +325,16 @@ class Shelf:
                 for one, other in combinations(scores, 2)
             ]
         }
+
+    def _opinion(self, name: str, item, person: dict) -> dict[str, Any]:
+        """A baseline's part of a row of `compare_item`."""
+        self.fitted.fit(name)
+        began = time.perf_counter()
+        rating, probability = self.fitted.opinion(name, item, **person)
+        if rating is None and probability is None:
+            return {}
+        seconds = round(time.perf_counter() - began, 3)
+        return {"rating": rating, "probability": probability, "seconds": seconds}
 
     def _names(self, methods: Sequence[str] | None) -> Sequence[str]:
         return list(self._methods) if methods is None else methods

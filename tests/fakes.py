@@ -18,6 +18,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation.baselines import EASE, ItemMean, Popularity
 from ckf_demo.shelf import MethodOnShelf, Shelf
 from ckf_demo.tasks.domains import DOMAINS, Domain
 
@@ -720,8 +721,34 @@ class FakeTextRecommender(FakeRecommender):
         )
 
 
+class FakeFitted:
+    """Baselines that are fitted at once and have one opinion each."""
+
+    kinds: ClassVar = {kind.name: kind for kind in (ItemMean, EASE, Popularity)}
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.calls: list[str] = []
+
+    def fit(self, name: str) -> None:
+        if name not in self.seconds:
+            self.calls.append(name)
+            self.seconds[name] = 0.5
+
+    def opinion(self, name: str, item: str, **person) -> tuple[float | None, float | None]:
+        tasks = self.kinds[name].tasks
+        return 3.21 if "rating" in tasks else None, 0.43 if "ctr" in tasks else None
+
+    def scores(self, name: str, by: str, items: list[str], **person) -> list[float]:
+        return [float(item) for item in items]
+
+
 class FakeShelf(Shelf):
-    """The fake recommender with a sibling beside it."""
+    """The fake recommender with a sibling beside it, and baselines."""
+
+    def __init__(self, recommender) -> None:
+        super().__init__(recommender)
+        self.fitted = FakeFitted()
 
     def _find(self) -> None:
         self._loaded["text"] = FakeTextRecommender()

@@ -21,7 +21,7 @@ from ckf_demo.evaluation.baselines import (
     sequences,
 )
 from ckf_demo.evaluation.baselines.base import Material
-from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.evaluation.protocol import Asked, Cases
 from ckf_demo.queries import ranking_queries
 
 SUITABLE = {name: kind for name, kind in BASELINES.items() if "ratings" in kind.feedback}
@@ -95,6 +95,24 @@ def test_answers_every_target_whatever_the_history(name, k, fitted, material):
     if BASELINES[name].gives_probabilities:
         assert scores.ctr.min() >= 0
         assert scores.ctr.max() <= 1
+
+
+@SCORING
+@pytest.mark.parametrize("k", [0, 3, None])
+def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
+    name, k, fitted, material, monkeypatch
+):
+    data = material.prepared
+    cases = Cases(data, data.rows(split=2), k)
+    # who is known by training rows may be known there by more than a history
+    tables = fitted["LightGCN"].tables["ctr"]
+    monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
+    expected = fitted[name].score(cases)
+    for positions, items, ratings in cases.by_history():
+        found = fitted[name].score(Asked(data, items, ratings, cases.items[positions]))
+        for whole, own in ((expected.rating, found.rating), (expected.ctr, found.ctr)):
+            if whole is not None:
+                np.testing.assert_allclose(own, whole[positions], rtol=1e-4, atol=1e-5)
 
 
 @RANKING

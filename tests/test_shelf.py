@@ -3,14 +3,20 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import save_backbone, stir, tiny_config, tiny_data, tiny_knowledge
 
 from ckf_demo.backbone.sharing import clone, shared_backbone, sharing_of
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.data.splits import VALID
 from ckf_demo.data.store import write_store
 from ckf_demo.errors import UserError
+from ckf_demo.evaluation.baselines import EASE, FoldedBias
+from ckf_demo.evaluation.baselines.base import Material
+from ckf_demo.evaluation.calibration import calibration_of
+from ckf_demo.evaluation.protocol import Cases
 from ckf_demo.paths import prepared_path, store_path
 from ckf_demo.recommender import Recommender
 from ckf_demo.shelf import Shelf, agreement
@@ -196,6 +202,56 @@ def test_a_method_agrees_with_itself_and_not_with_its_reverse():
     reverse = agreement("a", "b", scores, [-score for score in scores], 2)
     assert (reverse["kendall_tau"], reverse["shared"]) == (pytest.approx(-1), 0)
     assert agreement("a", "b", scores, [1.0] * 4, 2)["kendall_tau"] is None
+
+
+# Baselines
+
+
+def test_baselines_suit_the_data_and_the_candidate_stage_is_no_row_of_its_own(shelf):
+    names = [each.name for each in shelf.baselines]
+    assert {"item mean", "EASE", "NCF", "RECFORMER"} <= set(names)
+    assert "candidate stage" not in names and not any("(likes)" in name for name in names)
+    assert shelf.fitted.seconds == {}
+
+
+def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(shelf, monkeypatch):
+    fits = []
+    fit = FoldedBias.fit
+    monkeypatch.setattr(FoldedBias, "fit", lambda self, given: fits.append(1) or fit(self, given))
+    # a known user is asked at a moment, which is that of their first row outside training
+    row = next(r for r in DATA.rows(split=VALID) if DATA.history.lengths[r])
+    cases = Cases(DATA, np.array([row]))
+    user, item = DATA.user_ids[cases.users[0]], DATA.item_ids[cases.items[0]]
+    at = int(DATA.timestamp[row])
+    for _ in range(2):
+        found, _ = shelf.compare_item(["bias folded in"], user=user, at=at, item=item)
+    material = Material(DATA, shelf.served.system.knowledge)
+    own = FoldedBias()
+    fit(own, material)
+    scores = own.score(cases)
+    assert found["rating"] == pytest.approx(scores.rating[0])
+    calibrate = calibration_of(own, material)
+    assert found["probability"] == pytest.approx(calibrate(scores.ctr)[0])
+    assert found["distribution"] is None and found["seconds"] >= 0
+    assert fits == [1] and shelf.fitted.seconds.keys() == {"bias folded in"}
+
+
+def test_baselines_order_what_the_methods_order(shelf):
+    asked = ["text", "EASE", "item mean", "everybody's mean"]
+    *rows, last = shelf.compare_list(asked, **PERSON, candidates=8)
+    assert [row["orders_by"] for row in rows] == ["ctr", "ranking", "ctr", None]
+    pools = [{film["item"] for film in row["items"]} for row in rows]
+    assert pools[0] == pools[1] == pools[2] and len(pools[0]) == 10 and pools[3] == set()
+    assert len(last["agreement"]) == 3
+
+
+def test_what_a_baseline_cannot_score_comes_last(shelf, monkeypatch):
+    scores = np.arange(DATA.n_items, dtype=float)
+    scores[:5] = np.nan
+    monkeypatch.setattr(EASE, "rank", lambda self, items, ratings: scores)
+    first, *others = DATA.item_ids[4:8]
+    found = shelf.fitted.scores("EASE", "ranking", [first, *others], **PERSON)
+    assert found[0] < min(found[1:]) and found[1:] == scores[5:8].tolist()
 
 
 def test_candidates_are_scored_by_trained_tasks_alone(shelf):

@@ -7,6 +7,7 @@ from fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender, FakeShelf
 from ckf_demo.shelf import Shelf
 from ckf_demo.ui import compare as tab
 from ckf_demo.ui.compare import FILM, LIST, CompareTab, availability, methods_markup
+from ckf_demo.ui.markup import escape
 from ckf_demo.ui.pair import Pair
 
 PAIR = Pair(item="7", user="3", at=SPLIT_TIME)
@@ -68,7 +69,7 @@ def test_a_method_trained_for_neither_question_says_so(made, shelf, monkeypatch)
 
     monkeypatch.setattr(shelf, "compare_item", silent)
     shown, _ = steps(made)
-    assert shown[-1].count("trained for neither question") == 1
+    assert shown[-1].count("answers neither question") == 1
 
 
 def test_the_same_question_is_not_asked_twice(made, fake):
@@ -111,7 +112,8 @@ def test_lists_show_ranks_lines_and_agreement(made, shelf):
     shown, latest = steps(made, mode=LIST)
     rows = latest.answers[0]
     assert shown[-1].count("<g ") == len(rows[0]["items"]) == tab.CANDIDATES
-    assert "its ranking task" in shown[-1] and "the probability that they like it" in shown[-1]
+    assert "Ordered by ranking: CKF (" in shown[-1]
+    assert "By the probability that they like it: TALLRec (" in shown[-1]
     (pair,) = rows[-1]["agreement"]
     assert f"{pair['kendall_tau']:.2f} · {pair['shared']}" in shown[-1]
     assert "Agreement" not in shown[-2]
@@ -139,3 +141,64 @@ def test_what_is_missing_is_said_with_what_to_do(fake, shelf):
 def test_the_methods_are_described(shelf):
     shown = methods_markup(shelf.methods)
     assert "arXiv 2305.00447" in shown and "words alone" in shown and ">12<" in shown
+
+
+# --- baselines -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_fitted_before_it_is_chosen(made, shelf):
+    assert made.needs_fitting(["EASE"]) and not made.needs_fitting([])
+    steps(made)
+    assert shelf.fitted.calls == []
+
+
+def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(made, shelf):
+    updates = list(made.fit(["item mean", "EASE"]))
+    said = [update[made.fitting] for update in updates if made.fitting in update]
+    assert "0 of 2" in said[0] and "item mean" in said[0]
+    assert "1 of 2" in said[1] and "EASE" in said[1]
+    assert "item mean (0.5 s), EASE (0.5 s)" in said[2]
+    ready = [update[made.ready] for update in updates if made.ready in update]
+    assert ready == [("item mean",), ("item mean", "EASE"), ("item mean", "EASE")]
+    assert not made.needs_fitting(["EASE"])
+    # whoever chooses it next has it at once
+    (update,) = made.fit(["EASE"])
+    assert update[made.ready] == ("EASE",) and "EASE (0.5 s)" in update[made.fitting]
+    assert list(made.fit([])) == [{made.ready: (), made.fitting: ""}]
+    assert shelf.fitted.calls == ["item mean", "EASE"]
+
+
+def test_a_baseline_stands_beside_the_methods(made):
+    updates = list(made.compare(PAIR, None, FILM, ["text"], None, ("item mean", "popularity")))
+    shown, latest = updates[-2][made.shown], updates[-1][made.latest]
+    rows = {row["method"]: row for row in latest.answers[0]}
+    assert list(rows) == ["text", "item mean", "popularity", "average"]
+    assert (rows["item mean"]["rating"], rows["item mean"]["probability"]) == (3.21, 0.43)
+    assert "3.21" in shown and "43 %" in shown
+    # it ranks alone
+    assert rows["popularity"]["seconds"] is None
+    assert shown.count("answers neither question") == 1
+
+
+def test_a_baseline_orders_the_same_candidates(made):
+    updates = list(made.compare(PAIR, None, LIST, ["ckf"], None, ("EASE", "item mean")))
+    rows = {row["method"]: row for row in updates[-1][made.latest].answers[0][:-1]}
+    by = {name: row["orders_by"] for name, row in rows.items()}
+    assert by == {"ckf": "ranking", "item mean": "ctr", "EASE": "ranking"}
+    films = {frozenset(film["item"] for film in row["items"]) for row in rows.values()}
+    assert len(films) == 1
+    best = [int(film["item"]) for film in rows["EASE"]["items"]]
+    assert best == sorted(best, reverse=True)
+
+
+def test_baselines_alone_can_be_compared(made, fake):
+    updates = list(made.compare(PAIR, None, FILM, [], None, ("item mean",)))
+    assert updates[-1][made.latest].finished
+    assert not {"rate", "click"} & set(fake.calls)
+
+
+def test_the_baselines_are_described(shelf):
+    shown = tab.baselines_markup(shelf.baselines)
+    for baseline in shelf.baselines:
+        assert escape(baseline.name) in shown and escape(baseline.summary) in shown
+    assert tab.baselines_markup([]) == ""

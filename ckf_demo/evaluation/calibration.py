@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from ckf_demo.evaluation.baselines.base import Baseline, Material
+
 
 def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Fit P(liked) = σ(a · score + b).
@@ -22,3 +24,16 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
     # a weak penalty only, so that the curve is the maximum-likelihood one
     curve = LogisticRegression(C=1e6).fit(((scores - centre) / scale)[:, None], labels)
     return lambda new: curve.predict_proba(((new - centre) / scale)[:, None])[:, 1]
+
+
+def calibration_of(baseline: Baseline, material: Material) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns the CTR scores of a fitted baseline into probabilities.
+
+    `platt` on the rows to choose on; nothing where it gives probabilities already or no CTR.
+    """
+    if "ctr" not in baseline.tasks or baseline.gives_probabilities:
+        return lambda scores: scores
+    validation = material.validation
+    scores = baseline.score(validation).ctr
+    assert scores is not None  # CTR is among its tasks
+    return platt(scores, validation.labels)

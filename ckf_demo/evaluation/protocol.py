@@ -99,6 +99,54 @@ class Cases:
                 yield positions, self.prepared.item[before], self.prepared.rating[before]
 
 
+class Asked(Cases):
+    """Targets for somebody with a given history, who need not be in the data.
+
+    Their users are -1, and nothing is known of how they were rated.
+
+    Parameters
+    ----------
+    history, ratings : arrays (m,)
+        What they rated, oldest first: item indices and stars.
+    targets : int array (n,)
+        Item indices.
+    """
+
+    history: tuple[np.ndarray, np.ndarray]
+    targets: np.ndarray
+
+    def __init__(
+        self, prepared: Prepared, history: np.ndarray, ratings: np.ndarray, targets: np.ndarray
+    ):
+        super().__init__(prepared, np.full(len(targets), -1))
+        # a frozen class is filled in this way
+        object.__setattr__(self, "history", (history, ratings))
+        object.__setattr__(self, "targets", targets)
+
+    @property
+    def users(self) -> np.ndarray:
+        return self.rows
+
+    @property
+    def items(self) -> np.ndarray:
+        return self.targets
+
+    @property
+    def ratings(self) -> np.ndarray:
+        raise TypeError("what is asked about has no rating yet")
+
+    @property
+    def labels(self) -> np.ndarray:
+        raise TypeError("what is asked about has no label yet")
+
+    @cached_property
+    def history_lengths(self) -> np.ndarray:
+        return np.full(len(self), len(self.history[0]))
+
+    def by_history(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        yield np.arange(len(self)), *self.history
+
+
 def warm_users(prepared: Prepared) -> np.ndarray:
     """Which users have training ratings, bool (n_users,)."""
     return np.bincount(prepared.user[prepared.split == TRAIN], minlength=prepared.n_users) > 0

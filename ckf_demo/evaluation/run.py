@@ -22,7 +22,7 @@ from ckf_demo.evaluation import bootstrap, choices, report
 from ckf_demo.evaluation.baselines import BASELINES
 from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.evaluation.calibration import platt
+from ckf_demo.evaluation.calibration import calibration_of
 from ckf_demo.evaluation.explanations import choose_rows, measure_explanations
 from ckf_demo.evaluation.protocol import (
     TRUNCATIONS,
@@ -452,7 +452,7 @@ def measure_baselines(
         baseline = kind()
         baseline.fit(material)
         if {"rating", "ctr"} & set(baseline.tasks) & set(asked_for):
-            calibrate = _calibration(baseline, material)
+            calibrate = calibration_of(baseline, material)
             rating, probability = _asked(baseline.score(scope.cases), calibrate, asked_for)
             results.add_scores(name, scope.cases, scope.groups, rating, probability)
             predictions.add(name, rating, probability)
@@ -541,15 +541,6 @@ def _asked(
 
 def _rankings(baseline: Baseline, queries: list[Query]) -> list[np.ndarray]:
     return [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
-
-
-def _calibration(baseline: Baseline, material: Material):
-    if "ctr" not in baseline.tasks or baseline.gives_probabilities:
-        return lambda scores: scores
-    validation = material.validation
-    scores = baseline.score(validation).ctr
-    assert scores is not None  # CTR is among its tasks
-    return platt(scores, validation.labels)
 
 
 def _relative_name(recommender: Recommender, relative: Recommender) -> str:

@@ -387,6 +387,21 @@ def build(
             **GATED,
         )
 
+        compare.baselines.change(
+            service.answering(
+                compare.fit,
+                service.long,
+                name="page: fit baselines",
+                when=compare.needs_fitting,
+                first=lambda: expect_session(demo, opened, thing),
+            ),
+            compare.baselines,
+            [compare.fitting, compare.ready],
+            trigger_mode="always_last",
+            **QUIET,
+            **GATED,
+        )
+
         _wire_cold_start(cold, active, pair, behind, service.long)
 
         def draw(

@@ -1,5 +1,6 @@
 """The Compare tab: every method at hand on the same film, or on the same candidates, for the pair's
-person and, if one likes, for a second one beside them."""
+person and, if one likes, for a second one beside them. Baselines can be added, which are fitted
+before they are compared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.errors import UserError
-from ckf_demo.shelf import MethodOnShelf, Shelf
+from ckf_demo.shelf import BaselineOnShelf, MethodOnShelf, Shelf
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -39,7 +40,7 @@ MARKS = (
     '<circle cx="8" cy="8" r="6" class="ckf-fill"/>',
     '<rect x="3" y="3" width="10" height="10" class="ckf-open"/>',
 )
-BY = {"ranking": "its ranking task", "ctr": "the probability that they like it"}
+BY = {"ranking": "Ordered by ranking", "ctr": "By the probability that they like it"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class CompareTab:
 
     def __init__(self, recommender, shelf: Shelf) -> None:
         self.store, self.shelf = recommender.store, shelf
-        methods = shelf.methods
-        self._labels = {method.name: method.label for method in methods}
+        methods, baselines = shelf.methods, shelf.baselines
+        self._labels = {method.name: method.label for method in (*methods, *baselines)}
         gr.HTML(
             "<p>The same question to every method that was trained on these data with the same "
             "language model: what each thinks of the film, or how each orders the same "
@@ -86,7 +87,7 @@ class CompareTab:
             )
             self.methods = gr.CheckboxGroup(
                 [(method.label, method.name) for method in methods],
-                value=list(self._labels)[:CHOSEN],
+                value=[method.name for method in methods[:CHOSEN]],
                 label="Methods",
                 min_width=200,
                 elem_id="compare-methods",
@@ -97,26 +98,65 @@ class CompareTab:
                 min_width=180,
                 elem_id="compare-second",
             )
+        with gr.Accordion("Add baselines", open=False):
+            self.baselines = gr.CheckboxGroup(
+                [each.name for each in baselines],
+                show_label=False,
+                container=False,
+                elem_id="compare-baselines",
+            )
+            panel(
+                '<p class="ckf-facts">They have no language model. Each is fitted to the training '
+                "part when it is first chosen, its settings on the validation part: a moment for "
+                "means and popularity, half a minute or more for small networks, minutes for "
+                "RECFORMER. From then on it answers at once, whoever asks.</p>"
+            )
+        self.fitting = panel("", elem_id="compare-fitting")
+        # Those of the chosen baselines that are fitted.
+        self.ready = gr.State(())
         self.shown = panel(notice("The methods are about to be asked."), elem_id="compare")
         with gr.Accordion("The methods", open=False):
-            panel(methods_markup(methods), elem_id="compare-about")
+            panel(methods_markup(methods) + baselines_markup(baselines), elem_id="compare-about")
         # The latest finished comparison of this session.
         self.latest = gr.State(None)
 
     @property
     def controls(self) -> list:
         """The inputs of ``compare`` after the pair and the latest comparison."""
-        return [self.mode, self.methods, self.second]
+        return [self.mode, self.methods, self.second, self.ready]
 
     @property
     def changes(self) -> list:
         """The events of the controls after which one compares anew."""
-        return [self.mode.change, self.methods.change, self.second.submit, self.second.blur]
+        return [
+            self.mode.change,
+            self.methods.change,
+            self.second.submit,
+            self.second.blur,
+            self.ready.change,
+        ]
 
     @property
     def outputs(self) -> list:
         """Every component that ``compare`` may update."""
         return [self.shown, self.latest]
+
+    def needs_fitting(self, chosen: Sequence[str]) -> bool:
+        """Whether one of the chosen baselines is not fitted yet."""
+        return any(name not in self.shelf.fitted.seconds for name in chosen)
+
+    def fit(self, chosen: Sequence[str]) -> Iterator[dict]:
+        """Fit what is chosen and not fitted, and say so; each is compared as soon as it is."""
+        fitted = self.shelf.fitted
+        missing = [name for name in chosen if name not in fitted.seconds]
+        for done, name in enumerate(missing):
+            left = f"{done} of {len(missing)} baselines are fitted; " if len(missing) > 1 else ""
+            yield {self.fitting: notice(f"{left}fitting {name} to the training part now.")}
+            fitted.fit(name)
+            yield {self.ready: tuple(each for each in chosen if each in fitted.seconds)}
+        took = ", ".join(f"{name} ({fitted.seconds[name]:.1f} s)" for name in chosen)
+        said = f'<p class="ckf-facts">Fitted: {escape(took)}.</p>' if chosen else ""
+        yield {self.ready: tuple(chosen), self.fitting: said}
 
     def compare(
         self,
@@ -125,6 +165,7 @@ class CompareTab:
         mode: str,
         methods: Sequence[str],
         second: str | None,
+        ready: Sequence[str] = (),
     ) -> Iterator[dict]:
         """Ask method by method, unless the latest comparison already answers the same."""
         problem, people, second = "", [pair], (second or "").strip()
@@ -138,7 +179,7 @@ class CompareTab:
             people = [pair]
         # a list depends on the person alone; the film is only marked in it
         asked = tuple(person.who if mode == LIST else person for person in people)
-        chosen = tuple(name for name in self._labels if name in methods)
+        chosen = tuple(name for name in self._labels if name in {*methods, *ready})
         question = Comparison(mode, asked, chosen)
         if question == latest:
             yield {self.shown: problem + self.markup(latest, pair)}
@@ -229,6 +270,26 @@ def methods_markup(methods: Sequence[MethodOnShelf]) -> str:
         Column("Training, minutes", numeric=True),
     ]
     return table(columns, rows, caption="Methods at hand", empty="There are none.")
+
+
+def baselines_markup(baselines: Sequence[BaselineOnShelf]) -> str:
+    """Every baseline with what it is and what it stands on (HTML); nothing without any."""
+    if not baselines:
+        return ""
+    rows = [
+        Row(
+            pick=None,
+            cells=[each.name, each.summary, ", ".join(each.needs), ", ".join(each.tasks)],
+        )
+        for each in baselines
+    ]
+    columns = [
+        Column("Baseline"),
+        Column("What it does", wide=True),
+        Column("Knows"),
+        Column("Answers"),
+    ]
+    return table(columns, rows, caption="Baselines", empty="There are none.")
 
 
 def _arxiv(number: str) -> str:
@@ -363,7 +424,7 @@ def _film_table(person: Pair, names: dict[str, str], rows: dict[str, dict], trut
         seconds = row["seconds"]
         said = label
         if row["rating"] is None and row["probability"] is None:
-            why = "trained for neither question; see “Top list”"
+            why = "answers neither question; see “Top list”"
             said = Cell(f'{escape(label)}<span class="ckf-below">{why}</span>', label)
         listed.append(
             Row(
@@ -450,12 +511,7 @@ def list_markup(
     ranks = {
         row["method"]: {film["item"]: film["rank"] for film in row["items"]} for row in ordered
     }
-    said = "; ".join(
-        f"{row['label']} by {BY[row['orders_by']]} in {row['seconds']:.2f} s"
-        if row["items"]
-        else f"{row['label']} was not trained to order films"
-        for row in rows
-    )
+    said = _said(rows)
     agreed = next((row["agreement"] for row in answers if "agreement" in row), [])
     return (
         f'<section class="ckf-card">{heading}<p class="ckf-facts">{escape(said)}.</p>'
@@ -463,6 +519,18 @@ def list_markup(
         f"{_ranks_table(person, films, ranks, methods, labels, store, item)}"
         f"{_agreement(agreed, labels)}</section>"
     )
+
+
+def _said(rows: Sequence[dict]) -> str:
+    """By what each method put the candidates in order, and how long that took."""
+    parts = []
+    for by, words in BY.items():
+        own = [f"{r['label']} ({r['seconds']:.2f} s)" for r in rows if r["orders_by"] == by]
+        if own:
+            parts.append(f"{words}: {', '.join(own)}")
+    if none := [row["label"] for row in rows if row["orders_by"] is None]:
+        parts.append(f"Not made to order films: {', '.join(none)}")
+    return ". ".join(parts)
 
 
 def _slopes(

@@ -51,6 +51,15 @@ def test_methods_and_people_are_compared(address, new_page, theme, width):  # no
     excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert excess <= 0
 
+    page.get_by_text("Add baselines").click()
+    page.locator("#compare-baselines").get_by_label("EASE").check()
+    expect(page.locator("#compare-fitting")).to_contain_text("Fitted: EASE (0.5 s)")
+    expect(shown.locator("thead", has_text="EASE").first).to_be_attached()
+    page.locator("#compare-mode").get_by_label("This film").check()
+    expect(shown.locator("td", has_text="EASE")).to_have_count(2)
+    page.locator("#compare-baselines").get_by_label("EASE").uncheck()
+    expect(shown.locator("td", has_text="EASE")).to_have_count(0)
+
     page.locator("#compare-methods").get_by_label("CKF").uncheck()
     page.locator("#compare-methods").get_by_label("TALLRec").uncheck()
     expect(shown).to_contain_text("No method is chosen")

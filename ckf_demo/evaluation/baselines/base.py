@@ -19,7 +19,7 @@ from ckf_demo.collaborative.rows import row_features
 from ckf_demo.collaborative.text import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.evaluation.protocol import Asked, Cases
 from ckf_demo.queries import Query, ranking_queries
 
 LOWEST, HIGHEST = 1.0, 5.0
@@ -74,6 +74,8 @@ class Material:
 
     def features(self, cases: Cases) -> np.ndarray:
         """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
+        if isinstance(cases, Asked):
+            return self._by_history(cases)
         key = (cases.rows.tobytes(), cases.k)
         if key not in self._features:
             if cases.k is None:
@@ -84,7 +86,7 @@ class Material:
         return self._features[key]
 
     def _by_history(self, cases: Cases) -> np.ndarray:
-        """For cut histories: of people who are known by these alone."""
+        """For cut or given histories: of people who are known by these alone."""
         table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
         for positions, items, ratings in cases.by_history():
             lengths = np.full(len(positions), len(items))

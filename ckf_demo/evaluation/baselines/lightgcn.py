@@ -100,10 +100,11 @@ class _Tables:
 
     def predict(self, cases: Cases) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
-        users = self.users[cases.users]
+        known = (cases.users >= 0) & self.knows_user[cases.users]
+        users = np.where(known[:, None], self.users[cases.users], self.mean_user)
         for positions, items, ratings in cases.by_history():
             liked = self._known_likes(items, ratings)
-            unknown = positions[~self.knows_user[cases.users[positions]]]
+            unknown = positions[~known[positions]]
             if len(liked) and len(unknown):
                 users[unknown] = self.items[liked].mean(axis=0)
         return (users * self.items[cases.items]).sum(axis=1)

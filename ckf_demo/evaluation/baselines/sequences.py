@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ckf_demo.collaborative.sasrec import Block
 from ckf_demo.evaluation.metrics import auc
-from ckf_demo.evaluation.protocol import Cases
+from ckf_demo.evaluation.protocol import Asked, Cases
 
 HIDDEN, BLOCKS = 64, 2
 LONGEST = 50
@@ -68,6 +68,8 @@ class Targets:
     @classmethod
     def read(cls, cases: Cases, number_of: np.ndarray) -> "Targets":
         """Of cases; items whose number is `UNKNOWN` are left out of histories."""
+        if isinstance(cases, Asked):
+            return cls._of_one(cases, number_of)
         prepared, n = cases.prepared, len(cases)
         whole, seen = prepared.history.lengths[cases.rows], cases.history_lengths
         owners, first, begins, ends, lengths = np.empty((5, n), dtype=np.int64)
@@ -84,6 +86,18 @@ class Targets:
             total += len(likes[-1])
         arrays = np.concatenate(likes), owners, first, begins, ends, lengths
         return cls(*map(torch.from_numpy, arrays), torch.from_numpy(number_of[cases.items]))
+
+    @classmethod
+    def _of_one(cls, cases: Asked, number_of: np.ndarray) -> "Targets":
+        """Of somebody's targets, all of them after the whole history."""
+        items, ratings = cases.history
+        likes = number_of[items[cases.prepared.likes(ratings)]]
+        likes = likes[likes != UNKNOWN]
+        nothing, whole = np.zeros(len(cases), np.int64), np.full(len(cases), len(likes))
+        # there is always something to look up
+        likes = np.append(likes, UNKNOWN)
+        arrays = likes, nothing, nothing, nothing, whole, whole, number_of[cases.items]
+        return cls(*map(torch.from_numpy, arrays))
 
     def windows(self, stops: Tensor) -> "Windows":
         """Windows that stop at ``stops`` (n,), at or after the ends of the targets' histories."""
