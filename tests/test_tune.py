@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from synthetic import made_up_likes
 from test_training import write_config
 from tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
@@ -27,6 +28,7 @@ from ckf_demo.fusion.registry import METHODS
 from ckf_demo.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
 
+CONFIGS = ROOT / "assets" / "configs"
 FROZEN = {"shared_targets": [], "task_targets": []}
 STEPS = 3
 EVERYTHING = {
@@ -334,3 +336,14 @@ def test_the_command_shows_all_trials(workplace, capsys):
     assert f"Budget: 2 trials of {STEPS} packed sequences each; seed 0." in printed.err
     assert "tiny: loss on validation" in printed.out
     assert "own" in printed.out
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "searched").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_a_searched_configuration_is_its_base_with_the_best_setting(path):
+    measured = json.loads((ROOT / "docs/methods/measured/search.json").read_text())
+    config, base = RunConfig.load(path), RunConfig.load(CONFIGS / path.name)
+    (best,) = (row["best"] for row in measured["searches"] if row["name"] == base.name)
+    assert config == with_setting(base, best["setting"]).model_copy(update={"name": config.name})
+    assert config.name == f"{base.name}-searched"

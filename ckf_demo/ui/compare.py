@@ -89,6 +89,7 @@ class CompareTab:
                 [(method.label, method.name) for method in methods],
                 value=[method.name for method in methods[:CHOSEN]],
                 label="Methods",
+                scale=2,
                 min_width=200,
                 elem_id="compare-methods",
             )
