@@ -26,7 +26,7 @@ def too_wide(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F811
     page = new_page(address, width=width)
     before = page.locator("#pair .ckf-what strong").inner_text()
@@ -48,7 +48,7 @@ def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F81
     expect(page.locator("#pair .ckf-what strong")).to_have_text(name)
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page, width):  # noqa: F811
     page = new_page(address, width=width)
     page.get_by_role("button", name="Why this place and not another?").click()
@@ -74,7 +74,7 @@ def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page
     expect(shown.locator("section")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: F811
     page = new_page(address, width=width)
     if width < 400:

@@ -34,7 +34,7 @@ def served(tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
     demo.close()
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_link_leads_to_the_other_data_which_loads_and_answers(served, browser, width):  # noqa: F811
     # not by `new_page`: whoever leaves a page ends what it is asking, and it says so
     page = browser.new_page(viewport={"width": width, "height": 900})

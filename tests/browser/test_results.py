@@ -69,10 +69,10 @@ def test_the_table_holds_the_stored_numbers_and_plots_fit(
     expect_field(page, "tab", "results")
     expect_own_value(page, stored, "rating", "rmse", "all")
     plots = page.locator("#measured .ckf-dots")
-    expect(plots.locator("> div > .plot-container")).to_have_count(3)
+    expect(plots.locator("> div > .plot-container")).to_have_count(4)
     methods = page.locator("#measured section").first.locator("tbody tr")
     expect(plots.first.locator(".point")).to_have_count(methods.count())
-    for place in range(3):
+    for place in range(4):
         plot = plots.nth(place).locator(".main-svg").first.bounding_box()
         room = plots.nth(place).bounding_box()
         assert abs(plot["width"] - room["width"]) <= 1 and plot["height"] > 80
