@@ -1,6 +1,7 @@
 """The shelf of methods: siblings found by their manifests, one backbone, the same questions."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,14 @@ def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(shelf, monkeypa
     assert found["probability"] == pytest.approx(calibrate(scores.ctr)[0])
     assert found["distribution"] is None and found["seconds"] >= 0
     assert fits == [1] and shelf.fitted.seconds.keys() == {"bias folded in"}
+
+
+def test_who_asks_a_fitted_baseline_does_not_wait_for_another_to_be_fitted(shelf):
+    shelf.fitted.fit("item mean")
+    with ThreadPoolExecutor(1) as others, shelf.fitted._lock:
+        asked = others.submit(shelf.fitted.opinion, "item mean", ITEM, **PERSON)
+        stars, _ = asked.result(timeout=60)
+    assert 1 <= stars <= 5
 
 
 def test_baselines_order_what_the_methods_order(shelf):

@@ -48,7 +48,9 @@ class FittedBaselines:
         return {name: kind for name, kind in BASELINES.items() if feedback in kind.feedback}
 
     def fit(self, name: str) -> None:
-        """Fit one of `kinds`, unless it is; who asks for the same meanwhile waits."""
+        """Fit one of `kinds`, unless it is; one at a time, and nobody waits for what is fitted."""
+        if name in self._fitted:
+            return
         with self._lock:
             if name in self._fitted:
                 return
