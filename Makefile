@@ -11,7 +11,7 @@ PORT ?= $(or $(GRADIO_SERVER_PORT),7860)
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Of 22,000 modules a few thousand are ever imported, which compiles them.
+# Of 22,000 modules the page imports some 5,000, which compiles them.
 INSTALL := $(PIP) install --no-compile
 
 .DEFAULT_GOAL := demo

@@ -144,12 +144,14 @@ class CompareTab:
 
     def needs_fitting(self, chosen: Sequence[str]) -> bool:
         """Whether one of the chosen baselines is not fitted yet."""
-        return any(name not in self.shelf.fitted.seconds for name in chosen)
+        return bool(self._missing(chosen))
+
+    def _missing(self, chosen: Sequence[str]) -> list[str]:
+        return [name for name in chosen if name not in self.shelf.fitted.seconds]
 
     def fit(self, chosen: Sequence[str]) -> Iterator[dict]:
         """Fit what is chosen and not fitted, and say so; each is compared as soon as it is."""
-        fitted = self.shelf.fitted
-        missing = [name for name in chosen if name not in fitted.seconds]
+        fitted, missing = self.shelf.fitted, self._missing(chosen)
         for done, name in enumerate(missing):
             left = f"{done} of {len(missing)} baselines are fitted; " if len(missing) > 1 else ""
             yield {self.fitting: notice(f"{left}fitting {name} to the training part now.")}
