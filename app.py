@@ -9,7 +9,7 @@ importing this module loads no model.
 from typing import TYPE_CHECKING
 
 from ckf_demo.cli import main
-from ckf_demo.serve import build_demo
+from ckf_demo.serving.serve import build_demo
 
 if TYPE_CHECKING:
     import gradio as gr

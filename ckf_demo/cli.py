@@ -16,9 +16,9 @@ from typing import Annotated, Any, get_args
 import typer
 from typer.exceptions import TyperException
 
-from ckf_demo.errors import UserError
-from ckf_demo.paths import NO_ROOM, NOT_WRITABLE, cannot_write
-from ckf_demo.serve import CHECKPOINT, default_host
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import NO_ROOM, NOT_WRITABLE, cannot_write
+from ckf_demo.serving.serve import CHECKPOINT, default_host
 
 app = typer.Typer(
     name="ckf",
@@ -134,7 +134,7 @@ def tune(
 
     **Example:** `ckf tune --config assets/configs/ml-100k.toml --trials 6 --steps 100`
     """
-    from ckf_demo.evaluation.tune import tune as run_search
+    from ckf_demo.lab.tune import tune as run_search
 
     run_search(config, trials, steps, json_path, seed)
 
@@ -240,7 +240,7 @@ def score(
 
     **Example:** `ckf score --users users.txt --k 10 --out top.parquet`
     """
-    from ckf_demo.scoring import score as run_scoring
+    from ckf_demo.serving.batch_scoring import score as run_scoring
 
     run_scoring(checkpoint, users, k, out, engine.value, workers=workers, threads=threads)
 
@@ -277,14 +277,14 @@ def bench(
     **Example:** `ckf bench --only ranking --json speed.json`
     """
     if load:
-        from ckf_demo.bench.load import bench_load
+        from ckf_demo.lab.bench.load import bench_load
 
         if only or plot_path is not None:
             raise UserError("--load goes with neither --only nor --plot; leave them out.")
         bench_load(checkpoint, seconds=seconds, quantization=quantization, json_path=json_path)
         return
 
-    from ckf_demo.bench.run import bench as run_bench
+    from ckf_demo.lab.bench.run import bench as run_bench
 
     run_bench(
         checkpoint,
@@ -304,10 +304,10 @@ def methods(
 
     **Example:** `ckf methods --json`
     """
+    from ckf_demo.baselines import BASELINES
     from ckf_demo.config import TaskName
-    from ckf_demo.evaluation.baselines import BASELINES
     from ckf_demo.fusion.registry import METHODS
-    from ckf_demo.system import trained_checkpoints
+    from ckf_demo.model.system import trained_checkpoints
 
     trained = trained_checkpoints(Path("checkpoints"))
     rows: list[dict[str, Any]] = [
@@ -400,7 +400,7 @@ def serve(
 
     **Example:** `ckf serve --port 8000`
     """
-    from ckf_demo.serve import serve as run_server
+    from ckf_demo.serving.serve import serve as run_server
 
     run_server(host, port, checkpoint or (), quantization)
 

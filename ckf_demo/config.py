@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 TaskName = Literal["rating", "ctr", "ranking", "explanation"]
 
@@ -151,7 +151,7 @@ class TrainConfig(Section):
     """Share of candidates shown by year and genres only: a title is an item id in disguise."""
     show_summaries: float = Field(0.0, ge=0, le=1, exclude_if=lambda value: value == 0.0)
     """Share of explanations that are learnt with a summary of the item beside what others wrote
-    (`ckf_demo.tasks.evidence`)."""
+    (`ckf_demo.tasks.explanations.evidence`)."""
     pool_on_validation: bool = False
     """Whether the weight of the language model in the pool for CTR is fitted on validation rows,
     together with the calibration, instead of in training."""

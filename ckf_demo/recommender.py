@@ -26,24 +26,24 @@ from cachetools import LRUCache
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
-from ckf_demo.collaborative.liked_together import LikedTogether
-from ckf_demo.collaborative.text import item_text_vectors, text_encoder
-from ckf_demo.contrasts import Contrasts
-from ckf_demo.counterfactuals import Counterfactuals
+from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.text_vectors import item_text_vectors, text_encoder
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
-from ckf_demo.errors import UserError
-from ckf_demo.explaining import Explaining, by_facts, by_texts, words_of
 from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
-from ckf_demo.paths import prepared_path
-from ckf_demo.rows import score_rows
-from ckf_demo.system import COMPLETE, Switches, System, read_manifest, task_list
+from ckf_demo.inference.contrasts import Contrasts
+from ckf_demo.inference.counterfactuals import Counterfactuals
+from ckf_demo.inference.explaining import Explaining, by_facts, by_texts, words_of
+from ckf_demo.model.predict import score_rows
+from ckf_demo.model.system import COMPLETE, Switches, System, read_manifest, task_list
+from ckf_demo.runtime.array_types import Indices
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks import ctr, rating
 from ckf_demo.tasks.domains import DOMAINS, Domain
-from ckf_demo.tasks.evidence import Evidence, Writings
-from ckf_demo.tasks.explanation_facts import Film, fact_line, polarity_for
+from ckf_demo.tasks.explanations.evidence import Evidence, Writings
+from ckf_demo.tasks.explanations.facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
-from ckf_demo.values import Indices
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
 CANDIDATES = 100
@@ -727,12 +727,12 @@ class Recommender:
     ) -> Iterator[dict]:
         """Why it would suit them, or not: one to three sentences, as they are written.
 
-        The rating is predicted first and sets the tone. Ties between the film and the shown
-        history are looked up in the data and stand in the prompt, so that the model words facts.
-        Then each sentence is held against the data (`ckf_demo.tasks.verified`): from the first one
-        that they do not bear out the text is written once more, and what is not borne out then is
-        left out. Where people wrote about items, what they wrote stands in the prompt instead, each
-        word is held against it (`ckf_demo.tasks.grounding`), and the second draft is made of words
+        The rating is predicted first and sets the tone. Ties between the film and the shown history
+        are looked up in the data and stand in the prompt, so that the model words facts. Then each
+        sentence is held against the data (`tasks.explanations.verified`): from the first one that
+        they do not bear out the text is written once more, and what is not borne out then is left
+        out. Where people wrote about items, what they wrote stands in the prompt instead, each word
+        is held against it (`tasks.explanations.grounding`), and the second draft is made of words
         that are known. ``summaries`` lets what somebody summed up of texts count as well, the one
         that is to be predicted perhaps among them. ``bridges_of`` names a known user whose bridges,
         at their default moment, carry the collaborative tokens in the place of the person's own.
@@ -742,7 +742,7 @@ class Recommender:
         ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
         "polarity", "rating", "at", "seconds", "first_words_seconds", "draft", "sentences":
         [{"text", "evidence"}], "regenerated", "dropped"}``, with evidence as in
-        `ckf_demo.explaining.Judged`, and no rating where the checkpoint knows none. The last two
+        `inference.explaining.Judged`, and no rating where the checkpoint knows none. The last two
         count sentences of the first draft that were written again, and of the second that were left
         out.
         ``stop`` ends it early.
@@ -1074,7 +1074,7 @@ class Recommender:
         progress: Callable[[int], None] | None = None,
         switches: Switches = COMPLETE,
     ) -> dict[str, np.ndarray]:
-        """Probabilities for interactions of the data; see `ckf_demo.rows.score_rows`."""
+        """Probabilities for interactions of the data; see `ckf_demo.model.predict.score_rows`."""
         method = self._method(method)
         if method == NO_TOKENS:
             switches = replace(switches, tokens=False, prior=False)

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from ckf_demo import cli
-from ckf_demo.errors import UserError
-from ckf_demo.scoring import USERS_PER_BATCH, check_users, read_users, score
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.serving.batch_scoring import USERS_PER_BATCH, check_users, read_users, score
 
 COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
 
@@ -118,7 +118,7 @@ def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tune_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     record: list = []
-    stand_in(monkeypatch, "ckf_demo.evaluation.tune", tune=calls(record))
+    stand_in(monkeypatch, "ckf_demo.lab.tune", tune=calls(record))
     assert run("tune", "--config", "a.toml") == 0
     options = "--trials 2 --steps 20 --json t.json --seed 3".split()
     assert run("tune", "--config", "b.toml", "--config", "c.toml", *options) == 0
@@ -157,7 +157,7 @@ def test_serve_takes_its_address_from_options_and_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     record: list = []
-    monkeypatch.setattr("ckf_demo.serve.serve", calls(record))
+    monkeypatch.setattr("ckf_demo.serving.serve.serve", calls(record))
     for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
     assert run("serve") == 0
@@ -223,10 +223,12 @@ def store_of(users: list[str]) -> Iterator[SimpleNamespace]:
 def fifty_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint for a data set of fifty users."""
     ids = [str(user) for user in range(50)]
-    monkeypatch.setattr("ckf_demo.scoring.InteractionStore.open", lambda dataset: store_of(ids))
+    monkeypatch.setattr(
+        "ckf_demo.serving.batch_scoring.InteractionStore.open", lambda dataset: store_of(ids)
+    )
     stand_in(
         monkeypatch,
-        "ckf_demo.system",
+        "ckf_demo.model.system",
         read_manifest=lambda checkpoint: {"dataset": "tiny"},
         verify_files=lambda checkpoint, manifest: None,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from ckf_demo.stopping import check
+from ckf_demo.runtime.cancellation import check
 
 NAME = "branches"
 CHUNK = 96

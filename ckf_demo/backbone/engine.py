@@ -19,7 +19,7 @@ from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
 from ckf_demo.backbone.decoder import Decoder, Writing, cached, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
 from ckf_demo.backbone.updates import PairUpdates
-from ckf_demo.stopping import check
+from ckf_demo.runtime.cancellation import check
 
 
 @dataclass(frozen=True)

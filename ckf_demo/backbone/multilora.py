@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from ckf_demo.backbone.full import FullWeights
 from ckf_demo.config import LoraConfig
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 SHARED = "shared"
 

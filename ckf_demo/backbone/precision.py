@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 from transformers import PreTrainedModel
 
 from ckf_demo.backbone.loading import load_backbone
-from ckf_demo.machine import describe
-from ckf_demo.paths import cache_dir, clear_leftovers, replacing
-from ckf_demo.timing import alternate
+from ckf_demo.runtime.machine import describe
+from ckf_demo.runtime.paths import cache_dir, clear_leftovers, replacing
+from ckf_demo.runtime.timing import alternate
 
 AUTO = "auto"
 Choice = Literal["nf4", "nf4-bf16", "nf4-fp32"]

@@ -18,8 +18,8 @@ from ckf_demo.collaborative.base import Labelled, PartialKnowledge, Person, Rows
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
-from ckf_demo.paths import replacing
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 FEATURE_NAMES = (
     "bias prediction",

@@ -25,8 +25,8 @@ from scipy.sparse.linalg import svds
 from ckf_demo.collaborative.base import Labelled, PartialKnowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.errors import UserError
-from ckf_demo.paths import replacing
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 FEATURE_NAMES = (
     "score",

@@ -1,11 +1,11 @@
 """Which collaborative knowledge goes with which kind of data, and sequential models by name."""
 
-from ckf_demo.collaborative.choices import ChoicesKnowledge
 from ckf_demo.collaborative.gru4rec import GRU4Rec
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.collaborative.next_item import NextItem
 from ckf_demo.collaborative.nextitnet import NextItNet
+from ckf_demo.collaborative.positive_only import ChoicesKnowledge
 from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.data.prepared import Prepared
 

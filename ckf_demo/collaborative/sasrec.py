@@ -1,6 +1,6 @@
 """SASRec: self-attention over a history, trained to tell the next item (Kang & McAuley 2018).
 
-The baseline of the same name in `ckf_demo.evaluation.baselines` tells likes from dislikes instead.
+The baseline of the same name in `ckf_demo.baselines` tells likes from dislikes instead.
 """
 
 import torch

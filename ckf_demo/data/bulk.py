@@ -30,7 +30,7 @@ from ckf_demo.data.store import (
     item_table,
     texts_hash,
 )
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 MEMORY = "1GB"
 """DuckDB's own limit; the process takes up to half as much again."""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ckf_demo import downloads
 from ckf_demo.data.bulk import bulk_hash, write_bulk_store
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import Bulk, RawData, Source, source
 from ckf_demo.data.store import InteractionStore, texts_hash, write_store
-from ckf_demo.errors import UserError
-from ckf_demo.paths import alone, prepared_path, replacing, scratch_folder, store_path
+from ckf_demo.runtime import downloads
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import alone, prepared_path, replacing, scratch_folder, store_path
 
 BULK_BYTES = 100 << 20
 """From what size of a file on the store reads it itself."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ckf_demo.caches import DAMAGE
 from ckf_demo.data.sources.base import FILMS, RawData
 from ckf_demo.data.splits import (
     TEST,
@@ -23,8 +22,9 @@ from ckf_demo.data.splits import (
     time_order,
     time_split,
 )
-from ckf_demo.errors import UserError
-from ckf_demo.paths import replacing
+from ckf_demo.runtime.caches import DAMAGE
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 FORMAT = 1
 LIKED, LIKED_STARS = 1.0, 4.0

@@ -7,7 +7,7 @@ import numpy as np
 from ckf_demo.config import DataConfig
 from ckf_demo.data.prepared import ARRAYS, Prepared
 from ckf_demo.data.splits import leave_last_out, time_split
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 
 def applied(prepared: Prepared, config: DataConfig) -> Prepared:

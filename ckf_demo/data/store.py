@@ -26,11 +26,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ckf_demo.children import end_with
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.errors import UserError
-from ckf_demo.paths import store_path
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import store_path
+from ckf_demo.runtime.subprocesses import end_with
 
 # Raise it with every change of the tables below. The file is made from raw data in seconds, so an
 # older one is not migrated but made anew.

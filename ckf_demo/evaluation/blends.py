@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ckf_demo.evaluation.answers import Answers
+from ckf_demo.lab.answers import Answers
 
 ALL = "a blend of all"
 WITH = " + "

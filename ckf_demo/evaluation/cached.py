@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from ckf_demo.caches import remembered
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
-from ckf_demo.evaluation.protocol import Cases
-from ckf_demo.paths import cache_dir, clear_leftovers
-from ckf_demo.queries import Query
-from ckf_demo.rows import profile_of, score_candidates
-from ckf_demo.system import MANIFEST, System, manifest_text, unsealed
+from ckf_demo.data.ranking_queries import Query
+from ckf_demo.metrics.protocol import Cases
+from ckf_demo.model.predict import profile_of, score_candidates
+from ckf_demo.model.system import MANIFEST, System, manifest_text, unsealed
+from ckf_demo.runtime.caches import remembered
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import cache_dir, clear_leftovers
 
 if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
@@ -167,7 +167,7 @@ class CachedModel:
     def candidate_scores(
         self, queries: list[Query], candidates: list[np.ndarray], task: str
     ) -> list[dict[str, np.ndarray]]:
-        """Scores of given films for each query, as `ckf_demo.rows.score_candidates` gives them.
+        """Scores of given films for each query; see `ckf_demo.model.predict.score_candidates`.
 
         ``candidates`` are item indices (m,) for each query, ``task`` the question that scores them.
         """

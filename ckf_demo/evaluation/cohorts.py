@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.errors import UserError
-from ckf_demo.evaluation import bootstrap
 from ckf_demo.evaluation.cached import CachedModel, pieces
-from ckf_demo.evaluation.protocol import TRUNCATIONS, Cases, truncation_name
-from ckf_demo.evaluation.results import Results
-from ckf_demo.paths import replacing
+from ckf_demo.metrics import bootstrap
+from ckf_demo.metrics.protocol import TRUNCATIONS, Cases, truncation_name
+from ckf_demo.metrics.results import Results
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 if TYPE_CHECKING:
     from ckf_demo.data.prepared import Prepared

@@ -3,7 +3,7 @@
 The tables are made from the results' JSON alone, so they never say anything else than it. To renew
 documents: ``python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md
 checkpoints/NAME/MODEL_CARD.md``; several results, named first, are written one below the other.
-Analyses (`ckf_demo.evaluation.analyses`) stand between markers of their own names.
+Analyses (`ckf_demo.lab.analyses`) stand between markers of their own names.
 """
 
 import json
@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from ckf_demo.errors import UserError
-from ckf_demo.evaluation.analyses import ANALYSES
-from ckf_demo.evaluation.cells import plain, with_half_width, with_interval
-from ckf_demo.paths import replacing
+from ckf_demo.evaluation.table_format import plain, with_half_width, with_interval
+from ckf_demo.lab.analyses import ANALYSES
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 RESULTS = "results"
 START, END = "<!-- results:start -->", "<!-- results:end -->"

@@ -13,18 +13,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ckf_demo.backbone.loading import dense_precision, prepare_backbone
+from ckf_demo.baselines import BASELINES
+from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.calibration import calibration_of
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.sources import source, source_of
 from ckf_demo.data.splits import TEST, VALID
-from ckf_demo.errors import UserError
-from ckf_demo.evaluation import bootstrap, choices, report
-from ckf_demo.evaluation.baselines import BASELINES
-from ckf_demo.evaluation.baselines.base import Baseline, Material, Scores
+from ckf_demo.evaluation import report
+from ckf_demo.evaluation import sampled_negatives as choices
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.evaluation.calibration import calibration_of
-from ckf_demo.evaluation.explanations import choose_rows, measure_explanations
-from ckf_demo.evaluation.protocol import (
+from ckf_demo.evaluation.explanation_quality import choose_rows, measure_explanations
+from ckf_demo.fusion.registry import METHODS
+from ckf_demo.metrics import bootstrap
+from ckf_demo.metrics.protocol import (
     TRUNCATIONS,
     Cases,
     ranked,
@@ -32,12 +35,11 @@ from ckf_demo.evaluation.protocol import (
     truncation_name,
     user_groups,
 )
-from ckf_demo.evaluation.results import Results
-from ckf_demo.fusion.registry import METHODS
-from ckf_demo.paths import prepared_path, replacing, store_path, write_json
-from ckf_demo.queries import Query, ranking_queries
+from ckf_demo.metrics.results import Results
+from ckf_demo.model.system import read_manifest
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
-from ckf_demo.system import read_manifest
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import prepared_path, replacing, store_path, write_json
 from ckf_demo.tasks.registry import TASKS
 
 SPLITS = {"valid": VALID, "test": TEST}
@@ -238,7 +240,7 @@ def evaluate(
         )
         measure(recommender, checkpoint, names=names)
         if "explanation" not in tasks or prepared.texts:
-            # texts that people wrote are measured by `ckf_demo.evaluation.given`
+            # texts that people wrote are measured by `ckf_demo.lab.reference_explanations`
             explanations = 0
         size = explanations if limit is None else min(explanations, max(1, limit // 10))
         explained = choose_rows(scope.cases, size, seed)
@@ -289,7 +291,7 @@ def _of_choices(
     resamples: int,
     seed: int,
 ) -> dict:
-    """`evaluate` where nobody says no; see `ckf_demo.evaluation.choices`.
+    """`evaluate` where nobody says no; see `ckf_demo.evaluation.sampled_negatives`.
 
     Raises
     ------
@@ -303,7 +305,7 @@ def _of_choices(
         if not same or "ctr" not in relative.tasks:
             raise UserError(
                 f"{folder} answers no clicks of {recommender.prepared.dataset}; name a checkpoint "
-                "that does, or measure its texts with ckf_demo.evaluation.given."
+                "that does, or measure its texts with ckf_demo.lab.reference_explanations."
             )
         singles[_relative_name(recommender, relative)] = relative
     with Progress(console=Console(stderr=True)) as progress:

@@ -26,12 +26,12 @@ from torch.nn import functional as F
 
 from ckf_demo.collaborative.next_item import NextItem, Taken, training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
-from ckf_demo.collaborative.text import item_text_vectors
+from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.embeddings import EPOCHS, SIZE
+from ckf_demo.runtime.errors import UserError
 
 JOINT_SIZE = 128
 WIDTH = 256

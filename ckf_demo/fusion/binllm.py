@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ckf_demo.collaborative.pair_features import row_inputs
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.collaborative.rows import row_inputs
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.embeddings import WithLevel
+from ckf_demo.runtime.errors import UserError
 
 HEADS = 4
 

@@ -9,8 +9,8 @@ from ckf_demo.collaborative.next_item import training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import PairBatch
+from ckf_demo.runtime.errors import UserError
 
 SIZE, EPOCHS = 64, 20
 """Width of a sequential model's embeddings and states, and passes over its training sequences."""

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
+from ckf_demo.runtime.errors import UserError
 
 SIZE = 32
 """Numbers of each of the two vectors of an item."""

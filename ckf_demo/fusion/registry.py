@@ -1,6 +1,5 @@
 """Every fusion method by name; a new one is one file and one line here."""
 
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.allmrec import ALLMRec
 from ckf_demo.fusion.base import FusionMethod
 from ckf_demo.fusion.binllm import BinLLM
@@ -12,6 +11,7 @@ from ckf_demo.fusion.llm_only import LLMOnly
 from ckf_demo.fusion.personprompt import PersonPrompt
 from ckf_demo.fusion.prompt4nr import Prompt4NR
 from ckf_demo.fusion.text import TextOnly
+from ckf_demo.runtime.errors import UserError
 
 METHODS: dict[str, type[FusionMethod]] = {
     method.name: method

@@ -25,11 +25,11 @@ from transformers import PreTrainedTokenizerBase
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.config import PromptConfig
 from ckf_demo.data.sources.base import FILMS
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.array_types import Indices, Numbers
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.domains import DOMAINS
 from ckf_demo.tasks.registry import TASKS
-from ckf_demo.values import Indices, Numbers
 
 USER, ITEM = "user_token", "item_token"
 

@@ -6,7 +6,7 @@ A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenev
 better, so that a kill at any time loses minutes at most. Each of the last stages begins with a
 copy of the checkpoint in the cache, from which a resumed run begins that stage again. Several
 processes share the sequences of each optimiser step, and its main one alone writes
-(`ckf_demo.training.processes`).
+(`ckf_demo.training.distributed`).
 """
 
 import csv
@@ -35,21 +35,21 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.caches import DAMAGE
-from ckf_demo.collaborative.liked_together import LikedTogether
+from ckf_demo.collaborative.co_liked_items import LikedTogether
 from ckf_demo.config import RunConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
-from ckf_demo.errors import UserError
 from ckf_demo.fusion.base import Fused
-from ckf_demo.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
-from ckf_demo.rows import score_rows
-from ckf_demo.system import COMPLETE, Switches, System, read_manifest
+from ckf_demo.model.predict import score_rows
+from ckf_demo.model.system import COMPLETE, Switches, System, read_manifest
+from ckf_demo.runtime.caches import DAMAGE
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.tasks.evidence import Writings
+from ckf_demo.tasks.explanations.evidence import Writings
+from ckf_demo.training.distributed import Processes
 from ckf_demo.training.negatives import with_negatives
 from ckf_demo.training.prior import fit_prior
-from ckf_demo.training.processes import Processes
 from ckf_demo.training.ranking_stage import weights_by_ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
 

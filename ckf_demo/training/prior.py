@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
 
+from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.collaborative.rows import row_features
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import CKF

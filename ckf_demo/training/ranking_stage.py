@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ckf_demo.backbone.engine import Engine
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
-from ckf_demo.queries import Query, ranking_queries
-from ckf_demo.rows import profile_of
-from ckf_demo.system import System
+from ckf_demo.model.predict import profile_of
+from ckf_demo.model.system import System
 from ckf_demo.tasks.prompts import window_start
 
 CANDIDATES, CUTOFF = 100, 10

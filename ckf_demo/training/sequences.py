@@ -15,8 +15,8 @@ from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.tasks.evidence import Writings
-from ckf_demo.tasks.explanation_facts import Film, LikedTogether, compose, fact_line
+from ckf_demo.tasks.explanations.evidence import Writings
+from ckf_demo.tasks.explanations.facts import Film, LikedTogether, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 from ckf_demo.training.negatives import not_chosen
 

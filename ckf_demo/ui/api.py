@@ -10,9 +10,9 @@ from typing import Literal, TypedDict
 import gradio as gr
 from gradio.utils import get_function_description
 
-from ckf_demo.errors import UserError
-from ckf_demo.shelf import Shelf
-from ckf_demo.ui.gate import Gate
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.serving.method_comparison import Shelf
+from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.service import GATED, Service
 
 # Free queries ask no model, but each may take a core for seconds.

@@ -10,15 +10,15 @@ import gradio as gr
 from gradio.context import LocalContext
 from starlette.middleware import Middleware
 
-from ckf_demo.errors import UserError
-from ckf_demo.shelf import Shelf
-from ckf_demo.spaces import Spaces
+from ckf_demo.inference.projections import Spaces
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.serving.method_comparison import Shelf
 from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import DataTab
-from ckf_demo.ui.gate import Gate
+from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table, warn
 from ckf_demo.ui.model_card import ModelCardTab

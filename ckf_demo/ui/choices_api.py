@@ -4,7 +4,7 @@ the same arguments in the same order, but for what asks for ratings."""
 from collections.abc import Iterator
 from typing import Literal
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.api import DATA_QUEUE, Profile, Rated, given_id, offer, querying
 from ckf_demo.ui.service import GATED, Service
 

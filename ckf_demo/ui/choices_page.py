@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.app import CLOSE, LOGO, PRIVATE, QUIET, expect_session
 from ckf_demo.ui.choices_api import add_choice_endpoints
 from ckf_demo.ui.choices_markup import (
@@ -24,7 +24,7 @@ from ckf_demo.ui.choices_markup import (
 from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_person
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import RESULT_SCRIPT
-from ckf_demo.ui.gate import Gate
+from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import notice, panel, warn
 from ckf_demo.ui.pages import Place, data_links

@@ -7,7 +7,7 @@ import gradio as gr
 import numpy as np
 
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.choices_markup import pick_list
 from ckf_demo.ui.markup import Column, Row, notice, panel, present, table
 from ckf_demo.ui.pair import MOST_PICKS, Pair, counted, known_user

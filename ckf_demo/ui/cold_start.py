@@ -15,9 +15,9 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.data.store import MAX_SQL
-from ckf_demo.errors import UserError
 from ckf_demo.evaluation import cohorts
-from ckf_demo.replay import FIRST, Rated, Replay, Step, errors, plan, run
+from ckf_demo.inference.replay import FIRST, Rated, Replay, Step, errors, plan, run
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from ckf_demo.errors import UserError
-from ckf_demo.shelf import BaselineOnShelf, MethodOnShelf, Shelf
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.serving.method_comparison import BaselineOnShelf, MethodOnShelf, Shelf
 from ckf_demo.ui.markup import (
     Cell,
     Column,

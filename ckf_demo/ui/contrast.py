@@ -7,8 +7,8 @@ from operator import attrgetter
 
 import gradio as gr
 
-from ckf_demo.contrasts import BRIDGES, THAT
-from ckf_demo.errors import UserError
+from ckf_demo.inference.contrasts import BRIDGES, THAT
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.predict import Stops

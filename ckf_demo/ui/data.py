@@ -14,7 +14,7 @@ from plotly.graph_objects import Bar, Scatter
 from plotly.subplots import make_subplots
 
 from ckf_demo.data.store import MAX_SQL, Analysis, QueryResult, Table
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,

@@ -12,8 +12,7 @@ import gradio as gr
 import numpy as np
 import plotly
 
-from ckf_demo.errors import UserError
-from ckf_demo.spaces import (
+from ckf_demo.inference.projections import (
     FILMS,
     NEAREST,
     PCA,
@@ -26,6 +25,7 @@ from ckf_demo.spaces import (
     Spaces,
     View,
 )
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import (
     Cell,
     Column,

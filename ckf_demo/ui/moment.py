@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import gradio as gr
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import date_text, escape, notice, panel
 from ckf_demo.ui.pair import Pair
 

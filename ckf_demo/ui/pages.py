@@ -21,8 +21,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from ckf_demo.errors import UserError
-from ckf_demo.logs import LOGGER
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.logs import LOGGER
 from ckf_demo.ui.tools import adapt_tools
 
 WAITING, LOADING, READY, FAILED = "waiting", "loading", "ready", "failed"

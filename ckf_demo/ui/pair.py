@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import date_text, escape, film_text, present
 
 # Bounds of history length, in ratings, with the name the screen gives to each group.

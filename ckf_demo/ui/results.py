@@ -13,11 +13,12 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ckf_demo.errors import UserError
-from ckf_demo.evaluation import blends, choices
-from ckf_demo.evaluation.baselines import BASELINES
+from ckf_demo.baselines import BASELINES
+from ckf_demo.evaluation import blends
+from ckf_demo.evaluation import sampled_negatives as choices
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS, order_agreement
 from ckf_demo.fusion.registry import METHODS
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,

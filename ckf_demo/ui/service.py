@@ -23,10 +23,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ckf_demo.errors import UserError
-from ckf_demo.logs import LOGGER
-from ckf_demo.stopping import Stopped, stopped_by
-from ckf_demo.ui.gate import Gate, Refused, queue_size
+from ckf_demo.runtime.cancellation import Stopped, stopped_by
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.logs import LOGGER
+from ckf_demo.ui.fair_queue import Gate, Refused, queue_size
 
 LOOK = 0.2
 """Seconds between two looks at whether somebody still waits for an answer."""

@@ -9,8 +9,9 @@ seconds from each click until the page shows other expected stars, and the media
 import argparse
 import statistics
 
-from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from playwright.sync_api import sync_playwright
+
+from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
 
 STARS = "#rating .ckf-figure strong"
 ANOTHER = f"(before) => document.querySelector('{STARS}')?.innerText != before"

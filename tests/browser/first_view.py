@@ -8,8 +8,9 @@ rating, probability and explanation are visible, and until the page listens to c
 
 import argparse
 
-from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from playwright.sync_api import sync_playwright
+
+from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
 
 ANSWERS = ("#rating .ckf-figure strong", "#click .ckf-figure strong", "#explanation-predict p")
 

@@ -9,11 +9,11 @@ import argparse
 from io import BytesIO
 from pathlib import Path
 
-from chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ckf_demo.ui.app import TABS
+from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
 
 WIDTHS = {375: 812, 768: 1024, 1440: 900}
 THEMES = ("light", "dark")

@@ -1,7 +1,6 @@
 """The Compare tab in Chromium: both modes with two people, and a film chosen from a list."""
 
 import pytest
-from fakes import FakeRecommender, FakeShelf
 from playwright.sync_api import expect
 
 # Fixtures of the walks, which are found by name.
@@ -14,6 +13,7 @@ from test_walk import (  # noqa: F401
 )
 
 from ckf_demo.ui.app import build, launch
+from support.fakes import FakeRecommender, FakeShelf
 
 
 @pytest.fixture(scope="module")

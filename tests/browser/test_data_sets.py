@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from chromium import PATIENCE
-from fakes import FakeRecommender
 from playwright.sync_api import expect
 from test_accessibility import violations
 from test_walk import browser, pytestmark  # noqa: F401 (fixtures, found by name)
 
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pages import Place
+from support.chromium import PATIENCE
+from support.fakes import FakeRecommender
 
 FIRST, SECOND = Place("", "First data"), Place("second", "Second data")
 PLACES = [FIRST, SECOND]

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from conftest import CHECKPOINT
-from fakes import FakeRecommender
 from playwright.sync_api import expect
 
 # Fixtures of the walks, which are found by name.
@@ -18,6 +17,8 @@ from test_walk import (  # noqa: F401
     pytestmark,
     serve,
 )
+
+from support.fakes import FakeRecommender
 
 
 @pytest.fixture(scope="module")

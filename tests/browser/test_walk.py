@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from chromium import ARGUMENTS, CHROMIUM, PATIENCE
-from fakes import FakeRecommender
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ckf_demo.ui import app
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pair import from_query
+from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
+from support.fakes import FakeRecommender
 
 expect.set_options(timeout=PATIENCE)
 TAB_NAMES = (

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from fakes import FakeRecommender
 from playwright.sync_api import expect
 
 # Fixtures of the walks, which are found by name.
@@ -18,6 +17,8 @@ from test_walk import (  # noqa: F401
     real_address,
     serve,
 )
+
+from support.fakes import FakeRecommender
 
 # Milliseconds: all that the tab computes, on a busy machine.
 ALL = 240_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ckf_demo.data.sources import amazon, collm_ml1m, movielens, movielens100k, reviews, xrec
 from ckf_demo.data.sources.base import Bulk, RawData, Source
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 __all__ = ["SOURCES", "Bulk", "RawData", "Source", "source", "source_of"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ckf_demo.data.sources.base import RawData, Source
 from ckf_demo.data.sources.reviews import Review, plain, reviewed
 from ckf_demo.data.sources.skipping import Skipping
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 META = "meta_"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
 """What the items of a data set are."""

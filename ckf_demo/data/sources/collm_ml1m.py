@@ -20,7 +20,7 @@ from ckf_demo.data.sources.base import RawData, Source
 from ckf_demo.data.sources.frames import read_parquet, read_pickle
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 PARQUET, PICKLES = "{}.parquet", "{}_ood2.pkl"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.compat.pickle_compat import Unpickler
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 ALLOWED = frozenset(
     {

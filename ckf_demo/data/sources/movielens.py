@@ -16,7 +16,7 @@ import pandas as pd
 from ckf_demo.data.sources.base import Bulk, RawData, Source
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.titles import tidy_title
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 RATINGS, FILMS = "ratings.csv", "movies.csv"
 COLUMNS = ("userId", "movieId", "rating", "timestamp")

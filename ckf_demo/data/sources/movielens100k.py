@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ckf_demo.data.sources.base import Line, RawData, Source, read_lines
 from ckf_demo.data.sources.titles import tidy_title
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 # In the order of u.item's flags; "unknown" stands for no genre at all.
 GENRES = (

@@ -22,7 +22,7 @@ from ckf_demo.data.sources.frames import read_parquet
 from ckf_demo.data.sources.names import names_from_reviews
 from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.data.splits import FIT_SHARE, time_order
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 CSV, PARQUET = "reviews.csv", "reviews.parquet"
 NEEDED, OPTIONAL = ("user", "item", "rating"), ("text", "time", "title")

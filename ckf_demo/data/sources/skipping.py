@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 MOST = 0.5
 """Share of broken lines from which on a file is taken for one of another kind."""

@@ -40,7 +40,7 @@ from ckf_demo.data.sources.frames import read_parquet, read_pickle
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.errors import UserError
+from ckf_demo.runtime.errors import UserError
 
 SPLITS = (TRAIN, VALID, TEST)
 PLAIN, AUTHORS = ("train", "valid", "test"), ("trn", "val", "tst")

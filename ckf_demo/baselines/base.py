@@ -1,0 +1,154 @@
+"""What every baseline is given and must answer.
+
+A baseline is one file with one class: a name, a line that says what it is, what it needs, which
+tasks it answers, and its formula in the docstring. It is fitted once and then asked about targets
+with the histories that the protocol allows. Hyperparameters are chosen on the validation part.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.pair_features import row_features
+from ckf_demo.collaborative.registry import Knowledge
+from ckf_demo.collaborative.text_vectors import item_text_vectors
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.ranking_queries import Query, ranking_queries
+from ckf_demo.data.splits import TRAIN, VALID
+from ckf_demo.metrics.protocol import Asked, Cases
+
+LOWEST, HIGHEST = 1.0, 5.0
+"""Ratings lie between these, in stars."""
+
+
+@dataclass
+class Material:
+    """What baselines may learn from: never anything of the test part.
+
+    ``knowledge`` is the collaborative knowledge that the language model gets as well; it is fitted
+    on the first 60 % of all rows, and models on top of it learn from the next 20 %, as the language
+    model does.
+    """
+
+    prepared: Prepared
+    knowledge: Knowledge
+    _features: dict[tuple[bytes, int | None], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Rows:
+        """All training interactions (80 % of all rows)."""
+        rows, p = self.prepared.rows(split=TRAIN), self.prepared
+        return Rows(p.user[rows], p.item[rows], p.rating[rows], p.n_items)
+
+    @property
+    def likes(self) -> Rows:
+        """The training interactions that are likes."""
+        train = self.train
+        liked = self.prepared.likes(train.rating)
+        return Rows(train.user[liked], train.item[liked], train.rating[liked], train.n_items)
+
+    @property
+    def learning(self) -> Cases:
+        """The rows that the language model is trained on, with their histories."""
+        rows = self.prepared.learning_rows()
+        return Cases(self.prepared, rows)
+
+    @property
+    def validation(self) -> Cases:
+        """The validation part, with histories; with a given split, its choosing half."""
+        return Cases(self.prepared, self.prepared.choosing_rows())
+
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """Sentence embeddings of the catalogue, float32 (I, 384) of unit length."""
+        return item_text_vectors(self.prepared)
+
+    def validation_queries(self) -> list[Query]:
+        """Ranking queries of the validation part."""
+        return ranking_queries(self.prepared, VALID)
+
+    def features(self, cases: Cases) -> np.ndarray:
+        """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
+        if isinstance(cases, Asked):
+            return self._by_history(cases)
+        key = (cases.rows.tobytes(), cases.k)
+        if key not in self._features:
+            if cases.k is None:
+                table = row_features(self.prepared, self.knowledge, cases.rows)
+            else:
+                table = self._by_history(cases)
+            self._features[key] = table
+        return self._features[key]
+
+    def _by_history(self, cases: Cases) -> np.ndarray:
+        """For cut or given histories: of people who are known by these alone."""
+        table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
+        for positions, items, ratings in cases.by_history():
+            lengths = np.full(len(positions), len(items))
+            _, _, table[positions] = self.knowledge.pair_inputs(
+                items, ratings, lengths, cases.items[positions]
+            )
+        return table
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers for n targets.
+
+    ``rating`` float (n,) in stars, or None; ``ctr`` float (n,), higher for more likely to be
+    liked, or None. It is a probability when the baseline says so.
+    """
+
+    rating: np.ndarray | None = None
+    ctr: np.ndarray | None = None
+
+
+class Baseline(ABC):
+    """A method to compare with. Subclasses are registered in ``BASELINES``."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    tasks: ClassVar[tuple[str, ...]]
+    feedback: ClassVar[tuple[str, ...]] = ("ratings",)
+    """The kinds of data (``Prepared.feedback``) that it suits."""
+
+    gives_probabilities: ClassVar[bool] = False
+    """Whether ``ctr`` is a probability already, so that it is not calibrated on validation."""
+
+    @abstractmethod
+    def fit(self, material: Material) -> None:
+        """Learn from the training part; choose hyperparameters on the validation part."""
+
+    def score(self, cases: Cases) -> Scores:
+        """Answer for each target, given its history."""
+        raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Score the catalogue for a history (item indices and ratings): float (I,)."""
+        raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
+
+
+def score_by_history(
+    cases: Cases, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Ask ``predict(history items, history ratings, target items)`` once for each history.
+
+    Returns
+    -------
+    float64 array (n,) in the order of the targets
+    """
+    scores = np.empty(len(cases))
+    for positions, items, ratings in cases.by_history():
+        scores[positions] = predict(items, ratings, cases.items[positions])
+    return scores
+
+
+def clipped(ratings: np.ndarray) -> np.ndarray:
+    """Ratings kept within the scale."""
+    return np.clip(ratings, LOWEST, HIGHEST)

@@ -1,0 +1,39 @@
+"""Scores to probabilities: a logistic curve fitted on the validation part (Platt scaling)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from ckf_demo.baselines.base import Baseline, Material
+
+
+def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit P(liked) = σ(a · score + b).
+
+    Parameters
+    ----------
+    scores : float array (n,)
+    labels : 0/1 array (n,)
+
+    Returns
+    -------
+    A function from scores (m,) to probabilities float64 (m,).
+    """
+    centre, scale = float(np.mean(scores)), float(np.std(scores)) or 1.0
+    # a weak penalty only, so that the curve is the maximum-likelihood one
+    curve = LogisticRegression(C=1e6).fit(((scores - centre) / scale)[:, None], labels)
+    return lambda new: curve.predict_proba(((new - centre) / scale)[:, None])[:, 1]
+
+
+def calibration_of(baseline: Baseline, material: Material) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns the CTR scores of a fitted baseline into probabilities.
+
+    `platt` on the rows to choose on; nothing where it gives probabilities already or no CTR.
+    """
+    if "ctr" not in baseline.tasks or baseline.gives_probabilities:
+        return lambda scores: scores
+    validation = material.validation
+    scores = baseline.score(validation).ctr
+    assert scores is not None  # CTR is among its tasks
+    return platt(scores, validation.labels)

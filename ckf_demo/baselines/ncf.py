@@ -1,0 +1,162 @@
+"""NCF: a product and a network over embeddings of user and item (He et al. 2017)."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.searched import Searched
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.metrics.protocol import Cases
+
+SIZE = 32
+"""Width of both kinds of embeddings."""
+
+LONGEST = 50
+"""Liked items that are read at most; the last ones are."""
+
+NEGATIVES = 4
+"""Items drawn evenly for each like, where what was chosen is to be told from the rest."""
+
+DROPOUT = 0.2
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-2
+BATCH = 1024
+EPOCHS = (2, 5, 10)
+"""Epochs after which a model is looked at; chosen on validation."""
+
+SEED = 0
+LABELS, CHOICES = "labels", "choices"
+UNKNOWN = 0
+"""Row of the tables, all zeros, for padding and for items without training rows."""
+
+
+class NCF(Searched):
+    """s_uv = w · [p_u ⊙ q_v, MLP(p'_u, q'_v)] + b_v, the two parts of NeuMF trained together.
+
+    The authors' users are rows of a table. Most people here have none, so p_u is the mean of
+    embeddings of the last 50 liked items of the row's history, tables of their own, and a learned
+    vector that stands for everybody. Trained by binary cross-entropy, on the labels of training
+    rows or on likes against items drawn evenly (which may be ones that were seen); which of them
+    and how many epochs is chosen on validation.
+    """
+
+    name = "NCF"
+    summary = "A product and a network over embeddings, users made of their liked items."
+    needs = ("likes", "history")
+
+    def models(self, material: Material) -> Iterator[tuple[tuple[str, int], "_Model"]]:
+        known = np.unique(material.train.item)
+        # by number among the known ones, so that items of other parts change no random number
+        row_of = np.full(material.prepared.n_items, UNKNOWN)
+        row_of[known] = np.arange(1, len(known) + 1)
+        learning = Cases(material.prepared, material.prepared.rows(split=TRAIN))
+        liked, targets = _read(learning, row_of)
+        labels = torch.from_numpy(learning.labels).float()
+        for objective in (LABELS, CHOICES):
+            found = []
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(SEED)
+                net = _Net(len(known) + 1)
+                optimizer = torch.optim.AdamW(
+                    net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+                )
+                for epoch in range(1, max(EPOCHS) + 1):
+                    if objective == LABELS:
+                        _train_epoch(net, optimizer, liked, targets, labels)
+                    else:
+                        _train_epoch(net, optimizer, *_choices(liked, targets, labels, len(known)))
+                    if epoch in EPOCHS:
+                        found.append(((objective, epoch), deepcopy(net)))
+            for setting, net in found:
+                yield setting, _Model(material.prepared, net, row_of)
+
+
+class _Model:
+    def __init__(self, prepared: Prepared, net: "_Net", row_of: np.ndarray):
+        self.prepared, self.net, self.row_of = prepared, net.eval(), row_of
+
+    @torch.no_grad()
+    def score(self, cases: Cases) -> np.ndarray:
+        parts = zip(*(x.split(BATCH) for x in _read(cases, self.row_of)), strict=True)
+        return torch.cat([self.net(*part) for part in parts]).double().numpy()
+
+    @torch.no_grad()
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        liked = torch.from_numpy(_last(items[self.prepared.likes(ratings)], self.row_of))
+        targets = torch.from_numpy(self.row_of)
+        scores = self.net(liked.expand(len(targets), -1), targets).double().numpy()
+        return np.where(self.row_of == UNKNOWN, np.nan, scores)
+
+
+class _Net(nn.Module):
+    def __init__(self, n_rows: int):
+        super().__init__()
+        # side by side: the product's embeddings, then the network's
+        self.liked, self.items = (
+            nn.Embedding(n_rows, 2 * SIZE, padding_idx=UNKNOWN) for _ in range(2)
+        )
+        self.everybody = nn.Parameter(torch.zeros(2 * SIZE))
+        self.bias = nn.Embedding(n_rows, 1, padding_idx=UNKNOWN)
+        self.network = nn.Sequential(
+            *(nn.Dropout(DROPOUT), nn.Linear(2 * SIZE, SIZE), nn.ReLU()),
+            *(nn.Linear(SIZE, SIZE // 2), nn.ReLU()),
+        )
+        self.out = nn.Linear(SIZE + SIZE // 2, 1)
+        with torch.no_grad():
+            nn.init.zeros_(self.bias.weight)
+            for table in (self.liked, self.items):
+                table.weight.mul_(0.1)
+
+    def forward(self, liked: Tensor, targets: Tensor) -> Tensor:
+        """Logits (n,) for rows of liked items (n, L) and of targets (n,)."""
+        counts = (liked != UNKNOWN).sum(1, keepdim=True).clamp(min=1)
+        users = self.liked(liked).sum(1) / counts + self.everybody
+        (p, p_network), (q, q_network) = users.chunk(2, -1), self.items(targets).chunk(2, -1)
+        mixed = self.network(torch.cat([p_network, q_network], -1))
+        logits = self.out(torch.cat([p * q, mixed], -1)) + self.bias(targets)
+        return logits[:, 0]
+
+
+def _last(liked: np.ndarray, row_of: np.ndarray) -> np.ndarray:
+    """The last liked items as rows of the tables, int64 (`LONGEST`,), padded at the end."""
+    rows = np.full(LONGEST, UNKNOWN, dtype=np.int64)
+    known = row_of[liked]
+    known = known[known != UNKNOWN][-LONGEST:]
+    rows[: len(known)] = known
+    return rows
+
+
+def _read(cases: Cases, row_of: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Liked items of every target's history, int64 (n, L), and the targets (n,), as rows."""
+    liked = np.empty((len(cases), LONGEST), dtype=np.int64)
+    for positions, items, ratings in cases.by_history():
+        liked[positions] = _last(items[cases.prepared.likes(ratings)], row_of)
+    return torch.from_numpy(liked), torch.from_numpy(row_of[cases.items])
+
+
+def _choices(
+    liked: Tensor, targets: Tensor, labels: Tensor, n_known: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Likes, each followed by items that are drawn anew."""
+    liked, targets = liked[labels == 1], targets[labels == 1]
+    drawn = torch.randint(1, n_known + 1, (len(targets), NEGATIVES))
+    targets = torch.cat([targets[:, None], drawn], 1)
+    labels = F.pad(torch.ones(len(targets), 1), (0, NEGATIVES))
+    return liked.repeat_interleave(1 + NEGATIVES, 0), targets.flatten(), labels.flatten()
+
+
+def _train_epoch(
+    net: _Net, optimizer: torch.optim.Optimizer, liked: Tensor, targets: Tensor, labels: Tensor
+) -> None:
+    net.train()
+    for own in torch.randperm(len(targets)).split(BATCH):
+        loss = F.binary_cross_entropy_with_logits(net(liked[own], targets[own]), labels[own])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

@@ -1,0 +1,21 @@
+"""What most people watched, the same list for everybody."""
+
+import numpy as np
+
+from ckf_demo.baselines.base import Baseline, Material
+
+
+class Popularity(Baseline):
+    """s_v = number of training ratings of v, whatever they were."""
+
+    name = "popularity"
+    summary = "Items by their number of training ratings."
+    needs = ("ratings",)
+    tasks = ("ranking",)
+
+    def fit(self, material: Material) -> None:
+        rows = material.train
+        self.counts = np.bincount(rows.item, minlength=rows.n_items).astype(np.float64)
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        return self.counts

@@ -1,0 +1,47 @@
+"""What was popular of late, the same for everybody."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.searched import Searched
+from ckf_demo.metrics.protocol import Cases
+
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Last parts of the training interactions that are looked at; chosen on validation."""
+
+DAMPING = 5.0
+"""How many average interactions are assumed for each item."""
+
+
+class RecentPopularity(Searched):
+    """Ranking: s_v = n_v, interactions with v among the last training ones, whatever the rating.
+
+    CTR: s_v = (l_v + c l) / (n_v + c) with l_v of these n_v liked, l the share of likes among all
+    of them and c = 5. The history is not used.
+    """
+
+    name = "recent popularity"
+    summary = "Items by their last training interactions, or by the share of likes among these."
+    needs = ("ratings or likes",)
+
+    def models(self, material: Material) -> Iterator[tuple[float, "_Counts"]]:
+        for share in SHARES:
+            yield share, _Counts(material, share)
+
+
+class _Counts:
+    def __init__(self, material: Material, share: float):
+        train, prepared = material.train, material.prepared
+        first = len(train.item) - max(1, round(share * len(train.item)))
+        items, liked = train.item[first:], prepared.likes(train.rating[first:])
+        self.counts = np.bincount(items, minlength=train.n_items).astype(np.float64)
+        likes = np.bincount(items, weights=liked, minlength=train.n_items)
+        self.shares = (likes + DAMPING * liked.mean()) / (self.counts + DAMPING)
+
+    def score(self, cases: Cases) -> np.ndarray:
+        return self.shares[cases.items]
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        return self.counts

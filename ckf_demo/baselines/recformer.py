@@ -1,0 +1,259 @@
+"""RECFORMER: items as key-value text, a history as their sentence, read by one encoder."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ckf_demo.baselines.base import Material, score_by_history
+from ckf_demo.baselines.searched import Searched
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.metrics.protocol import Cases
+
+WIDTH, HEADS, BLOCKS, DROPOUT = 64, 2, 2, 0.1
+BUCKETS = 8192
+"""Rows of the table of words, which are found by their checksums: no word is ever unknown."""
+
+ITEMS, WORDS = 10, 12
+"""Liked items of a history that are read at most, the last ones, and words of each."""
+
+SPECIAL, KEY, VALUE = 1, 2, 3
+PADDING, CLS = 0, 1
+TEMPERATURE = 0.05
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
+BATCH = 64
+TARGETS = 15_000
+"""Training likes of each epoch, drawn anew."""
+
+APART = 1
+"""Epochs of the first stage."""
+
+EPOCHS = (1, 2, 3)
+"""Epochs of the second stage; chosen on validation."""
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Every item as words: ``words`` and ``kinds`` int64 (I, `WORDS`), `PADDING` at the end."""
+
+    words: Tensor
+    kinds: Tensor
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "Texts":
+        """``title Fargo year 1996 genres Crime Drama``, keys and values told apart."""
+        words = torch.zeros(prepared.n_items, WORDS, dtype=torch.int64)
+        kinds = torch.zeros_like(words)
+        for item, title in enumerate(prepared.titles):
+            year = str(prepared.years[item]) if prepared.years[item] else ""
+            fields = {"title": title, "year": year, "genres": " ".join(prepared.genres[item])}
+            spelled = [
+                pair
+                for key, value in fields.items()
+                if value
+                for pair in ((key, KEY), *((word, VALUE) for word in _split(value)))
+            ][:WORDS]
+            for place, (word, kind) in enumerate(spelled):
+                words[item, place], kinds[item, place] = bucket(word), kind
+        return cls(words, kinds)
+
+    def sentences(self, histories: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+        """Histories of item indices, oldest first, as words, kinds and item places (n, L), the
+        newest item first behind a [CLS]; each int64."""
+        longest = max((len(own) for own in histories), default=0)
+        items = torch.full((len(histories), min(longest, ITEMS)), -1, dtype=torch.int64)
+        for row, own in zip(items, histories, strict=True):
+            newest = own[::-1][:ITEMS].copy()
+            row[: len(newest)] = torch.from_numpy(newest)
+        there = (items >= 0)[:, :, None]
+        words = torch.where(there, self.words[items], PADDING).flatten(1)
+        kinds = torch.where(there, self.kinds[items], PADDING).flatten(1)
+        places = torch.arange(1, items.shape[1] + 1).repeat_interleave(WORDS).expand_as(words)
+        # padding within items goes to the end, so that words stand side by side
+        order = torch.argsort((words == PADDING).int(), dim=1, stable=True)
+        words, kinds, places = (x.gather(1, order) for x in (words, kinds, places))
+        length = int((words != PADDING).sum(1).max()) if len(words) else 0
+        ones = torch.ones(len(histories), 1, dtype=torch.int64)
+        return (
+            torch.cat([CLS * ones, words[:, :length]], 1),
+            torch.cat([SPECIAL * ones, kinds[:, :length]], 1),
+            torch.cat([0 * ones, places[:, :length]], 1),
+        )
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def bucket(word: str) -> int:
+    """Row of a word in the table, behind those of padding and [CLS]."""
+    return 2 + zlib.crc32(word.encode()) % (BUCKETS - 2)
+
+
+class Encoder(nn.Module):
+    """Words with kinds and places → the state at [CLS], of unit length: (n, L) → (n, `WIDTH`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(BUCKETS, WIDTH, padding_idx=PADDING)
+        self.kinds = nn.Embedding(VALUE + 1, WIDTH)
+        self.items = nn.Embedding(ITEMS + 1, WIDTH)
+        self.positions = nn.Embedding(1 + ITEMS * WORDS, WIDTH)
+        self.norm, self.dropout = nn.LayerNorm(WIDTH), nn.Dropout(DROPOUT)
+        block = nn.TransformerEncoderLayer(
+            WIDTH, HEADS, 4 * WIDTH, DROPOUT, "gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, BLOCKS, enable_nested_tensor=False)
+        self.scale, self.level = nn.Parameter(torch.tensor(1.0)), nn.Linear(WIDTH, 1)
+
+    def forward(self, words: Tensor, kinds: Tensor, places: Tensor) -> Tensor:
+        positions = torch.arange(words.shape[1], device=words.device)
+        x = self.words(words) + self.kinds(kinds) + self.items(places) + self.positions(positions)
+        hidden = self.blocks(self.dropout(self.norm(x)), src_key_padding_mask=words == PADDING)
+        return F.normalize(hidden[:, 0], dim=-1)
+
+    def logits(self, similar: Tensor, vectors: Tensor) -> Tensor:
+        """a s_uv + b · f(v) + c of similarities (n,) and items' vectors (n, `WIDTH`)."""
+        return self.scale * similar / TEMPERATURE + self.level(vectors)[:, 0]
+
+    @torch.no_grad()
+    def catalogue(self, texts: Texts) -> Tensor:
+        """Every item as a history of itself alone, float32 (I, `WIDTH`)."""
+        self.eval()
+        alone = np.arange(len(texts.words))[:, None]
+        parts = np.split(alone, range(512, len(alone), 512))
+        return torch.cat([self(*texts.sentences(list(part))) for part in parts])
+
+
+class Recformer(Searched):
+    """s_uv = cos(f(history), f(v)) / τ (Li et al. 2023), f one encoder of key-value text.
+
+    An item is ``title … year … genres …``, a history the sentence of its last ten liked items, the
+    newest first; words, their kinds (key, value), their places and their items' places are
+    embedded. First each training like is told from the others of its batch, then, for the epochs
+    that are searched, from the whole catalogue, whose vectors are made anew before every epoch and
+    held in it; the click score is the same number. Where the data hold dislikes beside likes, those
+    epochs tell the labels of the rows instead, by a s_uv + b · f(v) + c. The authors begin with a
+    pretrained Longformer; here everything is learnt, with two small blocks and a hashed table of
+    words.
+    """
+
+    name = "RECFORMER"
+    summary = "Items as key-value text, a history as their sentence, one small encoder for both."
+    needs = ("likes", "item text", "history")
+
+    def models(self, material: Material) -> Iterator[tuple[int, "_Reader"]]:
+        prepared = material.prepared
+        texts = Texts.of(prepared)
+        histories, targets = _likes(material)
+        known = torch.from_numpy(np.unique(targets))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            encoder, labelled = Encoder(), prepared.feedback == "likes"
+            optimizer = torch.optim.AdamW(
+                encoder.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY
+            )
+            for _ in range(APART):
+                _epoch(encoder, optimizer, texts, histories, targets, None)
+            for epochs in range(1, max(EPOCHS) + 1):
+                if labelled:
+                    _label_epoch(encoder, optimizer, texts, material.learning)
+                else:
+                    held = encoder.catalogue(texts)[known]
+                    _epoch(encoder, optimizer, texts, histories, targets, (known, held))
+                if epochs in EPOCHS:
+                    with torch.random.fork_rng(devices=[]):
+                        yield epochs, _Reader(prepared, encoder, texts)
+
+
+def _likes(material: Material) -> tuple[list[np.ndarray], np.ndarray]:
+    """Training likes with anything liked before: histories int64 (k,) and the items (n,)."""
+    likes = material.likes
+    order = np.argsort(likes.user, kind="stable")
+    ends = np.flatnonzero(np.diff(likes.user[order])) + 1
+    histories, targets = [], []
+    for own in np.split(likes.item[order].astype(np.int64), ends):
+        histories += [own[max(0, n - ITEMS) : n] for n in range(1, len(own))]
+        targets.append(own[1:])
+    return histories, np.concatenate(targets)
+
+
+def _epoch(
+    encoder: Encoder,
+    optimizer: torch.optim.Optimizer,
+    texts: Texts,
+    histories: list[np.ndarray],
+    targets: np.ndarray,
+    catalogue: tuple[Tensor, Tensor] | None,
+) -> None:
+    """One pass over `TARGETS` of the likes: against the batch, or against held vectors (k, d) of
+    the known items (k,)."""
+    encoder.train()
+    for batch in torch.randperm(len(targets))[:TARGETS].split(BATCH):
+        states = encoder(*texts.sentences([histories[i] for i in batch.tolist()]))
+        wanted = torch.from_numpy(targets)[batch]
+        if catalogue is None:
+            own, right = torch.unique(wanted, return_inverse=True)
+            vectors = encoder(*texts.sentences(list(own.numpy()[:, None])))
+        else:
+            known, vectors = catalogue
+            right = torch.searchsorted(known, wanted)
+        loss = F.cross_entropy(states @ vectors.T / TEMPERATURE, right)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _label_epoch(
+    encoder: Encoder, optimizer: torch.optim.Optimizer, texts: Texts, rows: Cases
+) -> None:
+    """One pass over at most `TARGETS` rows, whose labels are told by binary cross-entropy."""
+    encoder.train()
+    prepared = rows.prepared
+    liked = torch.from_numpy(rows.labels.astype(np.float32))
+    for batch in torch.randperm(len(rows))[:TARGETS].split(BATCH):
+        before = [prepared.item[prepared.history.before(int(r), ITEMS)] for r in rows.rows[batch]]
+        states = encoder(*texts.sentences([own.astype(np.int64) for own in before]))
+        own, of_row = np.unique(rows.items[batch], return_inverse=True)
+        vectors = encoder(*texts.sentences(list(own.astype(np.int64)[:, None])))[of_row]
+        logits = encoder.logits((states * vectors).sum(1), vectors)
+        loss = F.binary_cross_entropy_with_logits(logits, liked[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+class _Reader:
+    def __init__(self, prepared: Prepared, encoder: Encoder, texts: Texts):
+        self.prepared, self.texts = prepared, texts
+        self.encoder = Encoder()
+        self.encoder.load_state_dict(encoder.state_dict())
+        self.encoder.eval().requires_grad_(False)
+        table = self.encoder.catalogue(texts)
+        self.table = table.numpy().astype(np.float64)
+        labelled = prepared.feedback == "likes"
+        self.scale = float(self.encoder.scale) if labelled else 1.0
+        self.level = self.encoder.level(table)[:, 0].double().numpy() * labelled
+
+    def _state(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        liked = items[self.prepared.likes(ratings)].astype(np.int64)
+        words = self.texts.sentences([liked])
+        return self.encoder(*words)[0].numpy().astype(np.float64) / TEMPERATURE
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        return self.table @ self._state(items, ratings)
+
+    def score(self, cases: Cases) -> np.ndarray:
+        return score_by_history(
+            cases,
+            lambda items, ratings, targets: (
+                self.scale * self.table[targets] @ self._state(items, ratings) + self.level[targets]
+            ),
+        )

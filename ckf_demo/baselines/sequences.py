@@ -1,0 +1,271 @@
+"""Self-attention over liked items that tells likes from dislikes, whatever items are read as.
+
+    s_uv = h · e_v + b_v,   h the last hidden state over a start token and the liked items
+
+Methods say what e and b are (`Net`) and which settings are tried (`choose`). In training a person's
+likes are cut into windows, at other places in every epoch, and one pass over a window answers for
+all targets whose histories end in it: each sees between `LONGEST` − `STEP` and `LONGEST` liked
+items where it has them. To answer, each history is read by itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ckf_demo.collaborative.sasrec import Block
+from ckf_demo.metrics.metrics import auc
+from ckf_demo.metrics.protocol import Asked, Cases
+
+HIDDEN, BLOCKS = 64, 2
+LONGEST = 50
+"""Liked items that are read at most; the last ones are."""
+
+STEP = 25
+"""Ends of histories that one window is read for in training."""
+
+BATCH = 16
+"""Windows, with all their targets, in one step."""
+
+SPREAD = 0.02
+"""Standard deviation of the first embeddings."""
+
+MOST_EPOCHS = 30
+"""Epochs to train at most."""
+
+PATIENCE = 3
+"""Epochs without a better validation AUC after which training stops."""
+
+SEED = 0
+
+UNKNOWN = 0
+"""Number of an item that is neither read nor scored, and of padding."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets and the liked items before them; all int64, items by numbers from 1.
+
+    ``likes`` (m,) holds the liked items of one person after another, oldest first. Those of a
+    target's person, ``owners`` (n,), begin at ``first`` (n,); its history are those from ``begins``
+    (n,) to ``ends`` (n,) among them, and no target's history ends after ``lengths`` (n,).
+    ``items`` (n,) are the targets themselves.
+    """
+
+    likes: Tensor
+    owners: Tensor
+    first: Tensor
+    begins: Tensor
+    ends: Tensor
+    lengths: Tensor
+    items: Tensor
+
+    @classmethod
+    def read(cls, cases: Cases, number_of: np.ndarray) -> "Targets":
+        """Of cases; items whose number is `UNKNOWN` are left out of histories."""
+        if isinstance(cases, Asked):
+            return cls._of_one(cases, number_of)
+        prepared, n = cases.prepared, len(cases)
+        whole, seen = prepared.history.lengths[cases.rows], cases.history_lengths
+        owners, first, begins, ends, lengths = np.empty((5, n), dtype=np.int64)
+        likes, total = [], 0
+        users, owners[:] = np.unique(cases.users, return_inverse=True)
+        for number, user in enumerate(users.tolist()):
+            own, mine = prepared.history.rows_of(user), np.flatnonzero(owners == number)
+            read = prepared.liked[own] & (number_of[prepared.item[own]] != UNKNOWN)
+            before = np.r_[0, np.cumsum(read)]
+            begins[mine] = before[whole[mine] - seen[mine]]
+            ends[mine] = before[whole[mine]]
+            first[mine], lengths[mine] = total, ends[mine].max()
+            likes.append(number_of[prepared.item[own[read]]])
+            total += len(likes[-1])
+        arrays = np.concatenate(likes), owners, first, begins, ends, lengths
+        return cls(*map(torch.from_numpy, arrays), torch.from_numpy(number_of[cases.items]))
+
+    @classmethod
+    def _of_one(cls, cases: Asked, number_of: np.ndarray) -> "Targets":
+        """Of somebody's targets, all of them after the whole history."""
+        items, ratings = cases.history
+        likes = number_of[items[cases.prepared.likes(ratings)]]
+        likes = likes[likes != UNKNOWN]
+        nothing, whole = np.zeros(len(cases), np.int64), np.full(len(cases), len(likes))
+        # there is always something to look up
+        likes = np.append(likes, UNKNOWN)
+        arrays = likes, nothing, nothing, nothing, whole, whole, number_of[cases.items]
+        return cls(*map(torch.from_numpy, arrays))
+
+    def windows(self, stops: Tensor) -> "Windows":
+        """Windows that stop at ``stops`` (n,), at or after the ends of the targets' histories."""
+        starts = torch.maximum(stops - LONGEST, self.begins)
+        keys = torch.stack([self.first + starts, self.first + stops])
+        (begin, end), of_target = keys.unique(dim=1, return_inverse=True)
+        places = begin[:, None] + torch.arange(LONGEST)
+        inside = places < end[:, None]
+        numbers = torch.where(inside, self.likes[torch.where(inside, places, 0)], UNKNOWN)
+        return Windows(numbers, end - begin, of_target, self.ends - starts, self.items)
+
+    def shuffled(self) -> "Windows":
+        """Windows for training, cut at random places."""
+        offsets = torch.randint(STEP, (int(self.owners.max()) + 1,))[self.owners]
+        stops = (self.ends + offsets) // STEP * STEP + STEP - 1 - offsets
+        return self.windows(torch.minimum(stops, self.lengths))
+
+    def batches(self) -> Iterable[tuple["Windows", Tensor]]:
+        """One epoch of them in random order, with the positions of their targets."""
+        windows = self.shuffled()
+        return windows.split(torch.randperm(len(windows.lengths)), BATCH)
+
+    def separate(self) -> "Windows":
+        """Windows to answer from, of each history by itself."""
+        return self.windows(self.ends)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Stretches of liked items, and which targets are asked about after which of them.
+
+    ``numbers`` (g, L) of items, oldest first and padded at the end; ``lengths`` (g,);
+    ``of_target`` (n,) the window of each target and ``places`` (n,) how many of its items are its
+    history; ``items`` (n,) the targets. All int64.
+    """
+
+    numbers: Tensor
+    lengths: Tensor
+    of_target: Tensor
+    places: Tensor
+    items: Tensor
+
+    def split(self, order: Tensor, size: int) -> Iterable[tuple["Windows", Tensor]]:
+        """Parts of ``size`` windows in an order, with the positions of their targets."""
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        place = place[self.of_target]
+        by_part = torch.argsort(place // size, stable=True)
+        parts = order.split(size)
+        counts = torch.bincount(place // size, minlength=len(parts)).tolist()
+        for own, targets in zip(parts, by_part.split(counts), strict=True):
+            lengths = self.lengths[own]
+            part = Windows(
+                self.numbers[own, : int(lengths.max())],
+                lengths,
+                place[targets] % size,
+                self.places[targets],
+                self.items[targets],
+            )
+            yield part, targets
+
+
+class Net(nn.Module, ABC):
+    """Causal self-attention over vectors of liked items; ``dropout`` is that of what is read."""
+
+    def __init__(self, dropout: float):
+        super().__init__()
+        self.start = nn.Parameter(SPREAD * torch.randn(HIDDEN))
+        self.positions = nn.Embedding(LONGEST + 1, HIDDEN)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(HIDDEN) for _ in range(BLOCKS))
+        self.norm = nn.LayerNorm(HIDDEN)
+        with torch.no_grad():
+            self.positions.weight.mul_(SPREAD)
+
+    @abstractmethod
+    def vectors(self, items: Tensor) -> Tensor:
+        """e of items by their numbers: (…,) → (…, d)."""
+
+    @abstractmethod
+    def biases(self, items: Tensor) -> Tensor:
+        """b of items by their numbers: (…,) → (…,)."""
+
+    def states(self, windows: Windows) -> Tensor:
+        """h of each target (n, d)."""
+        start = self.start.expand(len(windows.numbers), 1, HIDDEN)
+        x = torch.cat([start, self.vectors(windows.numbers)], 1)
+        x = self.dropout(x + self.positions.weight[: x.shape[1]])
+        # padding comes last, so being causal hides it
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x[windows.of_target, windows.places])
+
+    def forward(self, windows: Windows) -> Tensor:
+        """Logits (n,) of being liked."""
+        vectors = self.vectors(windows.items)
+        return (self.states(windows) * vectors).sum(-1) + self.biases(windows.items)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one net is trained."""
+
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+
+
+def choose(
+    settings: Iterable[Setting],
+    make: Callable[[Setting], Net],
+    learning: tuple[Targets, np.ndarray],
+    held_out: tuple[Targets, np.ndarray],
+) -> tuple[Net, tuple[Setting, int]]:
+    """Train a net for each setting by binary cross-entropy (AdamW), and take the best.
+
+    Parameters
+    ----------
+    make
+        Gives the net to begin with; it draws from torch's generator, which is seeded.
+    learning, held_out
+        Targets with their labels (n,): to learn from, and to choose setting and epochs on by AUC.
+
+    Returns
+    -------
+    net
+    chosen
+        Its setting and its number of epochs.
+    """
+    targets, labels = learning[0], torch.from_numpy(learning[1]).float()
+    best, net, chosen = -1.0, None, None
+    for setting in settings:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            trained = make(setting)
+            optimizer = torch.optim.AdamW(
+                trained.parameters(), setting.learning_rate, weight_decay=setting.weight_decay
+            )
+            own, waited = -1.0, 0
+            for epoch in range(1, MOST_EPOCHS + 1):
+                trained.train()
+                for part, positions in targets.batches():
+                    loss = F.binary_cross_entropy_with_logits(trained(part), labels[positions])
+                    step(optimizer, loss)
+                value = auc(held_out[1], predict(trained, held_out[0]))
+                waited += 1
+                if value > own:
+                    own, waited = value, 0
+                if value > best:
+                    best, net, chosen = value, deepcopy(trained), (setting, epoch)
+                if waited == PATIENCE:
+                    break
+    assert net is not None and chosen is not None
+    return net, chosen
+
+
+def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step along the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def predict(net: Net, targets: Targets) -> np.ndarray:
+    """Logits of all targets, float64 (n,)."""
+    net.eval()
+    windows, logits = targets.separate(), torch.empty(len(targets.items))
+    for part, positions in windows.split(torch.argsort(windows.lengths, stable=True), 256):
+        logits[positions] = net(part)
+    return logits.double().numpy()

@@ -1,0 +1,101 @@
+"""Are explanations true, do they say what was predicted, and do they differ?
+
+Truth is checked against the store, statement by statement (`ckf_demo.tasks.explanations.claims`);
+the tone is judged by an external lexicon; nothing here trusts what the model says about itself.
+"""
+
+import numpy as np
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.metrics.metrics import distinct, unique_share
+from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.results import Results
+from ckf_demo.tasks.explanations.claims import check
+from ckf_demo.tasks.explanations.facts import Film, polarity_for
+
+POLARITIES = ("positive", "mixed", "negative")
+
+
+def choose_rows(cases: Cases, size: int, seed: int) -> np.ndarray:
+    """A seeded sample of rows with a history, a third each of low, middling and high ratings.
+
+    A plain sample would hold few films that the user disliked, and little could be said about
+    explanations of why something may not suit.
+    """
+    rng = np.random.default_rng(seed)
+    possible, ratings = cases.history_lengths > 0, cases.ratings
+    chosen = []
+    for part in (ratings <= 2, (ratings > 2) & (ratings < 4), ratings >= 4):
+        rows = cases.rows[part & possible]
+        chosen.append(rng.choice(rows, size=min(len(rows), -(-size // 3)), replace=False))
+    rows = np.concatenate(chosen)
+    # one user's rows together, so that prompts share what they can
+    return rows[np.lexsort((rows, cases.prepared.user[rows]))]
+
+
+def measure_explanations(
+    method: str, model: CachedModel, rows: np.ndarray, results: Results
+) -> None:
+    """Explain the item of each row at its moment and add what is found.
+
+    Metrics: ``names_evidence``, the share of texts that name a film of the history at all;
+    ``named_in_history``, the share of texts in which every named film is in the history
+    or is the candidate; ``true_ties``, the share in which every stated tie is true by the data;
+    ``regenerated`` and ``dropped``, the shares in which a sentence was written once more since the
+    data did not bear it out, and in which one was left out in the end;
+    ``polarity_agreement``, the share whose tone is that of the predicted rating, also for each
+    class of predicted rating (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``,
+    ``distinct_2`` and ``unique``, over all texts together.
+    """
+    prepared = model.prepared
+    users = prepared.user[rows]
+    films, titles = catalogue(prepared), tuple(prepared.titles)
+    said = [model.explanation(int(row)) for row in rows]
+    reports = []
+    for row, answer in zip(rows, said, strict=True):
+        before = prepared.history.before(int(row))
+        reports.append(
+            check(
+                answer["text"],
+                [(films[prepared.item[r]], float(prepared.rating[r])) for r in before],
+                films[prepared.item[row]],
+                answer["rating"],
+                model.whole.liked_together,
+                titles,
+            )
+        )
+    expected = np.array([polarity_for(answer["rating"]) for answer in said])
+    agrees = np.array([report.polarity for report in reports]) == expected
+    for metric, hits in (
+        ("names_evidence", np.array([bool(report.evidence) for report in reports])),
+        ("named_in_history", np.array([report.ok_films for report in reports])),
+        ("true_ties", np.array([report.ok_ties for report in reports])),
+        ("regenerated", np.array([answer["regenerated"] > 0 for answer in said])),
+        ("dropped", np.array([answer["dropped"] > 0 for answer in said])),
+        ("polarity_agreement", agrees),
+    ):
+        results.add_share(method, "explanation", metric, "all", users, hits)
+    for group in POLARITIES:
+        kept = expected == group
+        results.add_share(
+            method, "explanation", "polarity_agreement", group, users[kept], agrees[kept]
+        )
+    texts = [answer["text"] for answer in said]
+    for metric, value in (
+        ("distinct_1", distinct(texts, 1)),
+        ("distinct_2", distinct(texts, 2)),
+        ("unique", unique_share(texts)),
+    ):
+        # not a mean over users: no interval
+        results.add((method, "explanation", metric, "all"), value, len(texts), np.array([np.nan]))
+
+
+def catalogue(prepared: Prepared) -> list[Film]:
+    """Every item as a film, by item index."""
+    return [
+        Film(item, title, int(year) or None, tuple(genres))
+        for item, title, year, genres in zip(
+            prepared.item_ids, prepared.titles, prepared.years, prepared.genres, strict=True
+        )
+    ]

@@ -1,0 +1,104 @@
+"""Why this and not that: two items explained to one person, and one through others' bridges."""
+
+from collections.abc import Iterator
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from ckf_demo.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from ckf_demo.recommender import Recommender
+
+THIS, THAT, BRIDGES = "this", "that", "bridges"
+
+
+class Contrasts:
+    """Explanations of a recommender side by side."""
+
+    def __init__(self, recommender: "Recommender"):
+        self._recommender = recommender
+
+    def sides(
+        self,
+        user=None,
+        history=None,
+        taste=None,
+        profile=None,
+        item=None,
+        other: str | None = None,
+        bridges_of: str | None = None,
+        at=None,
+        stop: Event | None = None,
+    ) -> Iterator[dict]:
+        """Explain an item, beside another one or through the bridges of a known user, or both.
+
+        Yields
+        ------
+        ``{"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"}],
+        "finished"}`` as the words grow. ``side`` is ``"this"``, ``"that"`` for the other item and
+        ``"bridges"`` for the first one through those of user ``whose``; rating and probability,
+        None where the checkpoint does not know the task, are the person's own, and an
+        ``explanation`` is a step of `Recommender.explain`, None before it begins. The last has
+        ``"only"`` besides: for this and that the titles that its words name and the other's do
+        not. ``stop`` ends it early, without that last step.
+
+        Raises
+        ------
+        UserError
+            Before anything is explained: when neither ``other`` nor ``bridges_of`` is given,
+            ``other`` is the item itself, or as `Recommender.explain`.
+        """
+        recommender = self._recommender
+        if not other and not bridges_of:
+            raise UserError(
+                f"Nothing to hold it against: choose another {recommender.domain.thing}, or a user "
+                "whose bridges stand in."
+            )
+        if other and str(other) == str(item):
+            raise UserError(
+                f"A {recommender.domain.thing} cannot be held against itself; choose another."
+            )
+        if bridges_of:
+            # for what it raises: now, not when the sides before it have been written
+            recommender.counterfactuals.bridges_of(bridges_of)
+        person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
+        asked = [(THIS, item, None)]
+        asked += [(THAT, other, None)] if other else []
+        asked += [(BRIDGES, item, bridges_of)] if bridges_of else []
+        items = [str(own) for side, own, _ in asked if side != BRIDGES]
+        own_method = recommender.methods[:1]
+        known = {
+            row["item"]: row for row in recommender.predict(items, **person, methods=own_method)
+        }
+        sides: list[dict[str, Any]] = [
+            {
+                "side": side,
+                "item": str(own),
+                "title": recommender.store.item(str(own))["title"],
+                "rating": known[str(own)]["rating"] if side != BRIDGES else None,
+                "probability": known[str(own)]["probability"] if side != BRIDGES else None,
+                "whose": whose,
+                "explanation": None,
+            }
+            for side, own, whose in asked
+        ]
+        for side, (_, own, whose) in zip(sides, asked, strict=True):
+            for step in recommender.explain(**person, item=own, bridges_of=whose, stop=stop):
+                side["explanation"] = step
+                yield {"sides": [dict(each) for each in sides], "finished": False}
+            if stop is not None and stop.is_set():
+                return
+        yield {"sides": sides, "finished": True, "only": _only(sides)}
+
+
+def _only(sides: list[dict]) -> dict[str, list[str]]:
+    """By side, titles that its explanation names and the other's does not."""
+    named = {
+        side["side"]: [own["title"] for own in side["explanation"].get("evidence", [])]
+        for side in sides
+        if side["side"] != BRIDGES
+    }
+    return {
+        side: [title for title in own if all(title not in named[x] for x in named if x != side)]
+        for side, own in named.items()
+    }

@@ -1,0 +1,245 @@
+"""Getting to know somebody, replayed rating by rating.
+
+The first K ratings of a known user come one after another, or the films that a described person
+picked; after each of them the same questions are asked. What a known user rated next, strictly
+later than all K, is a fixed set of films, so that every k is measured on the same ones:
+
+    replay = plan(recommender, item="50", user="405")
+    for steps in run(recommender, replay):
+        steps[-1].k, steps[-1].film
+    errors(replay, steps)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ckf_demo.data.prepared import LIKED_STARS
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.metrics import bootstrap
+from ckf_demo.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from ckf_demo.data.prepared import Prepared
+    from ckf_demo.recommender import Recommender
+
+FIRST, TARGETS = 20, 10
+"""How many ratings are learnt from and how many films are predicted, unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A film that somebody rated: ``rating`` in stars, None where the data hold likes alone;
+    ``timestamp`` in seconds, None for films that were entered by hand."""
+
+    item: str
+    title: str
+    rating: float | None
+    liked: bool
+    timestamp: int | None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Everything that is asked, fixed before the first answer.
+
+    Attributes
+    ----------
+    person
+        Keyword arguments that describe the person to the recommender. For a known user ``at`` is
+        the moment of the first target: only earlier ratings are known then.
+    added
+        The first K ratings, oldest first.
+    targets
+        The films that the person rated next, each strictly later than all of ``added``.
+    from_training
+        How many of the targets stand in the training part, so that their ratings were learnt from.
+    item, truth
+        The film whose prediction is followed, and what the person gave it, if anything.
+    until
+        The last k that came strictly before the person rated that film; later ones know better.
+    """
+
+    person: dict
+    added: tuple[Rated, ...]
+    targets: tuple[Rated, ...]
+    from_training: int
+    item: str
+    truth: Rated | None
+    until: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is predicted when the first ``k`` ratings are known.
+
+    ``film`` are the rows of `Recommender.predict` for the film, none beyond `Replay.until`;
+    ``targets`` those for the targets, None until they are asked about; ``distance`` is
+    `Recommender.bridge_distance`.
+    """
+
+    k: int
+    film: tuple[dict, ...]
+    distance: float | None
+    targets: tuple[dict, ...] | None = None
+
+
+def plan(
+    recommender: "Recommender",
+    *,
+    item: str,
+    user: str | None = None,
+    history: Sequence[Mapping] | None = None,
+    taste: str | None = None,
+    profile: Mapping | None = None,
+    first: int = FIRST,
+    targets: int = TARGETS,
+) -> Replay:
+    """What a replay asks of a known user, or of somebody who is described.
+
+    Parameters
+    ----------
+    first
+        K, how many ratings are learnt from at most. It is lowered until ``targets`` later films are
+        left, or at least one.
+    targets
+        How many later films are predicted at most; a described person has none.
+
+    Raises
+    ------
+    UserError
+        For an unknown user or film, or a user without any rating.
+    """
+    data, film = recommender.prepared, recommender.store.item(item)
+    if user in (None, ""):
+        entries = list(history or ())[:first]
+        added = tuple(
+            Rated(
+                item=str(entry["item"]),
+                title=recommender.store.item(entry["item"])["title"],
+                rating=float(entry["rating"]),
+                liked=float(entry["rating"]) >= LIKED_STARS,
+                timestamp=None,
+            )
+            for entry in entries
+        )
+        person = {"history": entries or None, "taste": taste, "profile": profile}
+        place = next((i for i, each in enumerate(added) if each.item == film["item"]), len(added))
+        truth = added[place] if place < len(added) else None
+        return Replay(person, added, (), 0, film["item"], truth, place)
+    recommender.store.user(user)
+    rows = np.flatnonzero(data.user == data.user_index[str(user)])
+    if not len(rows):
+        raise UserError(f"User {user} has rated nothing; choose somebody else.")
+    # what histories hold: everything, or likes alone
+    known = data.history.rows_of(data.user_index[str(user)])
+    k = _learnt_from(data.timestamp[known], data.timestamp[rows], first, targets)
+    moments = data.timestamp[rows]
+    at = moments[moments > data.timestamp[known[k - 1]]].min() if k else moments[0]
+    asked = rows[moments >= at][:targets]
+    own = rows[data.item[rows] == data.item_index[film["item"]]]
+    truth, until = None, k
+    if len(own):
+        truth = _rated(data, int(own[0]))
+        until = int((data.timestamp[known[:k]] < truth.timestamp).sum())
+    return Replay(
+        person={"user": str(user), "at": int(at)},
+        added=tuple(_rated(data, int(row)) for row in known[:k]),
+        targets=tuple(_rated(data, int(row)) for row in asked),
+        from_training=int((data.split[asked] == TRAIN).sum()),
+        item=film["item"],
+        truth=truth,
+        until=until,
+    )
+
+
+def _learnt_from(known: np.ndarray, moments: np.ndarray, first: int, targets: int) -> int:
+    """K: moments of what a history may hold and of all ratings, both oldest first."""
+    later = np.array([(moments > moment).sum() for moment in known[:first]])
+    for enough in (targets, 1):
+        if (later >= enough).any():
+            return int(np.flatnonzero(later >= enough)[-1]) + 1
+    return 0
+
+
+def _rated(data: "Prepared", row: int) -> Rated:
+    item = data.item[row]
+    return Rated(
+        item=data.item_ids[item],
+        title=data.titles[item],
+        rating=float(data.rating[row]) if data.feedback == "ratings" else None,
+        liked=bool(data.liked[row]),
+        timestamp=int(data.timestamp[row]),
+    )
+
+
+def run(
+    recommender: "Recommender", replay: Replay, stop: Event | None = None
+) -> Iterator[tuple[Step, ...]]:
+    """Ask everything, first about the film and then about the targets.
+
+    Yields
+    ------
+    The steps for k = 0, 1, … as far as they are answered, oldest first. ``stop`` ends it early.
+    """
+    steps: list[Step] = []
+    for k in range(len(replay.added) + 1):
+        if stop is not None and stop.is_set():
+            return
+        person: dict[str, Any] = {**replay.person, "first": k}
+        film = recommender.predict([replay.item], **person) if k <= replay.until else []
+        steps.append(Step(k, tuple(film), recommender.bridge_distance(**person)))
+        yield tuple(steps)
+    for step in tuple(steps) if replay.targets else ():
+        if stop is not None and stop.is_set():
+            return
+        items = [target.item for target in replay.targets]
+        found = recommender.predict(items, **replay.person, first=step.k)
+        steps[step.k] = replace(step, targets=tuple(found))
+        yield tuple(steps)
+
+
+def errors(replay: Replay, steps: Sequence[Step], seed: int = 0) -> list[dict]:
+    """How wrong the predictions of the targets are after each k, as far as they are answered.
+
+    Returns
+    -------
+    ``[{"k", "method", "metric", "value", "low", "high", "n"}]`` with metric ``"mae"`` (stars) or
+    ``"log_loss"`` (nats), its 95 % bootstrap interval over the n targets, and the same draws for
+    all.
+    """
+    n = len(replay.targets)
+    places = np.arange(n)
+    weights = bootstrap.user_weights(places, n, bootstrap.RESAMPLES, seed) if n else None
+    stars = np.array([target.rating or np.nan for target in replay.targets])
+    liked = np.array([target.liked for target in replay.targets], dtype=np.int8)
+    once = np.ones((1, n), np.float32)
+    out = []
+    for step in steps:
+        methods = dict.fromkeys(row["method"] for row in step.targets or ())
+        for method in methods:
+            rows = [row for row in step.targets or () if row["method"] == method]
+            for metric, key, truth in (
+                ("mae", "rating", stars),
+                ("log_loss", "probability", liked),
+            ):
+                predicted = np.array([row[key] for row in rows], dtype=float)
+                if np.isnan(predicted).any() or np.isnan(truth).any():
+                    continue
+                measure = getattr(bootstrap, metric)
+                low, high = bootstrap.interval(measure(places, truth, predicted, weights))
+                out.append(
+                    {
+                        "k": step.k,
+                        "method": method,
+                        "metric": metric,
+                        "value": float(measure(places, truth, predicted, once)[0]),
+                        "low": low,
+                        "high": high,
+                        "n": n,
+                    }
+                )
+    return out

@@ -1,0 +1,167 @@
+"""Measured values with their intervals, and differences between methods on the same resamples."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ckf_demo.data.ranking_queries import Query
+from ckf_demo.metrics import bootstrap, metrics
+from ckf_demo.metrics.protocol import Cases
+
+RATING_METRICS = ("rmse", "mae")
+ORDER_METRICS, PROBABILITY_METRICS = ("auc", "uauc"), ("log_loss", "ece")
+RANKING_METRICS = ("ndcg@10", "recall@10", "candidate_loss")
+
+Key = tuple[str, str, str, str]
+"""Method, task, metric, group."""
+
+
+@dataclass
+class Results:
+    """Rows ``{"method", "task", "metric", "group", "value", "low", "high", "n"}`` as they come in.
+
+    ``weights`` float (resamples, n_users) are the draws that all rows share.
+    """
+
+    weights: np.ndarray
+    rows: list[dict] = field(default_factory=list)
+    _replicates: dict[Key, np.ndarray] = field(default_factory=dict, repr=False)
+    _values: dict[Key, tuple[float, int]] = field(default_factory=dict, repr=False)
+
+    def add(self, key: Key, value: float, n: int, replicates: np.ndarray) -> None:
+        """Add one value over ``n`` rows (or users, queries), with its value in each resample."""
+        self._replicates[key] = replicates
+        self._values[key] = value, n
+        self._append(key, value, n, replicates)
+
+    def add_difference(self, method: str, other: str) -> None:
+        """Add ``method - other`` for every metric and group in which both were measured alike.
+
+        Both must have been measured on equally many rows, which are then the same rows.
+        """
+        for key, (value, n) in list(self._values.items()):
+            same = (other, *key[1:])
+            if key[0] == method and same in self._values and self._values[same][1] == n:
+                self._append(
+                    (f"{method} - {other}", *key[1:]),
+                    value - self._values[same][0],
+                    n,
+                    self._replicates[key] - self._replicates[same],
+                )
+
+    def add_scores(
+        self,
+        method: str,
+        cases: Cases,
+        groups: dict[str, np.ndarray],
+        rating: np.ndarray | None,
+        probability: np.ndarray | None,
+    ) -> None:
+        """Add the rating and CTR metrics of a method in each group.
+
+        Parameters
+        ----------
+        groups : name → bool array (n,)
+            Groups without rows are left out.
+        rating : float (n,) in stars, or None
+        probability : float (n,), or None
+        """
+        for group, mask in groups.items():
+            if not mask.any():
+                continue
+            users = cases.users[mask]
+            if rating is not None:
+                truth, predicted = cases.ratings[mask], rating[mask]
+                for name in RATING_METRICS:
+                    self.add(
+                        (method, "rating", name, group),
+                        getattr(metrics, name)(truth, predicted),
+                        len(truth),
+                        getattr(bootstrap, name)(users, truth, predicted, self.weights),
+                    )
+            if probability is not None:
+                self._add_ctr(method, group, users, cases.labels[mask], probability[mask])
+
+    def _add_ctr(
+        self, method: str, group: str, users: np.ndarray, labels: np.ndarray, p: np.ndarray
+    ) -> None:
+        self.add_order(method, group, users, labels, p)
+        for name in PROBABILITY_METRICS:
+            replicates = getattr(bootstrap, name)(users, labels, p, self.weights)
+            value = getattr(metrics, name)(labels, p)
+            self.add((method, "ctr", name, group), value, len(labels), replicates)
+
+    def add_order(
+        self, method: str, group: str, users: np.ndarray, labels: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Add the CTR metrics for which scores (n,) need be no probabilities."""
+        kept, _ = metrics.user_aucs(users, labels, scores)
+        values = metrics.auc(labels, scores), metrics.uauc(users, labels, scores)
+        for name, value, n in zip(ORDER_METRICS, values, (len(labels), len(kept)), strict=True):
+            replicates = getattr(bootstrap, name)(users, labels, scores, self.weights)
+            self.add((method, "ctr", name, group), value, n, replicates)
+
+    def add_rankings(
+        self,
+        method: str,
+        queries: list[Query],
+        groups: dict[str, np.ndarray],
+        rankings: list[np.ndarray],
+    ) -> None:
+        """Add the ranking metrics of a method in each group.
+
+        ``rankings`` hold the candidates of each query (item indices), best first.
+        """
+        users = np.array([q.user for q in queries])
+        pairs = list(zip(rankings, queries, strict=True))
+        ndcg = np.array([metrics.ndcg_at_10(r[:10], q.relevant) for r, q in pairs])
+        recall = np.array([metrics.recall_at_10(r[:10], q.relevant) for r, q in pairs])
+        lost = np.array([metrics.lost_by_candidates(r, q.relevant) for r, q in pairs], float)
+        wanted = np.array([len(q.relevant) for q in queries], float)
+        for group, mask in groups.items():
+            if not mask.any():
+                continue
+            u, n = users[mask], int(mask.sum())
+            for name, values in (("ndcg@10", ndcg), ("recall@10", recall)):
+                self.add(
+                    (method, "ranking", name, group),
+                    float(values[mask].mean()),
+                    n,
+                    bootstrap.mean(u, values[mask], self.weights),
+                )
+            self.add(
+                (method, "ranking", "candidate_loss", group),
+                float(lost[mask].sum() / wanted[mask].sum()),
+                n,
+                bootstrap.ratio(u, lost[mask], wanted[mask], self.weights),
+            )
+
+    def add_share(
+        self, method: str, task: str, metric: str, group: str, users: np.ndarray, hits: np.ndarray
+    ) -> None:
+        """Add the share of rows (user index each) in which something holds."""
+        if len(hits):
+            hits = np.asarray(hits, dtype=np.float64)
+            replicates = bootstrap.mean(users, hits, self.weights)
+            self.add((method, task, metric, group), float(hits.mean()), len(hits), replicates)
+
+    def _append(self, key: Key, value: float, n: int, replicates: np.ndarray) -> None:
+        low, high = bootstrap.interval(replicates)
+        method, task, metric, group = key
+        self.rows.append(
+            {
+                "method": method,
+                "task": task,
+                "metric": metric,
+                "group": group,
+                "value": _number(value),
+                "low": _number(low),
+                "high": _number(high),
+                "n": int(n),
+            }
+        )
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: an undefined value is null."""
+    return round(float(value), 6) if np.isfinite(value) else None

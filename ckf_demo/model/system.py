@@ -1,0 +1,581 @@
+"""A checkpoint in memory: backbone, Multi-LoRA, fusion, prompts and collaborative tables.
+
+Training, evaluation and serving go through the same few methods, so that what is served is what
+was trained. `Recommender` puts people and answers around it.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ckf_demo.backbone.engine import Branch, Engine
+from ckf_demo.backbone.loading import (
+    backbone_hash,
+    dense_precision,
+    load_backbone,
+    load_tokenizer,
+)
+from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.backbone.sharing import shared_backbone
+from ckf_demo.backbone.updates import PairUpdates
+from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.likes import LikesKnowledge
+from ckf_demo.collaborative.registry import Knowledge, knowledge_of
+from ckf_demo.config import RunConfig
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.registry import get_method
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
+from ckf_demo.tasks import ctr, ranking, rating
+from ckf_demo.tasks.examples import worked_examples
+from ckf_demo.tasks.prompts import PromptWriter, single_token
+from ckf_demo.tasks.registry import TASKS
+
+FORMAT = 1
+COLLABORATIVE = "collaborative.safetensors"
+FUSION = "fusion.safetensors"
+ADAPTERS = "adapters"
+MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The manifest's entry by which changes to it, and to files that are no weights, are noticed."""
+
+_NEEDED = {
+    *("format", "name", "method", "tasks", "dataset", "backbone", "hashes", "calibration"),
+    *("seed", "versions", "config"),
+}
+_ENTRIES = _NEEDED | {"training", "stages", SEAL}
+COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
+
+
+def config_hash(config: dict) -> str:
+    """SHA-256 of a configuration as it stands in a manifest."""
+    return hashlib.sha256(json.dumps(config, indent=2).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What an ablation takes away at inference; everything is on by default."""
+
+    tokens: bool = True
+    prior: bool = True
+    shared_adapter: bool = True
+    task_adapter: bool = True
+    user_bridge: bool = True
+    item_bridge: bool = True
+
+
+COMPLETE = Switches()
+
+
+class System:
+    """Everything that answers questions about (person, item) pairs.
+
+    Attributes
+    ----------
+    calibration
+        Per task a slope and an intercept for logits, fitted on the validation part.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        knowledge: Knowledge,
+        model: PreTrainedModel,
+        tokenizer,
+    ):
+        self.config, self.prepared, self.knowledge = config, prepared, knowledge
+        self.backbone_hash = backbone_hash(model)
+        self._shape, self._tokenizer = BackboneShape.of(model), tokenizer
+        self.lora = MultiLora(model, config.train.tasks, config.lora)
+        self.engine = Engine(self.lora)
+        self.fusion = self._new_fusion()
+        self.writer = PromptWriter(
+            tokenizer,
+            _titles(prepared, config),
+            prepared.years.tolist(),
+            prepared.genres,
+            config.prompt,
+            prepared.feedback,
+            history_tokens=self.fusion.history_tokens,
+            token_width=self.fusion.token_width,
+            domain=prepared.domain,
+        )
+        self.writer.examples = worked_examples(
+            self.writer, prepared, config.train.tasks, seed=config.train.seed
+        )
+        if self.fusion.history_tokens:
+            self.engine.vectors = self.fusion.history_vectors
+        if self.fusion.changes_weights:
+            self.engine.updates = PairUpdates(model, self.fusion.targets)
+        self.calibration: dict[str, tuple[float, float]] = {}
+
+    @staticmethod
+    def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
+        """The tables of a fresh system."""
+        knowledge = knowledge_of(prepared).fit(prepared, seed=config.train.seed)
+        if isinstance(knowledge, LikesKnowledge):
+            knowledge.out_of_fold = config.fusion.out_of_fold
+        return knowledge
+
+    @classmethod
+    def for_training(
+        cls,
+        config: RunConfig,
+        prepared: Prepared,
+        warm_start: Path | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+        device: str | None = None,
+    ) -> "System":
+        """A system on dequantised weights, the ones that are served.
+
+        It is fresh, with tables fitted (or given, as ``knowledge``), or has the weights of the
+        checkpoint ``warm_start`` and the tables that these belong to.
+
+        Raises
+        ------
+        UserError
+            When that checkpoint is damaged, belongs to other data or has another shape.
+        """
+        name = config.backbone.name
+        if warm_start is not None:
+            checked_manifest(warm_start, prepared)
+            knowledge = knowledge_of(prepared).load(warm_start / COLLABORATIVE, prepared)
+        elif knowledge is None:
+            knowledge = cls.fit_knowledge(config, prepared)
+        torch.manual_seed(config.train.seed)
+        model = load_backbone(name, dense_precision(device), device)
+        system = cls(config, prepared, knowledge, model, load_tokenizer(name))
+        if warm_start is not None:
+            system.load_weights(warm_start)
+        return system
+
+    def _new_fusion(self) -> FusionMethod:
+        method = get_method(self.config.fusion.method)
+        fusion = method(self.config.fusion, self.knowledge, self._shape)
+        if fusion.alphabet:
+            ids = [single_token(self._tokenizer, character) for character in fusion.alphabet]
+            fusion.characters = self.engine.word_embeddings(ids)
+        return fusion.to(self.engine.device)
+
+    def untrained_fusion(self) -> FusionMethod:
+        """The fusion before it was trained: what is learnt is drawn anew with the run's seed, what
+        is fitted beforehand (scales, priors, tables) is as it serves. In evaluation mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.train.seed)
+            fresh = self._new_fusion()
+        learnt = {id(parameter) for parameter in self.fusion.learnt()}
+        drawn = {name for name, p in self.fusion.named_parameters() if id(p) in learnt}
+        fitted = {k: v for k, v in self.fusion.state_dict().items() if k not in drawn}
+        fresh.load_state_dict(fitted, strict=False)
+        return fresh.eval()
+
+    def pairs(
+        self,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        lengths: np.ndarray,
+        targets: np.ndarray,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
+    ) -> PairBatch:
+        """Fold in and batch (person, item) pairs of one history; see `PairBatch.build`."""
+        return PairBatch.build(
+            self.knowledge,
+            items,
+            ratings,
+            lengths,
+            targets,
+            self.engine.device,
+            labelled=labelled,
+            counts=counts,
+        )
+
+    def fuse(
+        self,
+        pairs: PairBatch,
+        switches: Switches = COMPLETE,
+        bridges: tuple[Tensor, Tensor] | None = None,
+    ) -> Fused:
+        """Collaborative tokens and priors of pairs.
+
+        ``bridges`` are somebody else's, for a method that has personal ones.
+        """
+        options = {} if bridges is None else {"bridges": bridges}
+        if not (switches.user_bridge and switches.item_bridge):
+            options |= {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
+        return self.fusion(pairs, **options)
+
+    def slot(self, fused: Fused | None, pair: int) -> Tensor:
+        """Slot embeddings of one pair: the user's token, then the item's; (2 w, H)."""
+        assert fused is not None  # branches have slots only where something was fused
+        both = torch.cat([fused.user_tokens[pair], fused.item_tokens[pair]])
+        return both.view(-1, self._shape.hidden_size)
+
+    def slots(self, fused: Fused | None, branches: Sequence[Branch]) -> list[Tensor | None]:
+        """Slot embeddings per branch, for branches and pairs in the same order."""
+        return [self.slot(fused, i) if b.slots else None for i, b in enumerate(branches)]
+
+    def read(
+        self,
+        task: str,
+        hidden: Tensor,
+        fused: Fused | None,
+        rows: Sequence[int],
+        *,
+        calibrate: bool,
+    ) -> Tensor:
+        """Answers from the last hidden states of branches.
+
+        Parameters
+        ----------
+        hidden
+            (m, H).
+        fused, rows
+            Where the branches' priors stand, or None for the language model alone.
+
+        Returns
+        -------
+        Log-probabilities (m, 5) for ratings, logits (m,) for CTR, scores (m,) for ranking; float32.
+        """
+        logits = self.engine.logits(hidden, self.writer.answers[task])
+        prior = weight = None
+        if fused is not None and task in fused.prior:
+            prior = fused.prior[task][torch.as_tensor(rows, device=logits.device)]
+            weight = fused.weight[task]
+        out = COMBINE[task](logits, prior, weight)
+        if calibrate and task in self.calibration:
+            slope, intercept = self.calibration[task]
+            out = slope * out + intercept
+        return out
+
+    def trainable(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
+        return {"adapters": self.lora.adapter_parameters(), "fusion": self.fusion.learnt()}
+
+    def save(
+        self, folder: Path, *, extra: dict | None = None, texts: Mapping[str, str] | None = None
+    ) -> None:
+        """Write a checkpoint in the place of an earlier one, whole or not at all.
+
+        What else an earlier one's folder holds, such as its results, stays. ``extra`` are further
+        entries of the manifest, ``texts`` further files by name.
+        """
+        folder = Path(folder)
+        with replacing(folder) as temporary:
+            if folder.is_dir():
+                old = shutil.ignore_patterns(ADAPTERS, FUSION, COLLABORATIVE, MANIFEST, ".*")
+                shutil.copytree(folder, temporary, ignore=old)
+            temporary.mkdir(exist_ok=True)
+            for name, text in (texts or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            self._write(temporary, extra or {})
+
+    def _write(self, folder: Path, extra: dict) -> None:
+        """The files of a checkpoint, into a folder that nobody reads yet."""
+        if self.lora.adapter_parameters():
+            self.lora.save(folder / ADAPTERS)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
+        tensors = {
+            k: v.to(torch.bfloat16) if v.ndim > 1 and not k.startswith("prior.") else v
+            for k, v in tensors.items()
+        }
+        save_file(tensors or {"nothing": torch.zeros(1)}, folder / FUSION)
+        self.knowledge.save(folder / COLLABORATIVE)
+        config = json.loads(self.config.model_dump_json())
+        manifest = {
+            "format": FORMAT,
+            "name": self.config.name,
+            "method": self.fusion.name,
+            "tasks": list(self.config.train.tasks),
+            "dataset": self.config.data.dataset,
+            "backbone": self.config.backbone.name,
+            "hashes": {
+                "backbone": self.backbone_hash,
+                "prepared": self.prepared.training_hash,
+                "config": config_hash(config),
+                "files": {
+                    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+                    for p in sorted(folder.rglob("*.safetensors"))
+                },
+            },
+            "calibration": self.calibration,
+            "seed": self.config.train.seed,
+            "versions": {p: version(p) for p in ("torch", "transformers", "peft", "lenskit")},
+            "config": config,
+            **extra,
+        }
+        write_manifest(folder, manifest)
+
+    def load_weights(self, folder: Path, source: Prepared | None = None) -> None:
+        """Take fusion and adapters from a checkpoint of the same shape.
+
+        ``source`` is what it was trained on, where that is other data than this system's.
+        """
+        self.lora.load(Path(folder) / ADAPTERS)
+        tensors = load_file(Path(folder) / FUSION)
+        if source is None:
+            tensors = self.fusion.extended(tensors)
+        else:
+            seed = self.config.train.seed
+            tensors = self.fusion.carried_over(tensors, source, self.prepared, seed=seed)
+        if self.fusion.state_dict():
+            own = self.fusion.state_dict()
+            wrong = sorted(
+                k
+                for k in own.keys() | tensors.keys()
+                if k not in own or k not in tensors or own[k].shape != tensors[k].shape
+            )
+            if wrong:
+                raise UserError(
+                    f"The fusion weights in {folder} do not fit this configuration: "
+                    f"{', '.join(wrong[:3])}."
+                )
+            self.fusion.load_state_dict(tensors)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        prepared: Prepared,
+        *,
+        quantization: str = "nf4",
+        device: str | None = None,
+    ) -> "System":
+        """A checkpoint ready to serve.
+
+        Raises
+        ------
+        UserError
+            When a file is missing or damaged, or the checkpoint belongs to other data or to
+            another backbone; the text says which.
+        """
+        folder = Path(folder)
+        manifest = checked_manifest(folder, prepared)
+        knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
+        return cls._restored(folder, manifest, prepared, knowledge, None, quantization, device)
+
+    @classmethod
+    def load_for_other_data(
+        cls,
+        folder: Path,
+        source: Prepared,
+        prepared: Prepared,
+        knowledge: Knowledge,
+        *,
+        quantization: str = "nf4",
+        device: str | None = None,
+    ) -> "System":
+        """A checkpoint, as it is, for other items and people than it was trained for.
+
+        Parameters
+        ----------
+        source
+            What it was trained on.
+        prepared, knowledge
+            Other data, with histories of the same kind, and tables that were fitted on them.
+
+        Raises
+        ------
+        UserError
+            As `load`, and when the method cannot be used on other items.
+        """
+        folder = Path(folder)
+        manifest = checked_manifest(folder, source)
+        # asked in the words that it was trained with
+        prepared = replace(prepared, domain=source.domain)
+        return cls._restored(folder, manifest, prepared, knowledge, source, quantization, device)
+
+    @classmethod
+    def _restored(
+        cls,
+        folder: Path,
+        manifest: dict,
+        prepared: Prepared,
+        knowledge: Knowledge,
+        source: Prepared | None,
+        quantization: str,
+        device: str | None,
+    ) -> "System":
+        """A checkpoint over the given data and tables; ``source`` as in `load_weights`."""
+        config = RunConfig.model_validate(manifest["config"])
+        name = config.backbone.name
+        if config.lora.full:
+            # trained weights cannot be those that other checkpoints share, nor in 4 bits
+            model = load_backbone(name, dense_precision(device), device)
+        else:
+            model = shared_backbone(name, quantization, device)
+        system = cls(config, prepared, knowledge, model, load_tokenizer(name))
+        if system.backbone_hash != manifest["hashes"]["backbone"]:
+            raise UserError(
+                f"The checkpoint {folder} belongs to another backbone than the '{name}' at hand; "
+                "remove the cached backbone and start again, or train for this one."
+            )
+        system.load_weights(folder, source)
+        system.calibration = {k: tuple(v) for k, v in manifest["calibration"].items()}
+        system.lora.eval()
+        system.fusion.eval()
+        system.lora.fold(system.engine.dtype)
+        return system
+
+
+def _titles(prepared: Prepared, config: RunConfig) -> list[str]:
+    """Titles as the prompt shows them: their own, or for controls others' or none."""
+    if config.prompt.titles == "none":
+        return ["a film"] * prepared.n_items
+    if config.prompt.titles == "shuffled":
+        order = np.random.default_rng(0).permutation(prepared.n_items)
+        return [prepared.titles[i] for i in order]
+    return prepared.titles
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write the manifest of a checkpoint, with its seal, beside the old one and rename it.
+
+    The folder's other files are there already.
+    """
+    files = {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(Path(folder).glob(f"{ADAPTERS}/*/adapter_config.json"))
+    }
+    sealed: dict[str, Any] = {**unsealed(manifest), SEAL: {"files": files}}
+    sealed[SEAL]["manifest"] = _seal_hash(sealed)
+    with replacing(Path(folder) / MANIFEST) as temporary:
+        temporary.write_text(manifest_text(sealed))
+
+
+def manifest_text(manifest: dict) -> str:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def unsealed(manifest: dict) -> dict:
+    """A manifest without its seal, which says nothing about the answers of a checkpoint."""
+    return {k: v for k, v in manifest.items() if k != SEAL}
+
+
+def _seal_hash(manifest: dict) -> str:
+    return config_hash({**unsealed(manifest), SEAL: {"files": manifest[SEAL]["files"]}})
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a checkpoint; UserError when there is none, or one that was changed.
+
+    One without a seal, as earlier versions wrote it, is taken as it is.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise UserError(
+            f"No checkpoint at {folder}: {path.name} is missing; name a folder with one."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is damaged (it holds no object); restore it from the repository.")
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+    if wrong := sorted((_NEEDED - manifest.keys()) | (manifest.keys() - _ENTRIES)):
+        verb = "lacks" if wrong[0] in _NEEDED else "has an unknown"
+        raise UserError(
+            f"{path} is damaged (it {verb} {wrong[0]!r}); restore it from the repository."
+        )
+    if SEAL in manifest:
+        seal = manifest[SEAL]
+        whole = isinstance(seal, dict) and seal.keys() == {"files", "manifest"}
+        if not whole or seal["manifest"] != _seal_hash(manifest):
+            raise UserError(
+                f"{path} was changed after training (its configuration, calibration or another "
+                "entry); restore it from the repository."
+            )
+    return manifest
+
+
+def checked_manifest(folder: Path, prepared: Prepared) -> dict:
+    """The manifest of a whole checkpoint for this data; UserError says what does not fit."""
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    if manifest["hashes"]["prepared"] != prepared.training_hash:
+        chosen = {k: v for k, v in manifest["config"]["data"].items() if k != "dataset"}
+        if chosen:
+            words = ", ".join(f"data.{name} = {value}" for name, value in chosen.items())
+            raise UserError(
+                f"The checkpoint {folder} was trained under other settings of the data ({words}); "
+                "`python -m ckf_demo.lab.robustness` measures such, and nothing else asks "
+                "them."
+            )
+        raise UserError(
+            f"The checkpoint {folder} was trained on other data than the prepared "
+            f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
+        )
+    return manifest
+
+
+def verify_files(folder: Path, manifest: dict) -> None:
+    """Compare configuration and weight files with their hashes; UserError names what differs."""
+    if config_hash(manifest["config"]) != manifest["hashes"]["config"]:
+        raise UserError(
+            f"The configuration in {Path(folder) / MANIFEST} was changed after training; "
+            "restore it from the repository."
+        )
+    files = manifest["hashes"]["files"] | manifest.get(SEAL, {}).get("files", {})
+    for name, expected in files.items():
+        path = Path(folder) / name
+        if not path.exists():
+            raise UserError(f"The checkpoint {folder} is incomplete: {name} is missing.")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise UserError(
+                f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
+                "manifest; restore it from the repository."
+            )
+
+
+def trained_checkpoints(root: Path) -> list[dict]:
+    """What is trained under a folder of checkpoints, by name.
+
+    Returns
+    -------
+    ``[{"checkpoint", "method", "dataset", "tasks", "parameters", "megabytes", "minutes"}]``:
+    parameters are those trained, None where an older manifest does not say; minutes of training
+    on the machine at hand then.
+    """
+    found = []
+    for path in sorted(Path(root).glob("*/manifest.json")):
+        manifest = read_manifest(path.parent)
+        training = manifest.get("training", {})
+        files = [path.parent / name for name in manifest["hashes"]["files"]]
+        if missing := [file for file in files if not file.exists()]:
+            raise UserError(
+                f"The checkpoint {path.parent} is incomplete: {missing[0].name} is missing."
+            )
+        found.append(
+            {
+                "checkpoint": path.parent.name,
+                "method": manifest["method"],
+                "dataset": manifest["dataset"],
+                "tasks": list(task_list(manifest)),
+                "parameters": training.get("parameters"),
+                "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+                "minutes": training.get("minutes"),
+            }
+        )
+    return found
+
+
+def task_list(manifest: dict) -> tuple[str, ...]:
+    """Tasks that a checkpoint declares, in the project's order."""
+    return tuple(t for t in TASKS if t in manifest["tasks"])

@@ -1,0 +1,48 @@
+"""Arrays that are kept in the user's cache and can be made again."""
+
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ckf_demo.runtime.paths import replacing
+
+DAMAGE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged archive may end in."""
+
+
+def remembered(path: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays in the file at ``path``, computed and written there when it is missing.
+
+    A file that is damaged, which the archive's checksums tell, is said to be so on stderr and made
+    anew.
+
+    Raises
+    ------
+    UserError
+        When the disk is full or the folder cannot be written.
+    """
+    if path.exists():
+        try:
+            return _whole(path)
+        except DAMAGE as error:
+            print(f"{path} is damaged ({error}) and is made anew", file=sys.stderr)
+    arrays: dict[str, Any] = compute()
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    return arrays
+
+
+def _whole(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        if (member := archive.testzip()) is not None:
+            raise ValueError(f"wrong checksum of {member}")
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)

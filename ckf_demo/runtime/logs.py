@@ -1,0 +1,60 @@
+"""The log of the service: one JSON object a line on stderr, without anything about a person.
+
+``CKF_LOG=json`` writes a line for each answer, ``CKF_LOG=off`` for failures alone. Without it
+answers are logged where stderr is no terminal: in a container, a service, a pipe.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from ckf_demo.runtime.errors import UserError
+
+LOGGER = logging.getLogger("ckf_demo.service")
+CHOICES = ("json", "off")
+
+
+class JsonLines(logging.Formatter):
+    """The fields given as ``extra={"fields": …}`` behind time, level and event.
+
+    A failure is the error's type and where it was raised. Its text is left out, and so are the
+    values that were worked on: they may be about a person.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["error"] = type(error).__name__
+            line["at"] = [
+                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+                for frame in traceback.extract_tb(error.__traceback__)
+            ]
+        return json.dumps(line)
+
+
+def start_logging() -> None:
+    """Send the service's log to stderr, as ``CKF_LOG`` says.
+
+    Raises
+    ------
+    UserError
+        When ``CKF_LOG`` is neither ``json`` nor ``off``.
+    """
+    usual = "off" if sys.stderr.isatty() else "json"
+    chosen = os.environ.get("CKF_LOG") or usual
+    if chosen not in CHOICES:
+        raise UserError(f"CKF_LOG={chosen!r} is unknown; choose {' or '.join(CHOICES)}.")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    LOGGER.handlers = [handler]
+    LOGGER.propagate = False
+    LOGGER.setLevel(logging.INFO if chosen == "json" else logging.ERROR)

@@ -1,0 +1,266 @@
+"""``ckf score``: the top-k lists of many users, written to one Parquet file.
+
+Finished batches are kept beside the file until it is whole, so that a run that was killed goes on
+where it was. A batch is written once, under its number, and the file is put together in the order
+of the numbers: every user stands in it once, whatever was done twice on the way.
+"""
+
+import hashlib
+import importlib.util
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import alone, replacing, store_path, writing
+
+SCHEMA = pa.schema(
+    [
+        ("user", pa.string()),
+        ("rank", pa.int32()),
+        ("item", pa.string()),
+        ("title", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
+RANKED = ("rank", "item", "title", "score")
+"""What is written of each item of a list."""
+
+ENGINES = ("local", "ray")
+
+USERS_PER_BATCH = 16
+LEAST_BATCHES, MOST_BATCHES = 32, 10_000
+
+Row = dict[str, object]
+Batch = tuple[int, list[str]]
+
+
+class Ranker:
+    """A loaded checkpoint that ranks for batches of users; with Ray, one in each worker."""
+
+    def __init__(self, checkpoint: Path, quantization: str | None = None) -> None:
+        from ckf_demo.recommender import Recommender
+
+        self.recommender = Recommender.load(checkpoint, quantization=quantization)
+
+    def rank(self, users: list[str], k: int) -> list[Row]:
+        """The rows of each user in turn, best first.
+
+        What was computed for others is not used: last digits would depend on who came before, and
+        so would lists on how users are spread over workers.
+        """
+        rows = []
+        for user in users:
+            self.recommender.forget()
+            for row in self.recommender.rank(user=user, k=k):
+                rows.append({"user": user} | {name: row[name] for name in RANKED})
+        return rows
+
+
+def score(
+    checkpoint: Path,
+    users_file: Path,
+    k: int,
+    out: Path,
+    engine: str = "local",
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+) -> None:
+    """Rank for every user of ``users_file`` and write columns user, rank, item, title, score.
+
+    The moment is each user's default one. Rows come in the order of the users and by rank; ``out``
+    appears when all users are done, or not at all. Until then finished batches stand in a folder
+    beside it, and the same command goes on from there.
+
+    Parameters
+    ----------
+    engine
+        ``"local"`` (this process) or ``"ray"`` (``workers`` of ``threads`` threads each, by default
+        one for every two cores of the cluster, or of this machine without one).
+
+    Raises
+    ------
+    UserError
+        For an unreadable or empty file, an unknown user, an engine that is not there, or options
+        that this engine does not have.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
+    if engine == "local" and (workers, threads) != (None, None):
+        raise UserError("--workers and --threads are for --engine ray; leave them away or add it")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise UserError(
+            "--engine ray needs the package ray; pip install ray, or use --engine local"
+        )
+    users = read_users(users_file)
+
+    from ckf_demo.model.system import read_manifest, verify_files
+
+    manifest = read_manifest(checkpoint)
+    verify_files(checkpoint, manifest)
+    check_users(users, manifest["dataset"])
+
+    batches = list(enumerate(in_batches(users)))
+    out = Path(out)
+    folder = out.parent / f".{out.name}.parts"
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with alone(out.parent / f".{out.name}.lock", lambda: _busy(out)):
+        parts = Parts(folder, _made_of(manifest, users, k))
+        left = [batch for batch in batches if not parts.has(batch[0])]
+        sizes = {number: len(batch) for number, batch in batches}
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            kept = len(users) - sum(sizes[number] for number, _ in left)
+            if kept:
+                progress.console.print(f"{kept} of {len(users)} users are done from before.")
+            task = progress.add_task("Ranking", total=len(users), completed=kept)
+            if engine == "local":
+                ranked = _rank_locally(checkpoint, left, k)
+            else:
+                ranked = _rank_with_ray(checkpoint, manifest, left, k, workers, threads)
+            for number, rows in ranked:
+                parts.put(number, rows)
+                progress.advance(task, sizes[number])
+        parts.join(len(batches), out)
+    (out.parent / f".{out.name}.lock").unlink(missing_ok=True)
+    print(f"{len(users)} users, up to {k} items each: {out}")
+
+
+def _busy(out: Path) -> None:
+    raise UserError(f"another process is writing {out}; wait for it, or name another --out")
+
+
+def in_batches(users: list[str]) -> list[list[str]]:
+    """Users in batches, which depend on nothing else: small enough that workers end together and
+    that a kill loses little, not so small that there are more than `MOST_BATCHES` files."""
+    size = min(USERS_PER_BATCH, math.ceil(len(users) / LEAST_BATCHES))
+    size = max(size, math.ceil(len(users) / MOST_BATCHES))
+    return [users[start : start + size] for start in range(0, len(users), size)]
+
+
+def _made_of(manifest: dict, users: list[str], k: int) -> dict[str, object]:
+    """All that the lists depend on."""
+    store = store_path(manifest["dataset"])
+    state = store.stat() if store.exists() else None
+    return {
+        "checkpoint": {key: manifest.get(key) for key in ("dataset", "hashes", "calibration")},
+        "store": None if state is None else [state.st_size, state.st_mtime_ns],
+        "users": hashlib.sha256("\n".join(users).encode()).hexdigest(),
+        "k": k,
+    }
+
+
+class Parts:
+    """Finished batches in a folder, of use to a later run that asks for the same."""
+
+    def __init__(self, folder: Path, made_of: dict[str, object]) -> None:
+        self.folder = folder
+        label = folder / "made_of.json"
+        if not label.exists() or json.loads(label.read_text()) != made_of:
+            with writing(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            with replacing(label) as temporary:
+                temporary.write_text(json.dumps(made_of))
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06}.parquet"
+
+    def has(self, number: int) -> bool:
+        return self._file(number).exists()
+
+    def put(self, number: int, rows: list[Row]) -> None:
+        """Write one batch whole, or not at all."""
+        with replacing(self._file(number)) as temporary:
+            pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
+
+    def join(self, count: int, out: Path) -> None:
+        """Put the first ``count`` batches together in their order, and remove them."""
+        with replacing(out) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+            for number in range(count):
+                writer.write_table(pq.read_table(self._file(number), schema=SCHEMA))
+        shutil.rmtree(self.folder)
+
+
+def _rank_locally(
+    checkpoint: Path, batches: list[Batch], k: int
+) -> Iterator[tuple[int, list[Row]]]:
+    if batches:
+        ranker = Ranker(checkpoint)
+        for number, batch in batches:
+            yield number, ranker.rank(batch, k)
+
+
+def _rank_with_ray(
+    checkpoint: Path,
+    manifest: dict,
+    batches: list[Batch],
+    k: int,
+    workers: int | None,
+    threads: int | None,
+) -> Iterator[tuple[int, list[Row]]]:
+    if not batches:
+        return
+    from ckf_demo.backbone.precision import choose
+    from ckf_demo.serving.workers import Workers
+
+    # chosen once: workers that each measured for themselves might differ
+    quantization = choose(manifest["backbone"]).chosen
+    with Workers(Ranker, checkpoint, quantization, workers, threads) as pool:
+        yield from pool.ranked(batches, k)
+        if pool.restarts:
+            print(f"{pool.restarts} workers died and were started again; their batches were redone")
+
+
+def read_users(file: Path) -> list[str]:
+    """The distinct users of a file, in its order.
+
+    A Parquet or CSV file has them in its column ``user``; any other file has one id a line.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, unreadable, without that column, or without users.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is not a file; give one with a user id a line")
+    if file.suffix in {".parquet", ".csv"}:
+        try:
+            table = pd.read_csv(file, dtype=str) if file.suffix == ".csv" else pd.read_parquet(file)
+        except ValueError as error:
+            raise UserError(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
+        if "user" not in table:
+            raise UserError(f"{file} has no column `user`; it has {', '.join(map(str, table))}")
+        ids = table["user"].dropna().astype(str)
+    else:
+        ids = file.read_text(encoding="utf-8").splitlines()
+    users = list(dict.fromkeys(user.strip() for user in ids if user.strip()))
+    if not users:
+        raise UserError(f"{file} names no user; give a user id a line")
+    return users
+
+
+def check_users(users: list[str], dataset: str) -> None:
+    """Make sure that the store knows all users, before minutes are spent on the first ones.
+
+    Raises
+    ------
+    UserError
+        Naming the unknown users, at most ten of them; or when there is no store.
+    """
+    with InteractionStore.open(dataset) as store:
+        known = set(store.users()["user"])
+    unknown = [user for user in users if user not in known]
+    if unknown:
+        more = ", …" if len(unknown) > 10 else ""
+        raise UserError(
+            f"{len(unknown)} of {len(users)} users are not in {dataset}: "
+            f"{', '.join(unknown[:10])}{more}; take them out of the file"
+        )

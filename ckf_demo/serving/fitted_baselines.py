@@ -1,0 +1,107 @@
+"""The baselines of a served data set, each fitted when it is first asked and kept from then on.
+
+They answer about anybody, as the language models do: a person is what they rated, and who is in
+the data is folded in from that as well. Of the training part they learn, and settings are chosen on
+the validation part, as everywhere (`ckf_demo.baselines`).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ckf_demo.baselines import BASELINES
+from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.calibration import calibration_of
+from ckf_demo.metrics.protocol import Asked
+from ckf_demo.recommender import Recommender
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    baseline: Baseline
+    calibrate: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class FittedBaselines:
+    """Baselines over a recommender's data and collaborative knowledge.
+
+    Attributes
+    ----------
+    seconds
+        What fitting took, of those that are fitted, its search included.
+    """
+
+    recommender: Recommender
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+    _fitted: dict[str, _Fitted] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @cached_property
+    def kinds(self) -> dict[str, type[Baseline]]:
+        """Those that suit the kind of data, by name."""
+        feedback = self.recommender.prepared.feedback
+        return {name: kind for name, kind in BASELINES.items() if feedback in kind.feedback}
+
+    def fit(self, name: str) -> None:
+        """Fit one of `kinds`, unless it is; one at a time, and nobody waits for what is fitted."""
+        if name in self._fitted:
+            return
+        with self._lock:
+            if name in self._fitted:
+                return
+            began = time.perf_counter()
+            baseline = self.kinds[name]()
+            baseline.fit(self._material)
+            self._fitted[name] = _Fitted(baseline, calibration_of(baseline, self._material))
+            self.seconds[name] = round(time.perf_counter() - began, 1)
+
+    def opinion(self, name: str, item: str, **person) -> tuple[float | None, float | None]:
+        """Stars, and the probability of being liked, each None where it is not answered.
+
+        Parameters
+        ----------
+        item
+            An id.
+        person
+            As `Recommender` takes it.
+        """
+        fitted = self._get(name)
+        if not {"rating", "ctr"} & set(fitted.baseline.tasks):
+            return None, None
+        scores = fitted.baseline.score(self._asked([item], person))
+        rates = self.recommender.prepared.feedback == "ratings" and scores.rating is not None
+        likes = None if scores.ctr is None else float(fitted.calibrate(scores.ctr)[0])
+        return float(scores.rating[0]) if rates else None, likes
+
+    def scores(self, name: str, by: str, items: Sequence[str], **person) -> list[float]:
+        """Scores of items (ids) by one of its tasks, ``"ranking"`` or ``"ctr"``, in their order.
+
+        What it cannot score has less than all others.
+        """
+        baseline, asked = self._get(name).baseline, self._asked(items, person)
+        if by == "ranking":
+            found = baseline.rank(*asked.history)[asked.items]
+        else:
+            found = baseline.score(asked).ctr
+            assert found is not None  # CTR is among its tasks
+        known = found[~np.isnan(found)]
+        return np.nan_to_num(found, nan=known.min(initial=0.0) - 1.0).tolist()
+
+    def _get(self, name: str) -> _Fitted:
+        self.fit(name)
+        return self._fitted[name]
+
+    def _asked(self, items: Sequence[str], person: dict) -> Asked:
+        recommender = self.recommender
+        targets = np.array([recommender.place(item) for item in items], np.int64)
+        someone = recommender.person(**person)
+        return Asked(recommender.prepared, someone.items, someone.ratings, targets)
+
+    @cached_property
+    def _material(self) -> Material:
+        return Material(self.recommender.prepared, self.recommender.system.knowledge)

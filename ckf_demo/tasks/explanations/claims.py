@@ -1,0 +1,581 @@
+"""Reads an explanation as a sceptical stranger would, and checks what it says against the data.
+
+The reader knows English, the catalogue and the person's history, and nothing of how explanations
+are composed. It finds the films that a text names, and its claims: genres, decades and years,
+ratings and opinions of the person, "liked by the same people", "no genre in common", and what the
+person asked for. Each claim is attached to films clause by clause and then looked up. Where it is
+in doubt about a film, it counts the claim as false: a capitalised name that is no known film is an
+unknown film, a genre given to a film that is neither in the history nor the candidate is a false
+claim.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from ckf_demo.tasks.explanations.facts import (
+    GENRES,
+    LIKED_FROM,
+    LOW_UP_TO,
+    Film,
+    LikedTogether,
+    Polarity,
+    number,
+    taste_genres,
+)
+from ckf_demo.tasks.explanations.sentiment import polarity as polarity_of
+
+Kind = Literal[
+    "genre", "no genre", "decade", "year", "rating", "opinion", "fans", "different", "taste"
+]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement: `value` (a genre, decade, rating, …) said of the films with these titles."""
+
+    kind: Kind
+    films: tuple[str, ...]
+    value: str
+    true: bool
+
+
+@dataclass(frozen=True)
+class ClaimReport:
+    """What a text says and whether it holds.
+
+    named: titles of known films in order of first mention, the candidate's included.
+    unknown_films: names that look like films and are none of the catalogue.
+    outside: titles of known films that are neither in the history nor the candidate.
+    evidence: titles of the history's films that are named.
+    ties, false_ties: all claims, and those that do not hold.
+    polarity: the tone by the external lexicon.
+    """
+
+    named: list[str]
+    unknown_films: list[str]
+    outside: list[str]
+    evidence: list[str]
+    ties: list[Claim]
+    false_ties: list[Claim]
+    polarity: Polarity
+
+    @property
+    def ok_films(self) -> bool:
+        """Every film named is in the history or is the candidate."""
+        return not self.unknown_films and not self.outside
+
+    @property
+    def ok_ties(self) -> bool:
+        """Every claim holds."""
+        return not self.false_ties
+
+
+def check(
+    text: str,
+    history: Sequence[tuple[Film, float]],
+    candidate: Film,
+    rating: float,
+    liked_together: LikedTogether,
+    catalogue_titles: Iterable[str],
+    taste: str | None = None,
+) -> ClaimReport:
+    """Finds and verifies everything that `text` says.
+
+    Args:
+        text: an explanation, in free wording.
+        history: the person's films before the moment with their ratings (1–5).
+        candidate: the film that is explained.
+        rating: the predicted rating (1–5), for texts that state it.
+        liked_together: whether the same people like two items, by their ids.
+        catalogue_titles: every known title; pass the same tuple each time, since its index is kept.
+        taste: the person's taste line, if there is one.
+    """
+    allowed = {film.title: film for film, _ in history} | {candidate.title: candidate}
+    page = _Page(text, _index(tuple(catalogue_titles)), tuple(allowed))
+    data = _Data(history, candidate, rating, liked_together, taste)
+    claims = list(_claims(page, data))
+    named = [title for title in dict.fromkeys(page.titles) if title]
+    return ClaimReport(
+        named=named,
+        unknown_films=page.unknown,
+        outside=[title for title in named if title not in allowed],
+        evidence=[title for title in named if title in data.given],
+        ties=claims,
+        false_ties=[claim for claim in claims if not claim.true],
+        polarity=polarity_of(text, (*named, *page.unknown)),
+    )
+
+
+# --- films ---------------------------------------------------------------------------------------
+
+_RATING_VERB = re.compile(r"\b(?:gave|give|rated|rate|scored)\s+$")
+_RATING_NEXT = re.compile(r",?\s(?:only |just |with )?an? (?:\w+ )?\d")
+_TRAILING_NUMBER = re.compile(r"\s(?:\d+|[IVX]+)\b(?!\s*(?:stars?|out of|/))")
+
+
+class _TitleIndex:
+    """Titles by their first word, longest first. A bracketed second title may be left out."""
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        full = {title for title in titles if title and title.lower() != "unknown"} - set(GENRES)
+        names = {title: title for title in full}
+        for title in full:
+            short = re.sub(r"\s*\([^()]*\)$", "", title)
+            names.setdefault(short, title)
+        self._by_start: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for name in sorted(names, key=len, reverse=True):
+            if name:
+                self._by_start[_start(name)].append((name, names[name]))
+
+    def at(self, text: str, place: int) -> list[tuple[str, str]]:
+        """(name as written, full title) of the titles that stand at `place`, longest first."""
+        return [
+            (name, title)
+            for name, title in self._by_start.get(_start(text[place:]), [])
+            if text.startswith(name, place) and not text[place + len(name) :][:1].isalnum()
+        ]
+
+
+def _start(text: str) -> str:
+    found = re.match(r"\w+|\W", text)
+    return found[0] if found else ""
+
+
+@lru_cache(maxsize=4)
+def _index(titles: tuple[str, ...]) -> _TitleIndex:
+    return _TitleIndex(titles)
+
+
+# Words that may begin an English sentence in capitals without naming anything.
+_OPENERS = frozenset(
+    """a about above after again all also although an and another any anyone as at based be
+    because before being besides both but by chances considering consider despite do don't
+    either even everything expect fan fans few film films first for from genre giving given
+    going has have having he her here his how however i if in instead it it's its judging just
+    last like likely likes liking look looking loving many maybe more most movie movies much my
+    neither no none not nothing of on once one only or other others otherwise our overall people
+    perhaps plus possibly probably rated rather sadly same scoring seeing she since so some
+    somebody someone something still that that's the their then there there's these they this
+    those though thus to too two unfortunately unless unlike until very viewers we what when
+    where whether which while who why with without yes yet you you'll you're you've your""".split()
+)
+_WORD = r"[A-Z][\w'’&-]*(?:\.\w+)*"
+_NAME = re.compile(
+    rf"(?<![\w⟦]){_WORD}(?:(?:\s(?:of|the|and|in|a|to|on|for|with|or|de|la|&))*\s{_WORD})*"
+)
+_QUOTED = re.compile(r"[\"“”«]([^\"“”»]{1,80})[\"“”»]|(?<!\w)['‘]([A-Z][^'‘’]{1,60})['’](?!\w)")
+MARK = re.compile(r"⟦(\d+)⟧")
+
+
+class _Page:
+    """The text with every film replaced by a mark ⟦n⟧, where n is its place in `titles`."""
+
+    def __init__(self, text: str, index: _TitleIndex, allowed: tuple[str, ...]) -> None:
+        self.titles: list[str] = []
+        self.unknown: list[str] = []
+        own = _TitleIndex(allowed)
+        allowed_set = frozenset(allowed)
+        pieces, place = [], 0
+        while place < len(text):
+            if place and text[place - 1].isalnum():
+                pieces.append(text[place])
+                place += 1
+                continue
+            name, title = self._choose(text, place, own, index, allowed_set)
+            if title is None:
+                pieces.append(text[place])
+                place += 1
+                continue
+            pieces.append(f"⟦{len(self.titles)}⟧")
+            self.titles.append(title)
+            place += len(name)
+        self.text = self._strike_unknown("".join(pieces))
+
+    @staticmethod
+    def _choose(
+        text: str, place: int, own: _TitleIndex, index: _TitleIndex, allowed: frozenset[str]
+    ) -> tuple[str, str | None]:
+        """The longest title here; the person's own film where only a rating makes it longer."""
+        known = sorted(
+            {*own.at(text, place), *index.at(text, place)},
+            key=lambda pair: (-len(pair[0]), pair[1] not in allowed),
+        )
+        if not known:
+            return "", None
+        name, title = known[0]
+        if title not in allowed and _RATING_VERB.search(text, 0, place):
+            for shorter, other in known[1:]:
+                is_rating = re.fullmatch(r"\s[1-5]", name[len(shorter) :])
+                if (
+                    other in allowed
+                    and is_rating
+                    and not _RATING_NEXT.match(text, place + len(name))
+                ):
+                    return shorter, other
+        return name, title
+
+    def _strike_unknown(self, text: str) -> str:
+        """Records what looks like the name of a film and is none, and marks it as one."""
+
+        def mark(name: str) -> str:
+            self.unknown.append(self._plain(name).strip(" ,.;:!?"))
+            self.titles.append("")
+            return f"⟦{len(self.titles) - 1}⟧"
+
+        # A number behind a title makes it another film, unless it is a rating that was given to it.
+        def numbered(found: re.Match[str]) -> str:
+            rated = _RATING_VERB.search(text, 0, found.start())
+            if rated and not _RATING_NEXT.match(text, found.end()):
+                return found[0]
+            return mark(found[0])
+
+        text = re.sub(rf"{MARK.pattern}{_TRAILING_NUMBER.pattern}", numbered, text)
+
+        def quoted(found: re.Match[str]) -> str:
+            inside = found[1] or found[2]
+            return inside if MARK.fullmatch(inside.strip(" ,.")) else mark(inside)
+
+        text = _QUOTED.sub(quoted, text)
+        genre = genre_pattern(GENRES)
+
+        def named(found: re.Match[str]) -> str:
+            words = found[0]
+            before = text[: found.start()].rstrip()
+            if not before or self._ends_sentence(before):
+                first, _, rest = words.partition(" ")
+                if first.lower().strip(".,'’") in _OPENERS or genre.fullmatch(first):
+                    rest = rest.removesuffix(" ")
+                    capital = re.search(rf"(?:^|\s)(?!{genre.pattern})[A-Z]", rest)
+                    if not capital:
+                        return words
+                    article = first if first in ("The", "A", "An") else ""
+                    kept = "" if article else f"{first} "
+                    return kept + mark(f"{article} {rest}".strip())
+            loose = genre.sub(" ", words)
+            if not re.search(r"(?<!\w)[A-Z]", loose) or words.strip() in ("I", "I'm", "I'd"):
+                return words
+            return mark(words)
+
+        return _NAME.sub(named, text)
+
+    def _ends_sentence(self, text: str) -> bool:
+        """Whether a sentence may end here: "Shall We Dance?" brings its own stop."""
+        title = re.search(rf"{MARK.pattern}$", text)
+        return (self.titles[int(title[1])] if title else text).endswith((".", "!", "?", ":"))
+
+    def _plain(self, text: str) -> str:
+        return MARK.sub(lambda found: self.titles[int(found[1])], text)
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+class _Data:
+    """The facts that claims are held against."""
+
+    def __init__(
+        self,
+        history: Sequence[tuple[Film, float]],
+        candidate: Film,
+        rating: float,
+        liked_together: LikedTogether,
+        taste: str | None,
+    ) -> None:
+        self.candidate, self.rating = candidate, rating
+        self.liked_together = liked_together
+        self.given: dict[str, list[tuple[Film, float]]] = defaultdict(list)
+        for film, value in history:
+            self.given[film.title].append((film, value))
+        films = [candidate, *(film for film, _ in history)]
+        self.genres = tuple(dict.fromkeys((*GENRES, *(g for f in films for g in f.labels))))
+        self.wanted, self.avoided = taste_genres(taste, self.genres)
+        self.history = list(history)
+
+    def films(self, title: str) -> list[Film]:
+        """The films of that title that may be meant; none for a film from elsewhere."""
+        own = [self.candidate] if title == self.candidate.title else []
+        return own or [film for film, _ in self.given.get(title, [])]
+
+    def all_have(self, titles: Iterable[str], holds) -> bool:
+        return all(any(holds(film) for film in self.films(title)) for title in titles)
+
+    def rated(self, title: str, holds) -> bool:
+        return any(holds(value) for _, value in self.given.get(title, []))
+
+    def likes_genre(self, genre: str) -> bool:
+        values = [value for film, value in self.history if genre in film.labels]
+        return genre in self.wanted or bool(values and sum(values) / len(values) >= 3.5)
+
+
+@dataclass(frozen=True)
+class _Clause:
+    """A clause of the masked text, the films it names, and the evidence it leans on.
+
+    `leaning` holds the history's films (all but the candidate) of this clause or, where it names
+    none, of the nearest clause before it, else after it.
+    """
+
+    text: str
+    titles: tuple[str, ...]
+    leaning: tuple[str, ...]
+
+
+_STOP = re.compile(r"\.(?!\d)")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9⟦\"“'])|\s*[;:]\s*|(?<=⟧[.!?])\s+")
+_CLAUSE = re.compile(
+    r",?\s+(?=(?:but|yet|while|whereas|although|though|because|since|so(?!-|\s+(?:is|does|do|are)))\b)"
+    r"|,\s+(?=and\s+(?!⟦\d+⟧,?\s+an?\s))"
+)
+_SHARED = re.compile(
+    r"\b(?:another|also|too|both|likewise|as well|same|again|common|shares?|shared|sharing|alike|"
+    r"similar\w*|match\w*|like|close|near|just as|as (?:is|does|are|do|was)|so (?:is|does|are)|"
+    r"goes back|in line|more of|equally|each|one too|two|resembl\w+|remind\w*|echo\w*)\b",
+    re.I,
+)
+_LACKING = re.compile(
+    r"\b(?:no|not|without|lack\w*|none|nothing|isn't|hardly|never|neither|missing|misses)\b", re.I
+)
+_DIFFERENT = re.compile(
+    r"\b(?:differ(?:s|ent)?\s(?:\w+\s){0,2}genres?|(?:other|different) genres?|"
+    r"(?:no|none|not|nothing)\b[^,.]{0,25}\bgenres?|genres? (?:differ|do not)|"
+    r"(?:far|away|apart|distant)\b[^,.]{0,20}\bgenres?|"
+    r"without (?:a |any )?(?:common|shared) genres?|"
+    r"differs? in genres?|nothing in common)\b",
+    re.I,
+)
+_FANS = re.compile(
+    r"\b(?:same (?:people|fans|viewers|audience|crowd|users|persons)|"
+    r"fans of|(?:its|their|whose) fans|"
+    r"(?:people|those|viewers|users|everyone|anyone) who (?:also )?(?:\w+ )?"
+    r"(?:like|liked|love|loved|enjoy\w*|rate|rated|think|prefer\w*)|"
+    r"(?:liked|loved|enjoyed|rated highly|favou?red) by|(?:common|shared) fans|share\w* fans)\b",
+    re.I,
+)
+_YOU_FELT = re.compile(
+    r"\byou (?:really |also |both |clearly |did )*"
+    r"(?P<good>loved|liked|enjoyed|adored|rated (?:so )?highly|(?:like|love|enjoy)(?= ⟦))|"
+    r"\byou (?:really |also |both |clearly )*"
+    r"(?P<bad>disliked|hated|did not (?:like|enjoy|care)|didn't (?:like|enjoy|care))|"
+    r"\byour (?P<best>favou?rites?)",
+    re.I,
+)
+_NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+_NUMBER = re.compile(
+    r"(?<![\w⟦.’'-])(?P<digit>\d+(?:\.\d+)?)(?![\w⟧%’'-]|\.\d)"
+    r"|\b(?P<word>one|two|three|four|five)(?=[ -]stars?\b)"
+    r"|(?<=\ba )(?P<bare>one|two|three|four|five)\b(?! \w*(?:film|movie))"
+    r"|\b(?P<top>full marks|top marks|(?:the |your )?(?:top|highest|best) (?:rating|score|mark))\b",
+    re.I,
+)
+_DECADE = re.compile(r"(?<!\w)['’]?(?P<year>(?:1[89]|20)?\d0)['’]?s\b")
+_DECADE_WORDS = re.compile(
+    r"\b(twenties|thirties|forties|fifties|sixties|seventies|eighties|nineties)\b", re.I
+)
+_YEAR = re.compile(r"(?<![\w⟦])(?:1[89]|20)\d\d(?![\ws⟧'’])")
+_TASTE = re.compile(
+    r"\byou(?:'ve| have)? (?:asked|wish\w*|want\w*|prefer\w*|mention\w*)|your wish\b",
+    re.I,
+)
+_UNWANTED = re.compile(
+    r"\b(?:avoid\w*|not want|don't want|dislike\w*|no wish|turn\w* down)\b", re.I
+)
+_YOU_LIKE_GENRE = re.compile(r"\byou (?:really |usually |often )?(?:like|love|enjoy)\b", re.I)
+_CANDIDATE = re.compile(r"\b(?:this (?:film|one|movie|title)|it|the film|the movie)\b", re.I)
+
+
+@lru_cache(maxsize=256)
+def genre_pattern(genres: tuple[str, ...]) -> re.Pattern[str]:
+    """Genre words in capitals as in the data or not, in singular or plural."""
+    plurals = {genre: re.escape(genre) for genre in genres}
+    plurals |= {
+        genre: f"{re.escape(genre[:-1])}(?:y|ies)" for genre in genres if genre.endswith("y")
+    }
+    words = sorted(plurals.values(), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})s?(?!\w)", re.I)
+
+
+def _label(word: str, genres: Iterable[str]) -> str:
+    """The data's label for a genre word as found by `genre_pattern`."""
+    return next(genre for genre in genres if genre_pattern((genre,)).fullmatch(word))
+
+
+def _clauses(page: _Page, data: _Data) -> list[_Clause]:
+    texts = [
+        clause
+        for sentence in _SENTENCE.split(page.text)
+        for clause in _CLAUSE.split(sentence)
+        if clause.strip()
+    ]
+    titles = [tuple(page.titles[int(n)] for n in MARK.findall(text)) for text in texts]
+    own = [tuple(t for t in group if t != data.candidate.title) for group in titles]
+    clauses = []
+    for place, text in enumerate(texts):
+        order = [place, *range(place - 1, -1, -1), *range(place + 1, len(texts))]
+        leaning = next((own[other] for other in order if own[other]), ())
+        clauses.append(_Clause(text, titles[place], leaning))
+    return clauses
+
+
+def _claims(page: _Page, data: _Data) -> Iterator[Claim]:
+    for clause in _clauses(page, data):
+        different = bool(_DIFFERENT.search(clause.text))
+        if different:
+            yield _different(clause, data)
+        if _FANS.search(clause.text) and not _fans_of_genre(clause, data):
+            yield _fans(clause, data)
+        yield from _genre_claims(page, clause, data)
+        yield from _time_claims(page, clause, data)
+        yield from _rating_claims(page, clause, data)
+        yield from _opinion_claims(page, clause, data)
+
+
+def _different(clause: _Clause, data: _Data) -> Claim:
+    mine = set(data.candidate.labels)
+    true = bool(mine and clause.leaning) and data.all_have(
+        clause.leaning, lambda film: film.labels and mine.isdisjoint(film.labels)
+    )
+    return Claim("different", (data.candidate.title, *clause.leaning), "no genre in common", true)
+
+
+def _fans_of_genre(clause: _Clause, data: _Data) -> bool:
+    """ "Fans of Western films" speaks of a genre and of no film."""
+    pattern = rf"\bfans of (?:\w+ )?{genre_pattern(data.genres).pattern}"
+    return bool(re.search(pattern, clause.text, re.I))
+
+
+def _fans(clause: _Clause, data: _Data) -> Claim:
+    item = data.candidate.item
+    true = bool(clause.leaning) and data.all_have(
+        clause.leaning, lambda film: data.liked_together(film.item, item)
+    )
+    return Claim("fans", (data.candidate.title, *clause.leaning), "same people", true)
+
+
+def _subjects(page: _Page, clause: _Clause, data: _Data, place: int) -> tuple[str, ...]:
+    """Titles of the films that a word at `place` of the clause is said of."""
+    if _SHARED.search(clause.text):
+        return (data.candidate.title, *clause.leaning)
+    mentions = [
+        (found.start(), found.end(), page.titles[int(found[1])])
+        for found in MARK.finditer(clause.text)
+    ]
+    mentions += [
+        (found.start(), found.end(), data.candidate.title)
+        for found in _CANDIDATE.finditer(clause.text)
+    ]
+    mentions.sort()
+    before = [mention for mention in mentions if mention[1] <= place]
+    if before:
+        subjects = [before[-1]]
+        # "Fargo and Heat are Crime films": all films of an enumeration are meant.
+        for earlier in reversed(before[:-1]):
+            between = clause.text[earlier[1] : subjects[-1][0]]
+            if not re.fullmatch(r"\s*(?:,|and|, and|&|as well as)\s*", between):
+                break
+            subjects.append(earlier)
+        return tuple(title for _, _, title in reversed(subjects))
+    return (mentions[0][2],) if mentions else (data.candidate.title,)
+
+
+def _genre_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    candidate = data.candidate
+    for found in genre_pattern(data.genres).finditer(clause.text):
+        genre = _label(found[0], data.genres)
+        wish = _TASTE.search(clause.text)
+        if wish or (_YOU_LIKE_GENRE.search(clause.text, 0, found.start()) and not clause.titles):
+            unwanted = bool(_UNWANTED.search(clause.text))
+            if wish:
+                true = genre in (data.avoided if unwanted else data.wanted)
+            else:
+                true = data.likes_genre(genre)
+            yield Claim("taste", (candidate.title,), genre, true)
+            # What was asked for is also said of the film: it has it, or it has not.
+            rest = _STOP.split(page.text[page.text.index(clause.text) :])[0]
+            lacking = bool(_LACKING.search(re.sub(r"\bnot want\b", "", rest)))
+            has = genre in candidate.labels
+            kind: Kind = "no genre" if lacking else "genre"
+            yield Claim(kind, (candidate.title,), genre, has != lacking)
+            continue
+        subjects = _subjects(page, clause, data, found.start())
+        near = clause.text[max(0, found.start() - 25) : found.start()]
+        if _LACKING.search(near):
+            true = data.all_have(subjects, lambda film, g=genre: g not in film.labels)
+            yield Claim("no genre", subjects, genre, true)
+        else:
+            true = data.all_have(subjects, lambda film, g=genre: g in film.labels)
+            yield Claim("genre", subjects, genre, true)
+
+
+def _time_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    for found in _DECADE.finditer(clause.text):
+        year = int(found["year"])
+        yield _decade(page, clause, data, found.start(), year + 1900 if year < 100 else year)
+    for found in _DECADE_WORDS.finditer(clause.text):
+        words = ("twenties", "thirties", "forties", "fifties")
+        words += ("sixties", "seventies", "eighties", "nineties")
+        year = 1920 + 10 * words.index(found[0].lower())
+        yield _decade(page, clause, data, found.start(), year)
+    for found in _YEAR.finditer(clause.text):
+        subjects = _subjects(page, clause, data, found.start())
+        true = data.all_have(subjects, lambda film, y=int(found[0]): film.year == y)
+        yield Claim("year", subjects, found[0], true)
+    stated = _DECADE.search(clause.text) or _DECADE_WORDS.search(clause.text)
+    if not stated and re.search(r"\bsame (?:decade|era|period|years)\b", clause.text, re.I):
+        mine = data.candidate.decade
+        true = mine is not None and data.all_have(clause.leaning, lambda film: film.decade == mine)
+        films = (data.candidate.title, *clause.leaning)
+        yield Claim("decade", films, "same decade", true and bool(clause.leaning))
+
+
+def _decade(page: _Page, clause: _Clause, data: _Data, place: int, decade: int) -> Claim:
+    subjects = _subjects(page, clause, data, place)
+    true = data.all_have(subjects, lambda film: film.decade == decade)
+    return Claim("decade", subjects, f"{decade}s", true)
+
+
+def _rating_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    text = re.sub(r"\s?(?:out of|/)\s?(?:5|five)\b", "", clause.text)
+    marks = list(MARK.finditer(text))
+    for found in _NUMBER.finditer(text):
+        word = found["word"] or found["bare"]
+        value = float(found["digit"] or _NUMBER_WORDS.get((word or "").lower(), 5))
+        if found["digit"] and (_YEAR.fullmatch(found["digit"]) or value >= 1000):
+            continue
+        if re.search(r"\bpredict|\bestimat|\bforecast", text, re.I):
+            yield Claim(
+                "rating", (data.candidate.title,), number(value), abs(value - data.rating) < 0.1
+            )
+            continue
+        behind = re.match(r"(?:\s?stars?)?\s(?:for|to|on)\s⟦(\d+)⟧", text[found.end() :])
+        before = [mark for mark in marks if mark.end() <= found.start()]
+        if behind:
+            titles: tuple[str, ...] = (page.titles[int(behind[1])],)
+        elif before:
+            titles = (page.titles[int(before[-1][1])],)
+        else:
+            titles = clause.leaning[-1:]
+        true = bool(titles) and data.rated(titles[0], lambda given, v=value: abs(given - v) < 1e-6)
+        yield Claim("rating", titles, number(value), true)
+
+
+def _opinion_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    for found in _YOU_FELT.finditer(clause.text):
+        behind = re.match(r"\s(?:film |movie )?⟦(\d+)⟧", clause.text[found.end() :])
+        before = list(MARK.finditer(clause.text, 0, found.start()))
+        if behind:
+            titles: tuple[str, ...] = (page.titles[int(behind[1])],)
+        elif before:
+            titles = (page.titles[int(before[-1][1])],)
+        else:
+            titles = clause.leaning[:1]
+        good = found["bad"] is None
+        true = bool(titles) and data.rated(
+            titles[0], lambda given, g=good: given >= LIKED_FROM if g else given <= LOW_UP_TO
+        )
+        yield Claim("opinion", titles, "liked" if good else "disliked", true)

@@ -1,0 +1,266 @@
+"""What may be said of an item where people wrote about such: their words, and who else chose it.
+
+Where a data set has texts, explanations are learnt from them. `Writings` finds what is known
+before a moment: what others wrote of the item (those first whose rating is nearest to the
+predicted one, and of these whose words are most like the person's own), what the person wrote of
+other things, and which things of their history are chosen by the same people. `Evidence.line`
+puts it into the prompt, in training as in serving. The text that is to be predicted is never among
+it, nor anything later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.tasks.explanations.facts import number
+
+OF_ITEM, OF_PERSON, TOGETHER = 2, 1, 2
+"""How many texts of the item and of the person, and how many things of the history, are shown."""
+LEAST_COMMON = 3
+"""People from whom on two things count as chosen together."""
+UNNAMED = "this one"
+"""How texts call an item without a title."""
+LONGEST = 32
+"""Words of a text that are shown."""
+SENTENCE_WORDS = 5, 30
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text of the data: ``row`` its interaction, or -1 for a summary of many; ``stars`` what its
+    writer gave the item, or None where nobody rates."""
+
+    item: int
+    row: int
+    text: str
+    stars: float | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A thing of the history that ``people`` chose who chose the item in question as well."""
+
+    item: int
+    title: str
+    people: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a pair, most telling first.
+
+    Attributes
+    ----------
+    of_item, of_person
+        What others wrote of the item, and the person of other things.
+    together
+        Things of the history that the same people chose.
+    stars
+        The rating that is predicted, or None where the data have none.
+    """
+
+    of_item: tuple[Said, ...] = ()
+    of_person: tuple[Said, ...] = ()
+    together: tuple[Chosen, ...] = ()
+    stars: float | None = None
+    summaries: tuple[Said, ...] = field(default=())
+
+    @property
+    def line(self) -> str:
+        """As it stands in the prompt."""
+        lines = [] if self.stars is None else [f"Stars: {self.stars:.1f}"]
+        lines += [f"Others: {_clipped(said.text)}" for said in (*self.summaries, *self.of_item)]
+        lines += [f"Before: {_clipped(said.text)}" for said in self.of_person]
+        if self.together:
+            lines.append(f"Same people: {'; '.join(chosen.title for chosen in self.together)}")
+        return "\n".join(lines)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that was written, as what is said can be held against."""
+        return tuple(said.text for said in (*self.summaries, *self.of_item, *self.of_person))
+
+    def closing(self, title: str) -> str:
+        """What the data say by themselves, in a sentence: somebody's words where people rate, else
+        who chose both; empty where they say nothing."""
+        for said in self.of_item:
+            if said.stars is not None:
+                text = _clipped(said.text).replace("“", '"').replace("”", '"')
+                return f"Somebody who gave it {number(said.stars)} of 5 wrote: “{text}”"
+        if not self.together:
+            return ""
+        first = self.together[0]
+        name = title or UNNAMED
+        return f"{first.people} people who chose {first.title} chose {name} too."
+
+
+class Writings:
+    """Texts and choices of the training part.
+
+    Parameters
+    ----------
+    prepared
+        A data set with texts.
+    """
+
+    def __init__(self, prepared: Prepared):
+        self._data = prepared
+        rows = np.flatnonzero(prepared.written & (prepared.split == TRAIN))
+        self._texts = {int(row): prepared.texts[int(row)] for row in rows}
+        self._by_item: dict[int, list[int]] = defaultdict(list)
+        self._by_user: dict[int, list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            self._by_item[int(prepared.item[row])].append(row)
+            self._by_user[int(prepared.user[row])].append(row)
+        self._sentences: dict[int, str] = {}
+
+    def text(self, row: int) -> str:
+        """What is learnt of an interaction's text: all of a given explanation; of a review the
+        sentence that is nearest to what all reviews of the item say."""
+        if self._data.given_split:
+            return self._data.texts[row]
+        if row not in self._sentences:
+            self._sentences[row] = self._telling(row)
+        return self._sentences[row]
+
+    def gather(
+        self,
+        items: np.ndarray,
+        target: int,
+        *,
+        stars: float | None = None,
+        user: int | None = None,
+        before: int | None = None,
+        summaries: bool = False,
+    ) -> Evidence:
+        """What is known of a person and an item.
+
+        Parameters
+        ----------
+        items : int (n,)
+            The history, oldest first.
+        stars
+            The rating that was predicted.
+        user
+            Index of a known user, whose own texts count as theirs and as nobody else's.
+        before
+            The moment of the question, in seconds: only what was written earlier counts. None for
+            all of the training part.
+        summaries
+            Whether what somebody summed up of texts counts, the target's perhaps among them.
+        """
+        data = self._data
+        # rows are in time order, and those of the same moment are not in each other's past
+        end = len(data.user)
+        if before is not None:
+            end = int(np.searchsorted(data.timestamp, before, side="left"))
+        others = [
+            row for row in self._by_item.get(target, ()) if row < end and data.user[row] != user
+        ]
+        own = [
+            row
+            for row in self._by_user.get(-1 if user is None else user, ())
+            if row < end and data.item[row] != target
+        ]
+        # the latest first where nothing else tells them apart
+        near = dict(zip(others, self._nearness(others, own), strict=True))
+        others.sort(key=lambda row: (self._apart(row, stars), -near[row], -row))
+        about: tuple[Said, ...] = ()
+        if summaries:
+            text = data.about_items.get(target)
+            about = (Said(target, -1, text),) if text else ()
+        return Evidence(
+            tuple(self._said(row) for row in others[:OF_ITEM]),
+            tuple(self._said(row) for row in own[::-1][:OF_PERSON]),
+            self.together(items, target),
+            stars,
+            about,
+        )
+
+    def together(self, items: np.ndarray, target: int) -> tuple[Chosen, ...]:
+        """Things of a history with a title that the same people chose as another, by cosine."""
+        items = np.unique(np.asarray(items, np.int64))
+        items = items[[bool(self._data.titles[i]) and i != target for i in items]]
+        if not len(items):
+            return ()
+        common = np.asarray((self._chosen[:, items].T @ self._chosen[:, [target]]).todense())
+        common = common.ravel()
+        cosine = common / np.sqrt(np.maximum(self._times[items] * self._times[target], 1.0))
+        best = np.lexsort((items, -cosine))
+        return tuple(
+            Chosen(int(items[i]), self._data.titles[items[i]], int(common[i]))
+            for i in best[:TOGETHER]
+            if common[i] >= LEAST_COMMON
+        )
+
+    @cached_property
+    def _chosen(self) -> sparse.csc_matrix:
+        """Who liked what among the rows of collaborative models: 0/1, (U, I)."""
+        data = self._data
+        rows = np.flatnonzero(data.fit & data.liked)
+        matrix = sparse.csc_matrix(
+            (np.ones(len(rows), np.float32), (data.user[rows], data.item[rows])),
+            shape=(data.n_users, data.n_items),
+        )
+        matrix.data[:] = 1.0
+        return matrix
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        return np.asarray(self._chosen.sum(0)).ravel()
+
+    def _apart(self, row: int, stars: float | None) -> float:
+        """How far the rating that belongs to a text is from ``stars``; 0 where nobody rates."""
+        return 0.0 if stars is None else abs(float(self._data.rating[row]) - stars)
+
+    def _nearness(self, rows: list[int], own: list[int]) -> list[float]:
+        """How like what a person wrote (``own``) other texts are by tf-idf; 0 for not at all."""
+        if not rows or not own:
+            return [0.0] * len(rows)
+        theirs = np.asarray(self._vectors[[self._place[r] for r in own]].sum(0)).ravel()
+        return (self._vectors[[self._place[r] for r in rows]] @ theirs).tolist()
+
+    def _said(self, row: int) -> Said:
+        data = self._data
+        stars = float(data.rating[row]) if data.feedback == "ratings" else None
+        return Said(int(data.item[row]), row, self.text(row), stars)
+
+    @cached_property
+    def _words(self) -> TfidfVectorizer:
+        vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, min_df=2)
+        return vectorizer.fit(self._texts.values())
+
+    @cached_property
+    def _vectors(self) -> sparse.csr_matrix:
+        """All texts of the training part, in the order of their interactions."""
+        return sparse.csr_matrix(self._words.transform(self._texts.values()))
+
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        return {row: place for place, row in enumerate(self._texts)}
+
+    def _telling(self, row: int) -> str:
+        """The sentence of a review that is nearest to all training reviews of its item."""
+        least, most = SENTENCE_WORDS
+        parts = [part.strip() for part in _SENTENCE.split(self._data.texts[row])]
+        fitting = [part for part in parts if least <= len(part.split()) <= most] or parts[:1]
+        of_item = [self._texts[r] for r in self._by_item.get(int(self._data.item[row]), ())]
+        if len(fitting) == 1 or not of_item:
+            return _clipped(fitting[0])
+        centre = np.asarray(self._words.transform(of_item).mean(0)).ravel()
+        return fitting[int((self._words.transform(fitting) @ centre).argmax())]
+
+
+def _clipped(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:LONGEST]) + (" …" if len(words) > LONGEST else "")

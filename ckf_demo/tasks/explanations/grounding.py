@@ -1,0 +1,182 @@
+"""Reads a text about an item as a stranger would who has nothing but what was written and chosen.
+
+Where people wrote about items there is no table of facts to look statements up in, only other
+texts. So a statement, what stands between commas or "and", holds when each of its words is borne
+out: by what others wrote of the item, by what the person wrote before, or by its name. Words that
+say nothing of an item ("the user would enjoy it for") bear themselves. A word that is denied must
+be denied there too, and one that is not must not be; a number must stand there. Nothing is said in
+the first person, since who writes has been nowhere. "12 people who chose X chose Y too" is counted
+again, and "Somebody who gave it 4 of 5 wrote" compared with what they wrote. In doubt a statement
+does not hold: "tasty" is not borne out by "delicious". What this does not see is who did what to
+whom: words that were all written may be put together to something that nobody wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from ckf_demo.tasks.explanations.evidence import UNNAMED, Evidence
+
+SPEECH = frozenset(
+    """also appeal appeals appreciate appreciates because business buyer buyers bought buy choice
+    choose chose chosen customer customers enjoy enjoyed enjoying enjoys establishment experience
+    feature features find finds give gives go good-for include includes including item its like
+    liked likes look looking looks love loves make makes making need needs offer offering offers
+    option people perfect-for person place product products provide provided provides providing
+    reader reason reasons recommend recommended seek seeking spot such suit suits thing things this
+    user users value values visit visited visiting visitor visitors want wants way well who will
+    would you your""".split()
+)
+"""Words that say nothing of an item, besides those of grammar."""
+TELLING = frozenset(
+    """amount bill bottom cry detail eight eleven empty fifteen fifty fill fire five forty four
+    front full hundred interest mill mine nine serious side sincere six sixty system ten thick
+    thin third three top twelve twenty two""".split()
+)
+"""Words on scikit-learn's list of stop words that do say something."""
+NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
+                      "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
+FIRST_PERSON = frozenset(
+    """i i'm i've i'd i'll me my mine myself we we're we've us our ours ourselves""".split()
+)
+REACH = 3
+"""Words behind a negation that it denies."""
+_WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")
+_STATEMENT = re.compile(r"[,;:]\s+(?:and\s+|but\s+)?|\s+(?:and|but|while|making it|as well as)\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
+_QUOTED = re.compile(r"(Somebody who gave it [\d.]+ of 5 wrote: “[^”]*”)")
+_COUNTED = re.compile(r"^(\d+) people who chose (.+) chose (.+) too\.?$")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A part of a sentence; ``rows`` are the interactions whose texts bear its words out."""
+
+    text: str
+    supported: bool
+    rows: tuple[int, ...] = ()
+    items: tuple[int, ...] = ()
+    """Things of the history that it names."""
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """A sentence with its statements."""
+
+    text: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether all of them hold."""
+        return all(statement.supported for statement in self.statements)
+
+
+def stem(word: str) -> str:
+    """A word without the commonest endings, in lower case: "flavors" and "flavored" meet."""
+    word = word.lower().replace("’", "'").removesuffix("'s")
+    for ending in ("ingly", "edly", "ing", "ies", "ed", "es", "ly", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    return word.removesuffix("e") if len(word) > 4 else word
+
+
+def tokens(text: str) -> list[tuple[str, bool]]:
+    """Stems of a text's words and whether each is denied; negations themselves left out."""
+    out, denied = [], 0
+    for found in _WORD.finditer(text):
+        word = found[0].lower().replace("’", "'")
+        if word in NEGATIONS:
+            denied = REACH
+            continue
+        out.append((stem(word), denied > 0))
+        denied -= 1
+    return out
+
+
+_PLAIN = (ENGLISH_STOP_WORDS | SPEECH) - TELLING
+_QUIET = frozenset(stem(word) for word in _PLAIN)
+
+
+def content(word: str) -> bool:
+    """Whether a word says something of an item."""
+    return stem(word) not in _QUIET and word.lower() not in NEGATIONS
+
+
+class Reader:
+    """Holds texts about one item against what is known.
+
+    Parameters
+    ----------
+    title
+        Of the item.
+    evidence
+        What others wrote, and what is chosen together.
+    common
+        How many people chose both the item and a thing of a given title; None for a thing that the
+        person did not choose.
+    """
+
+    def __init__(self, title: str, evidence: Evidence, common: Callable[[str], int | None]):
+        self._title, self._evidence, self._common = title, evidence, common
+        self._names = {stem(w) for w in _WORD.findall(title)}
+        said = (*evidence.summaries, *evidence.of_item, *evidence.of_person)
+        self._written = [(own.row, set(tokens(own.text))) for own in said]
+
+    def read(self, text: str) -> list[Grounded]:
+        """The sentences of a text, each with its statements."""
+        # a quotation may hold several sentences
+        whole = _QUOTED.split(text)
+        parts = [
+            part.strip()
+            for place, own in enumerate(whole)
+            for part in ([own] if place % 2 else _SENTENCE.split(own))
+            if part.strip()
+        ]
+        return [Grounded(part, tuple(self._statements(part))) for part in parts]
+
+    def _statements(self, sentence: str) -> Iterable[Statement]:
+        if (counted := _COUNTED.match(sentence)) is not None:
+            yield self._recount(sentence, *counted.groups())
+            return
+        if _QUOTED.fullmatch(sentence):
+            said = [replace(self._evidence, of_item=(own,)) for own in self._evidence.of_item]
+            rows = [e.of_item[0].row for e in said if e.closing(self._title) == sentence]
+            yield Statement(sentence, bool(rows), tuple(rows))
+            return
+        # a name may hold a comma or "and"
+        masked = sentence.replace(self._title, "\0") if self._title else sentence
+        for part in _STATEMENT.split(masked):
+            if _WORD.search(part) or "\0" in part:
+                yield self._statement(part.replace("\0", self._title).strip(" .!?"))
+
+    def _recount(self, sentence: str, number: str, first: str, second: str) -> Statement:
+        known = self._common(first)
+        holds = known == int(number) and second == (self._title or UNNAMED)
+        items = tuple(own.item for own in self._evidence.together if own.title == first)
+        return Statement(sentence, holds, (), items)
+
+    def _statement(self, part: str) -> Statement:
+        rows: list[int] = []
+        supported = True
+        if FIRST_PERSON & {word.lower().replace("’", "'") for word in _WORD.findall(part)}:
+            supported = False
+        for word, denied in tokens(part):
+            if not denied and (word in _QUIET or word in self._names):
+                continue
+            bearing = [row for row, written in self._written if (word, denied) in written]
+            rows += bearing
+            if not bearing and not (denied and word in _QUIET):
+                supported = False
+        return Statement(part, supported, tuple(dict.fromkeys(rows)))
+
+
+def vocabulary(title: str, evidence: Evidence) -> str:
+    """Words that a text about an item may be made of, as one text."""
+    words = " ".join([title, *evidence.texts, *sorted(_PLAIN)]).split()
+    return " ".join(word for word in words if word.lower() not in FIRST_PERSON)

@@ -1,0 +1,70 @@
+"""An explanation sentence by sentence: what each says, and whether the data bear it out."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ckf_demo.tasks.explanations.claims import Claim, ClaimReport
+
+NOTHING = "Nothing was found to say about it that the data bear out."
+
+_STOP = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“'‘])")
+_WITHIN = str.maketrans(".!?", "___")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of an explanation.
+
+    Attributes
+    ----------
+    claims
+        What it adds to what the sentences before it say.
+    films
+        Titles of the history's films that it names: what it rests on.
+    supported
+        Every film that it names is known to the person, and every claim holds.
+    """
+
+    text: str
+    claims: tuple[Claim, ...]
+    films: tuple[str, ...]
+    supported: bool
+
+
+def sentences(text: str, titles: Iterable[str]) -> list[str]:
+    """The sentences of a text, in order; a stop within one of the titles ends none."""
+    masked = text
+    for title in sorted((t for t in titles if t), key=len, reverse=True):
+        masked = masked.replace(title, title[:-1].translate(_WITHIN) + title[-1])
+    parts, start = [], 0
+    for found in _STOP.finditer(masked):
+        parts.append(text[start : found.start()])
+        start = found.end()
+    return [part for part in (*parts, text[start:]) if part.strip()]
+
+
+def verified(
+    text: str, titles: Sequence[str], check: Callable[[str], ClaimReport]
+) -> list[Sentence]:
+    """Every sentence, judged behind those before it that are supported.
+
+    Parameters
+    ----------
+    titles
+        Of the films that the text may speak of.
+    check
+        Reads a text against the data (`ckf_demo.tasks.explanations.claims.check`).
+    """
+    kept, judged = "", []
+    claims: tuple[Claim, ...] = ()
+    for own in sentences(text, titles):
+        report = check(f"{kept} {own}".strip())
+        supported = report.ok_films and report.ok_ties
+        new = tuple(claim for claim in report.ties if claim not in claims)
+        named = tuple(title for title in report.evidence if title in own)
+        judged.append(Sentence(own.strip(), new, named, supported))
+        if supported:
+            kept = f"{kept} {own}".strip()
+            claims += new
+    return judged

@@ -1,0 +1,125 @@
+"""Data-parallel training: the sequences of one optimiser step divided over processes.
+
+    accelerate launch --multi_gpu --num_processes 2 -m ckf_demo train \\
+        --config assets/configs/ml-100k.toml
+
+(with ``ACCELERATE_USE_CPU=true`` before it where there are CPUs alone).
+
+All processes go through the same steps. Each computes its share of an optimiser step's sequences,
+drawn as one process would draw them, and the gradients are added up: what comes out is what one
+process computes, up to the order of additions.
+
+The model is not wrapped in DistributedDataParallel. That averages gradients in hooks around the
+model's own ``forward``, which the engine does not call as a whole, and expects every process to use
+the same parameters, where a sequence of words alone leaves out the fusion, and one without a liked
+film the ranking adapter. One sum of all gradients at the end of an optimiser step, by
+``Accelerator.reduce``, has neither trouble.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
+from torch import Tensor, nn
+
+from ckf_demo.runtime.errors import UserError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=12)
+"""How long the others wait while the main process fits what comes before the language model."""
+
+
+class Processes:
+    """The processes of a run, as ``accelerate launch`` started them; one without it.
+
+    Attributes
+    ----------
+    count, index
+        How many there are, and which one this is; 0 is the main one, which alone writes files.
+    """
+
+    def __init__(self) -> None:
+        self._accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
+        self.count: int = self._accelerator.num_processes
+        self.index: int = self._accelerator.process_index
+
+    @property
+    def main(self) -> bool:
+        return self.index == 0
+
+    @property
+    def device(self) -> str | None:
+        """Where this process computes, or None for the best device at hand."""
+        device = self._accelerator.device
+        # a processor may come with a number, which says nothing
+        named = device.type if device.type == "cpu" else str(device)
+        return None if self.count == 1 else named
+
+    def check(self, sequences: int) -> None:
+        """Make sure that every process has something to do.
+
+        Raises
+        ------
+        UserError
+            With fewer ``sequences`` in an optimiser step than processes.
+        """
+        if sequences < self.count:
+            raise UserError(
+                f"{self.count} processes cannot share the {sequences} sequences of an optimiser "
+                f"step; start at most {sequences}, or set train.accumulate to a multiple of "
+                f"{self.count}."
+            )
+
+    def owns(self, number: int) -> bool:
+        """Whether the sequence with this number, in its step or list, is this process's."""
+        return number % self.count == self.index
+
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in the main process, which alone calls it; picklable."""
+        if self.count == 1:
+            return make()
+        return broadcast_object_list([make() if self.main else None])[0]
+
+    def gathered(self, own: Sequence[T]) -> list[list[T]]:
+        """The list of every process, in their order."""
+        return [list(own)] if self.count == 1 else gather_object([list(own)])
+
+    def align(self, *modules: nn.Module) -> None:
+        """Give every process the main one's parameters and buffers."""
+        if self.count == 1:
+            return
+        for module in modules:
+            own = module.state_dict()
+            state = self.from_main(lambda own=own: {k: v.cpu() for k, v in own.items()})
+            with torch.no_grad():
+                for name, tensor in own.items():
+                    tensor.copy_(state[name])
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up the gradients of all processes, in place.
+
+        A parameter that had no gradient in any process is left without one, so that the optimiser
+        passes it over as it does in a single process.
+        """
+        if self.count == 1:
+            return
+        present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32)
+        parts = [
+            torch.zeros(p.numel(), device=p.device) if p.grad is None else p.grad.flatten().float()
+            for p in parameters
+        ]
+        flat: Tensor = torch.cat([*parts, present.to(parameters[0].device)])
+        total = self._accelerator.reduce(flat, reduction="sum")
+        *sums, present = total.split([*(p.numel() for p in parameters), len(parameters)])
+        for parameter, gradient, holders in zip(parameters, sums, present.tolist(), strict=True):
+            parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if holders else None
+
+    def part(self) -> None:
+        """Leave the others: from here on nothing is shared, and this one is alone."""
+        if self.count > 1:
+            self._accelerator.state.destroy_process_group()
+            self.count = 1

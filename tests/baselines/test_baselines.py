@@ -1,0 +1,201 @@
+"""What every baseline must do, and the numbers that some of them must give."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ckf_demo.baselines import (
+    BASELINES,
+    base,
+    ctrl,
+    implicit_als,
+    lightgcn,
+    morec,
+    ncf,
+    next_items,
+    recformer,
+    sequences,
+)
+from ckf_demo.baselines.base import Material
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.data.ranking_queries import ranking_queries
+from ckf_demo.metrics import metrics
+from ckf_demo.metrics.protocol import Asked, Cases
+from support.synthetic import made_up, unit_vectors
+
+SUITABLE = {name: kind for name, kind in BASELINES.items() if "ratings" in kind.feedback}
+ALL = pytest.mark.parametrize("name", list(SUITABLE))
+SCORERS = [name for name, kind in SUITABLE.items() if {"rating", "ctr"} & set(kind.tasks)]
+SCORING = pytest.mark.parametrize("name", SCORERS)
+RANKERS = [name for name, kind in SUITABLE.items() if "ranking" in kind.tasks]
+RANKING = pytest.mark.parametrize("name", RANKERS)
+
+
+NEXT = [name for name in BASELINES if name.endswith("(next item)")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightgcn, "MOST_EPOCHS", 10)
+        patch.setattr(ncf, "EPOCHS", (2,))
+        patch.setattr(next_items, "EPOCHS", (2,))
+        patch.setattr(next_items, "SIZE", 8)
+        patch.setattr(implicit_als, "SIZES", (4,))
+        patch.setattr(base, "item_text_vectors", unit_vectors)
+        for method in (morec, ctrl):
+            patch.setattr(method, "SETTINGS", method.SETTINGS[:1])
+        patch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
+        patch.setattr(sequences, "MOST_EPOCHS", 2)
+        patch.setattr(recformer, "EPOCHS", (1,))
+        patch.setattr(recformer, "TARGETS", 128)
+        yield
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    data = made_up()
+    return Material(data, CollaborativeKnowledge.fit(data))
+
+
+@pytest.fixture(scope="module")
+def fitted(material):
+    baselines = {}
+    for name, kind in SUITABLE.items():
+        baselines[name] = kind()
+        baselines[name].fit(material)
+    return baselines
+
+
+@ALL
+def test_says_what_it_is(name):
+    kind = BASELINES[name]
+    assert kind.name == name
+    assert kind.summary.endswith(".")
+    assert set(kind.tasks) <= {"rating", "ctr", "ranking"}
+    assert kind.needs
+
+
+@SCORING
+@pytest.mark.parametrize("k", [0, 3, None])
+def test_answers_every_target_whatever_the_history(name, k, fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2), k)
+    tasks = BASELINES[name].tasks
+    scores = fitted[name].score(cases)
+    assert (scores.rating is not None) == ("rating" in tasks)
+    assert (scores.ctr is not None) == ("ctr" in tasks)
+    for values in (scores.rating, scores.ctr):
+        if values is not None:
+            assert values.shape == (len(cases),)
+            assert np.isfinite(values).all()
+    if scores.rating is not None:
+        assert scores.rating.min() >= 1
+        assert scores.rating.max() <= 5
+    if BASELINES[name].gives_probabilities:
+        assert scores.ctr.min() >= 0
+        assert scores.ctr.max() <= 1
+
+
+@SCORING
+@pytest.mark.parametrize("k", [0, 3, None])
+def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
+    name, k, fitted, material, monkeypatch
+):
+    data = material.prepared
+    cases = Cases(data, data.rows(split=2), k)
+    # who is known by training rows may be known there by more than a history
+    tables = fitted["LightGCN"].tables["ctr"]
+    monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
+    expected = fitted[name].score(cases)
+    for positions, items, ratings in cases.by_history():
+        found = fitted[name].score(Asked(data, items, ratings, cases.items[positions]))
+        for whole, own in ((expected.rating, found.rating), (expected.ctr, found.ctr)):
+            if whole is not None:
+                np.testing.assert_allclose(own, whole[positions], rtol=1e-4, atol=1e-5)
+
+
+@RANKING
+def test_ranks_the_catalogue_whatever_the_history(name, fitted, material):
+    query = ranking_queries(material.prepared, 2)[0]
+    for n in (0, 1, len(query.items)):
+        scores = fitted[name].rank(query.items[:n], query.ratings[:n])
+        assert scores.shape == (material.prepared.n_items,)
+        assert np.isfinite(scores).any()
+
+
+@SCORING
+def test_knows_nothing_of_the_test_part(name, fitted, material):
+    """Other test ratings change no answer about targets whose histories they are not in."""
+    data = material.prepared
+    changed = np.where(data.split == 2, 6 - data.rating, data.rating).astype(np.float32)
+    other = Material(replace(data, rating=changed), material.knowledge)
+    again = BASELINES[name]()
+    again.fit(other)
+    rows = data.rows(split=1)
+    before = fitted[name].score(Cases(data, rows))
+    after = again.score(Cases(other.prepared, rows))
+    for first, second in ((before.rating, after.rating), (before.ctr, after.ctr)):
+        if first is not None:
+            assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_personal_baselines_beat_everybodys_mean(fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2))
+    floor = metrics.rmse(cases.ratings, fitted["everybody's mean"].score(cases).rating)
+    personal = "bias folded in", "biased MF", "item k-NN", "ridge / logistic", "gradient boosting"
+    for name in personal:
+        assert metrics.rmse(cases.ratings, fitted[name].score(cases).rating) < floor
+
+
+def test_without_a_history_the_folded_bias_is_the_item_mean(fitted, material):
+    cases = Cases(material.prepared, material.prepared.rows(split=2), 0)
+    alone = fitted["item mean"].score(cases).ctr
+    assert fitted["bias folded in"].score(cases).ctr == pytest.approx(alone)
+
+
+def test_features_by_user_equal_features_by_history(material):
+    cases = Cases(material.prepared, material.prepared.rows(split=1))
+    assert material.features(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
+
+
+def test_biased_mf_folds_in_as_the_collaborative_model_does(fitted, material):
+    model, data = fitted["biased MF"].model, material.prepared
+    own = data.history.rows_of(3)
+    items, ratings = data.item[own], data.rating[own]
+    vectors, biases = model.fold_in_prefixes(items, ratings, np.array([0, 1, len(own)]))
+    for n, vector, bias in zip((0, 1, len(own)), vectors, biases, strict=True):
+        expected = model.global_mean + model.item_bias + bias + model.items @ vector
+        assert fitted["biased MF"].rank(items[:n], ratings[:n]) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_next_items_follow_from_the_likes_of_the_history_in_their_order(name, fitted, material):
+    model, data = fitted[name], material.prepared
+    own = data.history.rows_of(3)
+    items, ratings = data.item[own], data.rating[own]
+    liked = data.liked[own]
+    scores = model.rank(items, ratings)
+    assert scores == pytest.approx(model.rank(items[liked], ratings[liked]), nan_ok=True)
+    backwards = model.rank(items[liked][::-1], ratings[liked][::-1])
+    assert np.nanmax(np.abs(scores - backwards)) > 1e-4
+    known = np.bincount(material.likes.item, minlength=data.n_items) > 0
+    assert np.array_equal(np.isfinite(scores), known)
+
+
+@pytest.mark.real
+def test_folded_bias_gives_its_known_numbers_on_movielens():
+    from ckf_demo.data.prepare import prepare
+    from ckf_demo.data.prepared import Prepared
+    from ckf_demo.runtime.paths import prepared_path
+
+    prepare("ml-100k", None)
+    data = Prepared.load(prepared_path("ml-100k"))
+    baseline = BASELINES["bias folded in"]()
+    baseline.fit(Material(data, CollaborativeKnowledge.fit(data)))
+    cases = Cases(data, data.rows(split=2))
+    scores = baseline.score(cases)
+    assert metrics.rmse(cases.ratings, scores.rating) == pytest.approx(0.9897, abs=5e-4)
+    assert metrics.mae(cases.ratings, scores.rating) == pytest.approx(0.7921, abs=5e-4)
+    assert metrics.auc(cases.labels, scores.ctr) == pytest.approx(0.7516, abs=5e-4)
+    assert metrics.uauc(cases.users, cases.labels, scores.ctr) == pytest.approx(0.7070, abs=5e-4)

@@ -1,0 +1,224 @@
+"""Collaborative models: fold-in as lenskit does it, and nothing known of the future."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lenskit.als import BiasedMFScorer, ImplicitMFScorer
+from lenskit.data import ItemList
+from lenskit.training import TrainingOptions
+
+from ckf_demo.collaborative.base import Rows, own_threads
+from ckf_demo.collaborative.biased_mf import BiasedMF
+from ckf_demo.collaborative.implicit_mf import ImplicitMF
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.runtime.errors import UserError
+from support.tiny import tiny_data, tiny_knowledge
+
+DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
+# five items are in the catalogue only
+ROWS = Rows(DATA.user, DATA.item, DATA.rating, DATA.n_items + 5)
+RATING = {"size": 6, "regularization": 0.2, "damping": 5.0, "epochs": 4}
+WATCHING = {"size": 6, "regularization": 5.0, "weight": 2.0, "epochs": 4}
+
+ratings = st.integers(1, 5).map(float)
+histories = st.lists(
+    st.tuples(st.integers(0, DATA.n_items - 1), ratings), max_size=25, unique_by=lambda e: e[0]
+)
+
+
+def arrays(history) -> tuple[np.ndarray, np.ndarray]:
+    items = np.array([item for item, _ in history], np.int64)
+    return items, np.array([rating for _, rating in history], np.float32)
+
+
+def lenskit_scorer(scorer):
+    with own_threads():
+        scorer.train(ROWS.dataset(), TrainingOptions(rng=3))
+    return scorer
+
+
+@pytest.fixture(scope="module")
+def rating_model() -> BiasedMF:
+    return BiasedMF.fit(ROWS, **RATING, seed=3)
+
+
+@pytest.fixture(scope="module")
+def watching_model() -> ImplicitMF:
+    return ImplicitMF.fit(ROWS, **WATCHING, seed=3)
+
+
+@pytest.fixture(scope="module")
+def lenskit_rating() -> BiasedMFScorer:
+    options = dict(RATING)
+    return lenskit_scorer(BiasedMFScorer(embedding_size=options.pop("size"), **options))
+
+
+@pytest.fixture(scope="module")
+def lenskit_watching() -> ImplicitMFScorer:
+    options = dict(WATCHING)
+    return lenskit_scorer(ImplicitMFScorer(embedding_size=options.pop("size"), **options))
+
+
+def test_rating_fold_in_is_lenskits(rating_model, lenskit_rating):
+    @settings(max_examples=40, deadline=None)
+    @given(histories.filter(bool))
+    def check(history):
+        items, stars = arrays(history)
+        expected, bias = lenskit_rating.new_user_embedding(None, ItemList(items, rating=stars))
+        vectors, biases = rating_model.fold_in_prefixes(items, stars, np.array([len(items)]))
+        np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(biases[0], bias, rtol=1e-4, atol=1e-5)
+
+    check()
+
+
+def test_watching_fold_in_is_lenskits(watching_model, lenskit_watching):
+    @settings(max_examples=40, deadline=None)
+    @given(histories.filter(bool))
+    def check(history):
+        items, stars = arrays(history)
+        expected, _ = lenskit_watching.new_user_embedding(None, ItemList(items))
+        vectors, biases = watching_model.fold_in_prefixes(items, stars, np.array([len(items)]))
+        np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4)
+        assert not biases.any()
+
+    check()
+
+
+def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, watching_model):
+    assert rating_model.items.shape == (DATA.n_items + 5, 6)
+    assert not rating_model.item_bias[-5:].any()
+    assert not rating_model.items[-5:].any()
+    assert not watching_model.items[-5:].any()
+    assert rating_model.item_bias[:-5].any()
+    assert rating_model.global_mean == pytest.approx(DATA.rating.mean(), rel=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, st.data())
+def test_prefixes_equal_fold_ins_of_cut_histories(history, data):
+    items, stars = arrays(history)
+    lengths = np.array(data.draw(st.lists(st.integers(0, len(items)), min_size=1, max_size=5)))
+    embedded = KNOWLEDGE.embed_prefixes(items, stars, lengths)
+    assert embedded.shape == (len(lengths), KNOWLEDGE.size)
+    assert embedded.dtype == np.float32
+    for row, n in zip(embedded, lengths, strict=True):
+        person = KNOWLEDGE.fold_in(items[:n], stars[:n])
+        assert person.count == n
+        np.testing.assert_allclose(row, person.embedding, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, st.data())
+def test_features_after_a_prefix_are_those_of_the_cut_history(history, data):
+    items, stars = arrays(history)
+    pairs = st.tuples(st.integers(0, len(items)), st.integers(0, DATA.n_items - 1))
+    drawn = np.array(data.draw(st.lists(pairs, min_size=1, max_size=5)))
+    features = KNOWLEDGE.features(items, stars, drawn[:, 0], drawn[:, 1])
+    assert features.shape == (len(drawn), len(FEATURE_NAMES))
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    for row, (n, target) in zip(features, drawn, strict=True):
+        person = KNOWLEDGE.fold_in(items[:n], stars[:n])
+        alone = KNOWLEDGE.pair_features(person, np.array([target]))[0]
+        np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories.filter(bool), histories, st.data())
+def test_what_comes_later_changes_nothing(history, future, data):
+    items, stars = arrays(history)
+    n = data.draw(st.integers(0, len(items)))
+    later, later_stars = arrays(future)
+    other = np.concatenate([items[:n], later])
+    other_stars = np.concatenate([stars[:n], later_stars])
+    lengths, targets = np.full(4, n), np.array([0, 1, 2, int(items[-1])])
+    np.testing.assert_allclose(
+        KNOWLEDGE.features(items, stars, lengths, targets),
+        KNOWLEDGE.features(other, other_stars, lengths, targets),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        KNOWLEDGE.embed_prefixes(items, stars, lengths),
+        KNOWLEDGE.embed_prefixes(other, other_stars, lengths),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_a_fit_sees_its_own_part_of_the_data_alone():
+    changed = dataclasses.replace(DATA, rating=np.where(DATA.fit, DATA.rating, 1).astype("float32"))
+    other = CollaborativeKnowledge.fit(changed)
+    np.testing.assert_array_equal(other.item_table, KNOWLEDGE.item_table)
+    np.testing.assert_array_equal(other.item_count, KNOWLEDGE.item_count)
+    assert KNOWLEDGE.item_count.sum() == DATA.fit.sum()
+
+
+def test_nobody_is_an_average_person():
+    nobody = KNOWLEDGE.fold_in(np.array([]), np.array([]))
+    assert nobody.count == 0
+    assert nobody.bias == 0
+    assert np.isfinite(nobody.embedding).all()
+    items = np.arange(DATA.n_items)
+    assert np.isfinite(KNOWLEDGE.pair_features(nobody, items)).all()
+    expected = np.clip(KNOWLEDGE.global_mean + KNOWLEDGE.item_bias, 1, 5)
+    np.testing.assert_allclose(KNOWLEDGE.predict_rating(nobody, items), expected, rtol=1e-5)
+    assert np.isfinite(KNOWLEDGE.choice_scores(nobody)).all()
+
+
+def test_the_candidate_score_is_a_sum_of_pair_features():
+    person = KNOWLEDGE.fold_in(np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0]))
+    items = np.arange(KNOWLEDGE.n_items)
+    features = KNOWLEDGE.features(person.items, person.ratings, np.full(len(items), 3), items)
+    np.testing.assert_allclose(
+        features @ KNOWLEDGE.choice_weights, KNOWLEDGE.choice_scores(person), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_generous_people_are_predicted_more_stars():
+    items = np.arange(12)
+    generous = KNOWLEDGE.fold_in(items, np.full(12, 5.0))
+    harsh = KNOWLEDGE.fold_in(items, np.full(12, 1.0))
+    rest = np.arange(12, DATA.n_items)
+    assert generous.bias > 0.5 > -0.5 > harsh.bias
+    difference = KNOWLEDGE.predict_rating(generous, rest) - KNOWLEDGE.predict_rating(harsh, rest)
+    assert (difference > 0).all()
+
+
+def test_saved_knowledge_is_read_back_whole(tmp_path):
+    KNOWLEDGE.save(tmp_path / "tables.safetensors")
+    loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
+    items, stars = np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])
+    one, other = KNOWLEDGE.fold_in(items, stars), loaded.fold_in(items, stars)
+    targets = np.arange(DATA.n_items)
+    np.testing.assert_array_equal(one.embedding, other.embedding)
+    np.testing.assert_array_equal(
+        KNOWLEDGE.pair_features(one, targets), loaded.pair_features(other, targets)
+    )
+    np.testing.assert_array_equal(KNOWLEDGE.choice_scores(one), loaded.choice_scores(other))
+    np.testing.assert_array_equal(KNOWLEDGE.item_table, loaded.item_table)
+    assert loaded.n_items == DATA.n_items
+
+
+def test_missing_tables_are_named(tmp_path):
+    with pytest.raises(UserError, match="tables.safetensors"):
+        CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
+
+
+def test_fitting_is_repeatable_and_leaves_torch_its_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        one = BiasedMF.fit(ROWS, **RATING, seed=3)
+        assert torch.get_num_threads() == 2
+        other = BiasedMF.fit(ROWS, **RATING, seed=3)
+        ImplicitMF.fit(ROWS, **WATCHING, seed=3)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(one.items, other.items)

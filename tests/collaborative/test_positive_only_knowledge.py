@@ -1,0 +1,145 @@
+"""Collaborative knowledge of likes: against plain solutions, and without any sight of a target."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckf_demo.collaborative.likes import EASE_RIDGE, FEATURE_NAMES, LikesKnowledge, Neighbours
+from ckf_demo.collaborative.pair_features import row_features
+from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.runtime.errors import UserError
+from support.synthetic import made_up_likes
+
+DATA = made_up_likes()
+KNOWLEDGE = LikesKnowledge.fit(DATA)
+TRAINED, HELD = DATA.rows(split=TRAIN), DATA.rows(split=VALID)
+
+
+def with_labels(flipped: np.ndarray):
+    rating = DATA.rating.copy()
+    rating[flipped] = 1 - rating[flipped]
+    return replace(DATA, rating=rating)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, len(TRAINED) - 1))
+def test_features_of_a_training_row_do_not_know_its_label(place):
+    row = TRAINED[place]
+    changed = with_labels(np.array([row]))
+    before = row_features(DATA, KNOWLEDGE, np.array([row]))
+    after = row_features(changed, LikesKnowledge.fit(changed), np.array([row]))
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_features_of_training_rows_do_not_know_later_labels_of_the_same_person():
+    user = int(np.bincount(DATA.user[TRAINED]).argmax())
+    own = TRAINED[DATA.user[TRAINED] == user]
+    middle = own[len(own) // 2]
+    later = own[DATA.timestamp[own] >= DATA.timestamp[middle]]
+    changed = with_labels(later)
+    before = row_features(DATA, KNOWLEDGE, np.array([middle]))
+    after = row_features(changed, LikesKnowledge.fit(changed), np.array([middle]))
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_nothing_is_learnt_from_validation_and_test():
+    changed = with_labels(np.flatnonzero(DATA.split != TRAIN))
+    other = LikesKnowledge.fit(changed)
+    np.testing.assert_array_equal(KNOWLEDGE.tables.quality, other.tables.quality)
+    np.testing.assert_array_equal(KNOWLEDGE.embedding, other.embedding)
+
+
+def test_training_labels_change_features_of_other_rows():
+    other = LikesKnowledge.fit(with_labels(TRAINED[::2]))
+    assert np.abs(row_features(DATA, KNOWLEDGE, HELD) - row_features(DATA, other, HELD)).max() > 0.1
+
+
+def test_taste_after_every_prefix_is_that_of_a_gaussian_process():
+    user = int(np.bincount(DATA.user[TRAINED]).argmax())
+    labelled = KNOWLEDGE.labelled(user, training=False)
+    tables, _, x = KNOWLEDGE._of_fold(None)
+    targets = np.arange(5)
+    for count in (0, 1, 7, len(labelled.items)):
+        counts = np.full(5, count)
+        _, _, features = KNOWLEDGE.pair_inputs(
+            np.array([3]), np.ones(1), np.zeros(5, int), targets, labelled, counts
+        )
+        items = labelled.items[:count]
+        kernel = x[items] @ x[items].T + np.eye(count)
+        deviation = labelled.labels[:count] - tables.quality[items]
+        expected = x[targets] @ x[items].T @ np.linalg.solve(kernel, deviation)
+        found = features[:, FEATURE_NAMES.index("taste")]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_neighbours_are_those_of_ease():
+    rows = KNOWLEDGE.rows
+    liked = np.zeros((rows.n_users, rows.n_items))
+    liked[rows.user[rows.label > 0], rows.item[rows.label > 0]] = 1
+    inverse = np.linalg.inv(liked.T @ liked + EASE_RIDGE * np.eye(rows.n_items))
+    weights = -inverse / np.diag(inverse)
+    history, targets = np.array([1, 4, 7]), np.array([2, 9])
+    found = Neighbours(rows).between(history, targets)
+    np.testing.assert_allclose(found, weights[np.ix_(history, targets)], atol=1e-8)
+
+
+def test_a_stranger_is_known_by_likes_alone():
+    features = KNOWLEDGE.pair_inputs(
+        np.array([1, 2]), np.ones(2), np.array([0, 2]), np.array([5, 5])
+    )[2]
+    taste, near = (FEATURE_NAMES.index(n) for n in ("taste", "neighbours (EASE)"))
+    np.testing.assert_array_equal(features[:, taste], 0)
+    assert features[0, near] == 0 != features[1, near]
+
+
+def test_an_empty_history_is_finite():
+    nothing = np.array([], np.int64)
+    users, residuals, features = KNOWLEDGE.pair_inputs(
+        nothing, np.array([], np.float32), np.zeros(3, int), np.arange(3)
+    )
+    assert users.shape == (3, KNOWLEDGE.size)
+    assert len(residuals) == 0
+    assert np.isfinite(features).all()
+    assert not users.any()
+
+
+def test_the_score_orders_validation_rows_better_than_quality_alone():
+    from sklearn.metrics import roc_auc_score
+
+    features = row_features(DATA, KNOWLEDGE, HELD)
+    score, quality = (roc_auc_score(DATA.liked[HELD], features[:, i]) for i in (0, 1))
+    assert score > quality > 0.55
+
+
+def test_tables_are_read_back_as_they_were(tmp_path):
+    KNOWLEDGE.save(tmp_path / "tables.safetensors")
+    loaded = LikesKnowledge.load(tmp_path / "tables.safetensors", DATA)
+    np.testing.assert_allclose(
+        row_features(DATA, KNOWLEDGE, HELD), row_features(DATA, loaded, HELD), atol=1e-5
+    )
+    with pytest.raises(UserError, match="incomplete"):
+        LikesKnowledge.load(tmp_path / "elsewhere.safetensors", DATA)
+
+
+def test_items_that_only_the_test_part_has_are_unseen_ones(tmp_path):
+    KNOWLEDGE.save(tmp_path / "tables.safetensors")
+    item = DATA.item.copy()
+    row = np.flatnonzero(DATA.split == TEST)[0]
+    item[row] = DATA.n_items
+    more = replace(
+        DATA,
+        item=item,
+        item_ids=[*DATA.item_ids, "new"],
+        titles=[*DATA.titles, "New"],
+        years=np.append(DATA.years, np.int32(1990)),
+        genres=[*DATA.genres, ()],
+    )
+    loaded = LikesKnowledge.load(tmp_path / "tables.safetensors", more)
+    assert more.training_hash == DATA.training_hash
+    assert np.isfinite(row_features(more, loaded, np.array([row]))).all()
+    np.testing.assert_allclose(
+        row_features(DATA, KNOWLEDGE, HELD), row_features(more, loaded, HELD), atol=1e-5
+    )

@@ -1,0 +1,328 @@
+"""Free queries: what they find, what they are refused, and the limits that hold whatever is asked.
+
+Every query starts a process, so there are few examples of each.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckf_demo.data import store as store_module
+from ckf_demo.data.store import ANALYSES, GENRES_BY_AGE, MAX_SQL, InteractionStore, write_store
+from ckf_demo.runtime.errors import UserError
+from support.synthetic import made_up, made_up_likes
+
+SECRET = "do-not-read-this-a8f3"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The store's folder, with a file beside it that no query may read."""
+    made = tmp_path_factory.mktemp("query")
+    (made / "secret.csv").write_text(f"name\n{SECRET}\n")
+    write_store(made_up(), made / "s.duckdb")
+    return made
+
+
+@pytest.fixture(scope="module")
+def store(folder) -> Iterator[InteractionStore]:
+    with InteractionStore(folder / "s.duckdb") as opened:
+        yield opened
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Every file and folder with its contents' hash."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+        for path in folder.rglob("*")
+    }
+
+
+# --- what is found -------------------------------------------------------------------------------
+
+
+def test_a_query_gives_names_types_and_rows(store: InteractionStore) -> None:
+    found = store.query("SELECT part, count(*) AS n FROM ratings GROUP BY part ORDER BY n DESC")
+    assert found.columns == ["part", "n"]
+    assert found.types == ["VARCHAR", "BIGINT"]
+    assert found.rows == [["train", 1920], ["valid", 240], ["test", 240]]
+    assert not found.truncated and 0 < found.seconds < 5
+
+
+def test_values_are_json(store: InteractionStore) -> None:
+    sql = """SELECT 1.50::DECIMAL(4, 2), 'nan'::DOUBLE, 'inf'::FLOAT, DATE '2020-02-03',
+        TIMESTAMP '2020-02-03 04:05:06', [1.5, NULL], {'a': DATE '2020-01-01'}, MAP {1: 'x'},
+        NULL, 'ab'::BLOB, INTERVAL 1 DAY, true, 2::HUGEINT, TIME '10:00', 'a' AS "a", 'b' AS "a" """
+    (row,) = store.query(sql).rows
+    assert row == [
+        1.5,
+        None,
+        None,
+        "2020-02-03",
+        "2020-02-03T04:05:06",
+        [1.5, None],
+        {"a": "2020-01-01"},
+        {"1": "x"},
+        None,
+        "6162",
+        "1 day, 0:00:00",
+        True,
+        2,
+        "10:00:00",
+        "a",
+        "b",
+    ]
+
+
+def test_the_schema_names_what_can_be_read(store: InteractionStore) -> None:
+    tables = {table.name: table for table in store.schema()}
+    assert list(tables) == ["ratings", "interactions", "items", "meta", "users"]
+    assert tables["ratings"].n_rows == 2400 and tables["users"].n_rows == 60
+    for table in tables.values():
+        if table.name == "meta":
+            continue
+        found = store.query(f"SELECT * FROM {table.name} LIMIT 1")
+        assert list(zip(found.columns, found.types, strict=True)) == table.columns
+
+
+@pytest.mark.parametrize("data", [made_up, made_up_likes])
+def test_every_ready_made_analysis_runs(tmp_path: Path, data) -> None:
+    prepared = data()
+    prepared.ages[:40] = [20] * 20 + [50] * 20
+    write_store(prepared, tmp_path / "s.duckdb")
+    with InteractionStore(tmp_path / "s.duckdb") as store:
+        assert store.analyses() == list(ANALYSES)
+        for analysis in ANALYSES:
+            found = store.query(analysis.sql)
+            assert found.rows and not found.truncated, analysis.title
+            assert all(None not in row for row in found.rows), analysis.title
+
+
+def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path: Path) -> None:
+    data = made_up()
+    data.ages[:] = 0
+    write_store(data, tmp_path / "s.duckdb")
+    with InteractionStore(tmp_path / "s.duckdb") as store:
+        assert set(ANALYSES) - set(store.analyses()) == {GENRES_BY_AGE}
+
+
+def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(
+    store: InteractionStore,
+) -> None:
+    tail = store.query(store_module.LONG_TAIL.sql).rows
+    assert tail[-1][:2] == [100, 100.0]
+    assert [row[1] for row in tail] == sorted(row[1] for row in tail)
+    bands = store.query(store_module.USER_GROUPS.sql).rows
+    assert [row[0] for row in bands] == ["0", "1–3", "4–10", "11–30", "31–100", "101+"]
+    assert sum(row[1] for row in bands) == sum(row[2] for row in bands) == 60
+    parts = store.query(store_module.SPARSITY.sql).rows
+    assert parts[0] == ["all", 60, 40, 2400, 100.0]
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+FILE = "{folder}/secret.csv"
+NOT_A_SELECT = [
+    "INSERT INTO meta SELECT * FROM meta",
+    "UPDATE items SET title = ''",
+    "DELETE FROM items",
+    "DROP TABLE items",
+    "CREATE TABLE other AS SELECT 1",
+    "CREATE TEMP TABLE other AS SELECT 1",
+    "CREATE MACRO m(a) AS a",
+    "ALTER TABLE items ADD COLUMN x INTEGER",
+    "COPY items TO '{folder}/out.csv'",
+    f"COPY items FROM '{FILE}'",
+    "COPY (SELECT 1) TO '{folder}/out.parquet' (FORMAT parquet)",
+    "EXPORT DATABASE '{folder}/out'",
+    "IMPORT DATABASE '{folder}/out'",
+    "ATTACH '{folder}/other.duckdb'",
+    "DETACH memory",
+    "USE memory",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET memory_limit = '1TB'",
+    "SET lock_configuration = false",
+    "SET enable_external_access = true",
+    "RESET memory_limit",
+    "PRAGMA database_list",
+    "PRAGMA memory_limit = '1TB'",
+    "CALL enable_logging(storage_path = '{folder}/log')",
+    "CHECKPOINT",
+    "VACUUM",
+    "BEGIN",
+    "PREPARE p AS SELECT 1",
+    "EXPLAIN ANALYZE SELECT 1",
+    "SELECT 1; DROP TABLE items",
+    "SELECT 1; SELECT 2",
+    "/* SELECT 1 */ DROP TABLE items",
+    "; -- nothing",
+]
+# Statements that read, or look like it, of what is no part of the store.
+WRONG_SELECTS = [
+    f"SELECT * FROM read_csv('{FILE}')",
+    f"SELECT * FROM '{FILE}'",
+    f"FROM '{FILE}'",
+    f"SELECT (SELECT content FROM read_text('{FILE}'))",
+    f"WITH a AS (FROM read_blob('{FILE}')) FROM a",
+    f"SELECT * FROM sniff_csv('{FILE}')",
+    f"SELECT * FROM query('FROM read_text(''{FILE}'')')",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('/proc/self/environ')",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM read_duckdb('{folder}/s.duckdb')",
+    "SELECT * FROM read_csv('https://example.org/x.csv')",
+    "SELECT * FROM read_parquet('s3://example/x.parquet')",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM enable_logging('QueryLog', storage_path = '{folder}/log')",
+    "WITH a AS (INSERT INTO meta SELECT * FROM meta RETURNING *) SELECT * FROM a",
+    "WITH a AS (DELETE FROM items RETURNING *) SELECT count(*) FROM a",
+    "SELECT * FROM query('DROP TABLE items')",
+    "SELECT getenv('HOME')",
+    "SELECT nextval('x')",
+    "SELECT $x",
+    "SELECT now()",
+    "SELECT FROM WHERE",
+    "SELECT " + "(" * 3000 + "1" + ")" * 3000,
+    "SELECT '\ud800' FROM nowhere",
+]
+
+
+@pytest.mark.parametrize("sql", NOT_A_SELECT)
+def test_what_is_no_single_select_is_refused(store, folder, sql: str) -> None:
+    before = state(folder)
+    # DuckDB rewrites some statements while it reads them, and refuses what they would open.
+    with pytest.raises(UserError, match="write one SELECT statement|DuckDB cannot answer"):
+        store.query(sql.format(folder=folder))
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("sql", WRONG_SELECTS)
+def test_a_select_reaches_nothing_but_the_tables(store, folder, sql: str) -> None:
+    before = state(folder)
+    with pytest.raises(UserError) as refused:
+        store.query(sql.replace("{folder}", str(folder)))
+    assert SECRET not in str(refused.value)
+    assert state(folder) == before
+
+
+WORDS = st.sampled_from(
+    [
+        *"SELECT * FROM WHERE ( ) , ; 1 'x' = AS WITH".split(),
+        *"items ratings users meta COPY TO INSERT INTO DELETE DROP TABLE ATTACH SET".split(),
+        "read_text('{folder}/secret.csv')",
+        "'{folder}/secret.csv'",
+        "'{folder}/out.csv'",
+        "glob('{folder}/*')",
+    ]
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.one_of(st.lists(WORDS, max_size=9).map(" ".join), st.text(max_size=60)))
+def test_whatever_the_text_files_stay_as_they_are_and_unread(store, folder, sql: str) -> None:
+    before = state(folder)
+    try:
+        answer = str(store.query(sql.replace("{folder}", str(folder)), seconds=2).rows)
+    except UserError as error:
+        answer = str(error)
+    assert SECRET not in answer
+    assert state(folder) == before
+
+
+def test_errors_say_what_was_given_and_what_to_do(store: InteractionStore) -> None:
+    for sql, said in (
+        ("", "no query was given; write a SELECT statement"),
+        (" \n", "no query was given"),
+        ("x" * (MAX_SQL + 1), "10,001 characters; write it in at most 10,000"),
+        ("DROP TABLE items", "the text holds DROP; write one SELECT"),
+        ("SELECT 1; SELECT 2", "SELECT, SELECT; write one"),
+        ("SELECT ?, $x", "parameters"),
+        ("SELECT now()", "::TIMESTAMP"),
+    ):
+        with pytest.raises(UserError, match=said):
+            store.query(sql)
+    with pytest.raises(UserError) as error:
+        store.query("SELECT titel\nFROM items")
+    assert '"titel" not found' in str(error.value)
+    assert "LINE 1: SELECT titel" in str(error.value) and "title" in str(error.value)
+    with pytest.raises(UserError, match="limit -1 is negative"):
+        store.query("SELECT 1", limit=-1)
+    with pytest.raises(UserError, match="0 seconds are no time"):
+        store.query("SELECT 1", seconds=0)
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def test_rows_are_limited_and_it_is_said(store: InteractionStore) -> None:
+    found = store.query("FROM range(1000000000)", limit=3)
+    assert found.rows == [[0], [1], [2]] and found.truncated
+    assert not store.query("FROM range(3)", limit=3).truncated
+    assert len(store.query("FROM ratings").rows) == 1000
+    none = store.query("FROM range(3)", limit=0)
+    assert none.rows == [] and none.truncated
+    assert store.query("FROM range(0)", limit=0).truncated is False
+
+
+def test_long_values_are_limited(store: InteractionStore) -> None:
+    found = store.query("SELECT repeat('x', 1000000) FROM range(100)")
+    assert len(found.rows) == 3 and found.truncated
+    with pytest.raises(UserError, match="one row has more than 4,000,000 characters"):
+        store.query("SELECT repeat('x', 5000000)")
+
+
+# DuckDB looks at an interrupt only between batches of rows: the last three would go on for long.
+RUNAWAYS = [
+    "SELECT count(*) FROM ratings a, ratings b, ratings c WHERE a.rating + b.rating < c.rating",
+    "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+    "SELECT sleep_ms(60000)",
+    "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))",
+    "SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 10000)))",
+    "SELECT list_reduce(range(20000000), lambda x, y: x + y)",
+]
+
+
+@pytest.mark.parametrize("sql", RUNAWAYS)
+def test_a_runaway_query_is_stopped_in_time(store: InteractionStore, sql: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(UserError, match="stopped after 0.5 seconds|too much memory"):
+        store.query(sql, seconds=0.5)
+    # The rest is the start of the process on a busy machine.
+    assert time.perf_counter() - began < 15
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT list(range) FROM range(1000000000)",
+        "SELECT length(range(1000000000))",
+        "SELECT length(repeat('x', 2000000000))",
+        "SELECT string_agg(range::VARCHAR, '') FROM range(1000000000)",
+        "SELECT length(list_resize([1], 1000000000))",
+    ],
+)
+def test_memory_is_limited(store: InteractionStore, sql: str) -> None:
+    with pytest.raises(UserError, match="memory"):
+        store.query(sql, seconds=30)
+
+
+def test_two_at_once_get_their_own_answers_and_one_does_not_stop_the_other(
+    store: InteractionStore,
+) -> None:
+    def ask(number: int) -> object:
+        if number == 0:
+            with pytest.raises(UserError, match="stopped"):
+                store.query(RUNAWAYS[0], seconds=1)
+            return 0
+        return store.query(f"SELECT count(*) * {number} FROM items").rows[0][0] // 40
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, range(4))) == [0, 1, 2, 3]
+    assert len(store.items()) == 40

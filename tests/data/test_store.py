@@ -1,0 +1,378 @@
+"""The interaction store: time, search, statistics, threads and broken files."""
+
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckf_demo.data import store as store_module
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.sources import RawData
+from ckf_demo.data.sources.movielens100k import read
+from ckf_demo.data.store import InteractionStore, fold, write_store
+from ckf_demo.runtime.errors import UserError
+from support.small_data import raw_data, write_original
+
+TITLES = {
+    "1": "The Matrix",
+    "2": "The Matrix Reloaded",
+    "3": "La Cité des enfants perdus",
+    "4": "Les Misérables",
+    "5": "Schindler's List",
+    "6": "Seven (Se7en)",
+    "7": "The Seventh Seal (Det Sjunde inseglet)",
+    "8": "Seven Years in Tibet",
+    "9": "Enter the Matrix",
+    "10": "Life Less Ordinary",
+    "11": "Wild Life",
+    "12": "L'Enfer",
+}
+
+
+def stored(raw: RawData, path: Path) -> InteractionStore:
+    write_store(Prepared.from_raw(raw, "tiny"), path)
+    return InteractionStore(path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[InteractionStore]:
+    """The small data set: two people with ratings, eight of ten rows before moment 150."""
+    with stored(read(write_original(tmp_path / "raw")), tmp_path / "tiny.duckdb") as opened:
+        yield opened
+
+
+@pytest.fixture
+def titles(tmp_path: Path) -> Iterator[InteractionStore]:
+    """Twelve titles; in the training part, three people rated item 8, two rated item 11."""
+    rated = [("a", "8"), ("b", "8"), ("c", "8"), ("a", "11"), ("b", "11"), ("a", "1"), ("a", "2")]
+    raw = raw_data([(*pair, 4.0, moment) for moment, pair in enumerate(rated)], TITLES)
+    with stored(raw, tmp_path / "titles.duckdb") as opened:
+        yield opened
+
+
+def found(store: InteractionStore, query: str, **filters: object) -> list[str]:
+    return store.search_items(query, **filters).title.tolist()
+
+
+def test_history_ends_strictly_before_the_moment(store: InteractionStore) -> None:
+    assert store.history("1", 110).item.tolist() == ["10"]
+    assert store.history("1", 111).item.tolist() == ["10", "50", "30"]
+    assert store.history("1", 111, limit=2).item.tolist() == ["50", "30"]
+    assert store.history("1", 111, limit=0).empty
+    assert store.history("1", 0).empty
+    assert store.history("3", 10**12).empty
+
+
+def test_later_begins_at_the_moment(store: InteractionStore) -> None:
+    assert store.later("1", 110).item.tolist() == ["50", "30", "20", "40"]
+    assert store.later("1", 111).item.tolist() == ["20", "40"]
+
+
+def test_columns_have_their_types_even_when_empty(store: InteractionStore) -> None:
+    for frame in (store.history("1", 120), store.history("3", 0), store.later("1", 0)):
+        assert frame.dtypes.astype(str).to_dict() == {
+            "item": "object",
+            "title": "object",
+            "year": "Int64",
+            "genres": "object",
+            "rating": "float32",
+            "timestamp": "int64",
+        }
+    row = store.history("1", 120).iloc[1]
+    assert row.tolist() == ["50", "Toy Story", 1995, ["Animation", "Children's", "Comedy"], 3, 110]
+    items = store.search_items("toy story")
+    assert items.dtypes.equals(store.items().dtypes)
+    assert store.search_items("nothing like it").dtypes.equals(items.dtypes)
+
+
+def test_item_statistics_count_the_training_part_only(store: InteractionStore) -> None:
+    items = store.items()
+    assert items.item.tolist() == ["10", "20", "30", "40", "50"]
+    # Rows 9 and 10 (items 40 and 50) are validation and test.
+    assert items.n_ratings.tolist() == [2, 2, 2, 1, 1]
+    assert items.mean_rating.tolist() == [3.5, 1.5, 3.5, 4.0, 3.0]
+    assert store.item("40") == {
+        "item": "40",
+        "title": "unknown",
+        "year": None,
+        "genres": [],
+        "n_ratings": 1,
+        "mean_rating": 4.0,
+    }
+
+
+def test_users_have_their_default_moment(store: InteractionStore) -> None:
+    assert store.split_time == 150
+    users = store.users()
+    assert users["user"].tolist() == ["1", "2", "3"]
+    assert users["at"].tolist() == [150, 150, 150]
+    assert users.n_before.tolist() == [4, 4, 0]
+    assert users.n_total.tolist() == [5, 5, 0]
+    assert users.age.tolist() == [24, 53, pd.NA]
+    assert users.gender.tolist() == ["M", "F", None]
+    assert users.occupation.tolist() == ["technician", "other", None]
+    assert store.user("3") == {
+        "user": "3",
+        "age": None,
+        "gender": None,
+        "occupation": None,
+        "n_before": 0,
+        "n_total": 0,
+        "at": 150,
+    }
+
+
+def newcomer(n: int, moments: list[int] | None = None) -> RawData:
+    """Sixty early rows of one person, then ``n`` of another after the split."""
+    early = [("early", str(i), 4.0, i) for i in range(60)]
+    late = [("late", str(i), 4.0, (moments or range(1000, 1000 + n))[i]) for i in range(n)]
+    return raw_data(early + late)
+
+
+@pytest.mark.parametrize(
+    ("n", "at", "before"),
+    [(12, 1009, 9), (10, 1009, 9), (4, 1003, 3), (1, 1000, 0)],
+)
+def test_someone_new_is_met_at_their_tenth_interaction(
+    tmp_path: Path, n: int, at: int, before: int
+) -> None:
+    with stored(newcomer(n), tmp_path / "s.duckdb") as store:
+        assert store.default_at("late") == at
+        assert store.user("late")["n_before"] == before
+        assert len(store.history("late", at)) == before
+        assert store.default_at("early") == store.split_time
+
+
+def test_rows_of_the_tenth_moment_are_not_history(tmp_path: Path) -> None:
+    moments = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1007, 1007, 1007, 1008]
+    with stored(newcomer(12, moments), tmp_path / "s.duckdb") as store:
+        assert store.default_at("late") == 1007
+        assert store.user("late")["n_before"] == 7
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 3)),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_history_and_later_part_a_users_rows_at_every_moment(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]]
+) -> None:
+    raw = raw_data([(user, item, 3.0, moment) for user, item, moment in rows])
+    with stored(raw, tmp_path_factory.mktemp("store") / "s.duckdb") as store:
+        for user in {row[0] for row in rows}:
+            # Python's sort is stable: rows of one moment stay in source order.
+            own = sorted((row for row in rows if row[0] == user), key=lambda row: row[2])
+            for at in range(5):
+                before, after = store.history(user, at), store.later(user, at)
+                assert before.item.tolist() == [item for _, item, moment in own if moment < at]
+                assert after.item.tolist() == [item for _, item, moment in own if moment >= at]
+                assert at not in before.timestamp.tolist()
+                last = store.history(user, at, limit=2)
+                assert last.item.tolist() == before.item.tolist()[-2:]
+
+
+def test_search_ignores_case_accents_punctuation_and_order(titles: InteractionStore) -> None:
+    assert found(titles, "MISERABLES les") == ["Les Misérables"]
+    assert found(titles, "perdus cite") == ["La Cité des enfants perdus"]
+    assert found(titles, "schindlers") == found(titles, "Schindler’s list") == ["Schindler's List"]
+    assert found(titles, "l'enfer") == found(titles, "enfer") == ["L'Enfer"]
+    assert found(titles, "ENFANTS, perdus!") == ["La Cité des enfants perdus"]
+
+
+def test_the_best_match_comes_first(titles: InteractionStore) -> None:
+    assert found(titles, "matrix") == ["The Matrix", "The Matrix Reloaded", "Enter the Matrix"]
+    assert found(titles, "the matrix") == found(titles, "matrix")
+    assert found(titles, "seven")[:3] == [
+        "Seven (Se7en)",
+        "Seven Years in Tibet",
+        "The Seventh Seal (Det Sjunde inseglet)",
+    ]
+    assert found(titles, "se7en") == ["Seven (Se7en)"]
+
+
+def test_among_equals_the_popular_come_first(titles: InteractionStore) -> None:
+    assert titles.items().set_index("item").n_ratings[["8", "11"]].tolist() == [3, 2]
+    assert found(titles, "")[:2] == ["Seven Years in Tibet", "Wild Life"]
+
+
+def test_search_is_limited_and_filtered(titles: InteractionStore, store: InteractionStore) -> None:
+    assert len(found(titles, "", limit=None)) == len(TITLES)
+    assert len(found(titles, "", limit=3)) == 3
+    assert found(titles, "", limit=0) == []
+    assert set(found(store, "", genre="Sci-Fi")) == {"The Matrix", "La Cité des enfants perdus"}
+    assert found(store, "", year_from=1996) == ["The Matrix"]
+    assert found(store, "", year_from=1990, year_to=1996, genre="Comedy") == ["Toy Story"]
+    assert found(store, "toy story 1995") == ["Toy Story"]
+    with pytest.raises(UserError, match="unknown genre 'Cyberpunk'; choose one of Action"):
+        store.search_items("", genre="Cyberpunk")
+    with pytest.raises(UserError, match="limit -1 is negative"):
+        store.search_items("", limit=-1)
+
+
+@pytest.mark.parametrize(
+    "query", ["%", "_", "'", "'; DROP TABLE items; --", "\\", "$genre", "\x00", "\ud800"]
+)
+def test_no_query_is_taken_for_more_than_words(titles: InteractionStore, query: str) -> None:
+    assert found(titles, query) == []
+    assert len(titles.items()) == len(TITLES)
+
+
+@given(st.text())
+def test_folding_twice_changes_nothing(text: str) -> None:
+    folded = fold(text)
+    assert fold(folded) == folded
+    assert folded == folded.strip()
+
+
+def test_filters_and_statistics(store: InteractionStore) -> None:
+    assert store.genres() == [
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Drama",
+        "Sci-Fi",
+    ]
+    assert store.occupations() == ["other", "technician"]
+    statistics = store.statistics()
+    assert statistics["ratings"] == {"1": 2, "2": 2, "3": 2, "4": 2, "5": 2}
+    assert [statistics[f"n_{part}"] for part in ("train", "valid", "test")] == [8, 1, 1]
+    assert (statistics["n_users"], statistics["n_items"]) == (3, 5)
+    assert statistics["density"] == pytest.approx(10 / 15)
+    assert statistics["mean_rating"] == 3.0
+    assert statistics["share_liked"] == pytest.approx(0.4)
+    assert (statistics["first_time"], statistics["last_time"]) == (90, 160)
+    assert statistics["split_time"] == 150
+
+
+def test_numbers_are_ids_too_and_unknown_ids_are_named(store: InteractionStore) -> None:
+    assert store.user(1) == store.user("1")
+    assert store.item(10)["title"] == "The Matrix"
+    assert len(store.history(1, 150)) == 4
+    for call in (
+        lambda: store.user("99"),
+        lambda: store.default_at(99),
+        lambda: store.history("99", 1),
+        lambda: store.later("99", 1),
+    ):
+        with pytest.raises(UserError, match="unknown user '99'; give an id of tiny"):
+            call()
+    for strange in ("", "\ud800", "1' OR '1' = '1", None):
+        with pytest.raises(UserError, match="unknown user"):
+            store.user(strange)
+    with pytest.raises(UserError, match="unknown item '99'"):
+        store.item("99")
+    with pytest.raises(UserError, match="limit -2 is negative"):
+        store.history("1", 1, limit=-2)
+
+
+@pytest.mark.parametrize("at", ["soon", None, float("nan"), float("inf"), 10**30])
+def test_a_moment_that_is_none_is_named(store: InteractionStore, at: object) -> None:
+    for call in (store.history, store.later):
+        with pytest.raises(UserError, match="moment .* is none; give whole seconds"):
+            call("1", at)
+
+
+def test_what_was_returned_may_be_changed(store: InteractionStore) -> None:
+    items = store.items()
+    items.loc[0, "title"] = "changed"
+    store.items().genres.iloc[0].append("changed")
+    assert store.item("10")["title"] == "The Matrix"
+    assert store.items().genres.iloc[0] == ["Action", "Sci-Fi"]
+
+
+def test_the_connection_cannot_write_or_reach_files(store: InteractionStore) -> None:
+    for sql in (
+        "DELETE FROM items",
+        "CREATE TABLE other (a INTEGER)",
+        f"SELECT * FROM read_text('{__file__}')",
+        f"COPY items TO '{store.path}.csv'",
+    ):
+        with pytest.raises(duckdb.Error):
+            store._query(sql)
+
+
+def test_many_threads_get_their_own_answers(store: InteractionStore) -> None:
+    expected = {user: store.history(user, 10**9) for user in ("1", "2")}
+
+    def ask(number: int) -> bool:
+        user = "12"[number % 2]
+        return store.history(user, 10**9).equals(expected[user]) and len(store.items()) == 5
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(200)))
+
+
+def test_a_missing_or_broken_file_says_how_to_mend_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="no data store at .*; run: ckf prepare"):
+        InteractionStore.open("ml-100k")
+    broken = tmp_path / "broken.duckdb"
+    broken.write_bytes(b"not a database" * 1000)
+    with pytest.raises(UserError, match="not a data store .* remove it and run: ckf prepare"):
+        InteractionStore(broken)
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(other) as connection:
+        connection.execute("CREATE TABLE something (a INTEGER)")
+    with pytest.raises(UserError, match="not a data store"):
+        InteractionStore(other)
+
+
+@pytest.mark.parametrize("cut", [10, 4096, 8192, 20_000, 300_000])
+def test_a_cut_off_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "cut.duckdb"
+    stored(read(write_original(tmp_path)), path).close()
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError, match="run: ckf prepare"):
+        InteractionStore(path)
+
+
+@pytest.mark.parametrize(("change", "said"), [(1, "a newer"), (-1, "an older")])
+def test_another_schema_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: int, said: str
+) -> None:
+    path = tmp_path / "s.duckdb"
+    version = store_module.SCHEMA_VERSION
+    monkeypatch.setattr(store_module, "SCHEMA_VERSION", version + change)
+    write_store(Prepared.from_raw(raw_data([("a", "x", 3, 1)]), "tiny"), path)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=f"{said} version .*schema {version + change}.*ckf prepare"):
+        InteractionStore(path)
+
+
+def test_sql_stays_in_the_store() -> None:
+    package = Path(sys.modules["ckf_demo.data.store"].__file__).parents[1]
+    users = [path.name for path in package.rglob("*.py") if "import duckdb" in path.read_text()]
+    assert sorted(users) == ["bulk.py", "store.py"]
+
+
+def test_a_data_set_of_this_size_answers_in_milliseconds(tmp_path: Path) -> None:
+    rows = [(str(i % 900), str(i * 7 % 1600), 1.0 + i % 5, i // 3) for i in range(100_000)]
+    with stored(raw_data(rows), tmp_path / "s.duckdb") as store:
+        for call in (
+            store.users,
+            store.items,
+            lambda: store.history("7", 20_000),
+            lambda: store.search_items("film 12"),
+        ):
+            seconds = []
+            for _ in range(5):
+                began = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - began)
+            # A few milliseconds when nothing else runs.
+            assert min(seconds) < 0.05

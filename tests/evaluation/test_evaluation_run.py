@@ -1,0 +1,298 @@
+"""A whole evaluation over a made-up data set and a recommender without weights."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from ckf_demo.baselines import BASELINES
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.evaluation import report, run
+from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
+from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
+from ckf_demo.metrics import metrics
+from ckf_demo.metrics.protocol import Cases
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.explanations.facts import compose
+from support.synthetic import made_up
+
+DATA = made_up(n=1500)
+FILMS = catalogue(DATA)
+KNOWLEDGE = CollaborativeKnowledge.fit(DATA)
+
+
+class FakeRecommender:
+    """Answers from the collaborative model, less well without tokens; notes what it is asked."""
+
+    calls: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, folder: Path):
+        text = folder.name.endswith("-text")
+        few = text or folder.name.endswith("-single")
+        self.tasks = ("rating", "ctr") if few else ("rating", "ctr", "ranking", "explanation")
+        self.manifest = {"name": folder.name}
+        self.methods = ("text",) if text else ("ckf", "no-tokens", "collaborative")
+        self.noise = 1.0 if text else 0.1
+        self.prepared = DATA
+        self.system = SimpleNamespace(knowledge=KNOWLEDGE)
+
+    @classmethod
+    def load(cls, folder: Path, **options: object) -> "FakeRecommender":
+        return cls(Path(folder))
+
+    def score_rows(self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None):
+        self.calls.append((method, len(rows)))
+        cases = Cases(DATA, rows, k)
+        noise = self.noise + (method == "no-tokens")
+        rating = np.empty(len(rows))
+        for positions, items, ratings in cases.by_history():
+            person = KNOWLEDGE.fold_in(items, ratings)
+            rating[positions] = KNOWLEDGE.predict_rating(person, cases.items[positions])
+        rng = np.random.default_rng(0)
+        rating = np.clip(rating + noise * rng.normal(size=len(rows)), 1, 5)
+        distribution = np.zeros((len(rows), 5))
+        below = np.clip(np.floor(rating).astype(int), 1, 4)
+        distribution[np.arange(len(rows)), below - 1] = 1 - (rating - below)
+        distribution[np.arange(len(rows)), below] = rating - below
+        answers = {"rating": distribution, "ctr": 1 / (1 + np.exp(-2 * (rating - 3.7)))}
+        kept = {task: answers[task] for task in tasks}
+        return kept | {f"{task} alone": answers[task] for task in tasks if method == "ckf"}
+
+    def rank_users(self, users, at, k_candidates=100, method=None):
+        self.calls.append((method, len(users)))
+        return [np.arange(k_candidates) % DATA.n_items for _ in users]
+
+    def liked_together(self, first, second):
+        return False
+
+    def explain(self, user, item, at, summaries):
+        """True words, in pieces; one text in four names an unknown film, one a wrong genre."""
+        row = next(
+            r
+            for r in DATA.history.rows_of(DATA.user_index[user])
+            if DATA.item_ids[DATA.item[r]] == item and DATA.timestamp[r] == at
+        )
+        self.calls.append(("explain", 1))
+        before = DATA.history.before(row)
+        history = [(FILMS[DATA.item[r]], float(DATA.rating[r])) for r in before]
+        rating = float(DATA.rating[row])
+        made = compose(
+            history, FILMS[DATA.item[row]], rating, self.liked_together, Random(int(row))
+        )
+        text = made.text
+        if row % 4 == 0:
+            text += " Fans of Crimson Harbor like it."
+        if row % 4 == 1:
+            text += " It is a Western."
+        yield {"text": text[:10]}
+        evidence = [{"item": film.item, "title": film.title} for film in made.evidence]
+        whole = {"text": text, "evidence": evidence, "polarity": made.polarity, "rating": rating}
+        yield {**whole, "draft": whole["text"], "sentences": [], "regenerated": 0, "dropped": 0}
+
+
+FEW = {name: BASELINES[name] for name in ("bias folded in", "popularity", "gradient boosting")}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Iterator[Path]:
+    """A folder that stands for a checkpoint, with a text-only one beside it, and few baselines."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setattr(run, "Recommender", FakeRecommender)
+        patch.setattr(run, "BASELINES", FEW)
+        for name in ("made-up", "made-up-text"):
+            (folder / name).mkdir()
+            (folder / name / "weights").write_bytes(name.encode())
+        yield folder / "made-up"
+
+
+@pytest.fixture(autouse=True)
+def uncounted():
+    FakeRecommender.calls.clear()
+
+
+@pytest.fixture(scope="module")
+def small(checkpoint) -> dict:
+    return run.evaluate(
+        checkpoint,
+        json_path=checkpoint.parent / "out.json",
+        predictions_path=checkpoint.parent / "out.parquet",
+        sample=60,
+        explanations=30,
+        resamples=50,
+    )
+
+
+def test_results_have_the_agreed_form(small, checkpoint):
+    assert json.loads((checkpoint.parent / "out.json").read_text()) == small
+    assert set(small) == {"dataset", "split", "checkpoint", "rows", "errors"}
+    wrong = {task: [e for e in small["errors"] if e["task"] == task] for task in ("rating", "ctr")}
+    for errors in wrong.values():
+        sizes = [abs(e["score"] - e["label"]) for e in errors]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len({e["user"] for e in errors}) == len(errors) > 5
+    fields = {"method", "task", "metric", "group", "value", "low", "high", "n"}
+    assert all(set(row) == fields for row in small["rows"])
+    keys = [(r["method"], r["task"], r["metric"], r["group"]) for r in small["rows"]]
+    assert len(keys) == len(set(keys))
+    methods = {r["method"] for r in small["rows"]}
+    assert {"ckf", "text-only", *FEW} <= methods
+    assert {"ckf without tokens", "ckf's collaborative prior"} <= methods
+    assert {"ckf's language model alone", "ckf's language model alone - text-only"} <= methods
+    assert {"ckf - text-only", "ckf - bias folded in", "ckf - gradient boosting"} <= methods
+    groups = {r["group"] for r in small["rows"] if r["method"] == "ckf"}
+    assert {"all", "warm", "cold", "11+", "k=0", "k=1", "k=3", "k=10", "k=all"} <= groups
+
+
+def test_metrics_can_be_recomputed_from_the_predictions(small, checkpoint):
+    frame = pd.read_parquet(checkpoint.parent / "out.parquet")
+    assert list(frame.columns[:5]) == ["user", "item", "label", "method", "score"]
+    rows = DATA.rows(split=2)
+    values = {(r["method"], r["metric"]): r["value"] for r in small["rows"] if r["group"] == "all"}
+    for (method, task), part in frame.groupby(["method", "task"]):
+        assert part["user"].tolist() == [DATA.user_ids[u] for u in DATA.user[rows]]
+        assert part["item"].tolist() == [DATA.item_ids[v] for v in DATA.item[rows]]
+        name, metric = ("rmse", metrics.rmse) if task == "rating" else ("auc", metrics.auc)
+        assert metric(part["label"].to_numpy(), part["score"].to_numpy()) == pytest.approx(
+            values[method, name], abs=1e-4
+        )
+
+
+def test_cut_histories_are_measured_on_the_same_rows_for_every_method(small):
+    sizes = {
+        r["n"]
+        for r in small["rows"]
+        if r["metric"] == "rmse" and r["group"].startswith("k=") and " - " not in r["method"]
+    }
+    assert len(sizes) == 1
+
+
+def test_a_second_run_asks_the_model_nothing(small, checkpoint):
+    again = run.evaluate(checkpoint, sample=60, explanations=30, resamples=50)
+    assert FakeRecommender.calls == []
+    assert again == small
+
+
+def test_only_what_decides_answers_is_in_the_hash(tmp_path):
+    (tmp_path / "weights").write_bytes(b"good")
+    before = checkpoint_hash(tmp_path)
+    (tmp_path / "MODEL_CARD.md").write_text("results")
+    assert checkpoint_hash(tmp_path) == before
+    (tmp_path / "weights").write_bytes(b"better")
+    assert checkpoint_hash(tmp_path) != before
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_without_a_checkpoint_has_no_hash(tmp_path, there):
+    folder = tmp_path / "model"
+    if there:
+        folder.mkdir()
+        (folder / "MODEL_CARD.md").write_text("results")
+    with pytest.raises(UserError, match="holds no files"):
+        checkpoint_hash(folder)
+
+
+def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
+    monkeypatch.setattr("ckf_demo.evaluation.cached.ROWS_AT_ONCE", 20)
+    cases = Cases(DATA, DATA.rows(split=2))
+    model = CachedModel(FakeRecommender(checkpoint), checkpoint)
+    answer = FakeRecommender.score_rows
+
+    def interrupted(self, rows, **options):
+        if len(self.calls) == 2:
+            raise KeyboardInterrupt
+        return answer(self, rows, **options)
+
+    monkeypatch.setattr(FakeRecommender, "score_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.scores(cases, ("rating",), "ckf")
+    monkeypatch.setattr(FakeRecommender, "score_rows", answer)
+    FakeRecommender.calls.clear()
+    rating, ctr = model.scores(cases, ("rating",), "ckf")
+    assert ctr is None
+    assert np.isfinite(rating).all()
+    assert len(FakeRecommender.calls) == len(list(pieces(cases.users, 20))) - 2
+
+
+def test_explanations_are_checked_against_the_data(small):
+    found = {(r["metric"], r["group"]): r for r in small["rows"] if r["task"] == "explanation"}
+    rows = choose_rows(Cases(DATA, DATA.rows(split=2)), 30, seed=0)
+    for metric, remainder in (("named_in_history", 0), ("true_ties", 1)):
+        true = np.mean(rows % 4 != remainder)
+        assert 0 < true < 1
+        assert found[metric, "all"]["value"] == pytest.approx(true, abs=1e-6)
+    classes = [found["polarity_agreement", g] for g in ("positive", "mixed", "negative")]
+    assert sum(r["n"] for r in classes) == found["polarity_agreement", "all"]["n"] == len(rows)
+    assert 0 < found["distinct_1", "all"]["value"] < found["distinct_2", "all"]["value"] < 1
+
+
+def test_explained_rows_are_of_all_ratings_and_have_a_history():
+    cases = Cases(DATA, DATA.rows(split=2))
+    rows = choose_rows(cases, 30, seed=0)
+    assert len(rows) == len(set(rows.tolist())) == 30
+    assert (DATA.history.lengths[rows] > 0).all()
+    assert (DATA.rating[rows] <= 2).sum() == (DATA.rating[rows] >= 4).sum() == 10
+    assert (np.diff(DATA.user[rows]) >= 0).all()
+
+
+def test_text_only_and_single_task_checkpoints_can_be_measured_too(checkpoint):
+    text = checkpoint.with_name("made-up-text")
+    single, other = (checkpoint.with_name(f"made-up-{name}") for name in ("single", "collm-text"))
+    for folder in (single, other):
+        shutil.copytree(text, folder, dirs_exist_ok=True)
+    found = run.evaluate(
+        checkpoint, limit=40, sample=20, explanations=3, resamples=20, single_task=[single, other]
+    )
+    assert {"ckf - CKF-S rating+ctr", "ckf - collm-text"} <= {r["method"] for r in found["rows"]}
+    alone = run.evaluate(text, limit=40, sample=20, explanations=3, resamples=20)
+    assert "text-only - bias folded in" in {r["method"] for r in alone["rows"]}
+
+
+def test_limit_measures_fewer_rows(checkpoint):
+    found = run.evaluate(checkpoint, limit=40, sample=20, explanations=0, resamples=20)
+    sizes = {r["n"] for r in found["rows"] if r["metric"] == "rmse" and r["group"] == "all"}
+    assert len(sizes) == 1
+    assert sizes.pop() < len(DATA.rows(split=2))
+
+
+def test_unknown_split_is_one_clear_message(checkpoint):
+    with pytest.raises(UserError, match="valid, test"):
+        run.evaluate(checkpoint, split="training")
+
+
+def test_report_prints_and_writes_what_the_results_say(small, tmp_path):
+    console = Console(record=True, width=250, file=StringIO())
+    report.show(small, console)
+    text = console.export_text()
+    assert "gradient boosting" in text
+    assert "ckf - text-only" in text
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.START}\nstale\n{report.END}\nafter\n")
+    report.write_between_markers(readme, report.markdown(small))
+    written = readme.read_text()
+    assert written.startswith(f"before\n{report.START}\n**Results on made-up, test part**")
+    assert written.endswith(f"{report.END}\nafter\n")
+    assert "stale" not in written
+
+
+def test_report_without_markers_is_one_clear_message(tmp_path):
+    with pytest.raises(UserError, match="results:start"):
+        report.write_between_markers(tmp_path / "none.md", "text")
+
+
+def test_undefined_values_are_null():
+    results = run.Results(np.ones((3, 2), np.float32))
+    results.add(("m", "ctr", "auc", "all"), float("nan"), 4, np.full(3, np.nan))
+    assert results.rows[0]["value"] is None
+    found = {"dataset": "d", "split": "test", "rows": results.rows}
+    assert "–" in report.markdown(found)

@@ -1,0 +1,311 @@
+"""What every method must stand: it trains, is saved, served and asked; a new one is one class."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from ckf_demo.backbone.engine import Branch, Engine
+from ckf_demo.backbone.loading import dense_precision
+from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.backbone.updates import PairUpdates
+from ckf_demo.cli import app
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.config import LoraConfig, RunConfig
+from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.fusion import registry
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod
+from ckf_demo.fusion.cora import adapted
+from ckf_demo.fusion.registry import METHODS
+from ckf_demo.model.predict import score_rows
+from ckf_demo.model.system import System, read_manifest
+from ckf_demo.recommender import NO_TOKENS, Recommender
+from ckf_demo.runtime.paths import prepared_path
+from ckf_demo.training.loop import Run, sequence_losses, sequence_losses_of, validation_sequences
+from support.tiny import (
+    save_backbone,
+    stir,
+    tiny_config,
+    tiny_data,
+    tiny_knowledge,
+    tiny_llama,
+    tiny_tokenizer,
+)
+
+DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
+FROZEN = {"shared_targets": [], "task_targets": []}
+LORA = {
+    "ckf": {"rank": 4, "alpha": 8},
+    "text": {"rank": 4, "alpha": 8, "task_targets": []},
+    "collm": {"rank": 4, "alpha": 8, "task_targets": []},
+    "binllm": {"rank": 4, "alpha": 8, "task_targets": []},
+    "personprompt": {"rank": 4, "alpha": 8, "task_targets": []},
+    "prompt4nr": {"rank": 4, "alpha": 8, "task_targets": []},
+}
+WORDS_ALONE = ("text", "prompt4nr", "icl", "llm-only")
+UNTRAINED = ("icl", "llm-only")
+# others of words alone go through the same code as `text`
+ALIKE = ("prompt4nr", "icl", "llm-only")
+every_method = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in ALIKE)) for name in METHODS],
+)
+
+
+class Plain(FusionMethod):
+    """The whole of a new method: a linear map of e_u and e_v."""
+
+    name = "plain"
+    label = "Plain"
+    summary = "one linear map"
+    needs = "collaborative tables"
+
+    def __init__(self, config, knowledge, shape: BackboneShape):
+        super().__init__(config, knowledge, shape)
+        self.register_buffer("table", torch.from_numpy(knowledge.item_table), persistent=False)
+        self.map = nn.Linear(knowledge.size, shape.hidden_size)
+
+    def forward(self, pairs) -> Fused:
+        return Fused(self.map(pairs.users), self.map(self.table[pairs.targets]))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: KNOWLEDGE)
+    texts = np.random.default_rng(0).normal(size=(DATA.n_items, 6)).astype(np.float32)
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.item_text_vectors", lambda prepared: texts)
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
+    DATA.save(prepared_path("made-up"))
+    save_backbone(tmp_path / "backbone")
+    return tmp_path
+
+
+def config_for(workplace: Path, name: str, **train) -> RunConfig:
+    return tiny_config(
+        workplace / "backbone",
+        name=f"tiny-{name}",
+        fusion={"method": name, "hidden": 8, "update_every": 1},
+        lora=LORA.get(name, FROZEN),
+        train={"tasks": ["rating", "ctr"], **train},
+    )
+
+
+def trained(workplace: Path, name: str, **train) -> Run:
+    run = Run(config_for(workplace, name, **train), DATA)
+    run.run()
+    return run
+
+
+def served(run: Run, place: Path) -> Recommender:
+    """A trained run as a recommender over a store of its own."""
+    system = System.load(run.folder, DATA, quantization=dense_precision())
+    path = place / "made-up.duckdb"
+    write_store(DATA, path)
+    return Recommender(system, InteractionStore(path), read_manifest(run.folder), run.folder)
+
+
+@every_method
+def test_it_trains_is_saved_and_answers_alike_when_loaded(workplace, name):
+    run = trained(workplace, name)
+    system = System.load(run.folder, DATA, quantization=dense_precision())
+    rows = DATA.rows(split=1)[:8]
+    answers = score_rows(system, rows)
+    assert answers["rating"].shape == (8, 5)
+    assert all(np.isfinite(x).all() for x in answers.values())
+    for task, other in score_rows(system, rows).items():
+        np.testing.assert_array_equal(answers[task], other)
+    # what is asked one at a time is what is scored together
+    recommender = served(run, workplace)
+    with recommender.store:
+        row = int(rows[3])
+        person = {
+            "user": DATA.user_ids[DATA.user[row]],
+            "item": DATA.item_ids[DATA.item[row]],
+            "at": int(DATA.timestamp[row]),
+        }
+        assert recommender.click(**person)["probability"] == pytest.approx(
+            float(answers["ctr"][3]), abs=1e-4
+        )
+
+
+@every_method
+def test_it_answers_for_people_it_never_saw_and_for_films_alone(workplace, name):
+    recommender = served(trained(workplace, name), workplace)
+    with recommender.store:
+        for person in ({"history": [{"item": "3", "rating": 5}]}, {"profile": {"age": 30}}):
+            answer = recommender.rate(**person, item="7")
+            assert 1 <= answer["rating"] <= 5
+        rows = recommender.compare(history=[{"item": "3", "rating": 5}], item="7")
+        assert [row["method"] for row in rows] == [*recommender.methods, "average"]
+        assert rows[0]["label"] == METHODS[name].label
+        pieces = recommender.prompt(history=[{"item": "3", "rating": 5}], item="7")
+        assert "Film 3" in pieces[0]["text"]
+        tokens = [kind for piece in pieces for kind in [piece["kind"]] if kind == "item_token"]
+        method = METHODS[name]
+        assert len(tokens) == method.uses_tokens + method.history_tokens
+
+
+@every_method
+def test_losses_reach_all_that_is_trained(workplace, name):
+    system = Run(config_for(workplace, name), DATA).system
+    run_config = system.config
+    # what begins at zero hides what stands before it
+    stir(system.lora)
+    for parameter in system.fusion.learnt():
+        if parameter.ndim == 2 and not parameter.any():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    sequences = draw(system, run_config)
+    if name in UNTRAINED:
+        assert not any(system.trainable().values())
+        return
+    sum(sum(sequence_losses(system, s, teach=True).values()) for s in sequences).backward()
+    for kind, parameters in system.trainable().items():
+        assert bool(parameters) == (kind in kinds_of(name)), kind
+        reached = [p for p in parameters if p.grad is not None]
+        assert all(torch.isfinite(p.grad).all() for p in reached)
+        # weights in the pool of tasks that are not trained stay out
+        assert sum(bool(p.grad.any()) for p in reached) >= 0.8 * len(parameters)
+
+
+def kinds_of(name: str) -> set[str]:
+    kinds = {"adapters"} if name in LORA else set()
+    return kinds | ({"fusion"} if name not in (*WORDS_ALONE, "binllm") else set())
+
+
+def draw(system: System, config: RunConfig):
+    from ckf_demo.training.sequences import Packer
+
+    packer = Packer(DATA, config.train, config.prompt, system.knowledge, lambda a, b: False)
+    return [
+        s
+        for s in validation_sequences(packer, 12, text_only=not system.fusion.fuses)
+        if len(s.items) > 3
+    ][:3]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WORDS_ALONE])
+def test_its_signal_matters_to_the_answer(workplace, name):
+    recommender = served(trained(workplace, name), workplace)
+    assert NO_TOKENS in recommender.methods
+    with recommender.store:
+        person = {"user": DATA.user_ids[3], "item": "7"}
+        own = recommender.click(**person)["probability"]
+        assert recommender.click(**person, method=NO_TOKENS)["probability"] != own
+
+
+def test_a_new_method_is_one_class(workplace, monkeypatch):
+    monkeypatch.setitem(registry.METHODS, "plain", Plain)
+    listed = CliRunner().invoke(app, ["methods", "--json"])
+    assert '"plain"' in listed.output
+    recommender = served(trained(workplace, "plain"), workplace)
+    with recommender.store:
+        assert recommender.methods[0] == "plain"
+        assert 0 < recommender.click(user=DATA.user_ids[3], item="7")["probability"] < 1
+
+
+def test_two_steps_train_adapters_first_and_the_map_afterwards(workplace):
+    run = Run(config_for(workplace, "collm", text_first=0.5, steps=8, accumulate=1), DATA)
+    adapters = [p.detach().clone() for p in run.system.lora.adapter_parameters()]
+    fusion = [p.detach().clone() for p in run.system.fusion.learnt()]
+    shown = [run.train_step()["text_only"] for _ in range(4)]
+    assert shown == [1, 1, 1, 1]
+    assert all(map(torch.equal, fusion, run.system.fusion.learnt()))
+    middle = [p.detach().clone() for p in run.system.lora.adapter_parameters()]
+    assert not all(map(torch.equal, adapters, middle))
+    # the rate of each step begins at zero
+    shown = [run.train_step()["text_only"] for _ in range(4)]
+    assert shown == [0, 0, 0, 0]
+    assert all(map(torch.equal, middle, run.system.lora.adapter_parameters()))
+    assert not all(map(torch.equal, fusion, run.system.fusion.learnt()))
+
+
+def test_the_second_step_alone_holds_adapters_of_another_checkpoint(workplace):
+    words = trained(workplace, "text")
+    run = trained(workplace, "collm", adapters_from=str(words.folder), accumulate=1)
+    for one, other in zip(
+        System.load(words.folder, DATA, quantization=dense_precision()).lora.adapter_parameters(),
+        run.system.lora.adapter_parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    learnt = sum(p.numel() for p in run.system.fusion.learnt())
+    assert read_manifest(run.folder)["training"]["parameters"] == learnt
+
+
+# Weights of pairs
+
+
+def frozen_engine() -> Engine:
+    config = LoraConfig(shared_targets=(), task_targets=())
+    return Engine(MultiLora(tiny_llama(), ("ctr",), config).eval(), eight_bit=False)
+
+
+def test_updates_of_pairs_are_changes_of_weights():
+    engine, model = frozen_engine(), tiny_llama()
+    shape = BackboneShape.of(model)
+    names = [n for n in shape.linears if n.endswith(("q_proj", "v_proj"))]
+    engine.updates = PairUpdates(engine.model, names)
+    torch.manual_seed(1)
+    updates = {
+        n: (0.3 * torch.randn(3, shape.linears[n][0], 2), torch.randn(2, shape.linears[n][1]))
+        for n in names
+    }
+    prefix = tiny_tokenizer()("Films one viewer liked\n", add_special_tokens=False).input_ids
+    branches = [Branch([10 + i, 20, 30], len(prefix) - i, "ctr") for i in range(3)]
+    found = engine.separate(prefix, branches, updates, chunk_tokens=40)
+    for i, branch in enumerate(branches):
+        changed = tiny_llama()
+        for n in names:
+            a, b = updates[n]
+            changed.get_submodule(n).weight.data += (a[i] @ b).T
+        ids = torch.tensor([prefix[: branch.at] + branch.ids])
+        expected = changed.model(ids).last_hidden_state[0, -1:]
+        torch.testing.assert_close(found[i], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_updates_separate_prompts_are_branches():
+    engine = frozen_engine()
+    engine.updates = PairUpdates(engine.model, [])
+    prefix = list(range(5, 40))
+    branches = [Branch([10 + i, 20, 30], 30, "ctr") for i in range(3)]
+    shared = engine.forward(prefix, branches, [None] * 3)
+    for one, other in zip(engine.separate(prefix, branches, {}), shared, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_which_weights_are_adapted_is_a_choice():
+    shape = BackboneShape.of(tiny_llama())
+    config = tiny_config(fusion={"update_targets": ["q_proj", "k_proj"], "update_every": 2}).fusion
+    assert [n.split(".")[2:] for n in adapted(shape, config)] == [
+        ["0", "self_attn", "q_proj"],
+        ["0", "self_attn", "k_proj"],
+    ]
+
+
+def test_tokens_of_the_history_are_seen_by_what_follows():
+    engine = frozen_engine()
+    vectors = torch.randn(9, engine.model.config.hidden_size)
+    engine.vectors = lambda items: vectors[items]
+    ids = [5, 6, -1 - 3, 7]
+    branch = Branch([11, 12], len(ids), "ctr")
+    with torch.no_grad():
+        together = engine.forward(ids, [branch], [None])[0]
+        cached = next(iter(engine.score(engine.prefill(ids), [branch], [None])))[0]
+        torch.testing.assert_close(together, cached, rtol=1e-4, atol=1e-5)
+        other = engine.forward([5, 6, -1 - 4, 7], [branch], [None])[0]
+    assert not torch.allclose(together, other)
+
+
+def test_losses_of_validation_do_not_depend_on_what_they_are_packed_with(workplace):
+    run = Run(config_for(workplace, "cora"), DATA)
+    sequences = draw(run.system, run.config)
+    once = sequence_losses_of(run.system, sequences)
+    again = sequence_losses_of(run.system, sequences[::-1])
+    for task, losses in once.items():
+        np.testing.assert_allclose(losses, again[task][::-1], rtol=1e-4)

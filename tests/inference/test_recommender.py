@@ -1,0 +1,684 @@
+"""The recommender over a tiny language model and a small store: every question, every person."""
+
+import cProfile
+import pstats
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.lab.bench import ranking
+from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
+from ckf_demo.model.system import Switches
+from ckf_demo.recommender import Recommender
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.explanations.facts import polarity_for
+from ckf_demo.tasks.explanations.verified import NOTHING
+from support.tiny import TASKS, tiny_data, tiny_system
+
+DATA = tiny_data()
+LENGTHS = DATA.history.lengths
+# someone with a long history at the split time, and a film that they rate later
+AT = DATA.split_time
+USER = max(
+    DATA.user_ids,
+    key=lambda u: min(
+        (DATA.timestamp[DATA.history.rows_of(DATA.user_index[u])] < AT).sum(),
+        2 * (DATA.timestamp[DATA.history.rows_of(DATA.user_index[u])] >= AT).sum(),
+    ),
+)
+LATER = [r for r in DATA.history.rows_of(DATA.user_index[USER]) if DATA.timestamp[r] >= AT]
+ITEM = DATA.item_ids[DATA.item[LATER[0]]]
+TASTE = "something with a heart"
+PEOPLE = {
+    "known": {"user": USER},
+    "known by a number": {"user": int(USER)},
+    "history": {"history": [{"item": "3", "rating": 5}, {"item": 7, "rating": 1.5}]},
+    "taste": {"taste": TASTE},
+    "profile": {"profile": {"age": 31, "occupation": "writer"}},
+    "known with more": {"user": USER, "history": [{"item": "5", "rating": 2}]},
+    "all of a description": {
+        "history": [{"item": "3", "rating": 5}],
+        "taste": TASTE,
+        "profile": {"gender": "F"},
+    },
+}
+everybody = pytest.mark.parametrize("person", PEOPLE.values(), ids=PEOPLE.keys())
+
+
+class Encoder:
+    """Directions instead of meanings: a taste lies along the first one."""
+
+    def encode(self, text, normalize_embeddings):
+        assert normalize_embeddings
+        return np.eye(4, dtype=np.float32)[0]
+
+
+@pytest.fixture(scope="module")
+def recommender(tmp_path_factory) -> Iterator[Recommender]:
+    path = tmp_path_factory.mktemp("store") / "made-up.duckdb"
+    write_store(DATA, path)
+    system = tiny_system()
+    system.calibration = {"ctr": (0.9, -0.1)}
+    manifest = {"name": "tiny", "tasks": list(TASKS)}
+    with InteractionStore(path) as store:
+        made = Recommender(system, store, manifest, path.parent)
+        vectors = np.random.default_rng(0).normal(size=(DATA.n_items, 4)).astype(np.float32)
+        made.__dict__["_text_vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        made.__dict__["_text_encoder"] = Encoder()
+        yield made
+
+
+def answer(result: dict) -> dict:
+    """Without what differs between two calls."""
+    return {k: v for k, v in result.items() if "seconds" not in k}
+
+
+# Rating and CTR
+
+
+@everybody
+def test_stars_for_everybody(recommender, person):
+    result = recommender.rate(**person, item=ITEM)
+    assert result.keys() == {"rating", "distribution", "at", "seconds"}
+    assert list(result["distribution"]) == ["1", "2", "3", "4", "5"]
+    assert sum(result["distribution"].values()) == pytest.approx(1, abs=1e-5)
+    expected = sum(int(k) * p for k, p in result["distribution"].items())
+    assert result["rating"] == pytest.approx(expected, abs=1e-4)
+    assert result["at"] == (recommender.default_at(USER) if "user" in person else None)
+    assert result["seconds"] > 0
+    assert answer(recommender.rate(**person, item=int(ITEM))) == answer(result)
+
+
+@everybody
+def test_a_probability_for_everybody(recommender, person):
+    result = recommender.click(**person, item=ITEM)
+    assert result.keys() == {"probability", "at", "seconds"}
+    assert 0 < result["probability"] < 1
+
+
+def test_people_and_films_make_a_difference(recommender):
+    ratings = {recommender.rate(**p, item=ITEM)["rating"] for p in PEOPLE.values()}
+    assert len(ratings) == len(PEOPLE) - 1  # known by a number is known
+    assert recommender.rate(user=USER, item="1") != recommender.rate(user=USER, item="2")
+
+
+def described(recommender: Recommender, at: int | None = None) -> dict:
+    """The known user as somebody who is in no data set."""
+    history = [
+        {"item": row["item"], "rating": row["rating"]} for row in recommender.history(USER, at)
+    ]
+    known = recommender.store.user(USER)
+    profile = {field: known[field] for field in ("age", "gender", "occupation")}
+    return {"history": history, "profile": profile}
+
+
+@pytest.mark.parametrize("place", [0, 5, -1])
+def test_a_known_user_is_what_they_did_before_the_moment(recommender, place):
+    row = DATA.history.rows_of(DATA.user_index[USER])[place]
+    at, item = int(DATA.timestamp[row]), DATA.item_ids[DATA.item[row]]
+    person = described(recommender, at)
+    assert len(person["history"]) == LENGTHS[row]
+    assert item not in {entry["item"] for entry in person["history"]}
+    known = recommender.rate(user=USER, item=item, at=at)
+    assert known["at"] == at
+    told = recommender.rate(**person, item=item)
+    assert told["rating"] == pytest.approx(known["rating"], abs=1e-4)
+
+
+def test_a_new_opinion_replaces_the_old_one(recommender):
+    first = described(recommender)["history"][0]
+    changed = {"item": first["item"], "rating": 6 - first["rating"] or 1}
+    person = described(recommender)
+    person["history"] = [*person["history"][1:], changed]
+    one = recommender.rate(user=USER, history=[changed], item=ITEM)
+    assert one["rating"] == pytest.approx(recommender.rate(**person, item=ITEM)["rating"], abs=1e-4)
+
+
+def test_methods_answer_differently(recommender):
+    assert recommender.methods == ("ckf", "no-tokens", "collaborative")
+    default = recommender.rate(user=USER, item=ITEM)
+    by_method = {m: recommender.rate(user=USER, item=ITEM, method=m) for m in recommender.methods}
+    assert answer(by_method["ckf"]) == answer(default)
+    assert len({r["rating"] for r in by_method.values()}) == 3
+
+
+def test_the_collaborative_method_is_the_prior(recommender):
+    person = described(recommender)["history"]
+    items = np.array([DATA.item_index[e["item"]] for e in person])
+    stars = np.array([e["rating"] for e in person], np.float32)
+    target = DATA.item_index[ITEM]
+    system = recommender.system
+    with torch.no_grad():
+        fused = system.fuse(system.pairs(items, stars, np.array([len(items)]), [target]))
+    expected = fused.prior["rating"].softmax(-1)[0].tolist()
+    result = recommender.rate(user=USER, item=ITEM, method="collaborative")
+    assert list(result["distribution"].values()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_comparing_asks_every_method_once(recommender):
+    rows = recommender.compare(user=USER, item=ITEM)
+    keys = {"method", "label", "rating", "distribution", "probability"}
+    assert [row["method"] for row in rows] == [*recommender.methods, "average"]
+    assert all(row.keys() == keys for row in rows)
+    for row in rows[:3]:
+        alone = recommender.rate(user=USER, item=ITEM, method=row["method"])
+        assert row["rating"] == pytest.approx(alone["rating"], abs=1e-4)
+        alone = recommender.click(user=USER, item=ITEM, method=row["method"])
+        assert row["probability"] == pytest.approx(alone["probability"], abs=1e-4)
+    own = DATA.rating[(DATA.split == 0) & (DATA.item == DATA.item_index[ITEM])]
+    assert rows[3]["rating"] == pytest.approx(own.mean())
+    assert rows[3]["probability"] == pytest.approx((own >= 4).mean())
+    assert rows[3]["distribution"] is None
+
+
+def test_many_rows_at_once_equal_single_questions(recommender):
+    rows = np.flatnonzero(DATA.user == DATA.user_index[USER])[::4]
+    rows = np.concatenate([rows, DATA.rows(split=2)[:4]])
+    done: list[int] = []
+    scored = recommender.score_rows(rows, progress=done.append)
+    assert sum(done) == len(rows)
+    for place, row in enumerate(rows):
+        pair = {
+            "user": DATA.user_ids[DATA.user[row]],
+            "item": DATA.item_ids[DATA.item[row]],
+            "at": int(DATA.timestamp[row]),
+        }
+        stars = list(recommender.rate(**pair)["distribution"].values())
+        assert stars == pytest.approx(scored["rating"][place].tolist(), abs=1e-4)
+        probability = recommender.click(**pair)["probability"]
+        assert probability == pytest.approx(scored["ctr"][place], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["no-tokens", "collaborative"])
+def test_many_rows_by_another_method(recommender, method):
+    row = LATER[0]
+    scored = recommender.score_rows(np.array([row]), method=method)
+    single = recommender.rate(user=USER, item=ITEM, at=int(DATA.timestamp[row]), method=method)
+    stars = list(single["distribution"].values())
+    assert stars == pytest.approx(scored["rating"][0].tolist(), abs=1e-4)
+
+
+def test_the_language_model_alone_comes_from_the_same_pass(recommender):
+    rows = np.array(LATER[:3])
+    scored = recommender.score_rows(rows)
+    alone = recommender.score_rows(rows, switches=Switches(prior=False))
+    for task in ("rating", "ctr"):
+        np.testing.assert_allclose(scored[f"{task} alone"], alone[task], atol=1e-5)
+        assert np.abs(scored[f"{task} alone"] - scored[task]).max() > 1e-3
+
+
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_rows_with_cut_histories_equal_people_with_few_films(recommender, k):
+    row = LATER[0]
+    scored = recommender.score_rows(np.array([row]), k=k, tasks=("ctr",))
+    assert scored.keys() == {"ctr", "ctr alone"}
+    person = described(recommender, int(DATA.timestamp[row]))
+    person["history"] = person["history"][-k:] if k else None
+    told = recommender.click(**person, item=ITEM)
+    assert told["probability"] == pytest.approx(scored["ctr"][0], abs=1e-4)
+
+
+# Ranking
+
+
+@everybody
+def test_a_ranking_for_everybody(recommender, person):
+    rows = recommender.rank(**person, k=5, candidates=20)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    seen = {str(entry["item"]) for entry in person.get("history", ())}
+    if "user" in person:
+        seen |= {row["item"] for row in recommender.history(USER)}
+    assert not seen & {row["item"] for row in rows}
+    for row in rows:
+        index = DATA.item_index[row["item"]]
+        assert row["title"] == DATA.titles[index]
+        assert row["year"] == DATA.years[index]
+        assert row["genres"] == list(DATA.genres[index])
+        assert 1 <= row["collaborative_rank"] <= 20
+
+
+def test_a_whole_ranking_is_the_catalogue_without_the_history(recommender):
+    rows = recommender.rank(user=USER, k=100)
+    before = recommender.history(USER)
+    assert len(rows) == DATA.n_items - len(before)
+    assert len({row["item"] for row in rows}) == len(rows)
+    assert sorted(row["collaborative_rank"] for row in rows) == list(range(1, len(rows) + 1))
+    later = {DATA.item_ids[DATA.item[r]]: DATA.rating[r] for r in LATER}
+    assert {r["item"]: r["later_rating"] for r in rows if r["later_rating"] is not None} == later
+
+
+def test_the_collaborative_method_keeps_its_own_order_of_scores(recommender):
+    rows = recommender.rank(user=USER, k=10, method="collaborative", candidates=30)
+    other = recommender.rank(user=USER, k=10, candidates=30)
+    assert [r["item"] for r in rows] != [r["item"] for r in other]
+
+
+def test_filters(recommender):
+    rows = recommender.rank(user=USER, k=100, genre="Drama")
+    assert rows
+    assert all("Drama" in row["genres"] for row in rows)
+    everything = recommender.rank(user=USER, k=100)
+    assert recommender.rank(user=USER, k=100, year_from=1990, year_to=1990) == everything
+
+
+def test_a_taste_moves_the_candidates(recommender):
+    nearest = int(np.argmax(recommender._text_vectors[:, 0]))
+    without = recommender.rank(profile={"age": 31}, k=60)
+    having = recommender.rank(profile={"age": 31}, taste=TASTE, k=60)
+    place = {
+        name: next(r["collaborative_rank"] for r in rows if r["item"] == DATA.item_ids[nearest])
+        for name, rows in (("without", without), ("having", having))
+    }
+    assert place["having"] < place["without"] or place["having"] == 1
+
+
+def test_many_users_are_ranked_as_one_by_one(recommender):
+    ranked = recommender.rank_users([DATA.user_index[USER], 3], [AT, AT], k_candidates=15)
+    single = recommender.rank(user=USER, at=AT, k=15, candidates=15)
+    assert [DATA.item_ids[i] for i in ranked[0]] == [row["item"] for row in single]
+    assert len(ranked) == 2
+
+
+# Explanations
+
+
+def says(recommender: Recommender, monkeypatch, text: str) -> None:
+    """Let the language model say a given text."""
+    tokens = recommender.system.writer.tokenizer(text).input_ids
+    monkeypatch.setattr(recommender.system.engine, "generate", lambda *a, **k: iter(tokens))
+
+
+@everybody
+def test_an_explanation_is_streamed_for_everybody(recommender, person):
+    *parts, last = recommender.explain(**person, item=ITEM)
+    assert parts
+    assert all(part.keys() == {"text"} for part in parts)
+    assert last.keys() == {
+        *("text", "evidence", "polarity", "rating", "at", "seconds", "first_words_seconds"),
+        *("draft", "sentences", "regenerated", "dropped"),
+    }
+    assert last["text"] == " ".join(own["text"] for own in last["sentences"]) or last["dropped"]
+    rated = recommender.rate(**person, item=ITEM)["rating"]
+    assert last["rating"] == pytest.approx(rated, abs=1e-4)
+    assert last["polarity"] == polarity_for(last["rating"])
+    assert 0 < last["first_words_seconds"] <= last["seconds"]
+
+
+def test_evidence_is_what_the_text_names_of_the_history(recommender, monkeypatch):
+    text = recommender.prompt(user=USER, item=ITEM, task="explanation")[-2]["text"]
+    history = {row["title"]: row["item"] for row in recommender.history(USER)}
+    named = next(title for title in history if f"{title} (you" in text)
+    says(recommender, monkeypatch, f" You know {named}, so this may suit you.")
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert last["text"] == f"You know {named}, so this may suit you."
+    assert {"item": history[named], "title": named} in last["evidence"]
+    assert all(e["item"] in history.values() for e in last["evidence"])
+    (own,) = last["sentences"]
+    assert own["text"] == last["text"]
+    assert [film["title"] for film in own["evidence"]] == [named]
+    says(recommender, monkeypatch, " Nothing to say.")
+    assert list(recommender.explain(user=USER, item=ITEM))[-1]["evidence"] == []
+
+
+def test_what_the_data_do_not_bear_out_is_written_once_more_and_then_left_out(
+    recommender, monkeypatch
+):
+    title = recommender.film(recommender.prepared.item_index[ITEM]).title
+    true, false = f"{title} may suit you.", "It is much like Silver Harbor."
+    drafts = [f" {true} {false}", f" {false}", f" {true} {false}", " This one may."]
+    asked = []
+
+    def generate(prefix, branch, slots, *, drawn=None, **other):
+        asked.append((list(branch.ids), drawn))
+        return iter(recommender.system.writer.tokenizer(drafts[len(asked) - 1]).input_ids)
+
+    monkeypatch.setattr(recommender.system.engine, "generate", generate)
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert (last["text"], last["regenerated"], last["dropped"]) == (true, 1, 1)
+    # the second draft goes on behind what holds, and is drawn
+    behind = recommender.system.writer.continuation(true)[:-1]
+    assert asked[1][0] == asked[0][0] + behind
+    assert asked[0][1] is None and asked[1][1] is not None
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert last["text"] == f"{true} This one may."
+    assert (last["regenerated"], last["dropped"]) == (1, 0)
+
+
+def test_where_nothing_holds_that_is_said(recommender, monkeypatch):
+    says(recommender, monkeypatch, " You loved Silver Harbor.")
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert (last["text"], last["sentences"], last["dropped"]) == (NOTHING, [], 1)
+
+
+def test_a_stopped_explanation_ends_with_what_there_is(recommender):
+    stop = Event()
+    stream = recommender.explain(user=USER, item=ITEM, stop=stop)
+    first = next(stream)
+    stop.set()
+    *parts, last = stream
+    assert parts == []
+    assert last["text"] in (first["text"], NOTHING)
+    stop.set()
+    (only,) = recommender.explain(user=USER, item=ITEM, stop=stop)
+    assert only["text"] == ""
+    assert only["evidence"] == []
+
+
+def test_explanations_repeat(recommender):
+    one, other = (list(recommender.explain(user=USER, item=ITEM))[-1] for _ in range(2))
+    assert answer(one) == answer(other)
+
+
+# What was asked, and where things lie
+
+
+@everybody
+@pytest.mark.parametrize("task", TASKS)
+def test_the_prompt_as_the_model_gets_it(recommender, person, task):
+    pieces = recommender.prompt(**person, item=ITEM, task=task)
+    kinds = [piece["kind"] for piece in pieces]
+    assert kinds == ["text", "user_token", "text", "item_token", "text", "answer"]
+    whole = "".join(piece["text"] for piece in pieces if piece["kind"] == "text")
+    assert whole.startswith("Films one viewer rated")
+    assert ("\nTaste: " in whole) == ("taste" in person)
+    title = DATA.titles[DATA.item_index[ITEM]]
+    assert (f" watches next: {title}?" if task == "ranking" else f" and {title}, 1990") in whole
+    assert ("\nTies: " in whole) == (task == "explanation")
+
+
+def test_spaces(recommender):
+    n, size = DATA.n_items, recommender.system.knowledge.size
+    assert recommender.item_order == DATA.item_ids
+    assert recommender.item_vectors("collaborative").shape == (n, size)
+    assert recommender.item_vectors("text").shape == (n, 4)
+    anyone = recommender.item_vectors("llm")
+    theirs = recommender.item_vectors("llm", user=USER)
+    assert anyone.shape == theirs.shape == (n, 32)
+    assert anyone.dtype == theirs.dtype == np.float32
+    assert not np.allclose(anyone, theirs)
+    assert recommender.person_vector("collaborative", user=USER).shape == (size,)
+    assert recommender.person_vector("llm", user=USER).shape == (32,)
+    assert recommender.person_vector("text", user=USER) is None
+    assert recommender.user_vectors("text") is None
+
+
+def test_all_users_lie_where_each_of_them_does(recommender):
+    steps = []
+    for space in ("collaborative", "llm", "untrained"):
+        everyone = recommender.user_vectors(space, steps.append)
+        assert everyone.shape[0] == DATA.n_users
+        own = recommender.person_vector(space, user=USER)
+        assert np.allclose(everyone[DATA.user_index[USER]], own, atol=1e-6)
+    assert steps[: DATA.n_users] == list(range(1, DATA.n_users + 1))
+
+
+def test_untrained_tokens_are_those_that_training_began_with(recommender):
+    system = recommender.system
+    learnt = {id(p) for p in system.fusion.learnt()}
+    names = [n for n, p in system.fusion.named_parameters() if id(p) in learnt]
+    assert names
+    first, again = (dict(system.untrained_fusion().named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in names)
+    before = {n: p.detach().clone() for n, p in system.fusion.named_parameters()}
+    tokens = recommender.item_vectors("untrained", user=USER)
+    assert np.array_equal(tokens, recommender.item_vectors("untrained", user=USER))
+    with torch.no_grad():
+        for parameter in system.fusion.learnt():
+            parameter.add_(0.5)
+    try:
+        assert np.array_equal(tokens, recommender.item_vectors("untrained", user=USER))
+        assert not np.allclose(tokens, recommender.item_vectors("llm", user=USER))
+        fresh = dict(system.untrained_fusion().named_parameters())
+        assert all(torch.equal(fresh[name], first[name]) for name in names)
+        kept = fresh.keys() - set(names)
+        assert kept and all(torch.equal(fresh[name], before[name]) for name in kept)
+    finally:
+        with torch.no_grad():
+            for name, parameter in system.fusion.named_parameters():
+                parameter.copy_(before[name])
+
+
+def test_search_and_history_are_plain_records(recommender):
+    found = recommender.search_items("film 7", limit=3)
+    assert len(found) == 3 or found[0]["item"] == "7"
+    assert found[0] == {
+        "item": "7",
+        "title": "Film 7",
+        "year": 1990,
+        "genres": list(DATA.genres[6]),
+    }
+    history = recommender.history(USER)
+    assert history[0].keys() == {"item", "title", "rating", "timestamp"}
+    assert {type(v) for row in history for v in row.values()} == {str, float, int}
+    moments = [row["timestamp"] for row in history]
+    assert moments == sorted(moments)
+    assert moments[-1] < recommender.default_at(USER)
+
+
+# Sharing and threads
+
+
+def test_a_prefix_is_computed_once_and_extended(recommender, monkeypatch):
+    calls, prefill = [], recommender.system.engine.prefill
+
+    def record(ids, known=None, common=None):
+        calls.append(common if known else 0)
+        return prefill(ids, known, common)
+
+    monkeypatch.setattr(recommender.system.engine, "prefill", record)
+    films = [{"item": str(i), "rating": 4} for i in range(20, 26)]
+    recommender.rate(history=films[:4], item=ITEM)
+    recommender.click(history=films[:4], item="2")
+    recommender.rank(history=films[:4], k=3, candidates=5)
+    assert len(calls) == 1
+    recommender.rate(history=films[:5], item=ITEM)
+    assert len(calls) == 2
+    assert calls[1] > 0
+
+
+def test_threads_get_the_answers_of_one(recommender):
+    people = list(PEOPLE.values()) * 3
+    alone = [answer(recommender.rate(**p, item=ITEM)) for p in people]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda p: recommender.rate(**p, item=ITEM), people))
+    for one, other in zip(alone, together, strict=True):
+        assert one["rating"] == pytest.approx(other["rating"], abs=1e-4)
+
+
+def test_questions_get_answers_while_an_explanation_is_being_read(recommender):
+    expected = list(recommender.explain(user=USER, item=ITEM))[-1]["text"]
+    stream = recommender.explain(user=USER, item=ITEM)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        # each part is taken in another thread, with questions in between
+        read, part = [], {}
+        while part is not None:
+            part = (one if len(read) % 2 else other).submit(next, stream, None).result(60)
+            read.append(part)
+            if len(read) < 4:
+                one.submit(recommender.rate, user=USER, item="2").result(60)
+        abandoned = recommender.explain(user=USER, item=ITEM)
+        one.submit(next, abandoned).result(60)
+        assert other.submit(recommender.click, user=USER, item=ITEM).result(60)
+    assert read[-2]["text"] == expected
+
+
+# What can go wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "Nobody is described: give a user id"),
+        ({"user": "", "history": [], "taste": " ", "profile": {"age": ""}}, "Nobody is described"),
+        ({"user": "99999"}, "unknown user '99999'"),
+        ({"user": USER, "item": "99999"}, "Unknown film '99999'; search"),
+        ({"user": USER, "item": None}, "No film was given"),
+        ({"user": USER, "item": ""}, "No film was given"),
+        ({"history": [{"item": "1", "rating": 9}]}, "rating of 9 is outside 1 to 5"),
+        ({"history": [{"item": "1", "rating": 0}]}, "rating of 0 is outside 1 to 5"),
+        ({"history": [{"item": "1", "rating": "good"}]}, "rating of 'good' is outside"),
+        ({"history": [{"item": "1", "rating": None}]}, "rating of None is outside"),
+        ({"history": [{"item": "1", "rating": float("nan")}]}, "rating of nan is outside"),
+        ({"history": [{"item": "nothing", "rating": 3}]}, "Unknown film 'nothing'"),
+        ({"history": [{"item": "1"}]}, "give item and rating"),
+        ({"history": ["1"]}, "give item and rating"),
+        ({"profile": {"age": 300}}, "outside 1 to 120"),
+        ({"profile": {"age": "old"}}, "no whole number of years"),
+        ({"profile": {"shoes": 43}}, "Unknown profile field 'shoes'; known are age"),
+        ({"user": USER, "at": "1998-04-01T00:00:00"}, "whole seconds since 1970"),
+        ({"taste": "drama", "at": "yesterday"}, "whole seconds since 1970"),
+        ({"user": USER, "method": "magic"}, "Unknown method 'magic'; this checkpoint has ckf"),
+    ],
+)
+def test_wrong_questions_get_one_clear_message(recommender, arguments, words):
+    arguments = {"item": ITEM, **arguments}
+    for question in (recommender.rate, recommender.click, recommender.explain):
+        with pytest.raises(UserError) as caught:
+            result = question(**arguments)
+            list(result)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"user": USER, "genre": "Opera"}, "Unknown genre 'Opera'; choose one of Comedy, Drama"),
+        ({"user": USER, "year_from": 2050}, "No film is left by these filters"),
+        ({"user": USER, "year_to": 1900}, "No film is left by these filters"),
+        ({"user": USER, "k": 0}, "no whole number from 1 to 100"),
+        ({"user": USER, "k": 2.5}, "no whole number from 1 to 100"),
+        ({"user": USER, "k": "ten"}, "no whole number from 1 to 100"),
+        ({"user": USER, "k": float("nan")}, "no whole number from 1 to 100"),
+        ({}, "Nobody is described"),
+    ],
+)
+def test_wrong_rankings_get_one_clear_message(recommender, arguments, words):
+    with pytest.raises(UserError) as caught:
+        recommender.rank(**arguments)
+    assert words in str(caught.value)
+
+
+def test_other_wrong_questions(recommender):
+    with pytest.raises(UserError, match="writes no explanations"):
+        list(recommender.explain(user=USER, item=ITEM, method="collaborative"))
+    with pytest.raises(UserError, match="Unknown space 'dreams'"):
+        recommender.item_vectors("dreams")
+    with pytest.raises(UserError, match="unknown user"):
+        recommender.history("99999")
+    with pytest.raises(UserError, match="whole seconds"):
+        recommender.history(USER, at="1998-04-01")
+    with pytest.raises(UserError, match="was not trained for naming"):
+        recommender.prompt(user=USER, item=ITEM, task="naming")
+
+
+def test_a_checkpoint_says_which_tasks_it_knows(recommender):
+    few = Recommender(
+        recommender.system,
+        recommender.store,
+        {"name": "few", "tasks": ["ctr", "rating"]},
+        recommender.checkpoint,
+    )
+    assert few.tasks == ("rating", "ctr")
+    with pytest.raises(UserError, match="'few' was not trained for ranking; it knows rating, ctr"):
+        few.rank(user=USER)
+    with pytest.raises(UserError, match="not trained for explanation"):
+        list(few.explain(user=USER, item=ITEM))
+    only = Recommender(
+        recommender.system,
+        recommender.store,
+        {"name": "one", "tasks": ["ctr"]},
+        recommender.checkpoint,
+    )
+    rows = only.compare(user=USER, item=ITEM)
+    assert all(row["distribution"] is None for row in rows)
+    assert rows[0]["probability"] is not None
+
+
+@pytest.mark.real
+def test_tastes_are_compared_by_minilm(recommender, monkeypatch, empty_cache):
+    films = SimpleNamespace(item_text=lambda i: "a war film" if i % 2 else "a romantic comedy")
+    real = Recommender(
+        SimpleNamespace(
+            prepared=DATA, fusion=recommender.system.fusion, writer=films,
+            engine=recommender.system.engine,
+        ),
+        recommender.store,
+        recommender.manifest,
+        recommender.checkpoint,
+    )  # fmt: skip
+    vectors = real.item_vectors("text")
+    assert vectors.shape == (DATA.n_items, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
+    assert (empty_cache / "text").is_dir()
+    similarity = real._taste_similarity("battles and soldiers")
+    assert similarity[1] > similarity[0]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_profile_splits_a_question_into_its_parts(recommender, task):
+    recommender.forget()
+    questions = Questions(recommender)
+    call, arguments = questions.ask(task)
+    assert arguments["user"] != questions.ask(task)[1]["user"]
+    with counted_passes(recommender.system) as passes:
+        call()
+    assert len(passes) >= 2 and min(passes) >= 1
+    profiler = cProfile.Profile()
+    profiler.runcall(questions.ask(task)[0])
+    found = shares(pstats.Stats(profiler))
+    assert sum(found.values()) == pytest.approx(1)
+    assert all(0 <= share <= 1 for share in found.values()), found
+    for part in ("prefill", "branches", "head", "fusion", "prompt", "duckdb"):
+        assert found[part] > 0, part
+    assert (found["candidates"] > 0) == (task == "ranking")
+    assert (found["sampling"] > 0) == (task == "explanation")
+
+
+def test_what_was_asked_about_the_same_person_is_remembered(recommender, monkeypatch):
+    person = PEOPLE["history"]
+    asked = []
+    compute = recommender._compute
+
+    def counted(someone, text, questions):
+        asked.append(len(questions))
+        return compute(someone, text, questions)
+
+    recommender.forget()
+    monkeypatch.setattr(recommender, "_compute", counted)
+    first = recommender.rank(**person, candidates=12)
+    again = recommender.rank(**person, candidates=12)
+    assert asked == [12]
+    assert again == first
+    recommender.rank(**person, candidates=15)
+    assert asked == [12, 3]
+    recommender.rank(history=[*person["history"], {"item": "9", "rating": 2}], candidates=12)
+    recommender.rank(**person, taste=TASTE, candidates=12)
+    assert asked[2:] == [12, 12]
+    for method in recommender.methods[1:]:
+        recommender.rank(**person, candidates=12, method=method)
+    assert asked[4:] == [12, 12]
+    recommender.forget()
+    assert answer(recommender.rate(**person, item=ITEM)) == answer(
+        recommender.rate(**person, item=ITEM)
+    )
+    assert asked[6:] == [1]
+
+
+def test_the_benchmark_asks_the_same_person_again(recommender):
+    rows = {row.name: row for row in ranking.asked_again(recommender, 1)}
+    assert rows.keys() == {
+        "rank_20_first_seconds",
+        "rank_20_repeat_vs_first",
+        "rank_20_grown_vs_first",
+        "rank_20_shrunk_vs_first",
+    }
+    assert rows["rank_20_repeat_vs_first"].value > 0

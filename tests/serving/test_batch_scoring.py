@@ -1,0 +1,224 @@
+"""Bulk scoring: parts that survive a kill, order, and workers that die."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.serving import batch_scoring as scoring
+from ckf_demo.serving.batch_scoring import LEAST_BATCHES, MOST_BATCHES, in_batches, score
+from ckf_demo.serving.workers import Workers
+
+USERS = [f"u{i}" for i in range(90)]
+MANIFEST = {"dataset": "tiny", "backbone": "tiny", "hashes": {"config": "a"}}
+
+
+class Films:
+    """Ranks without a model, and says where it is told to die."""
+
+    def __init__(self, checkpoint: Path, quantization: str | None = None) -> None:
+        self.place = Path(checkpoint)
+
+    def rank(self, users: list[str], k: int) -> list[dict[str, object]]:
+        for user in users:
+            if (self.place / "kills" / user).exists():
+                (self.place / "kills" / user).unlink()
+                os._exit(1)
+            if (self.place / "always" / user).exists():
+                os._exit(1)
+            if (self.place / "refuses" / user).exists():
+                raise UserError(f"nothing for {user}")
+        with (self.place / "done.txt").open("a") as file:
+            file.write("".join(f"{user}\n" for user in users))
+        return [
+            {"user": u, "rank": i, "item": f"{u}-{i}", "title": f"Film {i}", "score": 1 / i}
+            for u in users
+            for i in range(1, k + 1)
+        ]
+
+
+@contextmanager
+def store_of(users: list[str]) -> Iterator[SimpleNamespace]:
+    yield SimpleNamespace(users=lambda: pd.DataFrame({"user": users}))
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_cache: Path) -> Path:
+    """A checkpoint that is only a folder, with a file of users in it."""
+    monkeypatch.setattr(
+        "ckf_demo.serving.batch_scoring.InteractionStore.open", lambda dataset: store_of(USERS)
+    )
+    monkeypatch.setattr("ckf_demo.model.system.read_manifest", lambda checkpoint: MANIFEST)
+    monkeypatch.setattr("ckf_demo.model.system.verify_files", lambda checkpoint, manifest: None)
+    monkeypatch.setattr(scoring, "Ranker", Films)
+    for name in ("kills", "always", "refuses"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "users.txt").write_text("\n".join(USERS))
+    return tmp_path
+
+
+def done(place: Path) -> list[str]:
+    return (place / "done.txt").read_text().split()
+
+
+def assert_complete(file: Path, k: int) -> None:
+    table = pd.read_parquet(file)
+    assert table["user"].tolist() == [user for user in USERS for _ in range(k)]
+    assert table["rank"].tolist() == list(range(1, k + 1)) * len(USERS)
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 40, 943, 100_000, 1_000_001])
+def test_batches_hold_every_user_once_in_order(count: int) -> None:
+    users = [str(i) for i in range(count)]
+    batches = in_batches(users)
+    assert [u for batch in batches for u in batch] == users
+    assert len(batches) <= MOST_BATCHES
+    assert len(batches) >= min(count, LEAST_BATCHES // 2)
+
+
+def test_a_run_that_ended_early_goes_on_where_it_was(place: Path) -> None:
+    out = place / "top.parquet"
+    (place / "refuses" / "u50").touch()
+    with pytest.raises(UserError, match="nothing for u50"):
+        score(place, place / "users.txt", 2, out)
+    assert not out.exists()
+    before = done(place)
+    assert 0 < len(before) <= 50
+    (place / "refuses" / "u50").unlink()
+    score(place, place / "users.txt", 2, out)
+    assert sorted(done(place)) == sorted(USERS), "nobody was ranked twice"
+    assert_complete(out, 2)
+    assert not [path.name for path in place.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("change", ["k", "users", "checkpoint"])
+def test_parts_of_another_question_are_not_taken(
+    place: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = place / "top.parquet"
+    (place / "refuses" / "u50").touch()
+    with pytest.raises(UserError):
+        score(place, place / "users.txt", 2, out)
+    (place / "refuses" / "u50").unlink()
+    (place / "done.txt").unlink()
+    if change == "users":
+        (place / "users.txt").write_text("\n".join(USERS[::-1]))
+    if change == "checkpoint":
+        other = MANIFEST | {"hashes": {"config": "b"}}
+        monkeypatch.setattr("ckf_demo.model.system.read_manifest", lambda checkpoint: other)
+    score(place, place / "users.txt", 3 if change == "k" else 2, out)
+    assert sorted(done(place)) == sorted(USERS)
+
+
+def test_two_runs_do_not_write_one_file(place: Path) -> None:
+    out = place / "top.parquet"
+    with (
+        scoring.alone(place / ".top.parquet.lock", lambda: None),
+        pytest.raises(UserError, match="another process is writing"),
+    ):
+        score(place, place / "users.txt", 2, out)
+
+
+def test_options_of_the_other_engine_are_refused(place: Path) -> None:
+    with pytest.raises(UserError, match="are for --engine ray"):
+        score(place, place / "users.txt", 2, place / "top.parquet", workers=2)
+
+
+@pytest.mark.long
+def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place: Path) -> None:
+    """The process is killed in the middle; what it had finished is not done again."""
+    script = place / "driver.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "import test_scoring as t\n"
+        "from ckf_demo import scoring, system\n"
+        "class Slow(t.Films):\n"
+        "    def rank(self, users, k):\n"
+        "        time.sleep(0.1)\n"
+        "        return super().rank(users, k)\n"
+        "scoring.Ranker = Slow\n"
+        "scoring.InteractionStore.open = lambda dataset: t.store_of(t.USERS)\n"
+        "system.read_manifest = lambda checkpoint: t.MANIFEST\n"
+        "system.verify_files = lambda checkpoint, manifest: None\n"
+        "place = Path(sys.argv[1])\n"
+        "scoring.score(place, place / 'users.txt', 2, place / 'top.parquet')\n"
+    )
+    folders = [str(Path(scoring.__file__).parents[1]), str(Path(__file__).parent)]
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(place)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not (place / "done.txt").exists() or len(done(place)) < 20:
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (place / "top.parquet").exists()
+    score(place, place / "users.txt", 2, place / "top.parquet")
+    assert_complete(place / "top.parquet", 2)
+    twice = len(done(place)) - len(USERS)
+    assert 0 <= twice <= len(in_batches(USERS)[0])
+
+
+@pytest.fixture
+def with_ray(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What workers need to unpickle the stand-in: they cannot import this file."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(
+        "ckf_demo.backbone.precision.choose", lambda name: SimpleNamespace(chosen=None)
+    )
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield place
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.long
+def test_batches_of_killed_workers_are_done_again(with_ray: Path) -> None:
+    place = with_ray
+    for user in ("u20", "u61"):
+        (place / "kills" / user).touch()
+    score(place, place / "users.txt", 2, place / "ray.parquet", "ray", workers=2, threads=1)
+    assert not list((place / "kills").iterdir()), "both workers were killed"
+    assert_complete(place / "ray.parquet", 2)
+    score(place, place / "users.txt", 2, place / "local.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(place / "ray.parquet"), pd.read_parquet(place / "local.parquet")
+    )
+
+
+@pytest.mark.long
+def test_troubles_of_workers_are_one_message(with_ray: Path) -> None:
+    place = with_ray
+    (place / "refuses" / "u8").touch()
+    (place / "always" / "u9").touch()
+    with Workers(Films, place, None, 1, 1) as pool:
+        assert [number for number, _ in pool.ranked([(7, ["u1"])], 2)] == [7]
+        with pytest.raises(UserError, match="^nothing for u8$"):
+            list(pool.ranked([(0, ["u8"])], 2))
+        with pytest.raises(UserError, match="died again"):
+            list(pool.ranked([(0, ["u9"])], 2))
+    with pytest.raises(UserError, match="there are"):
+        Workers(Films, place, None, 1000, 1000)
+
+
+def test_what_parts_are_made_of_stands_beside_them(place: Path) -> None:
+    (place / "refuses" / "u50").touch()
+    with pytest.raises(UserError):
+        score(place, place / "users.txt", 2, place / "top.parquet")
+    label = json.loads((place / ".top.parquet.parts" / "made_of.json").read_text())
+    assert label["k"] == 2
+    assert label["checkpoint"]["hashes"] == MANIFEST["hashes"]

@@ -1,0 +1,123 @@
+"""The named endpoints as tools of the Model Context Protocol, over HTTP from a running app."""
+
+import asyncio
+import json
+from urllib.request import urlopen
+
+import jsonschema
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from ckf_demo.ui.app import build, launch
+from support.fakes import FakeRecommender
+
+TOOLS = {
+    "search_items",
+    "history",
+    "rate",
+    "click",
+    "rank",
+    "explain",
+    "contrast",
+    "compare",
+    "why",
+    "query",
+}
+PERSON = {"user", "history", "taste", "profile", "at"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        demo = build(FakeRecommender())
+    launch(demo)
+    yield f"{demo.local_url}gradio_api/mcp/"
+    demo.close()
+
+
+def ask(address: str, *calls: tuple[str, dict]):
+    """The tools on offer, and the results of calls, of one session."""
+
+    async def talk():
+        async with (
+            streamable_http_client(address) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            return tools, [await session.call_tool(name, given) for name, given in calls]
+
+    return asyncio.run(talk())
+
+
+def test_the_named_endpoints_and_nothing_else_are_tools(address):
+    tools, _ = ask(address)
+    with urlopen(address.replace("mcp/", "info")) as answer:
+        named = json.load(answer)["named_endpoints"]
+    assert {f"/{tool.name}" for tool in tools} == set(named)
+    assert {tool.name for tool in tools} >= TOOLS
+    for tool in tools:
+        fields = tool.inputSchema["properties"]
+        jsonschema.Draft202012Validator.check_schema(tool.inputSchema)
+        assert "Returns" in tool.description and ",," not in tool.description, tool.name
+        for name, field in fields.items():
+            assert field["description"], f"{tool.name}.{name}"
+            assert {"type", "oneOf", "anyOf", "enum"} & set(field), f"{tool.name}.{name}"
+
+
+def test_schemas_say_what_a_person_is(address):
+    tools, _ = ask(address)
+    rate = next(tool for tool in tools if tool.name == "rate").inputSchema
+    assert set(rate["properties"]) == PERSON | {"item", "method"}
+    entry = rate["properties"]["history"]["oneOf"][1]["items"]
+    assert entry["required"] == ["item", "rating"]
+    assert set(rate["properties"]["profile"]["oneOf"][1]["properties"]) == {
+        "age",
+        "gender",
+        "occupation",
+    }
+    assert rate["properties"]["method"]["oneOf"][1]["enum"] == list(FakeRecommender.methods)
+    search = next(tool for tool in tools if tool.name == "search_items").inputSchema
+    assert search["required"] == ["query"]
+
+
+def test_tools_answer_in_json(address):
+    person = {"history": [{"item": "4", "rating": 5}], "profile": {"age": 40}}
+    _, results = ask(
+        address,
+        ("search_items", {"query": "winter", "limit": 3}),
+        ("rate", {"user": "3", "item": "7"}),
+        ("rank", {**person, "k": 4}),
+        ("explain", {"user": "3", "item": "7"}),
+        ("contrast", {"user": "3", "item": "7", "other": "8", "bridges_of": "5"}),
+    )
+    assert not any(result.isError for result in results)
+    found, rated, ranked, explained, contrasted = results
+    films = json.loads(found.content[0].text)
+    assert len(films) == 3 and all("Winter" in film["title"] for film in films)
+    assert 1 <= json.loads(rated.content[0].text)["rating"] <= 5
+    rows = json.loads(ranked.content[0].text)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    # null, not None: the fourth film has no later rating of somebody who is in no data set
+    assert rows[3]["later_rating"] is None
+    assert json.loads(explained.content[0].text)["polarity"] in ("positive", "mixed", "negative")
+    sides = json.loads(contrasted.content[0].text)["sides"]
+    assert [(own["side"], own["item"]) for own in sides] == [
+        ("this", "7"),
+        ("that", "8"),
+        ("bridges", "7"),
+    ]
+
+
+def test_errors_of_tools_say_what_was_given(address):
+    _, (unknown, wrong, bad) = ask(
+        address,
+        ("rate", {"user": "999", "item": "7"}),
+        ("rate", {"user": "3", "item": "7", "method": "magic"}),
+        ("query", {"sql": "DROP TABLE items"}),
+    )
+    assert unknown.isError and "user '999'" in unknown.content[0].text
+    assert wrong.isError and "magic" in wrong.content[0].text
+    assert bad.isError and "Traceback" not in bad.content[0].text

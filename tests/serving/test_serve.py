@@ -1,0 +1,122 @@
+"""Serving: everything missing is prepared, in order, and the address comes last."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import prepared_path
+from ckf_demo.serving import serve
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Stand-ins for all that is heavy; what they were asked for, in order."""
+    done: list = []
+
+    def module(name: str, **attributes: object) -> None:
+        stand_in = ModuleType(name)
+        vars(stand_in).update(attributes)
+        monkeypatch.setitem(sys.modules, name, stand_in)
+
+    page = SimpleNamespace(
+        launch=lambda **options: done.append(("launch", options)),
+        local_url="http://127.0.0.1:7861/",
+        block_thread=lambda: done.append("block"),
+    )
+
+    recommender = SimpleNamespace(warm_up=lambda: done.append("warm"))
+
+    def load(checkpoint: Path, quantization: str) -> SimpleNamespace:
+        done.append(("load", checkpoint, quantization))
+        return recommender
+
+    def build(loaded: SimpleNamespace, **beside: object) -> SimpleNamespace:
+        assert loaded is recommender
+        done.append("build")
+        return page
+
+    def choose(backbone: str) -> SimpleNamespace:
+        done.append(("choose", backbone))
+        return SimpleNamespace(chosen="nf4-bf16")
+
+    manifest = {
+        "dataset": "tiny",
+        "backbone": "small",
+        "tasks": ["rating", "ctr", "ranking", "explanation"],
+    }
+    module("ckf_demo.model.system", read_manifest=lambda checkpoint: manifest)
+    module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
+    module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
+    module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
+    module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
+    module(
+        "ckf_demo.ui.app", build=build, launch=lambda page, others, **where: page.launch(**where)
+    )
+    monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
+    return done
+
+
+def test_everything_is_prepared_and_the_address_comes_last(
+    steps: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve.serve("127.0.0.1", 7861, [tmp_path])
+    *before, (launch, options), block = steps
+    assert before == [
+        "address",
+        ("data", "tiny", None),
+        ("llm", "small"),
+        ("choose", "small"),
+        ("load", tmp_path, "nf4-bf16"),
+        "warm",
+        "build",
+    ]
+    assert (launch, block) == ("launch", "block")
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) >= 5
+    assert printed[-1] == "Ready: http://127.0.0.1:7861/"
+
+
+def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
+    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = {"dataset": "tiny", "backbone": "small", "tasks": ["ctr"]}
+    monkeypatch.setattr(sys.modules["ckf_demo.model.system"], "read_manifest", lambda _: manifest)
+    with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
+        serve.serve("127.0.0.1", 7861, [tmp_path])
+    assert steps == ["address"]
+
+
+def test_data_that_only_its_owner_has_must_have_been_prepared(
+    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    tasks = ["rating", "ctr", "ranking", "explanation"]
+    manifest = {"dataset": "xrec-yelp", "backbone": "small", "tasks": tasks}
+    monkeypatch.setattr(sys.modules["ckf_demo.model.system"], "read_manifest", lambda _: manifest)
+    with pytest.raises(UserError, match="run ckf prepare --dataset xrec-yelp --data FOLDER"):
+        serve.serve("127.0.0.1", 7861, [tmp_path])
+    prepared = prepared_path("xrec-yelp")
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    prepared.touch()
+    serve.serve("127.0.0.1", 7861, [tmp_path])
+    assert "build" in steps and not any(step[0] == "data" for step in steps)
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_weights_are_held_as_one_asks(
+    by: str, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CKF_QUANTIZATION", "bf16" if by == "environment" else "")
+    serve.serve("127.0.0.1", 7861, [tmp_path], "nf4" if by == "option" else None)
+    assert ("load", tmp_path, "nf4" if by == "option" else "bf16") in steps
+    assert ("choose", "small") not in steps
+
+
+def test_the_host_is_open_on_a_space_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert serve.default_host() == "127.0.0.1"
+    monkeypatch.setenv("SPACE_ID", "somebody/ckf")
+    assert serve.default_host() == "0.0.0.0"

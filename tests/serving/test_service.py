@@ -1,0 +1,499 @@
+"""The queue for the model, work that nobody waits for, health and logs, around a recommender that
+computes for as long as it is let."""
+
+import asyncio
+import io
+import json
+import logging
+import os
+import re
+import threading
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import gradio as gr
+import httpx
+import pytest
+from gradio.context import LocalContext
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from ckf_demo.lab.bench import load
+from ckf_demo.lab.bench.report import load_markdown
+from ckf_demo.runtime.cancellation import Stopped, check, stopped_by
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.logs import LOGGER, JsonLines, start_logging
+from ckf_demo.ui import app as ui
+from ckf_demo.ui.app import build, launch
+from ckf_demo.ui.fair_queue import Gate, Refused, queue_size
+from support.fakes import FakeRecommender
+
+ROOM = 4
+"""Questions that may wait in these tests; one visitor may have a quarter of them."""
+SECRET = "Zebrafink-Zuckerguss-4711"
+
+
+class BusyRecommender(FakeRecommender):
+    """Ranks, explains and replays until it is let go or stopped, as the model does: looking now and
+    then whether it is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = 0
+        self.let_go = threading.Event()
+        self.let_go.set()
+
+    @contextmanager
+    def _at_work(self):
+        self.busy += 1
+        try:
+            while not self.let_go.wait(0.01):
+                check()
+            yield
+        finally:
+            self.busy -= 1
+
+    def rank(self, *args, **kwargs):
+        with self._at_work():
+            return super().rank(*args, **kwargs)
+
+    def explain(self, *args, **kwargs):
+        for piece in super().explain(*args, **kwargs):
+            yield piece
+            with self._at_work():
+                pass
+
+    def rate(self, user=None, history=None, taste=None, profile=None, **kwargs):
+        if taste == SECRET:
+            raise ValueError(f"cannot read {taste} of {user}")
+        return super().rate(user, history, taste, profile, **kwargs)
+
+
+def until(condition, seconds: float = 10.0) -> float:
+    """Wait until something holds, and say how long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it never came"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def busy() -> BusyRecommender:
+    return BusyRecommender()
+
+
+@pytest.fixture(scope="module")
+def app(busy, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CKF_QUEUE", str(ROOM))
+        demo = build(busy)
+    launch(demo)
+    yield demo
+    busy.let_go.set()
+    demo.close()
+
+
+@pytest.fixture
+def held(busy):
+    """The model is at work on whatever comes, until ``let_go`` is set or the test ends."""
+    busy.let_go.clear()
+    yield busy
+    busy.let_go.set()
+    until(lambda: busy.busy == 0)
+
+
+class Visitor:
+    """A client over HTTP with a session of its own, or with none."""
+
+    def __init__(self, app, session: str | None = None) -> None:
+        self._base = f"{app.local_url}gradio_api/call"
+        self._session = {} if session is None else {"session_hash": session}
+        self.http = httpx.Client(timeout=30)
+
+    def ask(self, endpoint: str, *data) -> "Visitor":
+        body = {"data": list(data), **self._session}
+        event = self.http.post(f"{self._base}/{endpoint}", json=body).json()["event_id"]
+        self._address = f"{self._base}/{endpoint}/{event}"
+        return self
+
+    def read(self) -> str:
+        return self.http.get(self._address).text
+
+
+def rank_of(user: str = "3") -> tuple:
+    return (user, None, None, None, 3, None, None)
+
+
+# --- the gate ----------------------------------------------------------------------------------
+
+
+def test_visitors_are_called_up_in_turn_and_nobody_has_more_than_a_share():
+    async def scene() -> tuple[list[str], str]:
+        gate, order = Gate(1, 8, 3), []
+
+        async def question(visitor: str) -> None:
+            await gate.enter(visitor)
+            order.append(visitor)
+
+        await gate.enter("first")
+        waiting = [asyncio.ensure_future(question(v)) for v in ("a", "a", "a", "b", "c", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as refused:
+            await gate.enter("a")
+        for _ in waiting:
+            gate.leave()
+            await asyncio.sleep(0)
+        gate.leave()
+        assert gate.inside == gate.waiting == 0
+        return order, str(refused.value)
+
+    order, said = asyncio.run(scene())
+    assert order == ["a", "b", "c", "a", "b", "a"]
+    assert "3 of your questions wait" in said and "3 people wait" in said
+    assert "try again in a moment" in said
+
+
+def test_who_leaves_the_queue_frees_the_place():
+    async def scene() -> None:
+        gate = Gate(1, 2, 1)
+        await gate.enter("first")
+        gone = asyncio.ensure_future(gate.enter("a"))
+        stays = asyncio.ensure_future(gate.enter("b"))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="2 people wait for it with 2 questions"):
+            await gate.enter("c")
+        gone.cancel()
+        # the turn may be given back before the one who left has noticed
+        gate.leave()
+        await asyncio.wait({gone, stays})
+        assert gone.cancelled() and stays.result() is None
+        assert (gate.inside, gate.waiting) == (1, 0)
+        late = asyncio.ensure_future(gate.enter("d"))
+        await asyncio.sleep(0)
+        gate.leave()
+        late.cancel()
+        await asyncio.wait({late})
+        assert (gate.inside, gate.waiting) == (0, 0)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "1001", "٣"])
+def test_a_wrong_size_of_the_queue_is_a_message(given, monkeypatch):
+    monkeypatch.setenv("CKF_QUEUE", given)
+    with pytest.raises(UserError, match="CKF_QUEUE"):
+        queue_size()
+
+
+def test_work_ends_at_its_next_look():
+    stop = threading.Event()
+    check()
+    with pytest.raises(Stopped), stopped_by(stop):
+        check()
+        stop.set()
+        check()
+    check()
+
+
+# --- the queue of an app -----------------------------------------------------------------------
+
+
+def test_a_full_queue_is_a_friendly_message_and_a_search_is_still_answered(app, held):
+    gate = app.service.model
+    visitors = [Visitor(app, f"visitor{n}").ask("rank", *rank_of()) for n in range(ROOM + 1)]
+    until(lambda: gate.waiting == ROOM)
+    assert held.busy == 1
+    refused = Visitor(app, "late").ask("rank", *rank_of()).read()
+    assert "event: error" in refused
+    assert f"{ROOM} people wait for it" in refused and "try again in a moment" in refused
+    assert "Winter" in Visitor(app, "late").ask("search_items", "winter", 3).read()
+    held.let_go.set()
+    for visitor in visitors:
+        assert "event: complete" in visitor.read()
+    until(lambda: gate.inside == 0)
+
+
+def test_one_visitor_cannot_fill_the_queue(app, held):
+    gate = app.service.model
+    first = Visitor(app, "first").ask("rank", *rank_of())
+    until(lambda: gate.inside == 1)
+    # a client of Gradio's own has the message as its error
+    greedy = Client(app.local_url, verbose=False)
+    jobs = [greedy.submit(user="3", k=3, api_name="/rank") for _ in range(2)]
+    until(lambda: any(job.done() for job in jobs))
+    with pytest.raises(AppError, match="1 of your questions wait already"):
+        next(job for job in jobs if job.done()).result()
+    other = Visitor(app, "other").ask("rank", *rank_of())
+    until(lambda: gate.waiting == 2)
+    held.let_go.set()
+    for visitor in (first, other):
+        assert "event: complete" in visitor.read()
+    until(lambda: all(job.done() for job in jobs))
+
+
+def test_callers_without_a_session_share_by_address(app, held):
+    gate = app.service.model
+    asked = [Visitor(app).ask("rank", *rank_of()) for _ in range(2)]
+    until(lambda: gate.waiting == 1)
+    assert "1 of your questions wait" in Visitor(app).ask("rank", *rank_of()).read()
+    held.let_go.set()
+    assert all("event: complete" in visitor.read() for visitor in asked)
+
+
+@pytest.mark.parametrize("endpoint", ["rank", "explain", "compare", "why"])
+def test_a_client_that_hangs_up_frees_the_model_within_a_second(app, busy, endpoint, monkeypatch):
+    """Each in the way of its kind: one long computation, or pieces one after another."""
+    at_work = threading.Event()
+
+    def computes(*args, **kwargs):
+        at_work.set()
+        while True:
+            check()
+            time.sleep(0.01)
+
+    def yields(*args, **kwargs):
+        while True:
+            at_work.set()
+            time.sleep(0.01)
+            yield {"text": "more"}
+
+    data = ("3", None, None, None, "7", None)
+    if endpoint == "rank":
+        monkeypatch.setattr(busy, "rank", computes)
+        data = rank_of()
+    elif endpoint == "explain":
+        monkeypatch.setattr(busy, "explain", yields)
+        data = (*data, None)
+    elif endpoint == "compare":
+        monkeypatch.setattr(busy, "rate", computes)
+    else:
+        monkeypatch.setattr(busy.counterfactuals, "without", computes)
+    gate = app.service.model
+    asked = Visitor(app, "leaves").ask(endpoint, *data)
+    with asked.http.stream("GET", asked._address):
+        assert at_work.wait(10)
+    assert until(lambda: gate.inside == 0) < 1
+
+
+def test_a_cancelled_job_frees_the_model_within_a_second(app, held):
+    client = Client(app.local_url, verbose=False)
+    running = client.submit(user="3", k=3, api_name="/rank")
+    until(lambda: held.busy == 1)
+    other = Client(app.local_url, verbose=False)
+    waits = other.submit(user="3", k=3, api_name="/rank")
+    until(lambda: app.service.model.waiting == 1)
+    # a client can cancel what it knows to have been accepted
+    until(lambda: waits.communicator.event_id and running.communicator.event_id)
+    waits.cancel()
+    assert until(lambda: app.service.model.waiting == 0) < 1
+    running.cancel()
+    assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
+
+
+@pytest.mark.parametrize("meta", [{}, {"_meta": {"progressToken": 1}}])
+def test_an_assistant_that_hangs_up_frees_the_model_within_a_second(app, held, meta):
+    call = {"name": "rank", "arguments": {"user": "3", "k": 3}, **meta}
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    accept = {"accept": "application/json, text/event-stream"}
+    address = f"{app.local_url}gradio_api/mcp/"
+    with httpx.stream("POST", address, json=ask, headers=accept, timeout=20) as answer:
+        assert answer.status_code == 200
+        until(lambda: held.busy == 1)
+    assert until(lambda: held.busy == 0 and app.service.model.inside == 0) < 1
+
+
+def test_all_questions_to_the_model_share_one_thread(app, busy, monkeypatch):
+    """Libraries keep memory for every thread that computes."""
+    threads, rank = [], busy.rank
+
+    def noted(*args, **kwargs):
+        threads.append(threading.current_thread().name)
+        time.sleep(0.05)
+        return rank(*args, **kwargs)
+
+    monkeypatch.setattr(busy, "rank", noted)
+    visitors = [Visitor(app, f"one of {n}").ask("rank", *rank_of()) for n in range(ROOM)]
+    assert all("event: complete" in visitor.read() for visitor in visitors)
+    assert len(threads) == ROOM and len(set(threads)) == 1
+
+
+def test_a_client_that_reads_slowly_holds_up_nobody(app):
+    slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None)
+    with slow.http.stream("GET", slow._address) as stream:
+        until(lambda: app.service.model.inside == 0)
+        assert "event: complete" in Visitor(app, "fast").ask("rank", *rank_of()).read()
+        assert "polarity" in stream.read().decode()
+
+
+# --- health ------------------------------------------------------------------------------------
+
+
+def test_health_is_ok_while_the_store_answers(app, held):
+    Visitor(app, "somebody").ask("rank", *rank_of())
+    until(lambda: held.busy == 1)
+    answer = httpx.get(f"{app.local_url}healthz")
+    said = answer.json()
+    assert answer.status_code == 200 and said["status"] == "ok"
+    assert (said["running"], said["waiting"], said["queue"]) == (1, 0, ROOM)
+    assert said["uptime"] > 0 and said["dataset"] == "made-up"
+
+
+def test_health_says_why_not(app, busy, monkeypatch, log):
+    def broken(item):
+        raise OSError("disk of the store is gone")
+
+    monkeypatch.setattr(busy.store, "item", broken)
+    answer = httpx.get(f"{app.local_url}healthz")
+    assert answer.status_code == 503
+    assert "the store does not answer (OSError)" in answer.json()["reason"]
+    assert log()[0]["event"] == "unhealthy"
+
+
+# --- the log -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """The lines that were logged so far, as objects."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    monkeypatch.setattr(LOGGER, "handlers", [handler])
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    monkeypatch.setattr(LOGGER, "level", logging.INFO)
+    LOGGER.manager._clear_cache()
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    LOGGER.manager._clear_cache()
+
+
+def test_each_answer_is_one_line_and_none_is_about_a_person(app, busy, log, capfd):
+    person = ("15", [{"item": "4", "rating": 5}], f"films of {SECRET}", {"age": 77})
+    calls = [
+        ("rate", (*person, "7", None, None)),
+        ("explain", (*person, "7", None, None)),
+        ("rate", (SECRET, None, None, None, "7", None, None)),
+        ("rate", ("15", None, SECRET, {"age": 77, "occupation": SECRET}, "7", None, None)),
+        ("search_items", (SECRET, 3)),
+        ("history", ("15", None)),
+        ("query", (f"SELECT '{SECRET}'",)),
+        ("query", (f"SELECT {SECRET}",)),
+    ]
+    said = [Visitor(app, SECRET).ask(endpoint, *data).read() for endpoint, data in calls]
+    lines = log()
+    answers = [line for line in lines if line["event"] == "answer"]
+    assert [line["endpoint"] for line in answers] == [endpoint for endpoint, _ in calls]
+    assert [line["outcome"] for line in answers] == [
+        *("ok", "ok", "user error", "error", "ok", "ok", "ok", "user error")
+    ]
+    assert all(line["seconds"] >= 0 and line["waiting"] == 0 for line in answers)
+    failure = next(line for line in lines if line["event"] == "failure")
+    assert failure["error"] == "ValueError" and "rate" in failure["at"][-1]
+    assert "could not be answered (ValueError)" in said[3] and SECRET not in said[3]
+    printed = capfd.readouterr()
+    for text in (json.dumps(lines), printed.out, printed.err):
+        assert not {word for word in (SECRET, '"15"', "77", "127.0.0.1") if word in text}
+
+
+def test_the_log_is_chosen_by_the_environment(monkeypatch):
+    for name in ("handlers", "propagate", "level"):
+        monkeypatch.setattr(LOGGER, name, getattr(LOGGER, name))
+    monkeypatch.setenv("CKF_LOG", "json")
+    start_logging()
+    assert LOGGER.isEnabledFor(logging.INFO)
+    monkeypatch.setenv("CKF_LOG", "off")
+    start_logging()
+    assert not LOGGER.isEnabledFor(logging.INFO) and LOGGER.isEnabledFor(logging.ERROR)
+    monkeypatch.setenv("CKF_LOG", "loud")
+    with pytest.raises(UserError, match="CKF_LOG='loud'"):
+        start_logging()
+
+
+# --- several servers ---------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_two_servers_give_the_same_answers(app, tmp_path_factory):
+    """Everything that an endpoint needs is in the request."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("other")))
+        other = build(FakeRecommender())
+    launch(other)
+    person = (None, [{"item": "4", "rating": 5}], "slow films", {"age": 40})
+    calls = [
+        ("search_items", ("winter", 3)),
+        ("history", ("15", None)),
+        ("rate", (*person, "7", None, None)),
+        ("click", ("15", None, None, None, "7", None, None)),
+        ("rank", (*person, 5, None, None)),
+        ("explain", ("15", None, None, None, "7", None, None)),
+        ("compare", (*person, "7", None)),
+        ("why", ("15", None, None, None, "7", None)),
+        ("query", ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",)),
+    ]
+    try:
+        for endpoint, data in calls:
+            one, two = (Visitor(each).ask(endpoint, *data).read() for each in (app, other))
+            assert "event: complete" in one
+            assert _without_seconds(one) == _without_seconds(two), endpoint
+    finally:
+        other.close()
+
+
+def _without_seconds(answer: str) -> str:
+    return re.sub(r'"seconds": [\d.e-]+', "", answer.partition("event: complete")[2])
+
+
+def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, monkeypatch):
+    """Its state on this server is a beginner's, about somebody else than the page shows."""
+    opened = next(
+        block
+        for block in app.blocks.values()
+        if isinstance(block, gr.State) and block.value is False
+    )
+    asked = SimpleNamespace(session_hash="of another server")
+    monkeypatch.setattr(ui, "OPENING", 0.1)
+    token = LocalContext.request.set(asked)
+    try:
+        with pytest.raises(UserError, match="load the page again"):
+            ui.expect_session(app, opened, "film")
+        app.app.state_holder["of another server"][opened._id] = True
+        ui.expect_session(app, opened, "film")
+    finally:
+        LocalContext.request.reset(token)
+
+
+# --- the load test -----------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_the_load_test_counts_answers_refusals_and_errors(app, busy, monkeypatch):
+    # the stand-in answers sooner than anybody could hang up
+    monkeypatch.setattr(load, "HANG_UPS", 0)
+    monkeypatch.setattr(load, "REST", 0.05)
+    monkeypatch.setattr(load, "SLOWLY", 0.01)
+    monkeypatch.setattr(load, "CLIENTS", (1, 16))
+    address = app.local_url.rstrip("/")
+    rows = list(load.measured(address, os.getpid(), 3, pytest.fail))
+    found = {row.name: row.value for row in rows}
+    assert found["load_1_errors"] == found["load_16_errors"] == 0
+    assert found["load_16_hung_up"] > 0
+    assert sum(v for name, v in found.items() if name.endswith("_count")) > 5
+    assert found["load_16_memory"] > 50
+    assert load.verdict(rows)[1].startswith("Carried") == load.verdict(rows)[0]
+    machine = {"processor": "some", "cores": 2, "memory_gib": 4.0}
+    text = load_markdown({"machine": machine, "seconds": 3, "rows": [vars(row) for row in rows]})
+    assert text.count("\n| search items |") == text.count("\n| slow reader | – |") == 1
+    assert f"| 16 | 0 | {found['load_16_memory']:,.0f} (" in text
+
+    def broken(*args, **kwargs):
+        raise LookupError
+
+    monkeypatch.setattr(busy, "rate", broken)
+    heard, _ = load.phase(address, os.getpid(), load.world_of(address), 4, 1.0)
+    assert heard.errors and "LookupError" in heard.errors[0]
+    failed = [*rows, load.Row("load_4_errors", len(heard.errors), 0, 0, "errors")]
+    carried, line = load.verdict(failed)
+    assert not carried and f"{len(heard.errors)} errors" in line

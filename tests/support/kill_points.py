@@ -1,0 +1,740 @@
+"""Kills every command with SIGKILL at many points, and looks at what is left and what comes next.
+
+    export PYTHONPATH=tests
+    python tests/support/kill_points.py                          all points, as a table
+    python tests/support/kill_points.py --write docs/faults.md   the same, into the document
+    python tests/support/kill_points.py --few                    the part of `make test`
+
+A point is a step that touches the disk or the machine: a file opened for writing, renamed, removed,
+a folder made, a wait until bytes are on the disk, a call into DuckDB or into a library that writes
+from C, an optimiser step, a process started, a port taken. A first run counts them; each further
+run is killed by its n-th. Some runs are ended by the kernel in the middle of a file instead: beyond
+a limit of bytes it sends SIGXFSZ, which nothing catches.
+
+Children are forked from this process, which has imported all modules and done nothing else: it has
+one thread, no file open and no random number drawn (asserted), so that a child is what a new
+interpreter is after its imports. The data are made up and the backbone is tiny; its GGUF reader
+alone is replaced, since there is no such file.
+"""
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ |= {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "HF_HUB_OFFLINE"), "1"),
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
+
+from ckf_demo import cli
+from ckf_demo.backbone import loading
+from ckf_demo.config import BackboneConfig
+from ckf_demo.data import store
+from ckf_demo.model import system
+from ckf_demo.runtime import downloads
+from ckf_demo.training import loop
+from support.small_data import write_recbole_tables
+from support.synthetic import made_up
+from support.tiny import tiny_config, tiny_llama, tiny_tokenizer
+
+NAME = "tiny"
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+TOUCHES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "subprocess.Popen", "socket.bind"}
+READY = 300.0  # seconds until a page must be there
+VOLATILE = {"minutes", "seconds", "megabytes", "chosen"}
+"""What differs between two runs that do the same: measured times, and what was chosen by them."""
+
+
+@dataclass
+class Outcome:
+    """What one killed run left, and what the next one made of it."""
+
+    command: str
+    point: str
+    in_flight: str
+    found: str
+    next_run: str
+    recovered: bool
+
+
+class Points:
+    """Counts steps in a child, and kills it at one of them."""
+
+    def __init__(self, kill_at: int | None, report: int):
+        self.kill_at, self.report, self.count = kill_at, report, 0
+        self.root = str(Path.cwd().parent)
+
+    def __call__(self, label: str) -> None:
+        self.count += 1
+        if self.kill_at is None or self.count == self.kill_at:
+            os.write(self.report, f"{self.count}\t{label}\n".encode())
+        if self.count == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(self, event: str, arguments: tuple) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if flags & WRITES and isinstance(path, str | bytes | os.PathLike):
+                path = os.fsdecode(path)
+                if os.path.abspath(path).startswith(self.root) and not path.endswith(".txt"):
+                    self(f"open {_plain(path)}")
+        elif event in TOUCHES:
+            what = arguments[0] if event != "socket.bind" else arguments[1]
+            if event == "subprocess.Popen" and "ckf" not in str(arguments[1]):
+                return
+            self(f"{event.split('.')[-1]} {_plain(what)}")
+
+    def install(self) -> None:
+        """Watch audited events, and wrap what writes or computes without any."""
+        sys.addaudithook(self.audit)
+
+        def before(owner: object, name: str, label: str) -> None:
+            inner = getattr(owner, name)
+
+            def outer(*given: object, **options: object) -> object:
+                self(label)
+                return inner(*given, **options)
+
+            setattr(owner, name, outer)
+
+        before(os, "fsync", "fsync")
+        before(torch, "save", "write the state")
+        before(system, "save_file", "write safetensors")
+        before(np, "savez", "write arrays")
+        before(np, "savez_compressed", "write arrays")
+        before(torch.optim.AdamW, "step", "optimiser step")
+        before(pq.ParquetWriter, "write_table", "write rows")
+        before(shutil, "copytree", "copy the checkpoint")
+
+        if "prepare" in sys.argv:
+            connect = store.duckdb.connect
+            watched = {"connect": lambda *a, **o: WatchedConnection(self, connect(*a, **o))}
+            store.duckdb = SimpleNamespace(**{**vars(store.duckdb), **watched})
+
+
+class WatchedConnection:
+    """A connection of DuckDB's, whose every call is a point."""
+
+    def __init__(self, points: Points, inner: object):
+        self._points, self._inner = points, inner
+
+    def __getattr__(self, name: str) -> object:
+        self._points(f"DuckDB {name}")
+        return getattr(self._inner, name)
+
+    def __enter__(self) -> "WatchedConnection":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._points("DuckDB close")
+        self._inner.close()
+
+
+def _plain(path: object) -> str:
+    """The name of a file without what is drawn at random."""
+    name = Path(os.fsdecode(path)).name if isinstance(path, str | bytes | os.PathLike) else ""
+    return f"{name.split('.')[1]} (scratch)" if name.endswith(".partial") else name[:40]
+
+
+# A workplace: a cache, a folder to work in, and what commands are given
+
+
+def stand_in_for_gguf() -> None:
+    """Let the real conversion of a backbone read a tiny model where it would read GGUF."""
+    name = BackboneConfig().name
+    loading.PINNED = {name: ("tinyllm", "tinyllm/tiny.gguf")}
+    real_model, real_config = loading.AutoModelForCausalLM, loading.AutoConfig
+    real_tokenizer = loading.AutoTokenizer
+
+    def either(make: Callable, real: Callable) -> SimpleNamespace:
+        def from_pretrained(path: object, gguf_file: str | None = None, **options: object):
+            return make() if gguf_file else real(path, **options)
+
+        return SimpleNamespace(from_pretrained=from_pretrained)
+
+    # wide enough for whole 4-bit blocks, as bitsandbytes wants them where a CPU knows bf16
+    backbone = partial(tiny_llama, hidden_size=64)
+    loading.AutoModelForCausalLM = either(backbone, real_model.from_pretrained)
+    loading.AutoConfig = either(lambda: backbone().config, real_config.from_pretrained)
+    loading.AutoTokenizer = either(tiny_tokenizer, real_tokenizer.from_pretrained)
+
+
+def write_wheel(folder: Path, package: str, files: dict[str, bytes]) -> str:
+    """A wheel of one version; its line in the file of pins."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{package}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        about = f"{package}-1.0.dist-info"
+        archive.writestr(
+            f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+        )
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"{package}==1.0 --hash=sha256:{digest}\n"
+
+
+class Workplace:
+    """Folders from which each run starts as the last one did.
+
+    ``root/start`` is copied to ``root/run`` for each; there, ``cache`` is the user's cache and
+    ``work`` where commands run.
+    """
+
+    def __init__(self, root: Path):
+        self.root, self.start, self.run = root, root / "start", root / "run"
+        self.work, self.cache = self.run / "work", self.run / "cache"
+        os.environ["XDG_CACHE_HOME"] = str(self.cache)
+        os.environ["PIP_NO_INDEX"], os.environ["PIP_FIND_LINKS"] = "1", str(root / "index")
+        data = made_up(n_users=50, n_items=60, n=1500)
+        for name, seed_data in (("old", made_up(50, 60, 1400, seed=1)), ("new", data)):
+            write_recbole_tables(root / name, seed_data)
+        members = {
+            f"recbole/dataset_example/ml-100k/{p.name}": p.read_bytes()
+            for p in (root / "new").iterdir()
+        }
+        pins = write_wheel(root / "index", "recbole", members)
+        pins += write_wheel(root / "index", "tinyllm", {"tinyllm/tiny.gguf": b"tiny"})
+        downloads.PINS = root / "pins"
+        downloads.PINS.write_text(pins)
+        stand_in_for_gguf()
+        loop.SAVE_EVERY = 2
+        (self.start / "work").mkdir(parents=True)
+        (self.start / "cache").mkdir()
+        for name, seed in (("old", 1), ("new", 0)):
+            write_config(self.start / "work" / f"{name}.toml", seed)
+
+    def fresh(self, start: Path | None = None) -> None:
+        """Begin anew from a kept state."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        shutil.copytree(start or self.start, self.run)
+
+    def keep(self, name: str) -> Path:
+        """Keep the present state as one to begin from."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+        shutil.copytree(self.run, self.root / name)
+        return self.root / name
+
+    def content(self) -> dict[str, str]:
+        """What stands in each file, by its path: digests of the content, not of the bytes."""
+        return {
+            path.relative_to(self.run).as_posix(): digest(path)
+            for path in sorted(self.run.rglob("*"))
+            if path.is_file() and not path.name.endswith(".lock")
+        }
+
+    def leftovers(self) -> list[str]:
+        """What only a running process should have."""
+        return sorted(
+            path.relative_to(self.run).as_posix()
+            for path in self.run.rglob("*")
+            if path.name.endswith((".partial", ".wal", ".tmp")) or path.name == "previous"
+        )
+
+
+def write_config(path: Path, seed: int) -> None:
+    """A short training with all stages, as TOML."""
+    config = tiny_config(
+        BackboneConfig().name,
+        name=NAME,
+        data={"dataset": "ml-100k"},
+        train={
+            **{"seed": seed, "wording_steps": 3, "wording_size": 2, "ranking_steps": 3},
+            **{"steps": 10, "validate_every": 4, "calibration_rows": 40, "choices": 3},
+        },
+    )
+    lines = [f'name = "{config.name}"']
+    for section, values in config.model_dump().items():
+        if isinstance(values, dict):
+            lines.append(f"[{section}]")
+            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None]
+    path.write_text("\n".join(lines))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of what a file says, whatever its bytes: archives hold dates, databases order."""
+
+    def of(value: object) -> str:
+        return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+    def stable(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: stable(v) for k, v in value.items() if k not in VOLATILE}
+        return [stable(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def array(values: object) -> str:
+        return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return of({k: array(archive[k]) for k in archive.files})
+    if path.suffix == ".safetensors":
+        return of({k: array(v.float().numpy()) for k, v in load_file(path).items()})
+    if path.suffix == ".json":
+        found = json.loads(path.read_text())
+        found.pop("seal", None)
+        return of(stable(found))
+    if path.suffix == ".duckdb":
+        with store.InteractionStore(path) as opened:
+            opened.check()
+            tables = {t.name: t.n_rows for t in opened.schema()}
+            return of([tables, opened.hash, opened.items().to_json(), opened.users().to_json()])
+    if path.suffix == ".parquet":
+        return of(pq.read_table(path).to_pylist())
+    if path.suffix == ".pt":
+        state = torch.load(path, weights_only=True)
+        weights = [array(w.numpy()) for kind in state["weights"] for w in kind]
+        return of([weights, state["at"][:3], state["log"], state["ended"]])
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# Children
+
+
+@dataclass
+class Ended:
+    """How a child ended: ``code`` None when a signal did it; its steps, and what it said."""
+
+    code: int | None
+    steps: list[str]
+    said: str
+
+
+def child(
+    place: Workplace,
+    arguments: list[str],
+    *,
+    kill_at: int | None = None,
+    bytes_at_most: int | None = None,
+    watch: bool = True,
+    until: Callable[[int, Path], None] | None = None,
+) -> Ended:
+    """Run a command in a forked child; ``until`` is called meanwhile with its id and its log."""
+    reader, writer = os.pipe()
+    log = place.root / "said.txt"
+    # the child before this one may have said that it is ready
+    log.unlink(missing_ok=True)
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        code = 70
+        try:
+            os.chdir(place.work)
+            said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            sys.argv = ["ckf", *arguments]
+            if bytes_at_most is not None:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_at_most, bytes_at_most))
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if watch:
+                Points(kill_at, writer).install()
+            cli.main(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writer)
+    if until is not None:
+        try:
+            until(pid, log)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+    with os.fdopen(reader) as pipe:
+        steps = [line.split("\t", 1)[1].strip() for line in pipe if "\t" in line]
+    _, status = os.waitpid(pid, 0)
+    code = None if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return Ended(code, steps, log.read_text())
+
+
+@dataclass
+class Command:
+    """A command to kill.
+
+    ``outputs`` are the files that it replaces, relative to the run; ``again`` is the next run where
+    that is another one.
+    """
+
+    name: str
+    arguments: list[str]
+    outputs: tuple[str, ...]
+    start: Path
+    again: list[str] | None = None
+    points: int = 8
+    halves: tuple[int, ...] = ()
+
+
+def spread(n: int, wanted: int) -> list[int]:
+    """So many of 1 … n, evenly, the first and the last among them."""
+    return sorted({round(x) for x in np.linspace(1, n, min(n, wanted))})
+
+
+def walk(place: Workplace, command: Command) -> list[Outcome]:
+    """Kill a command at its points; look at what is left, and run it again."""
+    place.fresh(command.start)
+    before = place.content()
+    whole = child(place, command.arguments)
+    assert whole.code == 0, whole.said
+    after = place.content()
+    assert not place.leftovers(), place.leftovers()
+    outcomes = []
+    kills = [(n, None) for n in spread(len(whole.steps), command.points)]
+    for n, half in [*kills, *((None, size) for size in command.halves)]:
+        place.fresh(command.start)
+        killed = child(place, command.arguments, kill_at=n, bytes_at_most=half, watch=half is None)
+        assert killed.code is None, f"not killed: {killed.said}"
+        found = ", ".join(
+            f"{Path(name).name}: {state(place, name, before, after)}" for name in command.outputs
+        )
+        again = child(place, command.again or command.arguments, watch=False)
+        refused = command.again is not None and again.code == 2
+        if refused:
+            # nothing had begun that could be resumed, and the one line says to start without
+            assert "start without --resume" in again.said, again.said
+            again = child(place, command.arguments, watch=False)
+        ended = place.content()
+        different = sorted(k for k in after.keys() | ended.keys() if after.get(k) != ended.get(k))
+        recovered = again.code == 0 and not different and not place.leftovers()
+        said = "the same as never killed"
+        if refused:
+            said = f"`--resume` is refused, nothing had begun; without it: {said}"
+        if not recovered:
+            said = f"exit {again.code}; differ: {different[:4]}; left: {place.leftovers()[:4]}; "
+            said += " | ".join(again.said.strip().splitlines()[-2:])
+        outcomes.append(
+            Outcome(
+                command.name,
+                f"{n} of {len(whole.steps)}" if half is None else f"byte {half:,} of a file",
+                killed.steps[-1] if half is None else "SIGXFSZ in the middle of a write",
+                found,
+                said,
+                recovered and "neither" not in found,
+            )
+        )
+        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
+        sys.stderr.flush()
+    return outcomes
+
+
+def state(place: Workplace, name: str, before: dict[str, str], after: dict[str, str]) -> str:
+    """Whether an output is the old one, the new one, or another whole one (a checkpoint's)."""
+    path = place.run / name
+    if path.suffix in {"", ".partial"} and (path.is_dir() or not path.exists()):
+        return state_of_checkpoint(path, name, before, after)
+    if not path.exists():
+        return "old (none)" if name not in before else "neither: missing"
+    try:
+        own = digest(path)
+    except Exception as error:
+        return f"neither: {error!r}"
+    if own == before.get(name):
+        return "old"
+    return "new" if own == after.get(name) else "neither"
+
+
+def state_of_checkpoint(path: Path, name: str, before: dict, after: dict) -> str:
+    if not path.exists():
+        return "old (none)" if not any(k.startswith(f"{name}/") for k in before) else "neither"
+    try:
+        manifest = system.read_manifest(path)
+        system.verify_files(path, manifest)
+        own = {f"{name}/{p.relative_to(path)}": digest(p) for p in path.rglob("*") if p.is_file()}
+    except Exception as error:
+        return f"neither: {error!r}"
+
+    def part(of: dict) -> dict:
+        return {k: v for k, v in of.items() if k.startswith(f"{name}/")}
+
+    if own == part(before):
+        return "old"
+    if own == part(after):
+        return "new"
+    stages = "".join(f", {s}" for s in manifest.get("stages", {}))
+    return f"whole (step {manifest['training']['steps']}{stages})"
+
+
+def walk_serve(place: Workplace, start: Path, points: int) -> list[Outcome]:
+    """Kill a server while it starts, and while it answers a query in a process of its own."""
+
+    def arguments() -> list[str]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        return ["serve", "--port", str(port), "--checkpoint", f"checkpoints/{NAME}"]
+
+    def ready(pid: int, log: Path) -> None:
+        began = time.monotonic()
+        while "Ready:" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() - began < READY, log.read_text()
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return
+            time.sleep(0.05)
+
+    def then(action: Callable[[int], None]) -> Callable[[int, Path], None]:
+        def until(pid: int, log: Path) -> None:
+            ready(pid, log)
+            action(pid)
+            os.kill(pid, signal.SIGKILL)
+
+        return until
+
+    def free(given: list[str]) -> bool:
+        try:
+            socket.create_server(("127.0.0.1", int(given[2]))).close()
+        except OSError:
+            return False
+        return True
+
+    place.fresh(start)
+    whole = child(place, arguments(), until=then(lambda pid: None))
+    steps = len(whole.steps)
+    after = place.content()
+    outcomes = []
+    for n in spread(steps, points):
+        place.fresh(start)
+        given = arguments()
+        killed = child(place, given, kill_at=n)
+        port = free(given)
+        kept = {k: v for k, v in place.content().items() if ".partial" not in k}
+        found = "whole" if all(after.get(k) == v for k, v in kept.items()) else "neither"
+        child(place, given, watch=False, until=then(lambda pid: None))
+        good = place.content() == after and not place.leftovers()
+        outcomes.append(
+            Outcome(
+                "serve",
+                f"{n} of {steps}",
+                killed.steps[-1],
+                f"caches: {found}; port {'free' if port else 'taken'}",
+                "the page is there, on the same port" if good else f"left: {place.leftovers()}",
+                good and port and found == "whole",
+            )
+        )
+        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
+        sys.stderr.flush()
+    return [*outcomes, kill_while_a_query_runs(place, arguments(), then, free)]
+
+
+def kill_while_a_query_runs(
+    place: Workplace, given: list[str], then: Callable, free: Callable
+) -> Outcome:
+    found: dict[str, object] = {}
+    slow = "SELECT count(*) FROM range(100000000) a, range(100000000) b"
+
+    def ask(pid: int) -> None:
+        from gradio_client import Client
+
+        client = Client(f"http://127.0.0.1:{given[2]}", verbose=False)
+        client.submit(slow, api_name="/query")
+        began = time.monotonic()
+        while not (children := children_of(pid)) and time.monotonic() - began < READY:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        found["children"] = children
+
+    # the client has threads: it must not live in the process that is forked from
+    place.fresh(place.root / "trained")
+    reader, writer = os.pipe()
+    observer = os.fork()
+    if observer == 0:
+        code = 1
+        try:
+            child(place, given, watch=False, until=then(ask))
+            os.write(writer, json.dumps(found).encode())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        found = json.loads(pipe.read() or "{}")
+    os.waitpid(observer, 0)
+    children = found.get("children", [])
+    began = time.monotonic()
+    while any(map(alive, children)) and time.monotonic() - began < 2:
+        time.sleep(0.02)
+    gone = bool(children) and not any(map(alive, children))
+    return Outcome(
+        "serve",
+        "after it was ready",
+        "a query in a process of its own",
+        f"{len(children)} query process {'ended' if gone else 'left behind'}; port "
+        f"{'free' if free(given) else 'taken'}",
+        "nothing to mend",
+        gone and free(given),
+    )
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(number) for task in tasks for number in task.read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> list[Outcome]:
+    """All outcomes, or those of the part that every test run has."""
+    if not few:
+        for module in ("evaluation.run", "recommender", "serving.batch_scoring", "ui.app"):
+            importlib.import_module(f"ckf_demo.{module}")
+    assert threading.active_count() == 1, threading.enumerate()
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    # pyarrow's allocator has a thread that gives memory back, and its own way with forks
+    assert len([name for name in names if name != "jemalloc_bg_thd"]) == 1, names
+    pa.set_cpu_count(1)
+    place = Workplace(root)
+    outcomes: list[Outcome] = []
+
+    def add(command: Command) -> None:
+        if not only or command.name.split(" ")[0].strip(",") in only:
+            outcomes.extend(walk(place, command))
+
+    place.fresh()
+    folder = [f"cache/ckf-demo/data/ml-100k.{kind}" for kind in ("duckdb", "npz")]
+    backbone = f"cache/ckf-demo/backbones/{BackboneConfig().name}/model.safetensors"
+    if not few:
+        add(Command("prepare (nothing there)", ["prepare"], (*folder, backbone), place.start))
+        place.fresh()
+    prepared = child(place, ["prepare"], watch=False)
+    assert prepared.code == 0, prepared.said
+    ready = place.keep("prepared")
+    place.fresh(ready)
+    old = child(place, ["prepare", "--data", str(root / "old")], watch=False)
+    assert old.code == 0, old.said
+    add(
+        Command(
+            "prepare (over other data)",
+            ["prepare", "--data", str(root / "new")],
+            tuple(folder),
+            place.keep("other"),
+            points=3 if few else 10,
+            halves=(300_000,),
+        ),
+    )
+    if few:
+        return outcomes
+    place.fresh(ready)
+    trained = child(place, ["train", "--config", "old.toml"], watch=False)
+    assert trained.code == 0, trained.said
+    start = place.keep("trained")
+    checkpoint = f"work/checkpoints/{NAME}"
+    add(
+        Command(
+            "train, then --resume",
+            ["train", "--config", "new.toml"],
+            (checkpoint,),
+            start,
+            ["train", "--config", "new.toml", "--resume"],
+            points=16,
+            halves=(5_000, 60_000),
+        ),
+    )
+    add(
+        Command(
+            "train, then anew",
+            ["train", "--config", "new.toml"],
+            (checkpoint,),
+            start,
+            points=4,
+        ),
+    )
+    measure = ["evaluate", "--checkpoint", f"checkpoints/{NAME}", "--limit", "30", "--sample", "0"]
+    measure += ["--explanations", "2", "--no-without-tokens", "--json", "results.json"]
+    measure += ["--predictions", "predictions.parquet"]
+    (start / "work" / "results.json").write_text("{}\n")
+    add(
+        Command(
+            "evaluate",
+            measure,
+            ("work/results.json", "work/predictions.parquet"),
+            start,
+            points=6,
+            halves=(700,),
+        ),
+    )
+    (start / "work" / "users.txt").write_text("".join(f"{i + 1}\n" for i in range(40)))
+    rank = ["score", "--checkpoint", f"checkpoints/{NAME}", "--users", "users.txt"]
+    rank += ["--k", "3", "--out", "top.parquet"]
+    # how weights are held is measured once and moves scores a little: the same for all runs
+    place.fresh(start)
+    ranked = child(place, rank, watch=False)
+    assert ranked.code == 0, ranked.said
+    (place.work / "top.parquet").unlink()
+    measured = place.keep("measured")
+    add(Command("score", rank, ("work/top.parquet",), measured, points=8, halves=(1_000,)))
+    if not only or "serve" in only:
+        outcomes.extend(walk_serve(place, start, points=4))
+    return outcomes
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The outcomes as a table in Markdown."""
+    head = "command", "killed at step", "in flight", "state found", "next run", ""
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for o in outcomes:
+        cells = o.command, o.point, f"`{o.in_flight}`", o.found, o.next_run
+        lines.append(f"| {' | '.join(cells)} | {'ok' if o.recovered else '**no**'} |")
+    good = sum(o.recovered for o in outcomes)
+    return "\n".join([*lines, "", f"{good} of {len(outcomes)} ended in the old or the new state."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--few", action="store_true", help="the part of every test run")
+    parser.add_argument("--only", nargs="*", default=[], help="commands, such as train")
+    parser.add_argument("--json", type=Path, help="write the outcomes here")
+    parser.add_argument("--write", type=Path, help="put the table into this document")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ckf-kills-") as root:
+        outcomes = everything(Path(root), given.few, tuple(given.only))
+    text = table(outcomes)
+    print(f"\n{text}")
+    if given.json:
+        given.json.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
+    if given.write:
+        start, end = "<!-- kill points -->", "<!-- end of kill points -->"
+        before, _, rest = given.write.read_text(encoding="utf-8").partition(start)
+        after = rest.partition(end)[2]
+        given.write.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+    sys.exit(not all(o.recovered for o in outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""A language model and a tokenizer small enough to be made in a test, and systems over them.
+
+Weights are random and far from zero, so that attention is not flat and adapters matter.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from ckf_demo.backbone.engine import Engine
+from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.config import LoraConfig, RunConfig
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.model.system import System
+from support.synthetic import made_up
+
+TASKS = ("rating", "ctr", "ranking", "explanation")
+END = "<|end|>"
+
+
+@cache
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Bytes, with " Yes", " No" and an end as further single tokens (263 in all)."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", "Y"), ("ĠY", "e"), ("ĠYe", "s"), ("Ġ", "N"), ("ĠN", "o")]
+    words = [*alphabet, *(a + b for a, b in merges), END]
+    tokenizer = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+
+
+def tiny_llama(
+    seed: int = 0, dtype: torch.dtype = torch.float32, hidden_size: int = 32
+) -> LlamaForCausalLM:
+    """Two layers, four heads over two key-value heads."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+        eos_token_id=tiny_tokenizer().eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.to(dtype).eval().requires_grad_(False)
+
+
+def stir(lora: MultiLora, seed: int = 1, size: float = 0.3) -> None:
+    """Give all adapters random weights that bf16 holds exactly: new ones change nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in lora.adapter_parameters():
+        noise = torch.randn(parameter.shape, generator=generator) * size
+        parameter.data.copy_(noise.to(torch.bfloat16))
+
+
+def tiny_engine(config: LoraConfig | None = None, seed: int = 0) -> Engine:
+    """A float32 engine with stirred adapters for all tasks."""
+    lora = MultiLora(tiny_llama(seed), TASKS, config or LoraConfig()).eval()
+    stir(lora)
+    return Engine(lora, eight_bit=False)
+
+
+@contextmanager
+def usual_attention(engine: Engine) -> Iterator[None]:
+    """transformers' own attention in the place of ours, for references."""
+    ours = engine.model.config._attn_implementation
+    engine.model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        engine.model.set_attn_implementation(ours)
+
+
+def save_backbone(folder: Path, seed: int = 0, hidden_size: int = 32) -> Path:
+    """A folder that stands for a backbone: its name in a configuration is its path."""
+    tiny_llama(seed, torch.bfloat16, hidden_size).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@cache
+def tiny_data() -> Prepared:
+    return made_up(n_users=50, n_items=60, n=1500)
+
+
+@cache
+def tiny_knowledge() -> CollaborativeKnowledge:
+    return CollaborativeKnowledge.fit(tiny_data())
+
+
+def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConfig:
+    """A run over the made-up data; ``changes`` replace sections or update ``train``."""
+    train = {
+        "steps": 12,
+        "accumulate": 2,
+        "rows": 4,
+        "choices": 1,
+        "negatives": 3,
+        "validate_every": 6,
+        "validation_sequences": 4,
+        "wording_steps": 0,
+        **changes.pop("train", {}),
+    }
+    sections = {
+        "name": "tiny",
+        "data": {"dataset": "made-up"},
+        "backbone": {"name": str(backbone)},
+        "lora": {"rank": 4, "alpha": 8},
+        "fusion": {"hidden": 8},
+        "prompt": {"window": 12, "block": 4},
+    }
+    return RunConfig.model_validate({**sections, "train": train, **changes})
+
+
+def tiny_system(config: RunConfig | None = None) -> System:
+    """A float32 system in evaluation mode, its adapters stirred and its fusion as initialised."""
+    torch.manual_seed(0)
+    system = System(
+        config or tiny_config(), tiny_data(), tiny_knowledge(), tiny_llama(), tiny_tokenizer()
+    )
+    stir(system.lora, size=0.1)
+    system.lora.eval()
+    system.fusion.eval()
+    return system

@@ -1,0 +1,235 @@
+"""The checker of explanations reads free text and lets no planted falsehood pass."""
+
+import random
+
+import numpy as np
+import pytest
+
+from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.lab.claim_reader import PLANTS, plant
+from ckf_demo.tasks.explanations.claims import check
+from ckf_demo.tasks.explanations.facts import GENRES, Film, compose
+
+HEAT = Film("9", "Heat", 1995, ("Action", "Crime", "Thriller"))
+HISTORY = [
+    (Film("1", "Toy Story", 1995, ("Animation", "Children's", "Comedy")), 4.0),
+    (Film("2", "Fargo", 1996, ("Crime", "Drama", "Thriller")), 5.0),
+    (Film("3", "Alien", 1979, ("Action", "Horror", "Sci-Fi", "Thriller")), 2.0),
+    (Film("4", "Seven (Se7en)", 1995, ("Crime", "Thriller")), 5.0),
+    (Film("5", "To Wong Foo, Thanks for Everything! Julie Newmar", 1995, ("Comedy",)), 1.0),
+    (Film("6", "M", 1931, ("Crime", "Film-Noir", "Thriller")), 4.0),
+]
+TITLES = (
+    *(film.title for film, _ in HISTORY), "Heat", "Alien 3", "In the Heat of the Night",
+    "Star Wars", "Safe", "Batman", "Batman & Robin", "187", "It Takes Two",
+)  # fmt: skip
+
+
+def liked_together(a, b):
+    return {a, b} in ({"2", "9"}, {"4", "9"})
+
+
+def read(text, taste=None):
+    return check(text, HISTORY, HEAT, 4.2, liked_together, TITLES, taste)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You gave Fargo a 5, and Heat is another Crime film, so it should be great.",
+        'You rated "Fargo" 5 stars; both are Crime thrillers.',
+        "You gave Alien 2 stars, and Heat is a Thriller too.",
+        "Because you loved Seven, you should enjoy Heat: both are from the 1990s.",
+        "Fans of Fargo also like Heat.",
+        "You disliked Alien, which shares the Action of Heat.",
+        "You rated M 4 out of 5. Like M, Heat is Crime.",
+        "Heat has no genre in common with Toy Story, which you gave a 4.",
+        "To Wong Foo, Thanks for Everything! Julie Newmar got only a 1 from you. "
+        "It has different genres than Heat.",
+        "Heat (1995) is a Crime film.",
+        "Your 5 for Fargo speaks for Heat, a Crime Thriller.",
+        "Heat is not a Comedy, unlike Toy Story.",
+        "Fargo and Seven are Crime films that you gave a 5.",
+        "Heat, a nineties crime film, suits you.",
+        "You gave Fargo five stars and Heat has Crime too.",
+    ],
+)
+def test_true_free_texts_pass(text):
+    report = read(text)
+    assert report.ok_films, report
+    assert report.ok_ties, report.false_ties
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You gave Fargo a 4, and Heat is another Crime film.",
+        "You gave Fargo a 5, and Heat is another Drama film.",
+        "You gave Fargo a 5, and Heat is another Horror film.",
+        "Fans of Alien also like Heat.",
+        "You loved Alien.",
+        "You hated Fargo.",
+        "Toy Story and Heat share a genre: Comedy.",
+        "Heat has no genre in common with Fargo.",
+        "Both are from the 1980s, Heat and Alien.",
+        "Heat is from the 1980s.",
+        "Like Fargo (1994), Heat is a Crime film.",
+        "You gave Fargo a 5 and Seven a 4.",
+        "You rated Fargo four stars.",
+        "Heat comes from the same decade as Alien.",
+        "You like Western films, so Heat should do.",
+        "It is liked by the same people as Toy Story.",
+        "You asked for Crime, and Heat has it.",
+        "Alien is a Comedy, and you gave it a 2.",
+        "You gave Fargo a 7.",
+        "Heat is a 1972 film.",
+        "Heat is a Crime film like Fargo, which you gave a 2.",
+        "The same people like Heat and M.",
+    ],
+)
+def test_false_claims_are_caught(text):
+    assert read(text).false_ties
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("You gave The Silver Harbor a 5.", "The Silver Harbor"),
+        ("Terminatrix got a 5 from you.", "Terminatrix"),
+        ("You gave Toy Story 2 a 4.", "Toy Story 2"),
+        ('You gave "fargo two" a 5.', "fargo two"),
+        ("Heat is by Michael Mann, so you will enjoy it.", "Michael Mann"),
+    ],
+)
+def test_names_that_are_no_known_film_are_unknown_films(text, name):
+    report = read(text)
+    assert report.unknown_films == [name]
+    assert not report.ok_films
+
+
+@pytest.mark.parametrize("title", ["Star Wars", "Alien 3", "Batman & Robin", "Safe"])
+def test_films_from_outside_the_history_are_seen(title):
+    report = read(f"{title} got a 5 from you.")
+    assert report.outside == [title]
+    assert not report.ok_films
+
+
+def test_the_longest_title_is_meant_unless_a_rating_follows():
+    assert read("In the Heat of the Night is good.").named == ["In the Heat of the Night"]
+    assert read("You gave Alien 3 a 2.").outside == ["Alien 3"]
+    report = read("You gave Alien 2 and this is another Action film.")
+    assert report.named == ["Alien"] and report.ok_ties
+
+
+def test_taste_claims_are_held_against_the_taste_line():
+    assert read("You asked for Crime, and Heat has it.", "crime stories").ok_ties
+    assert not read("You asked for Drama, and Heat has it.", "dramas").ok_ties
+    assert read("You want to avoid Action, and Heat has it.", "no action").ok_ties
+
+
+def test_a_decimal_number_ends_no_sentence_about_a_taste():
+    """A title's own question mark does not end the sentence for the reader either."""
+    candidate = Film("10", "Shall We Dance?", None, ("Action",))
+    text = (
+        "Although Toy Story earned a 4.5 from you, you may regret picking Shall We Dance? You "
+        "asked for Crime, and it lacks it."
+    )
+    history = [(HISTORY[0][0], 4.5)]
+    titles = (*TITLES, candidate.title)
+    report = check(text, history, candidate, 1.0, liked_together, titles, "I like crime.")
+    assert {(claim.kind, claim.true) for claim in report.ties} >= {("no genre", True)}
+    assert report.ok_ties, report.false_ties
+
+
+def test_tone_ignores_the_words_of_titles():
+    assert read("Safe and Die Hard could go either way.").polarity == "mixed"
+    assert read("Heat will probably disappoint you.").polarity == "negative"
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A catalogue with titles of many shapes, and people with histories."""
+    rng = random.Random(5)
+    nouns = (
+        "River Garden Engine Letter Moon Tiger Window Bridge Summer Doctor Island Mirror".split()
+    )
+    shapes = ("{}", "The {}", "{} {}", "The {} of {}", "{} 2", "{}: Part {}", "My {}!", "{} & {}")
+    titles = dict.fromkeys(rng.choice(shapes).format(*rng.sample(nouns, 2)) for _ in range(400))
+    catalogue = [
+        Film(
+            str(place),
+            title,
+            rng.randrange(1930, 1999),
+            tuple(rng.sample(GENRES, rng.randint(1, 3))),
+        )
+        for place, title in enumerate(titles)
+    ]
+
+    def together(a, b):
+        return (int(a) * int(b)) % 3 == 0
+
+    return catalogue, together
+
+
+def test_planted_falsehoods_are_caught_and_true_texts_pass(world):
+    catalogue, together = world
+    rng = random.Random(11)
+    titles = tuple(film.title for film in catalogue)
+    passed, caught, planted = 0, dict.fromkeys(PLANTS, 0), dict.fromkeys(PLANTS, 0)
+    n = 500
+    for _ in range(n):
+        candidate, *films = rng.sample(catalogue, rng.randint(2, 8))
+        history = [(film, float(rng.randint(1, 5))) for film in films]
+        rating = rng.uniform(1, 5)
+        made = compose(history, candidate, rating, together, rng)
+        report = check(made.text, history, candidate, rating, together, titles)
+        passed += report.ok_films and report.ok_ties
+        for kind in PLANTS:
+            text = plant(made, kind, history, candidate, together, catalogue, rng)
+            if text is None:
+                continue
+            assert text != made.text
+            report = check(text, history, candidate, rating, together, titles)
+            planted[kind] += 1
+            caught[kind] += not (report.ok_films and report.ok_ties)
+    assert passed >= 0.99 * n
+    for kind in PLANTS:
+        assert planted[kind] >= 20, (kind, planted)
+        assert caught[kind] >= 0.95 * planted[kind], kind
+
+
+def likes(*fans_of_items):
+    """Interactions in which each tuple holds one item's fans."""
+    user = np.concatenate([np.asarray(fans) for fans in fans_of_items])
+    item = np.repeat(np.arange(len(fans_of_items)), [len(fans) for fans in fans_of_items])
+    return user, item, np.full(len(user), 4.0)
+
+
+def test_items_with_the_same_fans_are_liked_together():
+    user, item, rating = likes(range(20), range(5, 25), range(60, 80), range(100))
+    pairs = LikedTogether.fit(user, item, rating, n_items=5)
+    assert pairs(0, 1) and pairs(1, 0)
+    assert not pairs(0, 2), "no common fans"
+    assert not pairs(0, 3), "what everybody likes has fans in common with everything"
+    assert not pairs(0, 0) and not pairs(0, 4)
+
+
+def test_low_ratings_and_few_common_fans_do_not_count():
+    user, item, rating = likes(range(9), range(9), range(50, 90))
+    assert not LikedTogether.fit(user, item, rating, n_items=3)(0, 1)
+    user, item, _ = likes(range(20), range(20), range(50, 90))
+    low = np.where(item == 0, 3.0, 5.0)
+    assert not LikedTogether.fit(user, item, low, n_items=3)(0, 1)
+
+
+def test_liked_together_survives_as_arrays_and_keeps_the_strongest():
+    user, item, rating = likes(range(20), range(20), range(3, 23), range(50, 90))
+    pairs = LikedTogether.fit(user, item, rating, n_items=4)
+    again = LikedTogether.from_arrays(pairs.arrays())
+    assert (
+        [again(0, b) for b in range(4)]
+        == [pairs(0, b) for b in range(4)]
+        == [False, True, True, False]
+    )
+    strongest = LikedTogether.fit(user, item, rating, n_items=4, top=1)
+    assert strongest(0, 1) and not strongest(0, 3)

@@ -1,0 +1,219 @@
+"""From likes to a checkpoint that answers CTR alone: trained, calibrated, evaluated, asked."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import write_config
+from torch.nn import functional as F
+
+from ckf_demo.baselines import BASELINES
+from ckf_demo.config import RunConfig
+from ckf_demo.data.splits import VALID
+from ckf_demo.data.store import write_store
+from ckf_demo.evaluation import run as evaluation
+from ckf_demo.evaluation.run import checkpoint_for, evaluate
+from ckf_demo.model.predict import score_rows
+from ckf_demo.model.system import System, read_manifest
+from ckf_demo.recommender import Recommender
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import prepared_path, store_path
+from ckf_demo.tasks.cloze import CLOZES
+from ckf_demo.tasks.registry import TASKS
+from ckf_demo.training.loop import Run, sequence_losses, train, validation_sequences
+from support.synthetic import made_up_likes
+from support.tiny import save_backbone, tiny_config, tiny_data
+
+DATA = made_up_likes()
+CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """An own cache with likes, a tiny backbone, and a checkpoint trained for CTR."""
+    place = tmp_path_factory.mktemp("likes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        patch.chdir(place)
+        DATA.save(prepared_path("made-up"))
+        write_store(DATA, store_path("made-up"))
+        config = tiny_config(
+            save_backbone(place / "backbone"),
+            fusion={"hidden": 8, "prior": "score"},
+            prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
+            train={"tasks": ["ctr"], "pool_on_validation": True, "validate_every": 4},
+        )
+        train(write_config(place, config))
+        yield place
+
+
+@pytest.fixture
+def system(workplace) -> System:
+    return System.load(workplace / "checkpoints" / "tiny", DATA, quantization="bf16")
+
+
+def test_a_checkpoint_says_what_it_can(workplace):
+    manifest = read_manifest(workplace / "checkpoints" / "tiny")
+    assert manifest["tasks"] == ["ctr"]
+    stage = manifest["stages"]["calibration"]
+    assert 0 <= stage["weight"] <= 1
+    assert stage["rows"] == len(DATA.choosing_rows())
+    recommender = Recommender.load("checkpoints/tiny", quantization="bf16")
+    assert recommender.tasks == ("ctr",)
+    with pytest.raises(UserError, match="not trained for rating; it knows ctr"):
+        recommender.rate(user="1", item="1")
+
+
+def test_prompts_show_likes_without_stars(system):
+    prefix = system.writer.prefix([0, 1], [1.0, 1.0])
+    text = system.writer.tokenizer.decode(prefix.ids)
+    assert text == "Films one viewer liked, oldest first.\nFilm 1\nFilm 2\n"
+    branch = system.writer.branch("ctr", 4, 0, with_tokens=False)
+    assert system.writer.tokenizer.decode(branch.ids) == "Viewer would like: Film 5?"
+
+
+def test_what_is_scored_is_what_is_trained(workplace):
+    config = tiny_config(
+        workplace / "backbone",
+        fusion={"hidden": 8, "prior": "score"},
+        train={"tasks": ["ctr"], "rows": 1000},
+    )
+    run = Run(config, DATA)
+    for sequence in validation_sequences(run.packer, 3, text_only=False):
+        run.system.lora.eval()
+        run.system.fusion.eval()
+        with torch.inference_mode():
+            loss = sequence_losses(run.system, sequence)["ctr"].item()
+        asked = {(q.item, q.length) for q in sequence.questions}
+        own = [
+            row
+            for row in DATA.rows(split=VALID)
+            if (DATA.item[row], DATA.history.length(row)) in asked
+            and np.array_equal(
+                DATA.item[DATA.history.before(row)], sequence.items[: len(DATA.history.before(row))]
+            )
+        ]
+        assert len(own) == len(sequence.questions)
+        scores = torch.from_numpy(score_rows(run.system, np.array(own), tasks=("ctr",))["ctr"])
+        expected = F.binary_cross_entropy(scores, torch.from_numpy(DATA.rating[own]))
+        assert loss == pytest.approx(expected.item(), abs=2e-2)
+
+
+def test_labels_of_the_training_part_count_and_later_ones_do_not(system):
+    rows = DATA.rows(split=VALID)[:40]
+    warm = rows[[len(system.knowledge.rows.rows_by_user[u]) > 3 for u in DATA.user[rows]]]
+    whole = score_rows(system, warm, tasks=("ctr",), prior_only=True)["ctr"]
+    cut = score_rows(system, warm, tasks=("ctr",), prior_only=True, k=1000)["ctr"]
+    assert np.abs(whole - cut).max() > 1e-3
+
+
+def test_a_known_user_is_asked_about_with_their_labels(workplace):
+    recommender = Recommender.load("checkpoints/tiny", quantization="bf16")
+    user = DATA.user_ids[int(np.bincount(DATA.user[DATA.rows(split=0)]).argmax())]
+    history = recommender.history(user)
+    liked = [{"item": h["item"], "rating": 5} for h in history if h["rating"] > 0]
+    disliked = [{"item": h["item"], "rating": 1} for h in history if h["rating"] == 0]
+    known = recommender.click(user=user, item="7", method="collaborative")["probability"]
+    described = recommender.click(history=liked, item="7", method="collaborative")["probability"]
+    both = recommender.click(history=liked + disliked, item="7", method="collaborative")[
+        "probability"
+    ]
+    assert known != pytest.approx(described, abs=1e-6)
+    assert described == pytest.approx(both, abs=1e-6)
+
+
+def test_an_evaluation_has_both_halves_and_what_suits_likes(workplace, monkeypatch, tmp_path):
+    few = ("item mean", "item mean + user mean", "gradient boosting", "bias folded in")
+    monkeypatch.setattr(evaluation, "BASELINES", {name: BASELINES[name] for name in few})
+    found = evaluate(
+        "checkpoints/tiny",
+        split="valid",
+        resamples=50,
+        sample=20,
+        predictions_path=tmp_path / "p.parquet",
+    )
+    methods = {r["method"] for r in found["rows"]}
+    assert {"ckf", "item mean", "item mean + user mean", "gradient boosting"} <= methods
+    assert "bias folded in" not in methods
+    assert {r["task"] for r in found["rows"]} == {"ctr"}
+    n = {r["group"]: r["n"] for r in found["rows"] if r["metric"] == "auc"}
+    assert (
+        n["choose"] + n["accept"]
+        == n["all"]
+        == n["warm"] + n.get("cold", 0)
+        == len(DATA.rows(split=VALID))
+    )
+
+
+def test_one_task_measured_again_leaves_the_others(workplace, monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluation, "BASELINES", {"item mean": BASELINES["item mean"]})
+    path = tmp_path / "results.json"
+    options = {"split": "valid", "resamples": 20, "sample": 20, "json_path": path}
+    found = evaluate("checkpoints/tiny", **options)
+    other = {"method": "ckf", "task": "rating", "metric": "rmse", "group": "all"}
+    other |= {"value": 1.0, "low": 0.9, "high": 1.1, "n": 5}
+    path.write_text(json.dumps(found | {"rows": [other, *found["rows"]]}))
+    again = evaluate("checkpoints/tiny", tasks=("ctr",), **options)
+    assert sorted(map(str, again["rows"])) == sorted(map(str, [other, *found["rows"]]))
+    path.write_text(json.dumps(found | {"split": "test", "rows": [other]}))
+    assert evaluate("checkpoints/tiny", tasks=("ctr",), **options)["rows"] == found["rows"]
+    with pytest.raises(UserError, match="Unknown task 'stars'"):
+        evaluate("checkpoints/tiny", tasks=("stars",))
+
+
+def test_a_checkpoint_is_found_by_its_data(tmp_path):
+    assert checkpoint_for(None).name == "ml-100k"
+    with pytest.raises(UserError, match="holds no data set that is known"):
+        checkpoint_for(tmp_path)
+
+
+def configuration(path):
+    """Siblings' ablations fit their collaborative models anew each, which takes long in sum."""
+    sibling = path.parent.name in ("allmrec", "collm", "cora", "text", "prompt4nr")
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.long] if sibling else [])
+
+
+@pytest.mark.parametrize("path", [configuration(path) for path in sorted(CONFIGS.rglob("*.toml"))])
+def test_every_configuration_trains(workplace, path, monkeypatch):
+    # what is fitted before is tested with the methods
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
+    monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
+    monkeypatch.setattr("ckf_demo.fusion.embeddings.EPOCHS", 1)
+    monkeypatch.setattr("ckf_demo.fusion.binllm.EPOCHS", 1)
+    # the tokenizer of these tests has two words alone
+    two = {name: replace(task, answers=TASKS["ctr"].answers) for name, task in CLOZES.items()}
+    monkeypatch.setattr("ckf_demo.tasks.prompts.CLOZES", two)
+    config = RunConfig.load(path)
+    small = {"steps": 4, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}
+    # a checkpoint to start from is not at hand here
+    small |= {"adapters_from": ""}
+    config = config.model_copy(
+        update={
+            "backbone": config.backbone.model_copy(update={"name": str(workplace / "backbone")}),
+            "fusion": config.fusion.model_copy(update={"hidden": 8}),
+            "train": config.train.model_copy(update=small),
+        }
+    )
+    run = Run(config, DATA if config.data.dataset == "collm-ml-1m" else tiny_data())
+    if config.fusion.method in ("icl", "llm-only"):
+        assert not any(run.system.trainable().values())
+        return
+    before = [p.detach().clone() for kind in run.system.trainable().values() for p in kind]
+    losses = [run.train_step() for _ in range(4)]
+    after = [p for kind in run.system.trainable().values() for p in kind]
+    assert all(np.isfinite(list(loss.values())).all() for loss in losses)
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert np.isfinite(list(run.validate().values())).all()
+
+
+def test_a_configuration_says_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "base.toml").write_text('name = "base"\n[lora]\nrank = 3\nalpha = 9\n')
+    (tmp_path / "own.toml").write_text('base = "base.toml"\nname = "own"\n[lora]\nrank = 5\n')
+    config = RunConfig.load(tmp_path / "own.toml")
+    assert (config.name, config.lora.rank, config.lora.alpha) == ("own", 5, 9)
+    (tmp_path / "base.toml").unlink()
+    with pytest.raises(UserError, match=r"No configuration at .*base\.toml"):
+        RunConfig.load(tmp_path / "own.toml")

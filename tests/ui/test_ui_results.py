@@ -1,0 +1,332 @@
+"""The Results tab: what is read, in which order it is shown, what counts as an ablation, and what
+is said when something is missing."""
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from conftest import ROOT
+from gradio.state_holder import SessionState
+
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui import results as tab
+from ckf_demo.ui.app import build
+from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.results import ResultsTab, View, read_results
+from support.fakes import FakeRecommender
+
+AUC = View("ctr", "auc", "all")
+RMSE = View("rating", "rmse", "all")
+
+
+def measured(method, value, task="ctr", metric="auc", group="all", half=0.01, n=1200) -> dict:
+    low, high = (None, None) if value is None else (value - half, value + half)
+    return {
+        "method": method,
+        "task": task,
+        "metric": metric,
+        "group": group,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": n,
+    }
+
+
+def rmse(method, value, **others) -> dict:
+    return measured(method, value, "rating", "rmse", **others)
+
+
+ROWS = [
+    measured("EASE", 0.71),
+    measured("popularity", None),
+    measured("ckf", 0.75),
+    measured("ckf's collaborative prior", 0.74),
+    measured("no-bridge", 0.70),
+    measured("text-only", 0.65),
+    measured("ckf", 0.66, group="k=3"),
+    measured("ckf", 0.61, group="cold"),
+    measured("ckf", 0.64, metric="uauc", n=90),
+    measured("ckf - no-bridge", 0.05),
+    measured("ckf - text-only", 0.10),
+    measured("ckf - ckf's collaborative prior", 0.005),
+    measured("ckf - EASE", 0.04),
+    measured("ckf's language model alone - text-only", 0.08),
+    rmse("EASE", 0.95),
+    rmse("item mean", 1.02),
+    rmse("ckf", 0.92),
+    rmse("ckf - item mean", -0.10),
+    rmse("ckf - EASE", -0.03, half=0.04),
+]
+ERRORS = [
+    {"task": "ctr", "user": 3, "item": "7", "label": 1.0, "score": 0.2, "prior": 0.4},
+    {"task": "ctr", "user": "16", "item": "<i>", "label": 0.0, "score": 0.93, "prior": None},
+    {"task": "rating", "user": "3", "item": "4", "label": 1.0, "score": 4.456, "prior": 3.5},
+]
+
+
+def write(folder: Path, name: str, rows=ROWS, errors=ERRORS, **fields) -> Path:
+    """The folder of a checkpoint with results in it."""
+    report = {
+        "dataset": "made-up",
+        "split": "valid",
+        "checkpoint": f"checkpoints/{name}",
+        "rows": rows,
+        "errors": errors,
+    } | fields
+    path = folder / name / "results.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(report))
+    return path.parent
+
+
+@pytest.fixture
+def results(tmp_path):
+    return read_results(write(tmp_path, "here") / "results.json")
+
+
+def shown_tab(checkpoint: Path) -> ResultsTab:
+    with gr.Blocks():
+        return ResultsTab(FakeRecommender(checkpoint=checkpoint))
+
+
+def names(rows) -> list[str]:
+    return [row.method for row in rows]
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_said_with_the_command_that_writes_it(tmp_path):
+    with pytest.raises(UserError, match="none/results.json is missing.*ckf evaluate") as caught:
+        read_results(tmp_path / "none" / "results.json")
+    assert str(tmp_path.parent) not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"dataset": "x"}', '{"rows": [{"value": "much"}]}'])
+def test_a_damaged_file_is_said_and_the_others_are_shown(tmp_path, text):
+    write(tmp_path, "good")
+    bad = write(tmp_path, "bad")
+    (bad / "results.json").write_text(text)
+    found, problems = tab.read_all(bad)
+    assert list(found) == ["good"]
+    assert len(problems) == 1 and "bad/results.json is damaged" in problems[0]
+    assert shown_tab(bad).source.value == "good"
+
+
+def test_nothing_measured_at_all_hides_the_controls(tmp_path):
+    empty = shown_tab(tmp_path / "none")
+    assert empty.figures.value == "" and empty.errors.value == ""
+    assert empty.reselect(Pair(item="1", user="3"), None) == ""
+
+
+def test_the_served_checkpoint_comes_first_and_same_names_are_told_apart(tmp_path):
+    write(tmp_path, "a")
+    write(tmp_path, "b", split="test")
+    served = write(tmp_path, "c")
+    shown = shown_tab(served)
+    assert shown.source.choices == [
+        ("made-up, validation part (c)", "c"),
+        ("made-up, validation part (a)", "a"),
+        ("made-up, test part", "b"),
+    ]
+
+
+def test_results_without_errors_or_differences_are_shown(tmp_path):
+    folder = write(tmp_path, "old", rows=[measured("ckf", 0.75)])
+    report = json.loads((folder / "results.json").read_text())
+    del report["errors"]
+    (folder / "results.json").write_text(json.dumps(report))
+    results = read_results(folder / "results.json")
+    assert results.own is None
+    assert "0.750" in tab.levels_markup(results, AUC)
+    for markup in (tab.differences_markup, tab.worth_markup, tab.others_markup):
+        assert markup(results, AUC) == ""
+
+
+# --- order and verdicts ------------------------------------------------------------------------
+
+
+def test_the_best_method_is_on_top_whichever_direction_is_better(results):
+    assert names(tab.levels(results, AUC))[:3] == ["ckf", "ckf's collaborative prior", "EASE"]
+    assert names(tab.levels(results, RMSE)) == ["ckf", "EASE", "item mean"]
+    assert "lower is better" in tab.levels_markup(results, RMSE)
+    assert "higher is better" in tab.levels_markup(results, AUC)
+
+
+def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
+    assert names(tab.levels(results, AUC))[-1] == "popularity"
+    shown = tab.levels_markup(results, AUC)
+    assert ">popularity<" in shown and "Best of 5" in shown
+    assert "popularity" not in shown.split('data-dots="')[1].split('"')[0]
+
+
+def test_differences_leave_ablations_out_and_follow_the_strength_of_the_other(results):
+    assert results.own == "ckf"
+    assert names(tab.differences(results, AUC)) == [
+        "ckf - ckf's collaborative prior",
+        "ckf - EASE",
+    ]
+    assert names(tab.differences(results, RMSE)) == ["ckf - EASE", "ckf - item mean"]
+
+
+def test_ablations_are_neither_baselines_nor_own_variants_and_what_is_worth_most_leads(results):
+    assert tab.ablations(results) == {"no-bridge", "text-only"}
+    assert names(tab.worth(results, AUC)) == ["ckf - text-only", "ckf - no-bridge"]
+    assert "What each part is worth" in tab.worth_markup(results, AUC)
+    assert tab.worth_markup(results, RMSE) == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["a blend of all", "collm + biased MF", "ckf, seed-1", "prompt4nr", "nearest in history"],
+)
+def test_another_method_is_compared_and_is_no_part_of_the_own_one(tmp_path, other):
+    rows = [measured("ckf", 0.75), measured(other, 0.7), measured(f"ckf - {other}", 0.05)]
+    results = read_results(write(tmp_path, "field", rows=rows) / "results.json")
+    assert tab.ablations(results) == set()
+    assert names(tab.differences(results, AUC)) == [f"ckf - {other}"]
+
+
+def test_what_is_measured_between_two_others_says_which_is_better_not_that_a_part_helps(results):
+    assert names(tab.others(results, AUC)) == ["ckf's language model alone - text-only"]
+    shown = tab.others_markup(results, AUC)
+    assert "the first is better" in shown and "helps" not in shown
+    assert tab.others_markup(results, RMSE) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "lower", "said"),
+    [
+        (-0.10, 0.01, True, "better"),
+        (-0.10, 0.01, False, "worse"),
+        (0.10, 0.01, True, "worse"),
+        (0.10, 0.01, False, "better"),
+        (-0.03, 0.04, True, "not told apart"),
+        (None, 0, True, "not told apart"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_zero(value, half, lower, said):
+    row = tab.Measured(**measured("ckf - EASE", value, half=half))
+    assert tab.verdict(row, lower) == said
+
+
+def test_intervals_that_hold_zero_have_another_shape(results):
+    shown = tab.differences_markup(results, RMSE)
+    rows = json.loads(
+        shown.split('data-dots="')[1].split('"')[0].replace("&quot;", '"').replace("&#x27;", "'")
+    )["rows"]
+    assert [(row["label"], row["mark"]) for row in rows] == [
+        ("EASE", "unsure"),
+        ("item mean", "sure"),
+    ]
+    assert "In 1 of 2 comparisons ckf is better, in 0 ckf is worse; 1 are not told apart" in shown
+    assert "−0.1000" in shown and "[−0.1100, −0.0900]" in shown and "1,200" in shown
+
+
+# --- published figures and errors --------------------------------------------------------------
+
+
+def test_published_figures_stand_beside_ours_and_say_their_part(tmp_path):
+    published = tab.read_published()["collm-ml-1m"]
+    assert "not re-run here" in published.note and len(published.rows) == 14
+    folder = write(tmp_path, "collm", dataset="collm-ml-1m")
+    ours = read_results(folder / "results.json")
+    shown = tab.published_markup(ours, AUC, published)
+    assert "As published, on the test part" in shown
+    assert "Measured here, on the validation part" in shown and "do not compare" in shown
+    assert "0.7354" in shown and "0.7500" in shown
+    assert tab.published_markup(ours, RMSE, published) == ""
+    assert tab.published_markup(ours, AUC, None) == ""
+
+
+def test_errors_are_worst_first_in_the_units_of_their_task(results):
+    shown = tab.errors_markup(results, "ctr", {"7": "Quiet Winter (1942)"}, served=True)
+    assert shown.index("&lt;i&gt;") < shown.index("Quiet Winter (1942)")
+    assert "<i>" not in shown
+    assert "not liked" in shown and "93 %" in shown and "20 %" in shown and "40 %" in shown
+    rated = tab.errors_markup(results, "rating", {}, served=False)
+    assert "1&nbsp;★" in rated and "4.46&nbsp;★" in rated and "data-pick" not in rated
+    assert tab.errors_markup(results, "ranking", {}, served=True) == ""
+
+
+def test_choosing_an_error_sets_user_and_film(tmp_path):
+    shown = shown_tab(write(tmp_path, "here"))
+    current = Pair(item="1", taste="westerns")
+    chosen = shown.choose(current, SimpleNamespace(pick="user=3&item=7"))
+    assert (chosen.user, chosen.item) == ("3", "7")
+    assert chosen.at == shown.store.default_at("3")
+    assert shown.choose(current, SimpleNamespace(pick="user=16&item=%3Ci%3E")) == current
+    assert 'aria-current="true"' not in shown.reselect(current, ("here", "ctr"))
+    assert 'aria-current="true"' in shown.reselect(chosen, ("here", "ctr"))
+
+
+# --- the controls ------------------------------------------------------------------------------
+
+
+def test_controls_offer_what_was_measured_everything_first(results):
+    assert results.tasks() == ["rating", "ctr"]
+    assert results.metrics("ctr") == ["auc", "uauc"]
+    assert results.groups("ctr", "auc") == ["all", "cold", "k=3"]
+
+
+def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_path):
+    shown = shown_tab(write(tmp_path, "here"))
+    update = shown.show(Pair(item="1"), "here", "ctr", "rmse", "k=3")
+    assert update[shown.metric]["value"] == "auc" and update[shown.group]["value"] == "k=3"
+    assert "0.660" in update[shown.figures]
+    update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
+    assert (update[shown.metric]["value"], update[shown.group]["value"]) == ("rmse", "all")
+    assert set(update) == set(shown.outputs)
+    assert shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")[shown.shown] == (
+        "here",
+        "ctr",
+    )
+
+
+def test_a_choice_that_is_reported_twice_is_no_error(tmp_path, empty_cache):
+    demo = build(FakeRecommender(checkpoint=write(tmp_path, "here")))
+    shows = [
+        event
+        for event in demo.fns.values()
+        if any(box.elem_id == "measured" for box in event.outputs)
+    ]
+    assert len(shows) == 1
+    # The second report holds the metric of before, which the first has taken off the list.
+    state, chosen = SessionState(demo), [None, "here", "ctr", "rmse", "all"]
+    for _ in range(2):
+        answer = asyncio.run(demo.process_api(shows[0], chosen, state=state))
+        assert answer["data"][1]["value"] == "auc"
+
+
+def test_names_from_data_are_escaped(tmp_path):
+    rows = [
+        measured("<b>ckf</b>", 0.7),
+        measured("<b>ckf</b> - <u>x</u>", 0.1),
+        measured("<b>ckf</b> - <u>y</u>", 0.1),
+        measured("<u>x</u> - <u>y</u>", 0.1),
+    ]
+    results = read_results(write(tmp_path, "odd", rows=rows, dataset="<s>") / "results.json")
+    shown = (
+        tab.levels_markup(results, AUC)
+        + tab.worth_markup(results, AUC)
+        + tab.others_markup(results, AUC)
+        + tab.errors_markup(results, "ctr", {}, served=False)
+    )
+    for mark in ("<b>", "<u>", "<s>"):
+        assert mark not in shown
+
+
+def test_the_committed_results_are_read():
+    paths = list((ROOT / "checkpoints").glob("*/results.json"))
+    assert paths
+    for path in paths:
+        results = read_results(path)
+        assert results.own == "ckf"
+        for task in results.tasks():
+            metric = results.metrics(task)[0]
+            view = View(task, metric, results.groups(task, metric)[0])
+            assert "data-dots" in tab.levels_markup(results, view)
