@@ -26,7 +26,7 @@ from cachetools import LRUCache
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.text_vectors import item_text_vectors, text_encoder
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, moment
@@ -35,13 +35,13 @@ from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.inference.counterfactuals import Counterfactuals
 from ckf_demo.inference.explaining import Explaining, by_facts, by_texts, words_of
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import COMPLETE, Switches, System, read_manifest, task_list
+from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest, task_list
 from ckf_demo.runtime.array_types import Indices
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks import ctr, rating
 from ckf_demo.tasks.domains import DOMAINS, Domain
-from ckf_demo.tasks.explanations.evidence import Evidence, Writings
+from ckf_demo.tasks.explanations.evidence import Evidence, TextEvidence
 from ckf_demo.tasks.explanations.facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 
@@ -60,7 +60,7 @@ LONGEST_TASTE, LONGEST_WORD, MOST_RATED = 300, 40, 1000
 
 
 @dataclass(frozen=True)
-class Someone:
+class Person:
     """A person as all questions see them.
 
     ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first;
@@ -103,13 +103,13 @@ class Recommender:
         self._lock = RLock()
         self.forget()
         fit = self.prepared.fit
-        self._fans = LikedTogether.fit(
+        self._fans = CoLikedItems.fit(
             self.prepared.user[fit],
             self.prepared.item[fit],
             self.prepared.rating[fit],
             self.prepared.n_items,
         )
-        self._writings = Writings(self.prepared) if self.prepared.texts else None
+        self._writings = TextEvidence(self.prepared) if self.prepared.texts else None
 
     @classmethod
     def load(
@@ -179,7 +179,7 @@ class Recommender:
         taste: str | None = None,
         profile: Mapping | None = None,
         at: int | None = None,
-    ) -> Someone:
+    ) -> Person:
         user = None if user in (None, "") else str(user)
         taste = _line("taste", taste, LONGEST_TASTE)
         profile = self._profile(profile)
@@ -221,7 +221,7 @@ class Recommender:
                 del items[place], ratings[place]
             items.append(item)
             ratings.append(stars)
-        return Someone(
+        return Person(
             np.array(items, np.int64),
             np.array(ratings, np.float32),
             profile_text(profile),
@@ -261,7 +261,7 @@ class Recommender:
             given[name] = _line(name, given[name], LONGEST_WORD)
         return {k: given.get(k) for k in PROFILE_FIELDS}
 
-    def person(self, user=None, history=None, taste=None, profile=None, at=None) -> Someone:
+    def person(self, user=None, history=None, taste=None, profile=None, at=None) -> Person:
         """The person of a question, with the whole history that is known of them."""
         return self._someone(user, history, taste, profile, at)
 
@@ -305,7 +305,7 @@ class Recommender:
 
     # Prompts
 
-    def _prefix(self, person: Someone, *, with_tokens: bool = True) -> tuple[PrefixText, int]:
+    def _prefix(self, person: Person, *, with_tokens: bool = True) -> tuple[PrefixText, int]:
         start = window_start(len(person.items), self.system.config.prompt)
         text = self.system.writer.prefix(
             person.items[start:],
@@ -331,11 +331,11 @@ class Recommender:
                 f"{', '.join(self.tasks)}."
             )
 
-    def _fuse(self, person: Someone, targets: np.ndarray) -> Fused:
+    def _fuse(self, person: Person, targets: np.ndarray) -> Fused:
         return self.system.fuse(self._pairs(person, targets))
 
     def _pairs(
-        self, person: Someone, targets: np.ndarray, forgotten: Sequence[int] = ()
+        self, person: Person, targets: np.ndarray, forgotten: Sequence[int] = ()
     ) -> PairBatch:
         """The person with each of several items; labels of ``forgotten`` items do not count."""
         lengths = np.full(len(targets), len(person.items))
@@ -354,9 +354,7 @@ class Recommender:
         return self.system.pairs(person.items, person.ratings, lengths, targets, *known)
 
     @torch.inference_mode()
-    def _ask(
-        self, person: Someone, questions: Sequence[tuple[str, int, str]]
-    ) -> list[torch.Tensor]:
+    def _ask(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[torch.Tensor]:
         """Answers to (task, item, method) questions about one person, in one engine call.
 
         Each is as `System.read` returns it: (5,) for a rating, a scalar otherwise. What was asked
@@ -377,7 +375,7 @@ class Recommender:
         return [answers[k] for k in keys]
 
     def _compute(
-        self, person: Someone, text: PrefixText, questions: Sequence[tuple[str, int, str]]
+        self, person: Person, text: PrefixText, questions: Sequence[tuple[str, int, str]]
     ) -> list[torch.Tensor]:
         """Answers to questions that were not asked before; each method with its own prompts."""
         own, fusion = self.methods[0], self.system.fusion
@@ -561,7 +559,7 @@ class Recommender:
             found = self.system.fusion.bridge_distance(self._pairs(person, np.array([0])))
         return None if found is None else float(found[0])
 
-    def _beginning(self, person: Someone, first: int | None) -> Someone:
+    def _beginning(self, person: Person, first: int | None) -> Person:
         """The person with only the first ratings of their history; None for all of it."""
         if first is None:
             return person
@@ -597,20 +595,20 @@ class Recommender:
             shares = np.bincount(item, self.prepared.liked[train], minlength=n) / count
         if self.prepared.feedback == "likes":
             means = np.full(n, np.nan)
-        if self.prepared.only_likes:
+        if self.prepared.positive_only:
             shares = np.full(n, np.nan)
         return means, shares
 
-    def _choice(self, person: Someone) -> np.ndarray:
+    def _choice(self, person: Person) -> np.ndarray:
         """What the candidate stage thinks of every item, seen ones too: float32 (I,)."""
         knowledge = self.system.knowledge
-        scores = knowledge.choice_scores(knowledge.fold_in(person.items, person.ratings))
+        scores = knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
         if person.taste:
             scores = scores + TASTE_WEIGHT * self._taste_similarity(person.taste)
         return scores
 
     def _candidates(
-        self, person: Someone, size: int, allowed: np.ndarray | None = None
+        self, person: Person, size: int, allowed: np.ndarray | None = None
     ) -> np.ndarray:
         """The candidate stage: the best ``size`` items of the whole catalogue minus the history."""
         scores = self._choice(person)
@@ -621,7 +619,7 @@ class Recommender:
         return best[np.isfinite(scores[best])]
 
     def _order(
-        self, person: Someone, candidates: np.ndarray, method: str
+        self, person: Person, candidates: np.ndarray, method: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Candidates re-ranked by the language model, with their scores, best first."""
         questions = [("ranking", int(c), method) for c in candidates]
@@ -780,7 +778,7 @@ class Recommender:
 
     def _explaining(
         self,
-        person: Someone,
+        person: Person,
         target: int,
         method: str,
         summaries: bool,
@@ -813,7 +811,7 @@ class Recommender:
         return explaining, stars, named
 
     def _said(
-        self, person: Someone, target: int, stars: float | None, summaries: bool = False
+        self, person: Person, target: int, stars: float | None, summaries: bool = False
     ) -> tuple[str, Evidence | None]:
         """What is known of a pair, as it stands in the prompt, and as evidence where there are
         texts."""
@@ -826,7 +824,7 @@ class Recommender:
         )
         return evidence.line, evidence
 
-    def _facts(self, person: Someone, target: int, stars: float) -> tuple[str, list[Film]]:
+    def _facts(self, person: Person, target: int, stars: float) -> tuple[str, list[Film]]:
         start = window_start(len(person.items), self.system.config.prompt)
         shown = [
             (self.film(int(i)), float(r))
@@ -837,7 +835,7 @@ class Recommender:
     @torch.inference_mode()
     def _explanation_branch(
         self,
-        person: Someone,
+        person: Person,
         target: int,
         facts: str,
         method: str,
@@ -1004,10 +1002,10 @@ class Recommender:
     def _untrained(self) -> FusionMethod:
         return self.system.untrained_fusion()
 
-    def _anyone(self, user, history, taste, profile, at) -> Someone:
+    def _anyone(self, user, history, taste, profile, at) -> Person:
         if user in (None, "") and not history and not taste and not profile:
             nothing = np.array([], np.int64)
-            return Someone(nothing, nothing.astype(np.float32), "", "", None, None)
+            return Person(nothing, nothing.astype(np.float32), "", "", None, None)
         return self._someone(user, history, taste, profile, at)
 
     @torch.inference_mode()
@@ -1020,7 +1018,7 @@ class Recommender:
             return None
         return self._person_vector(space, self._anyone(user, history, taste, profile, at))
 
-    def _person_vector(self, space: str, person: Someone) -> np.ndarray:
+    def _person_vector(self, space: str, person: Person) -> np.ndarray:
         pairs = self._pairs(person, np.array([0]))
         vectors = pairs.users
         if space != "collaborative":
@@ -1042,7 +1040,7 @@ class Recommender:
             rows = data.history.rows_of(number)
             rows = rows[data.timestamp[rows] < at]
             items, ratings = data.item[rows].astype(np.int64), data.rating[rows]
-            person = Someone(items, ratings, "", "", user, int(at))
+            person = Person(items, ratings, "", "", user, int(at))
             vectors.append(self._person_vector(space, person))
             if progress is not None:
                 progress(number + 1)
@@ -1072,12 +1070,12 @@ class Recommender:
         tasks: Sequence[str] = ("rating", "ctr"),
         method: str | None = None,
         progress: Callable[[int], None] | None = None,
-        switches: Switches = COMPLETE,
+        ablation: Ablation = COMPLETE,
     ) -> dict[str, np.ndarray]:
         """Probabilities for interactions of the data; see `ckf_demo.model.predict.score_rows`."""
         method = self._method(method)
         if method == NO_TOKENS:
-            switches = replace(switches, tokens=False, prior=False)
+            ablation = replace(ablation, tokens=False, prior=False)
         with self._lock:
             return score_rows(
                 self.system,
@@ -1086,7 +1084,7 @@ class Recommender:
                 tasks=tasks,
                 prior_only=method == COLLABORATIVE,
                 progress=progress,
-                switches=switches,
+                ablation=ablation,
             )
 
     def rank_users(

@@ -52,7 +52,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Suffix:
     """Another ending of a prefix, and the branches that hang at it.
 
     Attributes
@@ -163,8 +163,8 @@ def visibility(branches: Sequence[Branch], prefix_length: int) -> Tensor:
     return seen
 
 
-def ending_visibility(ending: Ending, prefix_length: int) -> Tensor:
-    """Who sees whom within `Ending.parts`: bool (T, prefix_length + T).
+def ending_visibility(ending: Suffix, prefix_length: int) -> Tensor:
+    """Who sees whom within `Suffix.parts`: bool (T, prefix_length + T).
 
     All see what is kept of the prefix; branches see the ending and themselves.
     """
@@ -423,21 +423,21 @@ class Engine:
         if len(branches) >= SHARE_FROM:
             length = common_beginning(branches, slots)
             if length:
-                prefix, branches, slots = self._begun(
+                prefix, branches, slots = self.prefill_common(
                     prefix, branches, slots, length, shared=shared, tasks=tasks
                 )
         for places in portions([len(b.ids) for b in branches], chunk_tokens):
             part, own = branches[places], slots[places]
             longest = max(b.at for b in part)
             packing = pack(part, longest, with_prefix=False, dtype=self.dtype, device=self.device)
-            hidden = self._behind(prefix, part, own, packing, shared=shared, tasks=tasks)
+            hidden = self.forward_cached(prefix, part, own, packing, shared=shared, tasks=tasks)
             yield self._answers(hidden, part, 0)
 
     @torch.inference_mode()
     def score_endings(
         self,
         prefix: Prefix,
-        endings: Sequence[Ending],
+        endings: Sequence[Suffix],
         slots: Sequence[Sequence[Tensor | None]],
         *,
         chunk_tokens: int = 1024,
@@ -468,7 +468,7 @@ class Engine:
                 vectors += [None] * (len(ending.parts) - len(own)) + list(own)
                 start = end
             packing = Packing(longest, chunks)
-            hidden = self._behind(prefix, branches, vectors, packing)
+            hidden = self.forward_cached(prefix, branches, vectors, packing)
             answers = iter(self._answers(hidden, branches, 0))
             out = []
             for ending in part:
@@ -476,7 +476,7 @@ class Engine:
                 out.append(found[len(found) - len(ending.branches) :])
             yield out
 
-    def _behind(
+    def forward_cached(
         self,
         prefix: Prefix,
         branches: Sequence[Branch],
@@ -506,7 +506,7 @@ class Engine:
                 packing=packing,
             ).last_hidden_state[0]
 
-    def _begun(
+    def prefill_common(
         self,
         prefix: Prefix,
         branches: Sequence[Branch],

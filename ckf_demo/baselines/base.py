@@ -20,14 +20,14 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.metrics.protocol import Asked, Cases
+from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Ratings lie between these, in stars."""
 
 
 @dataclass
-class Material:
+class TrainingData:
     """What baselines may learn from: never anything of the test part.
 
     ``knowledge`` is the collaborative knowledge that the language model gets as well; it is fitted
@@ -53,15 +53,15 @@ class Material:
         return Rows(train.user[liked], train.item[liked], train.rating[liked], train.n_items)
 
     @property
-    def learning(self) -> Cases:
+    def learning(self) -> EvalInstances:
         """The rows that the language model is trained on, with their histories."""
         rows = self.prepared.learning_rows()
-        return Cases(self.prepared, rows)
+        return EvalInstances(self.prepared, rows)
 
     @property
-    def validation(self) -> Cases:
+    def validation(self) -> EvalInstances:
         """The validation part, with histories; with a given split, its choosing half."""
-        return Cases(self.prepared, self.prepared.choosing_rows())
+        return EvalInstances(self.prepared, self.prepared.choosing_rows())
 
     @cached_property
     def texts(self) -> np.ndarray:
@@ -72,9 +72,9 @@ class Material:
         """Ranking queries of the validation part."""
         return ranking_queries(self.prepared, VALID)
 
-    def features(self, cases: Cases) -> np.ndarray:
+    def features(self, cases: EvalInstances) -> np.ndarray:
         """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
-        if isinstance(cases, Asked):
+        if isinstance(cases, AdHocInstances):
             return self._by_history(cases)
         key = (cases.rows.tobytes(), cases.k)
         if key not in self._features:
@@ -85,7 +85,7 @@ class Material:
             self._features[key] = table
         return self._features[key]
 
-    def _by_history(self, cases: Cases) -> np.ndarray:
+    def _by_history(self, cases: EvalInstances) -> np.ndarray:
         """For cut or given histories: of people who are known by these alone."""
         table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
         for positions, items, ratings in cases.by_history():
@@ -122,10 +122,10 @@ class Baseline(ABC):
     """Whether ``ctr`` is a probability already, so that it is not calibrated on validation."""
 
     @abstractmethod
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         """Learn from the training part; choose hyperparameters on the validation part."""
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         """Answer for each target, given its history."""
         raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
 
@@ -135,7 +135,7 @@ class Baseline(ABC):
 
 
 def score_by_history(
-    cases: Cases, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    cases: EvalInstances, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Ask ``predict(history items, history ratings, target items)`` once for each history.
 

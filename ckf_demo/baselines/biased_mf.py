@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, clipped, score_by_history
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped, score_by_history
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.metrics.metrics import rmse
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 GRID = [(size, regularization) for size in (8, 16, 32) for regularization in (0.1, 0.2, 0.4)]
 """Embedding sizes and regularisations per rating; the best validation RMSE is taken."""
@@ -25,7 +25,7 @@ class FoldedBiasedMF(Baseline):
     needs = ("ratings", "history")
     tasks = ("rating", "ctr", "ranking")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         validation, best = material.validation, float("inf")
         for size, regularization in GRID:
             model = BiasedMF.fit(
@@ -41,7 +41,7 @@ class FoldedBiasedMF(Baseline):
             if error < best:
                 best, self.model, self.chosen = error, model, (size, regularization)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         rating = score_by_history(cases, _predictor(self.model))
         return Scores(rating=clipped(rating), ctr=rating)
 

@@ -4,10 +4,10 @@ from itertools import product
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.collaborative.base import own_threads
 from ckf_demo.metrics.metrics import auc
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SIZES = (4, 8, 16)
 """Embedding sizes d; chosen on validation."""
@@ -36,7 +36,7 @@ class LikesBiasedMF(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         validation, best = material.validation, -1.0
         self.model: _Factors | None = None
         for size, regularization in product(SIZES, REGULARIZATIONS):
@@ -45,7 +45,7 @@ class LikesBiasedMF(Baseline):
             if self.model is None or value > best:
                 best, self.model, self.chosen = value, model, (size, regularization)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         assert self.model is not None  # after `fit`
         return Scores(ctr=self.model.predict(cases))
 
@@ -53,7 +53,7 @@ class LikesBiasedMF(Baseline):
 class _Factors:
     """``users`` (U, d), ``items`` (I, d) and their biases (U,), (I,); zeros for unknown ones."""
 
-    def __init__(self, material: Material, size: int, regularization: float):
+    def __init__(self, material: TrainingData, size: int, regularization: float):
         from lenskit.als import BiasedMFScorer
         from lenskit.training import TrainingOptions
 
@@ -72,7 +72,7 @@ class _Factors:
         self.items = _spread(scorer.item_embeddings, scorer.items.ids(), n_items)
         self.item_bias = _spread(bias.item_biases, scorer.items.ids(), n_items)
 
-    def predict(self, cases: Cases) -> np.ndarray:
+    def predict(self, cases: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
         users, items = cases.users, cases.items
         shared = (self.users[users] * self.items[items]).sum(axis=1)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, clipped
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped
 from ckf_demo.metrics.metrics import log_loss, rmse
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 LEAVES = (8, 16, 32)
 """Leaves of a tree; chosen on validation."""
@@ -28,7 +28,7 @@ class Boosting(Baseline):
     feedback = ("ratings", "likes")
     gives_probabilities = True
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.material = material
@@ -50,7 +50,7 @@ class Boosting(Baseline):
         self.classifier = HistGradientBoostingClassifier(**_options(*self.chosen[1]))
         self.classifier.fit(x, learning.labels)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         x = self.material.features(cases)
         return Scores(
             rating=clipped(self.regressor.predict(x)), ctr=self.classifier.predict_proba(x)[:, 1]

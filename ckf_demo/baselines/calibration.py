@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -26,7 +26,9 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
     return lambda new: curve.predict_proba(((new - centre) / scale)[:, None])[:, 1]
 
 
-def calibration_of(baseline: Baseline, material: Material) -> Callable[[np.ndarray], np.ndarray]:
+def calibration_of(
+    baseline: Baseline, material: TrainingData
+) -> Callable[[np.ndarray], np.ndarray]:
     """What turns the CTR scores of a fitted baseline into probabilities.
 
     `platt` on the rows to choose on; nothing where it gives probabilities already or no CTR.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 class CandidateStage(Baseline):
@@ -13,8 +13,8 @@ class CandidateStage(Baseline):
     needs = ("collaborative knowledge", "history")
     tasks = ("ranking",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         self.knowledge = material.knowledge
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return self.knowledge.choice_scores(self.knowledge.fold_in(items, ratings))
+        return self.knowledge.candidate_scores(self.knowledge.fold_in(items, ratings))

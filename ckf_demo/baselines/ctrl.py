@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.sequences import (
     HIDDEN,
     SEED,
@@ -21,7 +21,7 @@ from ckf_demo.baselines.sequences import (
     predict,
     step,
 )
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SUBSPACES, WIDTH = 4, 32
 """Parts of a row's representation, and the width of each."""
@@ -58,7 +58,7 @@ class CTRL(Baseline):
     tasks = ("ctr",)
     feedback = ("ratings", "likes")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         known = np.unique(material.train.item)
         # by number among the known ones, so that items of other parts change no random number
         self.number_of = np.full(material.prepared.n_items, UNKNOWN)
@@ -74,7 +74,7 @@ class CTRL(Baseline):
             (Targets.read(validation, self.number_of), validation.labels),
         )
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=predict(self.net, Targets.read(cases, self.number_of)))
 
 

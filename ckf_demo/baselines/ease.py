@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, score_by_history
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, score_by_history
 from ckf_demo.metrics.metrics import auc, ndcg_at_10
-from ckf_demo.metrics.protocol import Cases, ranked
+from ckf_demo.metrics.protocol import EvalInstances, ranked
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0)
 """λ of the model; the best on validation is taken, for each task its own."""
@@ -22,7 +22,7 @@ class EASE(Baseline):
     needs = ("ratings", "history")
     tasks = ("ctr", "ranking")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         validation, queries = material.validation, material.validation_queries()
         best_auc, best_ndcg = -1.0, -1.0
         for regularization in REGULARIZATIONS:
@@ -39,7 +39,7 @@ class EASE(Baseline):
                 best_ndcg, self.rated = float(np.mean(found)), rated
         self.chosen = (self.liked.regularization, self.rated.regularization)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=score_by_history(cases, self.liked.predict))
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
@@ -53,7 +53,9 @@ class _Weights:
         self.matrix, self.average, self.minimum, self.regularization = matrix, average, minimum, λ
 
     @classmethod
-    def fit(cls, material: Material, regularization: float, minimum: float | None) -> "_Weights":
+    def fit(
+        cls, material: TrainingData, regularization: float, minimum: float | None
+    ) -> "_Weights":
         from lenskit.knn.ease import EASEScorer
 
         rows = material.train

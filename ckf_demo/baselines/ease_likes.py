@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, score_by_history
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, score_by_history
 from ckf_demo.data.prepared import LIKED
 from ckf_demo.metrics.metrics import auc
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0, 12800.0)
 """λ of the model; the best validation AUC is taken."""
@@ -26,7 +26,7 @@ class LikesEASE(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         validation, best, chosen = material.validation, -1.0, None
         rows = material.train
         counts = np.bincount(rows.item[rows.rating >= LIKED], minlength=rows.n_items)
@@ -40,7 +40,7 @@ class LikesEASE(Baseline):
         assert chosen is not None
         self.weights, self.average = chosen
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=score_by_history(cases, self._predict))
 
     def _predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ class LikesEASE(Baseline):
         return self.weights[np.ix_(items, targets)].sum(axis=0)
 
 
-def _weights(material: Material, regularization: float) -> np.ndarray:
+def _weights(material: TrainingData, regularization: float) -> np.ndarray:
     """B over the whole catalogue, float32 (I, I); zeros for items without training likes."""
     from lenskit.knn.ease import EASEScorer
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, clipped, score_by_history
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped, score_by_history
 from ckf_demo.baselines.means import DAMPING, item_biases
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 
 class FoldedBias(Baseline):
@@ -18,7 +18,7 @@ class FoldedBias(Baseline):
     needs = ("ratings", "history")
     tasks = ("rating", "ctr")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         rows = material.train
         self.mean = float(rows.rating.mean(dtype=np.float64))
         self.item_bias = item_biases(rows.item, rows.rating - self.mean, rows.n_items)
@@ -28,6 +28,6 @@ class FoldedBias(Baseline):
         user_bias = (ratings - self.mean - self.item_bias[items]).sum() / (len(items) + DAMPING)
         return self.mean + self.item_bias[targets] + user_bias
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         rating = score_by_history(cases, self.predict)
         return Scores(rating=clipped(rating), ctr=rating)

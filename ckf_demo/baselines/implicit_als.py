@@ -5,10 +5,10 @@ from itertools import product
 
 import numpy as np
 
-from ckf_demo.baselines.base import Material, score_by_history
+from ckf_demo.baselines.base import TrainingData, score_by_history
 from ckf_demo.baselines.searched import Searched
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SIZES = (16, 32)
 """Embedding sizes; chosen on validation."""
@@ -33,13 +33,13 @@ class ImplicitALS(Searched):
     summary = "Implicit matrix factorisation (lenskit) of likes, folded in from the history."
     needs = ("likes", "history")
 
-    def models(self, material: Material) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
         for size, weight in product(SIZES, WEIGHTS):
             yield (size, weight), _Factors(material, size, weight)
 
 
 class _Factors:
-    def __init__(self, material: Material, size: int, weight: float):
+    def __init__(self, material: TrainingData, size: int, weight: float):
         likes, self.prepared = material.likes, material.prepared
         self.model = ImplicitMF.fit(
             likes,
@@ -61,5 +61,5 @@ class _Factors:
         user = self._user(liked) if len(liked) else self.mean
         return (self.model.items @ user).astype(np.float64)
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         return score_by_history(cases, lambda i, r, targets: self.rank(i, r)[targets])

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, clipped, score_by_history
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped, score_by_history
 from ckf_demo.baselines.folded_bias import FoldedBias
 from ckf_demo.metrics.metrics import ndcg_at_10, rmse
-from ckf_demo.metrics.protocol import Cases, ranked
+from ckf_demo.metrics.protocol import EvalInstances, ranked
 
 NEIGHBOURS = (20, 50)
 """How many of the most similar items in the history count; chosen on validation."""
@@ -26,7 +26,7 @@ class ItemKNN(Baseline):
     needs = ("ratings", "history")
     tasks = ("rating", "ctr", "ranking")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         self.fallback = FoldedBias()
         self.fallback.fit(material)
         self.popularity = np.bincount(material.train.item, minlength=material.train.n_items)
@@ -52,7 +52,7 @@ class ItemKNN(Baseline):
         config = self.explicit.config
         self.chosen = (config.max_nbrs, config.min_sim, self.implicit.config.max_nbrs)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         rating = self._ratings(cases)
         return Scores(rating=clipped(rating), ctr=rating)
 
@@ -61,7 +61,7 @@ class ItemKNN(Baseline):
             return self.popularity.astype(np.float64)
         return _ask(self.implicit, items, ratings, self.catalogue)
 
-    def _ratings(self, cases: Cases) -> np.ndarray:
+    def _ratings(self, cases: EvalInstances) -> np.ndarray:
         return score_by_history(cases, self._predict)
 
     def _predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ class ItemKNN(Baseline):
         return np.where(np.isnan(scores), bias, scores)
 
 
-def _scorer(material: Material, feedback: str, neighbours: int, minimum: float):
+def _scorer(material: TrainingData, feedback: str, neighbours: int, minimum: float):
     from lenskit.knn import ItemKNNScorer
 
     scorer = ItemKNNScorer(feedback=feedback, max_nbrs=neighbours, min_sim=minimum)

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.collaborative.lightgcn import epochs, new_scorer
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.metrics import auc, ndcg_at_10
-from ckf_demo.metrics.protocol import Cases, ranked
+from ckf_demo.metrics.protocol import EvalInstances, ranked
 
 SEED = 0
 
@@ -39,7 +39,7 @@ class LightGCN(Baseline):
     tasks = ("ctr", "ranking")
     feedback = ("ratings", "likes")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         scorer = new_scorer()
         data, validation = material.likes.dataset(), material.validation
         ranks = material.prepared.feedback == "ratings"
@@ -65,7 +65,7 @@ class LightGCN(Baseline):
             if waited == PATIENCE or epoch == MOST_EPOCHS:
                 break
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=self.tables["ctr"].predict(cases))
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class _Tables:
         user = self.items[liked].mean(axis=0) if len(liked) else self.mean_user
         return np.where(self.knows_item, self.items @ user, np.nan)
 
-    def predict(self, cases: Cases) -> np.ndarray:
+    def predict(self, cases: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
         known = (cases.users >= 0) & self.knows_user[cases.users]
         users = np.where(known[:, None], self.users[cases.users], self.mean_user)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores, clipped
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped
 from ckf_demo.metrics.metrics import log_loss, rmse
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 """Weights of the squared norm; the best on validation is taken, for each task its own."""
@@ -23,7 +23,7 @@ class Linear(Baseline):
     feedback = ("ratings", "likes")
     gives_probabilities = True
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -44,7 +44,7 @@ class Linear(Baseline):
                 best_loss, self.logistic = loss, logistic
         self.chosen = (self.ridge[-1].alpha, self.logistic[-1].C)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         x = self.material.features(cases)
         return Scores(
             rating=clipped(np.asarray(self.ridge.predict(x), dtype=np.float64)),

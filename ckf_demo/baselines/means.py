@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
+from ckf_demo.metrics.protocol import EvalInstances
 
 DAMPING = 5.0
 """How many average ratings are assumed before the first one was seen."""
@@ -17,10 +17,10 @@ class GlobalMean(Baseline):
     needs = ("ratings",)
     tasks = ("rating",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         self.mean = float(material.train.rating.mean())
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(rating=np.full(len(cases), self.mean))
 
 
@@ -33,12 +33,12 @@ class ItemMean(Baseline):
     tasks = ("rating", "ctr")
     feedback = ("ratings", "likes")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         rows = material.train
         self.mean = float(rows.rating.mean(dtype=np.float64))
         self.item_bias = item_biases(rows.item, rows.rating - self.mean, rows.n_items)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         rating = self.mean + self.item_bias[cases.items]
         return Scores(rating=rating, ctr=rating)
 

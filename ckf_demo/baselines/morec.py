@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.sequences import (
     HIDDEN,
     Net,
@@ -14,7 +14,7 @@ from ckf_demo.baselines.sequences import (
     choose,
     predict,
 )
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SETTINGS = tuple(
     Setting(learning_rate, weight_decay=0.01, dropout=0.5) for learning_rate in (3e-4, 1e-3, 3e-3)
@@ -38,7 +38,7 @@ class MoRec(Baseline):
     tasks = ("ctr",)
     feedback = ("ratings", "likes")
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         self.number_of = np.arange(1, material.prepared.n_items + 1)
         texts = torch.from_numpy(material.texts)
         learning, validation = material.learning, material.validation
@@ -49,7 +49,7 @@ class MoRec(Baseline):
             (Targets.read(validation, self.number_of), validation.labels),
         )
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=predict(self.net, Targets.read(cases, self.number_of)))
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.searched import Searched
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SIZE = 32
 """Width of both kinds of embeddings."""
@@ -50,12 +50,12 @@ class NCF(Searched):
     summary = "A product and a network over embeddings, users made of their liked items."
     needs = ("likes", "history")
 
-    def models(self, material: Material) -> Iterator[tuple[tuple[str, int], "_Model"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[tuple[str, int], "_Model"]]:
         known = np.unique(material.train.item)
         # by number among the known ones, so that items of other parts change no random number
         row_of = np.full(material.prepared.n_items, UNKNOWN)
         row_of[known] = np.arange(1, len(known) + 1)
-        learning = Cases(material.prepared, material.prepared.rows(split=TRAIN))
+        learning = EvalInstances(material.prepared, material.prepared.rows(split=TRAIN))
         liked, targets = _read(learning, row_of)
         labels = torch.from_numpy(learning.labels).float()
         for objective in (LABELS, CHOICES):
@@ -82,7 +82,7 @@ class _Model:
         self.prepared, self.net, self.row_of = prepared, net.eval(), row_of
 
     @torch.no_grad()
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         parts = zip(*(x.split(BATCH) for x in _read(cases, self.row_of)), strict=True)
         return torch.cat([self.net(*part) for part in parts]).double().numpy()
 
@@ -132,7 +132,7 @@ def _last(liked: np.ndarray, row_of: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _read(cases: Cases, row_of: np.ndarray) -> tuple[Tensor, Tensor]:
+def _read(cases: EvalInstances, row_of: np.ndarray) -> tuple[Tensor, Tensor]:
     """Liked items of every target's history, int64 (n, L), and the targets (n,), as rows."""
     liked = np.empty((len(cases), LONGEST), dtype=np.int64)
     for positions, items, ratings in cases.by_history():

@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ckf_demo.baselines.base import Material, score_by_history
+from ckf_demo.baselines.base import TrainingData, score_by_history
 from ckf_demo.baselines.searched import Searched
 from ckf_demo.collaborative.next_item import NextItem
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SIZE = 64
 EPOCHS = (5, 10, 20)
@@ -30,7 +30,7 @@ class NextItems(Searched):
     needs = ("likes", "history")
     net: ClassVar[type[NextItem]]
 
-    def models(self, material: Material) -> Iterator[tuple[int, "_States"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[int, "_States"]]:
         likes = material.likes
         order = np.argsort(likes.user, kind="stable")
         ends = np.flatnonzero(np.diff(likes.user[order])) + 1
@@ -41,7 +41,7 @@ class NextItems(Searched):
 
 
 class _States:
-    def __init__(self, material: Material, net: NextItem):
+    def __init__(self, material: TrainingData, net: NextItem):
         self.prepared, self.net = material.prepared, net
         self.table = net.item_table.numpy().astype(np.float64)
         self.known = self.table.any(axis=1)
@@ -54,6 +54,6 @@ class _States:
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return np.where(self.known, self.table @ self._state(items, ratings), np.nan)
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         table = np.where(self.known[:, None], self.table, self.mean)
         return score_by_history(cases, lambda i, r, targets: table[targets] @ self._state(i, r))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 class Popularity(Baseline):
@@ -13,7 +13,7 @@ class Popularity(Baseline):
     needs = ("ratings",)
     tasks = ("ranking",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         rows = material.train
         self.counts = np.bincount(rows.item, minlength=rows.n_items).astype(np.float64)
 

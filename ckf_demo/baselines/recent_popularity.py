@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.searched import Searched
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Last parts of the training interactions that are looked at; chosen on validation."""
@@ -26,13 +26,13 @@ class RecentPopularity(Searched):
     summary = "Items by their last training interactions, or by the share of likes among these."
     needs = ("ratings or likes",)
 
-    def models(self, material: Material) -> Iterator[tuple[float, "_Counts"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[float, "_Counts"]]:
         for share in SHARES:
             yield share, _Counts(material, share)
 
 
 class _Counts:
-    def __init__(self, material: Material, share: float):
+    def __init__(self, material: TrainingData, share: float):
         train, prepared = material.train, material.prepared
         first = len(train.item) - max(1, round(share * len(train.item)))
         items, liked = train.item[first:], prepared.likes(train.rating[first:])
@@ -40,7 +40,7 @@ class _Counts:
         likes = np.bincount(items, weights=liked, minlength=train.n_items)
         self.shares = (likes + DAMPING * liked.mean()) / (self.counts + DAMPING)
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         return self.shares[cases.items]
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Material, score_by_history
+from ckf_demo.baselines.base import TrainingData, score_by_history
 from ckf_demo.baselines.searched import Searched
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 WIDTH, HEADS, BLOCKS, DROPOUT = 64, 2, 2, 0.1
 BUCKETS = 8192
@@ -149,7 +149,7 @@ class Recformer(Searched):
     summary = "Items as key-value text, a history as their sentence, one small encoder for both."
     needs = ("likes", "item text", "history")
 
-    def models(self, material: Material) -> Iterator[tuple[int, "_Reader"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[int, "_Reader"]]:
         prepared = material.prepared
         texts = Texts.of(prepared)
         histories, targets = _likes(material)
@@ -173,7 +173,7 @@ class Recformer(Searched):
                         yield epochs, _Reader(prepared, encoder, texts)
 
 
-def _likes(material: Material) -> tuple[list[np.ndarray], np.ndarray]:
+def _likes(material: TrainingData) -> tuple[list[np.ndarray], np.ndarray]:
     """Training likes with anything liked before: histories int64 (k,) and the items (n,)."""
     likes = material.likes
     order = np.argsort(likes.user, kind="stable")
@@ -212,7 +212,7 @@ def _epoch(
 
 
 def _label_epoch(
-    encoder: Encoder, optimizer: torch.optim.Optimizer, texts: Texts, rows: Cases
+    encoder: Encoder, optimizer: torch.optim.Optimizer, texts: Texts, rows: EvalInstances
 ) -> None:
     """One pass over at most `TARGETS` rows, whose labels are told by binary cross-entropy."""
     encoder.train()
@@ -250,7 +250,7 @@ class _Reader:
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.table @ self._state(items, ratings)
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         return score_by_history(
             cases,
             lambda items, ratings, targets: (

@@ -6,15 +6,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.metrics.metrics import auc, ndcg_at_10
-from ckf_demo.metrics.protocol import Cases, ranked
+from ckf_demo.metrics.protocol import EvalInstances, ranked
 
 
 class Model(Protocol):
     """What is fitted under one setting."""
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         """Higher for more likely to be liked: float (n,)."""
         ...
 
@@ -34,10 +34,10 @@ class Searched(Baseline):
     feedback = ("ratings", "likes")
 
     @abstractmethod
-    def models(self, material: Material) -> Iterator[tuple[Any, Model]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[Any, Model]]:
         """Every setting with the model that was fitted under it to the training part."""
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         validation = material.validation
         ranks = material.prepared.feedback == "ratings"
         queries = material.validation_queries() if ranks else []
@@ -56,7 +56,7 @@ class Searched(Baseline):
                 if task not in best or value > best[task]:
                     best[task], self.kept[task], self.chosen[task] = value, model, setting
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=self.kept["ctr"].score(cases))
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:

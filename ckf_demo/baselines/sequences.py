@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ckf_demo.collaborative.sasrec import Block
 from ckf_demo.metrics.metrics import auc
-from ckf_demo.metrics.protocol import Asked, Cases
+from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 
 HIDDEN, BLOCKS = 64, 2
 LONGEST = 50
@@ -66,9 +66,9 @@ class Targets:
     items: Tensor
 
     @classmethod
-    def read(cls, cases: Cases, number_of: np.ndarray) -> "Targets":
+    def read(cls, cases: EvalInstances, number_of: np.ndarray) -> "Targets":
         """Of cases; items whose number is `UNKNOWN` are left out of histories."""
-        if isinstance(cases, Asked):
+        if isinstance(cases, AdHocInstances):
             return cls._of_one(cases, number_of)
         prepared, n = cases.prepared, len(cases)
         whole, seen = prepared.history.lengths[cases.rows], cases.history_lengths
@@ -88,7 +88,7 @@ class Targets:
         return cls(*map(torch.from_numpy, arrays), torch.from_numpy(number_of[cases.items]))
 
     @classmethod
-    def _of_one(cls, cases: Asked, number_of: np.ndarray) -> "Targets":
+    def _of_one(cls, cases: AdHocInstances, number_of: np.ndarray) -> "Targets":
         """Of somebody's targets, all of them after the whole history."""
         items, ratings = cases.history
         likes = number_of[items[cases.prepared.likes(ratings)]]

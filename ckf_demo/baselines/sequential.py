@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.metrics.metrics import auc
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 HIDDEN = 64
 """Width of embeddings and states."""
@@ -65,7 +65,7 @@ class Sequential(Baseline):
         which comes last; returns states (g, L, d), each of what stands before it and at its place.
         """
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         known = np.unique(material.train.item)
         # by number among the known ones, so that items of other parts change no random number
         self.row_of = np.full(material.prepared.n_items, UNKNOWN)
@@ -90,10 +90,10 @@ class Sequential(Baseline):
                 if waited == PATIENCE:
                     break
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=_predict(self.net, self._read(cases)))
 
-    def _read(self, cases: Cases) -> "_Batch":
+    def _read(self, cases: EvalInstances) -> "_Batch":
         rows, of_target = [], np.empty(len(cases), dtype=np.int64)
         for number, (positions, items, _) in enumerate(cases.by_history()):
             history = self.row_of[items[-LONGEST:]]

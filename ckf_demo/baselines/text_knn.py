@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ckf_demo.baselines.base import Material, score_by_history
+from ckf_demo.baselines.base import TrainingData, score_by_history
 from ckf_demo.baselines.searched import Searched
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 NEIGHBOURS = (1, 3, 10, 30, 1000)
 """How many of the most similar liked items count; chosen on validation."""
@@ -24,7 +24,7 @@ class TextKNN(Searched):
     summary = "Cosine of MiniLM's embeddings of titles and genres with the liked items."
     needs = ("titles", "history")
 
-    def models(self, material: Material) -> Iterator[tuple[int, "_Neighbours"]]:
+    def models(self, material: TrainingData) -> Iterator[tuple[int, "_Neighbours"]]:
         vectors = material.texts.astype(np.float64)
         average = vectors[material.likes.item].mean(axis=0, keepdims=True)
         for size in NEIGHBOURS:
@@ -42,7 +42,7 @@ class _Neighbours:
             similar = np.partition(similar, -self.size, axis=1)[:, -self.size :]
         return similar.mean(axis=1)
 
-    def score(self, cases: Cases) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         return score_by_history(cases, self._means)
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How much an item is liked plus how much a user likes: the least to beat on likes."""
 
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.means import item_biases
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 
 class TwoMeans(Baseline):
@@ -19,11 +19,11 @@ class TwoMeans(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: Material) -> None:
+    def fit(self, material: TrainingData) -> None:
         rows, n_users = material.train, material.prepared.n_users
         self.mean = float(rows.rating.mean(dtype="float64"))
         self.item_bias = item_biases(rows.item, rows.rating - self.mean, rows.n_items)
         self.user_bias = item_biases(rows.user, rows.rating - self.mean, n_users)
 
-    def score(self, cases: Cases) -> Scores:
+    def score(self, cases: EvalInstances) -> Scores:
         return Scores(ctr=self.mean + self.item_bias[cases.items] + self.user_bias[cases.users])

@@ -59,7 +59,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Person:
+class FoldedInUser:
     """Someone folded in from a history.
 
     ``embedding`` float32 (D,) is e_u; ``rating_factors`` (d_r,) and ``watching_factors`` (d_w,)
@@ -98,11 +98,11 @@ class PartialKnowledge:
         """How many of them are strictly earlier than each moment: int64 (m,)."""
         raise TypeError(f"{type(self).__name__} knows no labels beside histories")
 
-    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> Person:
+    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> FoldedInUser:
         """A person from their whole history (n,), oldest first; n may be 0."""
         raise TypeError(f"{type(self).__name__} has no candidate stage")
 
-    def choice_scores(self, person: Person) -> np.ndarray:
+    def candidate_scores(self, person: FoldedInUser) -> np.ndarray:
         """What the candidate stage thinks of every item: float32 (I,)."""
         raise TypeError(f"{type(self).__name__} has no candidate stage")
 

@@ -14,7 +14,7 @@ MIN_COSINE = 0.25
 TOP = 50
 
 
-class LikedTogether:
+class CoLikedItems:
     """Pairs of items whose fans overlap well beyond chance.
 
     A fan of an item rated it 4 or more. Let n_a and n_b be the numbers of two items' fans, n_ab of
@@ -45,7 +45,7 @@ class LikedTogether:
         min_lift: float = MIN_LIFT,
         min_cosine: float = MIN_COSINE,
         top: int = TOP,
-    ) -> LikedTogether:
+    ) -> CoLikedItems:
         """Counts common fans. Give it rows of the training part only.
 
         Args:
@@ -85,5 +85,5 @@ class LikedTogether:
         return {"pairs": self.pairs, "n_items": np.array(self.n_items, dtype=np.int32)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> LikedTogether:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CoLikedItems:
         return cls(arrays["pairs"], int(arrays["n_items"]))

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ckf_demo.collaborative.base import Labelled, PartialKnowledge, Person, Rows
+from ckf_demo.collaborative.base import FoldedInUser, Labelled, PartialKnowledge, Rows
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
@@ -53,7 +53,7 @@ class CollaborativeKnowledge(PartialKnowledge):
     """Fitted models, item counts and item attributes as arrays over the catalogue (I items)."""
 
     rating_model: BiasedMF
-    watching_model: ImplicitMF
+    implicit_model: ImplicitMF
     item_count: np.ndarray
     genre_matrix: np.ndarray
     years: np.ndarray
@@ -71,7 +71,7 @@ class CollaborativeKnowledge(PartialKnowledge):
             rating_model=BiasedMF.fit(
                 rows, size=16, regularization=0.2, damping=5.0, epochs=15, seed=seed
             ),
-            watching_model=ImplicitMF.fit(
+            implicit_model=ImplicitMF.fit(
                 rows, size=32, regularization=5.0, weight=2.0, epochs=15, seed=seed
             ),
             item_count=np.bincount(rows.item, minlength=prepared.n_items).astype(np.float32),
@@ -104,7 +104,7 @@ class CollaborativeKnowledge(PartialKnowledge):
         return np.concatenate(
             [
                 self._unit(self.rating_model.items),
-                self._unit(self.watching_model.items),
+                self._unit(self.implicit_model.items),
                 self.item_bias[:, None] / 0.5,
                 np.log1p(self.item_count)[:, None] / 2.0 - 1.5,
             ],
@@ -114,7 +114,7 @@ class CollaborativeKnowledge(PartialKnowledge):
     @property
     def size(self) -> int:
         """D, the dimension of e_u and e_v."""
-        return self.rating_model.items.shape[1] + self.watching_model.items.shape[1] + 2
+        return self.rating_model.items.shape[1] + self.implicit_model.items.shape[1] + 2
 
     @staticmethod
     def _unit(table: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ class CollaborativeKnowledge(PartialKnowledge):
     @cached_property
     def _direction(self) -> np.ndarray:
         """Item directions in watching space, so that inner products are cosines."""
-        table = self.watching_model.items
+        table = self.implicit_model.items
         return table / (np.linalg.norm(table, axis=1, keepdims=True) + 1e-9)
 
     @cached_property
@@ -136,7 +136,7 @@ class CollaborativeKnowledge(PartialKnowledge):
     ) -> np.ndarray:
         """e_u after each of several prefixes of one history: float32 (m, D)."""
         factors, bias = self.rating_model.fold_in_prefixes(items, ratings, lengths)
-        watching, _ = self.watching_model.fold_in_prefixes(items, ratings, lengths)
+        watching, _ = self.implicit_model.fold_in_prefixes(items, ratings, lengths)
         return self._embedding(factors, watching, bias, lengths)
 
     @staticmethod
@@ -151,16 +151,16 @@ class CollaborativeKnowledge(PartialKnowledge):
             axis=1,
         ).astype(np.float32)
 
-    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> Person:
+    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> FoldedInUser:
         """A person from their whole history (n,), oldest first; n may be 0."""
         items, ratings = np.asarray(items, np.int64), np.asarray(ratings, np.float32)
         lengths = np.array([len(items)])
         factors, bias = self.rating_model.fold_in_prefixes(items, ratings, lengths)
-        watching, _ = self.watching_model.fold_in_prefixes(items, ratings, lengths)
+        watching, _ = self.implicit_model.fold_in_prefixes(items, ratings, lengths)
         embedding = self._embedding(factors, watching, bias, lengths)[0]
-        return Person(embedding, factors[0], watching[0], float(bias[0]), items, ratings)
+        return FoldedInUser(embedding, factors[0], watching[0], float(bias[0]), items, ratings)
 
-    def pair_features(self, person: Person, items: np.ndarray) -> np.ndarray:
+    def pair_features(self, person: FoldedInUser, items: np.ndarray) -> np.ndarray:
         """Features of a person and each of several items: float32 (m, F), see FEATURE_NAMES."""
         items = np.asarray(items, np.int64)
         lengths = np.full(len(items), person.count)
@@ -185,7 +185,7 @@ class CollaborativeKnowledge(PartialKnowledge):
         model = self.rating_model
         unique, which = np.unique(lengths, return_inverse=True)
         factors, bias = model.fold_in_prefixes(items, ratings, unique)
-        watching, _ = self.watching_model.fold_in_prefixes(items, ratings, unique)
+        watching, _ = self.implicit_model.fold_in_prefixes(items, ratings, unique)
         factors, bias, watching = factors[which], bias[which], watching[which]
 
         residual = (ratings - model.global_mean - model.item_bias[items]).astype(np.float32)
@@ -206,7 +206,7 @@ class CollaborativeKnowledge(PartialKnowledge):
             bias,
             model.item_bias[targets],
             (factors * model.items[targets]).sum(1),
-            (watching * self.watching_model.items[targets]).sum(1),
+            (watching * self.implicit_model.items[targets]).sum(1),
             np.log1p(lengths),
             np.log1p(self.item_count[targets]),
             own / (near.sum(1) + 1),
@@ -244,7 +244,7 @@ class CollaborativeKnowledge(PartialKnowledge):
         residuals = (ratings - self.global_mean - self.item_bias[items]).astype(np.float32)
         return users, residuals, self.features(items, ratings, lengths, targets)
 
-    def predict_rating(self, person: Person, items: np.ndarray) -> np.ndarray:
+    def predict_rating(self, person: FoldedInUser, items: np.ndarray) -> np.ndarray:
         """The biased matrix factorisation alone, in stars clipped to 1–5: float32 (m,)."""
         items = np.asarray(items, np.int64)
         scores = self.global_mean + person.bias + self.item_bias[items]
@@ -252,8 +252,8 @@ class CollaborativeKnowledge(PartialKnowledge):
         return np.clip(scores, 1.0, 5.0).astype(np.float32)
 
     @property
-    def choice_weights(self) -> np.ndarray:
-        """float32 (F,): pair features times these are `choice_scores`."""
+    def candidate_weights(self) -> np.ndarray:
+        """float32 (F,): pair features times these are `candidate_scores`."""
         weights = dict.fromkeys(FEATURE_NAMES, 0.0) | {
             "watching factors": 1.0,
             "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
@@ -261,21 +261,21 @@ class CollaborativeKnowledge(PartialKnowledge):
         }
         return np.array(list(weights.values()), np.float32)
 
-    def choice_scores(self, person: Person) -> np.ndarray:
+    def candidate_scores(self, person: FoldedInUser) -> np.ndarray:
         """Candidate-stage score of every item: float32 (I,).
 
         The watching model's score plus popularity and item bias, which carry it when the history
         is short. The weights lie in the flat best region of recall at 100 on validation rows.
         """
         popularity = np.log1p(self.item_count) / np.log1p(self.item_count.max())
-        scores = self.watching_model.items @ person.watching_factors
+        scores = self.implicit_model.items @ person.watching_factors
         scores = scores + POPULARITY_WEIGHT * popularity + BIAS_WEIGHT * self.item_bias
         return scores.astype(np.float32)
 
     def save(self, path: Path) -> None:
         """One safetensors file with what was fitted; item attributes stay with the data."""
         tensors = {f"rating.{k}": v for k, v in self.rating_model.arrays().items()}
-        tensors |= {f"watching.{k}": v for k, v in self.watching_model.arrays().items()}
+        tensors |= {f"watching.{k}": v for k, v in self.implicit_model.arrays().items()}
         tensors |= {
             "item_count": self.item_count,
         }

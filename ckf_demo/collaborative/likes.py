@@ -317,7 +317,7 @@ class LikesKnowledge(PartialKnowledge):
         return float(self.rows.label.mean())
 
     @property
-    def choice_weights(self) -> np.ndarray:
+    def candidate_weights(self) -> np.ndarray:
         """float32 (F,), all zero: there is no candidate stage on likes."""
         return np.zeros(len(FEATURE_NAMES), np.float32)
 

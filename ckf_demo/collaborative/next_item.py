@@ -100,7 +100,7 @@ class NextItem(nn.Module):
             net = cls(len(known), size)
             optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-            taken = Taken(rows, len(known) + 1)
+            taken = NegativeSampler(rows, len(known) + 1)
             for _ in range(epochs):
                 loss = _train_epoch(net, optimizer, rows, taken)
                 schedule.step()
@@ -156,7 +156,7 @@ class NextItem(nn.Module):
         return after[torch.arange(len(after), device=items.device), counts][of_prefix]
 
 
-class Taken:
+class NegativeSampler:
     """Which items are in each sequence, to draw others.
 
     Parameters
@@ -185,7 +185,10 @@ class Taken:
 
 
 def _train_epoch(
-    net: NextItem, optimizer: torch.optim.Optimizer, rows: tuple[Tensor, ...], taken: Taken
+    net: NextItem,
+    optimizer: torch.optim.Optimizer,
+    rows: tuple[Tensor, ...],
+    taken: NegativeSampler,
 ) -> float:
     """One pass over sequences of table rows; the mean loss per position."""
     net.train()

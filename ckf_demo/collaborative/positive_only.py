@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ckf_demo.collaborative.base import Labelled, PartialKnowledge, Person, Rows
+from ckf_demo.collaborative.base import FoldedInUser, Labelled, PartialKnowledge, Rows
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.errors import UserError
@@ -143,24 +143,24 @@ class ChoicesKnowledge(PartialKnowledge):
             features.astype(np.float32),
         )
 
-    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> Person:
+    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> FoldedInUser:
         """A person from their whole history (n,), oldest first; n may be 0."""
         items, ratings = np.asarray(items, np.int64), np.asarray(ratings, np.float32)
         lengths = np.array([len(items)])
         factors = self.model.fold_in_prefixes(items, ratings, lengths)[0][0]
         nothing = np.zeros(0, np.float32)
-        return Person(factors, nothing, factors, 0.0, items, ratings)
+        return FoldedInUser(factors, nothing, factors, 0.0, items, ratings)
 
     @property
-    def choice_weights(self) -> np.ndarray:
-        """float32 (F,): pair features times these are `choice_scores`."""
+    def candidate_weights(self) -> np.ndarray:
+        """float32 (F,): pair features times these are `candidate_scores`."""
         weights = dict.fromkeys(FEATURE_NAMES, 0.0) | {
             "choice factors": 1.0,
             "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
         }
         return np.array(list(weights.values()), np.float32)
 
-    def choice_scores(self, person: Person) -> np.ndarray:
+    def candidate_scores(self, person: FoldedInUser) -> np.ndarray:
         """Candidate-stage score of every item: float32 (I,); popularity carries it when the history
         is short."""
         popularity = np.log1p(self.item_count) / np.log1p(self.item_count.max())

@@ -20,7 +20,7 @@ KNOWLEDGE: dict[str, type[Knowledge]] = {
 
 def knowledge_of(prepared: Prepared) -> type[Knowledge]:
     """The collaborative knowledge that goes with a data set."""
-    return KNOWLEDGE["choices" if prepared.only_likes else prepared.feedback]
+    return KNOWLEDGE["choices" if prepared.positive_only else prepared.feedback]
 
 
 SEQUENTIAL: dict[str, type[NextItem]] = {

@@ -194,7 +194,7 @@ class Prepared:
         return self.likes(self.rating)
 
     @cached_property
-    def only_likes(self) -> bool:
+    def positive_only(self) -> bool:
         """Whether nobody says no: then what was not chosen is all that there is against it."""
         return self.feedback == "likes" and bool(self.liked.all())
 

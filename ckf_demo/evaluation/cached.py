@@ -14,7 +14,7 @@ import numpy as np
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.model.predict import profile_of, score_candidates
 from ckf_demo.model.system import MANIFEST, System, manifest_text, unsealed
 from ckf_demo.runtime.caches import remembered
@@ -112,7 +112,7 @@ class CachedModel:
         return cast("Recommender", self.recommender)
 
     def scores(
-        self, cases: Cases, tasks: tuple[str, ...], method: str, *, alone: bool = False
+        self, cases: EvalInstances, tasks: tuple[str, ...], method: str, *, alone: bool = False
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Expected rating (n,) in stars and CTR probability (n,); None for a task not asked.
 
@@ -231,7 +231,7 @@ class CachedModel:
 
         def remove() -> dict[str, np.ndarray]:
             last: dict = {"without": []}
-            for last in self.whole.counterfactuals.without(user=user, item=item, at=at):  # noqa: B007
+            for last in self.whole.counterfactuals.leave_one_out(user=user, item=item, at=at):  # noqa: B007
                 pass
             effects = {film["item"]: film["effect"] for film in last["without"]}
             return {"json": np.frombuffer(json.dumps(effects).encode(), dtype=np.uint8)}

@@ -23,7 +23,7 @@ import pandas as pd
 from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.evaluation.cached import CachedModel, pieces
 from ckf_demo.metrics import bootstrap
-from ckf_demo.metrics.protocol import TRUNCATIONS, Cases, truncation_name
+from ckf_demo.metrics.protocol import TRUNCATIONS, EvalInstances, truncation_name
 from ckf_demo.metrics.results import Results
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
@@ -82,7 +82,7 @@ class Part:
 
     cohort: str
     group: str
-    cases: Cases
+    cases: EvalInstances
     available: int
 
 
@@ -258,7 +258,7 @@ def cohort_parts(
         chosen = sample_rows(prepared, rows, per_person=per_person, total=total, seed=seed)
         sampled.append((cohort.name, chosen, len(rows)))
     return [
-        Part(name, truncation_name(k), Cases(prepared, rows, k), available)
+        Part(name, truncation_name(k), EvalInstances(prepared, rows, k), available)
         for k in ks
         for name, rows, available in sampled
     ]
@@ -283,7 +283,7 @@ def item_parts(
         own = rows[_within(counts[prepared.item[rows]], (low, high))]
         if len(own):
             chosen = sample_rows(prepared, own, per_person=per_person, total=total, seed=seed)
-            parts.append(Part("", name, Cases(prepared, chosen), len(own)))
+            parts.append(Part("", name, EvalInstances(prepared, chosen), len(own)))
     return parts
 
 
@@ -324,7 +324,7 @@ def measure(
             for positions in pieces(cases.users, AT_ONCE):
                 if stop is not None and stop.is_set():
                     return
-                piece = Cases(cases.prepared, cases.rows[positions], cases.k)
+                piece = EvalInstances(cases.prepared, cases.rows[positions], cases.k)
                 found = model.scores(piece, tasks, method)
                 for whole, own in zip((rating, ctr), found, strict=True):
                     if whole is not None:

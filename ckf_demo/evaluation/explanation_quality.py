@@ -9,7 +9,7 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.metrics.metrics import distinct, unique_share
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import Results
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import Film, polarity_for
@@ -17,7 +17,7 @@ from ckf_demo.tasks.explanations.facts import Film, polarity_for
 POLARITIES = ("positive", "mixed", "negative")
 
 
-def choose_rows(cases: Cases, size: int, seed: int) -> np.ndarray:
+def choose_rows(cases: EvalInstances, size: int, seed: int) -> np.ndarray:
     """A seeded sample of rows with a history, a third each of low, middling and high ratings.
 
     A plain sample would hold few films that the user disliked, and little could be said about

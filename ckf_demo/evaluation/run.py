@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ckf_demo.backbone.loading import dense_precision, prepare_backbone
 from ckf_demo.baselines import BASELINES
-from ckf_demo.baselines.base import Baseline, Material, Scores
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.calibration import calibration_of
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
@@ -29,7 +29,7 @@ from ckf_demo.fusion.registry import METHODS
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import (
     TRUNCATIONS,
-    Cases,
+    EvalInstances,
     ranked,
     sample_by_user,
     truncation_name,
@@ -75,9 +75,9 @@ class Scope:
     queries with whole histories, ``query_groups`` their groups.
     """
 
-    cases: Cases
+    cases: EvalInstances
     groups: dict[str, np.ndarray]
-    truncated: dict[str, Cases]
+    truncated: dict[str, EvalInstances]
     queries: list[Query]
     query_groups: dict[str, np.ndarray]
     truncated_queries: dict[str, list[Query]]
@@ -98,7 +98,7 @@ class Scope:
         With a ``sample`` of 0 no history is cut; without ``ranks`` there are no ranking queries.
         """
         rows = sample_by_user(prepared, prepared.rows(split=split), limit, seed)
-        cases = Cases(prepared, rows)
+        cases = EvalInstances(prepared, rows)
         sampled = sample_by_user(prepared, rows, sample, seed) if sample else rows[:0]
         cuts = TRUNCATIONS if sample else ()
         queries = {k: ranking_queries(prepared, split, k) if ranks else [] for k in TRUNCATIONS}
@@ -110,7 +110,7 @@ class Scope:
         return cls(
             cases=cases,
             groups=user_groups(prepared, cases.users, cases.history_lengths, cases.items),
-            truncated={truncation_name(k): Cases(prepared, sampled, k) for k in cuts},
+            truncated={truncation_name(k): EvalInstances(prepared, sampled, k) for k in cuts},
             queries=whole,
             query_groups=user_groups(
                 prepared, np.array([q.user for q in whole], dtype=int), lengths
@@ -199,7 +199,7 @@ def evaluate(
     recommender = Recommender.load(checkpoint, quantization=held)
     prepared = recommender.prepared
     tasks = [task for task in tasks if task in recommender.tasks]
-    if prepared.only_likes:
+    if prepared.positive_only:
         return _of_choices(
             recommender,
             checkpoint,
@@ -228,7 +228,7 @@ def evaluate(
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        material = Material(prepared, recommender.system.knowledge)
+        material = TrainingData(prepared, recommender.system.knowledge)
         measure_baselines(material, scope, results, predictions, progress, tasks)
         measure = partial(
             measure_model,
@@ -367,7 +367,7 @@ class Predictions:
     ``score`` is the predicted rating or the probability.
     """
 
-    def __init__(self, cases: Cases):
+    def __init__(self, cases: EvalInstances):
         self.cases = cases
         self._parts: list[pd.DataFrame] = []
 
@@ -429,7 +429,7 @@ class Predictions:
 
 
 def measure_baselines(
-    material: Material,
+    material: TrainingData,
     scope: Scope,
     results: Results,
     predictions: Predictions,

@@ -200,7 +200,7 @@ def _rankings(
     for query in queries:
         person = knowledge.fold_in(query.items, query.ratings)
         popular.append(ranked(knowledge.item_count, query.seen, candidates))
-        factors.append(ranked(knowledge.choice_scores(person), query.seen, candidates))
+        factors.append(ranked(knowledge.candidate_scores(person), query.seen, candidates))
     own = recommender.methods[0]
     return {
         CKF: model.rankings(queries, own, candidates),

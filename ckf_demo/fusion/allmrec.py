@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.next_item import NextItem, Taken, training_sequences
+from ckf_demo.collaborative.next_item import NegativeSampler, NextItem, training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
 from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.config import FusionConfig
@@ -129,7 +129,7 @@ def fit_joint_space(
     numbered = [number[torch.from_numpy(s)] for s in sequences]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        taken = Taken(numbered, len(own) + 1)
+        taken = NegativeSampler(numbered, len(own) + 1)
         states, positives, users = _prefixes(sequential, sequences)
         space = JointSpace(items.shape[1], texts.shape[1])
         optimizer = torch.optim.Adam(space.parameters(), lr=LEARNING_RATE)

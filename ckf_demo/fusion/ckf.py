@@ -122,7 +122,7 @@ class CKF(FusionMethod):
     needs = "collaborative tables"
     uses_dropout = True
 
-    choice_weights: Tensor
+    candidate_weights: Tensor
     feature_mean: Tensor
     feature_scale: Tensor
 
@@ -132,7 +132,7 @@ class CKF(FusionMethod):
         self.embeddings = collaborative_embeddings(config, knowledge)
         size, n_features = self.embeddings.size, len(knowledge.feature_names)
         self.register_buffer(
-            "choice_weights", torch.from_numpy(knowledge.choice_weights), persistent=False
+            "candidate_weights", torch.from_numpy(knowledge.candidate_weights), persistent=False
         )
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
@@ -227,6 +227,6 @@ class CKF(FusionMethod):
         return Fused(
             user_tokens=self.project_user(user),
             item_tokens=self.project_item(torch.cat([item, features], 1)),
-            prior=self.own_prior(features, pairs.features @ self.choice_weights),
+            prior=self.own_prior(features, pairs.features @ self.candidate_weights),
             weight={t: (STEEPNESS * x).sigmoid() for t, x in self.trust.items()},
         )

@@ -1,10 +1,10 @@
 """Counterfactuals: what the answers about a person and a film would be otherwise.
 
-    recommender.counterfactuals.without(user="405", item="50")      each rated film removed
+    recommender.counterfactuals.leave_one_out(user="405", item="50")      each rated film removed
     recommender.counterfactuals.with_stars("172", user="405", item="50")
-    recommender.counterfactuals.switched(user="405", item="50", other="13")
-    recommender.counterfactuals.standing(user="405", item="50")
-    recommender.counterfactuals.later_liked("405")
+    recommender.counterfactuals.swap_components(user="405", item="50", other="13")
+    recommender.counterfactuals.percentile(user="405", item="50")
+    recommender.counterfactuals.trace_later_likes("405")
 
 A changed history changes the prompt, the folded-in person and hence the bridges, and all of that is
 computed: nothing is approximated. What was learnt from everybody's ratings stays as it is. Prompts
@@ -29,18 +29,18 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from ckf_demo.backbone.engine import Ending, portions
+from ckf_demo.backbone.engine import Suffix, portions
 from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.fusion.base import Fused
 from ckf_demo.model.predict import answer_states
-from ckf_demo.model.system import COMPLETE, Switches
+from ckf_demo.model.system import COMPLETE, Ablation
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks import rating
 from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.prompts import window_start
 
 if TYPE_CHECKING:
-    from ckf_demo.recommender import Recommender, Someone
+    from ckf_demo.recommender import Person, Recommender
 
 QUANTITIES = {"rating": "rating", "ctr": "probability", "ranking": "score"}
 """What each task's answer is called here: expected stars, a probability, a logit."""
@@ -57,7 +57,7 @@ AVERAGE_OF = 200
 """People whose bridges are averaged."""
 
 OUTCOMES = ("kept", "moved in", "moved out", "not moved in", "no candidate")
-"""What became of a film that was liked later; see `Counterfactuals.later_liked`."""
+"""What became of a film that was liked later; see `Counterfactuals.trace_later_likes`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Part:
 
     name: str
     label: str
-    switches: Switches = COMPLETE
+    ablation: Ablation = COMPLETE
     bridges: tuple[Tensor, Tensor] | None = None
 
 
@@ -113,7 +113,7 @@ class Counterfactuals:
 
     # A history with one film changed
 
-    def without(
+    def leave_one_out(
         self,
         user=None,
         history=None,
@@ -223,10 +223,10 @@ class Counterfactuals:
             found |= {change.stars: answers for change, answers in part}
         return [{"stars": stars, **found[stars]} for stars in (None, *STARS)]
 
-    def _start(self, person: "Someone") -> int:
+    def _start(self, person: "Person") -> int:
         return window_start(len(person.items), self._recommender.system.config.prompt)
 
-    def _present(self, person: "Someone", target: int) -> dict[str, float | None]:
+    def _present(self, person: "Person", target: int) -> dict[str, float | None]:
         """The answer as it is."""
         r, own = self._recommender, self._recommender.methods[0]
         with r._lock:
@@ -234,7 +234,7 @@ class Counterfactuals:
         return _quantities(dict(zip(self.tasks, answers, strict=True)))
 
     def _passes(
-        self, person: "Someone", changes: Sequence[Change], tasks: Sequence[str], target: int
+        self, person: "Person", changes: Sequence[Change], tasks: Sequence[str], target: int
     ) -> Iterator[list[tuple[Change, dict]]]:
         """Answers for changed histories, in order, one forward pass after another."""
         parts = self._computed(person, changes, tasks, target)
@@ -248,7 +248,7 @@ class Counterfactuals:
 
     @torch.inference_mode()
     def _computed(
-        self, person: "Someone", changes: Sequence[Change], tasks: Sequence[str], target: int
+        self, person: "Person", changes: Sequence[Change], tasks: Sequence[str], target: int
     ) -> Iterator[list[tuple[Change, dict]]]:
         r = self._recommender
         system, start = r.system, self._start(person)
@@ -265,7 +265,7 @@ class Counterfactuals:
                 system.writer.branch(task, target, len(ids), with_tokens=with_tokens)
                 for task in tasks
             ]
-            endings.append(Ending(ids[at:], at, branches))
+            endings.append(Suffix(ids[at:], at, branches))
         for places in portions([ending.size for ending in endings], PASS):
             part = changes[places]
             fused = [
@@ -286,7 +286,7 @@ class Counterfactuals:
                 for change, own, beside in zip(part, found, fused, strict=True)
             ]
 
-    def _fused(self, person: "Someone", target: int, removed: int) -> Fused | None:
+    def _fused(self, person: "Person", target: int, removed: int) -> Fused | None:
         """The changed person with the film asked about; a label of the film changed goes too."""
         r = self._recommender
         if not r.system.fusion.fuses:
@@ -294,7 +294,7 @@ class Counterfactuals:
         return r.system.fuse(r._pairs(person, np.array([target]), (int(removed),)))
 
     def _hidden(
-        self, ids: list[int], endings: Sequence[Ending], fused: Sequence[Fused | None]
+        self, ids: list[int], endings: Sequence[Suffix], fused: Sequence[Fused | None]
     ) -> list[list[Tensor]]:
         """For each ending the last hidden state (1, H) of each of its branches, in one pass."""
         r = self._recommender
@@ -344,7 +344,7 @@ class Counterfactuals:
         }
         return [name for name, found in there.items() if not found]
 
-    def switched(
+    def swap_components(
         self,
         user=None,
         history=None,
@@ -393,17 +393,17 @@ class Counterfactuals:
         if self.has_bridges:
             bridges, n = self._average_bridges
             parts.append(Part("average bridges", f"Average bridges (n = {n})", bridges=bridges))
-            identity = Switches(user_bridge=False, item_bridge=False)
+            identity = Ablation(user_bridge=False, item_bridge=False)
             parts.append(Part("no bridges", "No bridges (identity)", identity))
         if fusion.fuses:
             label = "Collaborative tokens off" if fusion.uses_tokens else "Weight updates off"
-            parts.append(Part("no tokens", label, Switches(tokens=False)))
+            parts.append(Part("no tokens", label, Ablation(tokens=False)))
         if lora.shared_targets:
-            parts.append(Part("no shared", "Shared adapter off", Switches(shared_adapter=False)))
+            parts.append(Part("no shared", "Shared adapter off", Ablation(shared_adapter=False)))
         if lora.task_targets:
-            parts.append(Part("no task", "Task adapter off", Switches(task_adapter=False)))
+            parts.append(Part("no task", "Task adapter off", Ablation(task_adapter=False)))
         if fusion.prior is not None:
-            parts.append(Part("no prior", "Collaborative prior off", Switches(prior=False)))
+            parts.append(Part("no prior", "Collaborative prior off", Ablation(prior=False)))
         return parts
 
     @torch.inference_mode()
@@ -448,17 +448,17 @@ class Counterfactuals:
 
     @torch.inference_mode()
     def _under(
-        self, part: Part, person: "Someone", target: int, tasks: Sequence[str]
+        self, part: Part, person: "Person", target: int, tasks: Sequence[str]
     ) -> dict[str, float | None]:
-        r, switches = self._recommender, part.switches
+        r, ablation = self._recommender, part.ablation
         system, fusion = r.system, r.system.fusion
         fused = None
         if fusion.fuses:
             pairs = r._pairs(person, np.array([target]))
-            fused = system.fuse(pairs, switches, part.bridges)
-        with_tokens = fusion.uses_tokens and switches.tokens
+            fused = system.fuse(pairs, ablation, part.bridges)
+        with_tokens = fusion.uses_tokens and ablation.tokens
         text, _ = r._prefix(person, with_tokens=with_tokens)
-        kept = switches.shared_adapter and not (fusion.changes_weights and switches.tokens)
+        kept = ablation.shared_adapter and not (fusion.changes_weights and ablation.tokens)
         hidden = answer_states(
             system,
             text,
@@ -466,10 +466,10 @@ class Counterfactuals:
             np.array([target]),
             tasks,
             fused,
-            switches,
+            ablation,
             prefix=r._prefixes(text.ids) if kept else None,
         )
-        beside = fused if switches.prior else None
+        beside = fused if ablation.prior else None
         return _quantities(
             {
                 task: system.read(task, states, beside, [0], calibrate=True)[0]
@@ -479,7 +479,7 @@ class Counterfactuals:
 
     # Where the film stands among those that were not seen
 
-    def standing(
+    def percentile(
         self,
         user=None,
         history=None,
@@ -530,7 +530,7 @@ class Counterfactuals:
             yield [*rows, _standing("own", QUANTITIES[task], scores, target, asked, sampled=True)]
 
     @torch.inference_mode()
-    def _prior(self, person: "Someone", task: str) -> np.ndarray:
+    def _prior(self, person: "Person", task: str) -> np.ndarray:
         """What the collaborative prior says of every item, float64 (I,)."""
         r = self._recommender
         prior = r._fuse(person, np.arange(r.prepared.n_items)).prior[task]
@@ -540,7 +540,7 @@ class Counterfactuals:
 
     # Where a top list lost what was liked later
 
-    def later_liked(self, user: str, at: int | None = None, k: int = 10) -> dict:
+    def trace_later_likes(self, user: str, at: int | None = None, k: int = 10) -> dict:
         """Each film that a known user liked later, and which stage lost it from the top ``k``.
 
         Returns
@@ -597,7 +597,7 @@ class Counterfactuals:
         }
 
 
-def _changed(person: "Someone", change: Change) -> "Someone":
+def _changed(person: "Person", change: Change) -> "Person":
     """The person with one film of the history changed."""
     if change.stars is None:
         items, ratings = (np.delete(a, change.place) for a in (person.items, person.ratings))
@@ -628,7 +628,7 @@ def _standing(
     *,
     sampled: bool = False,
 ) -> dict:
-    """One row of `Counterfactuals.standing` from scores (I,) and the films compared with."""
+    """One row of `Counterfactuals.percentile` from scores (I,) and the films compared with."""
     lower, n = int((scores[others] < scores[target]).sum()), len(others)
     share = low = high = lower / n if n else None
     if sampled:

@@ -21,7 +21,7 @@ from ckf_demo.tasks.explanations.grounding import Reader, vocabulary
 from ckf_demo.tasks.explanations.verified import NOTHING, Sentence, verified
 
 if TYPE_CHECKING:
-    from ckf_demo.recommender import Recommender, Someone
+    from ckf_demo.recommender import Person, Recommender
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Explaining:
             yield system.writer.decode(tokens).strip()
 
 
-def by_facts(recommender: "Recommender", person: "Someone", target: int, stars: float) -> Judge:
+def by_facts(recommender: "Recommender", person: "Person", target: int, stars: float) -> Judge:
     """Sentences about a film, read by `ckf_demo.tasks.explanations.claims`."""
     candidate = recommender.film(target)
     history = [
@@ -203,7 +203,7 @@ def by_facts(recommender: "Recommender", person: "Someone", target: int, stars: 
 
 
 def by_texts(
-    recommender: "Recommender", person: "Someone", target: int, evidence: Evidence
+    recommender: "Recommender", person: "Person", target: int, evidence: Evidence
 ) -> Judge:
     """Reads sentences about an item that people wrote about (`tasks.explanations.grounding`)."""
     data = recommender.prepared

@@ -20,22 +20,22 @@ from rich.table import Table
 from scipy import stats
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.lab.commands import one_line_errors
-from ckf_demo.model.system import COMPLETE, Switches, System, read_manifest
+from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
 from ckf_demo.runtime.paths import prepared_path, write_json
 from ckf_demo.training.loop import sequence_losses_of, validation_sequences
 from ckf_demo.training.sequences import PackedSequence, Packer
 
 PARTS = {
-    "shared adapter": Switches(shared_adapter=False),
-    "task adapter": Switches(task_adapter=False),
-    "user bridge": Switches(user_bridge=False),
-    "item bridge": Switches(item_bridge=False),
-    "collaborative tokens": Switches(tokens=False),
-    "collaborative prior": Switches(prior=False),
-    "tokens and prior": Switches(tokens=False, prior=False),
+    "shared adapter": Ablation(shared_adapter=False),
+    "task adapter": Ablation(task_adapter=False),
+    "user bridge": Ablation(user_bridge=False),
+    "item bridge": Ablation(item_bridge=False),
+    "collaborative tokens": Ablation(tokens=False),
+    "collaborative prior": Ablation(prior=False),
+    "tokens and prior": Ablation(tokens=False, prior=False),
 }
 POOLED, ALONE = "pooled", "language model alone"
 
@@ -43,7 +43,7 @@ POOLED, ALONE = "pooled", "language model alone"
 def sequences_for(system: System, size: int) -> list[PackedSequence]:
     """The first ``size`` validation sequences, the same for every checkpoint of a configuration."""
     data, fit = system.prepared, system.prepared.fit
-    fans = LikedTogether.fit(data.user[fit], data.item[fit], data.rating[fit], data.n_items)
+    fans = CoLikedItems.fit(data.user[fit], data.item[fit], data.rating[fit], data.n_items)
     packer = Packer(
         data,
         system.config.train,
@@ -81,16 +81,16 @@ def measure(
         (answer, name): sequence_losses_of(
             system,
             track(sequences, f"{answer}: {name or 'complete'}", console=console),
-            switches,
+            ablation,
         )
         for answer, variants in ((POOLED, pooled), (ALONE, alone))
-        for name, switches in variants.items()
+        for name, ablation in variants.items()
     }
     for folder in single:
         other = System.load(folder, prepared, quantization=dense_precision())
-        for answer, switches in ((POOLED, COMPLETE), (ALONE, replace(COMPLETE, prior=False))):
+        for answer, ablation in ((POOLED, COMPLETE), (ALONE, replace(COMPLETE, prior=False))):
             losses[answer, f"joint training ({folder.name})"] = sequence_losses_of(
-                other, track(sequences, f"{answer}: {folder.name}", console=console), switches
+                other, track(sequences, f"{answer}: {folder.name}", console=console), ablation
             )
     rows: list[dict[str, object]] = []
     for (answer, name), by_task in losses.items():

@@ -15,15 +15,15 @@ from typing import Literal
 
 import numpy as np
 
-from ckf_demo.collaborative.co_liked_items import LikedTogether as FittedPairs
+from ckf_demo.collaborative.co_liked_items import CoLikedItems as FittedPairs
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks.explanations.claims import MARK, check, genre_pattern
 from ckf_demo.tasks.explanations.facts import (
     GENRES,
+    CoLikedItems,
     Explanation,
     Film,
-    LikedTogether,
     compose,
 )
 
@@ -62,7 +62,7 @@ def plant(
     kind: Plant,
     history: Sequence[tuple[Film, float]],
     candidate: Film,
-    liked_together: LikedTogether,
+    liked_together: CoLikedItems,
     catalogue: Sequence[Film],
     rng: random.Random,
 ) -> str | None:

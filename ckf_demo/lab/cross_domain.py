@@ -29,7 +29,7 @@ import typer
 from rich.console import Console
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.collaborative.text_vectors import item_text_vectors
@@ -192,7 +192,7 @@ def measure(
 
     knowledge = knowledge_of(prepared).fit(prepared, seed=seed)
     popularity = Popularity()
-    popularity.fit(Material(prepared, knowledge))
+    popularity.fit(TrainingData(prepared, knowledge))
     texts = item_text_vectors(prepared)
     add(CHANCE, [np.zeros(len(case.candidates)) for case in cases])
     add(Popularity.name, [popularity.counts[case.candidates] for case in cases])

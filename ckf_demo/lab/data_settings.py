@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
@@ -22,7 +22,7 @@ from ckf_demo.evaluation.cached import checkpoint_hash
 from ckf_demo.evaluation.run import ALONE, VARIANTS, Predictions, Scope, measure_baselines
 from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
-from ckf_demo.metrics.protocol import Cases, sample_by_user
+from ckf_demo.metrics.protocol import EvalInstances, sample_by_user
 from ckf_demo.metrics.results import Results
 from ckf_demo.recommender import COLLABORATIVE
 from ckf_demo.runtime.errors import UserError
@@ -113,7 +113,7 @@ def setting_rows(
     """What a trained configuration and the baselines answer on a sample of the test part."""
     model = TrainedModel(folder, prepared)
     tasks = model.system.config.train.tasks
-    cases = Cases(prepared, sample_by_user(prepared, prepared.rows(split=TEST), rows, seed))
+    cases = EvalInstances(prepared, sample_by_user(prepared, prepared.rows(split=TEST), rows, seed))
     queries = ranking_queries(prepared, TEST) if "ranking" in tasks else []
     queries = some(queries, QUERIES, seed)
     scope = Scope(
@@ -144,7 +144,7 @@ def setting_rows(
             if model.pools:
                 name = VARIANTS[ALONE].format(own)
                 results.add_rankings(name, queries, scope.query_groups, alone)
-        material = Material(prepared, model.system.knowledge)
+        material = TrainingData(prepared, model.system.knowledge)
         measure_baselines(
             material, scope, results, Predictions(cases), progress, tasks, names=BASELINES
         )

@@ -28,7 +28,7 @@ from ckf_demo.lab import claim_reader as claims
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.metrics import distinct, unique_share
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import Results
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.runtime.errors import UserError
@@ -72,7 +72,7 @@ def measure(
     if not {"rating", "explanation"} <= set(recommender.tasks):
         raise UserError(f"{checkpoint} does not rate and explain; name a checkpoint that does.")
     prepared, name = recommender.prepared, recommender.methods[0]
-    cases = Cases(prepared, prepared.rows(split=SPLITS[split]))
+    cases = EvalInstances(prepared, prepared.rows(split=SPLITS[split]))
     rows = choose_rows(cases, size, seed)
     users = prepared.user[rows]
     results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))

@@ -29,7 +29,7 @@ from ckf_demo.metrics.metrics import unique_share
 from ckf_demo.metrics.results import Results
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.tasks.explanations.evidence import UNNAMED, Evidence, Writings
+from ckf_demo.tasks.explanations.evidence import UNNAMED, Evidence, TextEvidence
 from ckf_demo.tasks.explanations.grounding import FIRST_PERSON, Reader, content, stem, tokens
 from ckf_demo.tasks.explanations.sentiment import polarity
 from ckf_demo.tasks.explanations.verified import NOTHING
@@ -96,8 +96,8 @@ class Said:
         return {name: [text or None for text in own] for name, own in texts.items()}
 
     @cached_property
-    def writings(self) -> Writings:
-        return Writings(self.prepared)
+    def writings(self) -> TextEvidence:
+        return TextEvidence(self.prepared)
 
     def reader(self, row: int, evidence: Evidence) -> Reader:
         """Who holds texts about an interaction's item against what is known."""

@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines import BASELINES
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 from ckf_demo.baselines.boosting import Boosting
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
@@ -45,7 +45,7 @@ from ckf_demo.fusion.registry import METHODS
 from ckf_demo.lab.answers import Answers
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
-from ckf_demo.metrics.protocol import Cases, ranked, user_groups
+from ckf_demo.metrics.protocol import EvalInstances, ranked, user_groups
 from ckf_demo.metrics.results import Results
 from ckf_demo.model.system import COLLABORATIVE
 from ckf_demo.recommender import COLLABORATIVE as PRIOR
@@ -102,7 +102,7 @@ def measure(
     if unknown := [name for name in names or () if name not in BASELINES]:
         raise UserError(f"Unknown baseline {unknown[0]!r}; choose among {', '.join(BASELINES)}.")
     prepared = Prepared.load(prepared_path(dataset))
-    cases = Cases(prepared, prepared.rows(split=SPLITS[split]))
+    cases = EvalInstances(prepared, prepared.rows(split=SPLITS[split]))
     ranks = prepared.feedback == "ratings"
     queries = ranking_queries(prepared, SPLITS[split]) if ranks else []
     answers = _earlier(answers_path, prepared, split)
@@ -116,7 +116,7 @@ def measure(
         if missing:
             folder = checkpoint_named(dataset)
             knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
-            material = Material(prepared, knowledge)
+            material = TrainingData(prepared, knowledge)
             bar = progress.add_task("baselines", total=len(missing))
             for name, kind in missing.items():
                 progress.update(bar, description=name)
@@ -167,8 +167,8 @@ def _ask_baseline(
     answers: Answers,
     name: str,
     kind: type[Baseline],
-    material: Material,
-    cases: Cases,
+    material: TrainingData,
+    cases: EvalInstances,
     queries: list[Query],
 ) -> None:
     """Fit a baseline and take what it answers: ratings, the order of clicks, and rankings."""
@@ -193,7 +193,7 @@ def _ask_checkpoint(
     answers: Answers,
     folder: Path,
     dataset: str,
-    cases: Cases,
+    cases: EvalInstances,
     queries: list[Query],
     progress: Progress,
 ) -> None:
@@ -231,7 +231,7 @@ def _ask_checkpoint(
 
 
 def tabulated(
-    answers: Answers, cases: Cases, queries: list[Query], resamples: int, seed: int
+    answers: Answers, cases: EvalInstances, queries: list[Query], resamples: int, seed: int
 ) -> list[dict]:
     """The rows of the table: everyone's answers, blends, and differences."""
     prepared = cases.prepared
@@ -272,7 +272,7 @@ def _add(
     name: str,
     rating: np.ndarray | None,
     click: np.ndarray | None,
-    cases: Cases,
+    cases: EvalInstances,
     groups: dict[str, np.ndarray],
 ) -> None:
     measured.add_scores(name, cases, groups, rating, None)
@@ -283,7 +283,7 @@ def _add(
 
 
 def _blended(
-    answers: Answers, members: Sequence[str], cases: Cases, fit: np.ndarray
+    answers: Answers, members: Sequence[str], cases: EvalInstances, fit: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Ratings and clicks of a blend, each of those members that give any."""
     rating = click = None

@@ -95,6 +95,10 @@ def poisoned(prepared: Prepared, made_up: Fakes) -> Prepared:
     )
 
 
+MODELS = {"rating_model": "rating_model", "implicit_model": "watching_model"}
+"""Both factor models, and what the stored results call them."""
+
+
 def aligned(
     fitted: CollaborativeKnowledge, clean: CollaborativeKnowledge, target: int
 ) -> tuple[CollaborativeKnowledge, dict[str, float]]:
@@ -102,13 +106,13 @@ def aligned(
     relative to these, before and after."""
     kept = np.arange(clean.n_items) != target
     models, distances = {}, {}
-    for name in ("rating_model", "watching_model"):
+    for name, stored in MODELS.items():
         own, known = getattr(fitted, name), getattr(clean, name).items
         turn, _ = orthogonal_procrustes(own.items[kept], known[kept])
         models[name] = replace(own, items=(own.items @ turn).astype(np.float32))
         size = np.linalg.norm(known[kept])
         for when, items in (("before", own.items), ("after", models[name].items)):
-            distances[f"{name} {when}"] = float(np.linalg.norm(items[kept] - known[kept]) / size)
+            distances[f"{stored} {when}"] = float(np.linalg.norm(items[kept] - known[kept]) / size)
     return replace(fitted, **models), distances
 
 
@@ -120,7 +124,7 @@ def refit_agrees(clean: CollaborativeKnowledge, prepared: Prepared, seed: int) -
             np.abs(getattr(again, name).items - getattr(clean, name).items).max()
             / np.abs(getattr(clean, name).items).max()
         )
-        for name in ("rating_model", "watching_model")
+        for name in MODELS
     )
 
 
@@ -149,7 +153,7 @@ def reached(
     Without a system the second is not asked.
     """
     person = knowledge.fold_in(query.items.astype(np.int64), query.ratings)
-    scores = knowledge.choice_scores(person)
+    scores = knowledge.candidate_scores(person)
     scores[query.seen] = -np.inf
     stage = target in np.argsort(-scores, kind="stable")[:CUTOFF]
     if system is None:

@@ -22,7 +22,7 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
-from ckf_demo.metrics.protocol import BANDS, Cases, item_tails
+from ckf_demo.metrics.protocol import BANDS, EvalInstances, item_tails
 from ckf_demo.metrics.results import Results
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
@@ -185,7 +185,7 @@ def measure(
             f"The methods were not measured on the same rows ({sizes}); evaluate them with one "
             "--split and --limit."
         )
-    cases = Cases(prepared, table.index.to_numpy())
+    cases = EvalInstances(prepared, table.index.to_numpy())
     groups = {
         name: mask
         for name, mask in warmth_groups(prepared, cases.users, cases.items).items()

@@ -40,7 +40,7 @@ from ckf_demo.metrics.metrics import distinct, unique_share
 from ckf_demo.metrics.results import Results
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
-from ckf_demo.tasks.explanations.evidence import Writings
+from ckf_demo.tasks.explanations.evidence import TextEvidence
 
 ANALYSIS = "given"
 REFERENCE = "explanation"
@@ -56,7 +56,7 @@ explanation in the training part."""
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Explained pairs: ``texts`` by interaction, ``learnt`` those of the training part.
 
     ``learnt`` and ``asked`` are interactions (int64), in the order of the data.
@@ -68,7 +68,7 @@ class Material:
     asked: np.ndarray
 
     @classmethod
-    def load(cls, dataset: str, split: str) -> "Material":
+    def load(cls, dataset: str, split: str) -> "TrainingData":
         """Of a prepared data set.
 
         Raises
@@ -77,7 +77,7 @@ class Material:
             When no interaction of the part, or of the training part, has a text.
         """
         prepared = Prepared.load(prepared_path(dataset))
-        writings = Writings(prepared)
+        writings = TextEvidence(prepared)
         parts = {}
         for name, part in (("train", TRAIN), (split, SPLITS[split])):
             parts[name] = np.flatnonzero(prepared.written & (prepared.split == part))
@@ -95,14 +95,14 @@ class Material:
         return [self.texts[row] for row in self.learnt.tolist()]
 
 
-def typical(material: Material) -> list[str]:
+def typical(material: TrainingData) -> list[str]:
     """For everybody the training explanation that is nearest to all others (MiniLM)."""
     vectors = embedded(material.learnt_texts)
     best = int((vectors @ vectors.mean(axis=0)).argmax())
     return [material.learnt_texts[best]] * len(material.asked)
 
 
-def like_titled(material: Material) -> list[str]:
+def like_titled(material: TrainingData) -> list[str]:
     """That of the item whose title is nearest (MiniLM); of several the first."""
     titles = material.prepared.titles
     learnt = embedded([titles[i] for i in material.prepared.item[material.learnt]])
@@ -110,7 +110,7 @@ def like_titled(material: Material) -> list[str]:
     return [material.learnt_texts[i] for i in (asked @ learnt.T).argmax(axis=1)]
 
 
-def chosen_together(material: Material) -> list[str]:
+def chosen_together(material: TrainingData) -> list[str]:
     """That of the item which the same people choose: cosine of factors of all training rows.
 
     It is the item itself where it has an explanation; of several the first is taken. An item that
@@ -132,7 +132,7 @@ def chosen_together(material: Material) -> list[str]:
     return [material.learnt_texts[i] for i in near.argmax(axis=1)]
 
 
-RIVALS: dict[str, Callable[[Material], list[str]]] = {
+RIVALS: dict[str, Callable[[TrainingData], list[str]]] = {
     "the most typical one": typical,
     "of the nearest title": like_titled,
     "of what is chosen together": chosen_together,
@@ -169,7 +169,7 @@ def measure(
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
-    material = Material.load(dataset, split)
+    material = TrainingData.load(dataset, split)
     if size is not None and size < len(material.asked):
         drawn = np.random.default_rng(seed).choice(material.asked, size, replace=False)
         material = replace(material, asked=np.sort(drawn))

@@ -35,7 +35,7 @@ from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.data_settings import SETTINGS, is_setting, measure_settings
 from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
-from ckf_demo.metrics.protocol import Cases, sample_by_user, user_groups
+from ckf_demo.metrics.protocol import EvalInstances, sample_by_user, user_groups
 from ckf_demo.metrics.results import Results
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
@@ -55,7 +55,7 @@ class Scope:
     ``groups`` are those of ``cases``; ``pooled`` says whether pooled answers are measured too.
     """
 
-    cases: Cases
+    cases: EvalInstances
     groups: dict[str, np.ndarray]
     queries: list[Query]
     wordings: int
@@ -69,7 +69,7 @@ class Scope:
             found = found[~prepared.choosing_users[prepared.user[found]]]
         else:
             found = sample_by_user(prepared, found, rows, seed)
-        cases = Cases(prepared, found)
+        cases = EvalInstances(prepared, found)
         groups = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
         ranks = "ranking" in tasks
         return cls(

@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines import BASELINES
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.candidates import CandidateStage
 from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.data.prepared import Prepared
@@ -204,7 +204,7 @@ def measure(
     def save() -> None:
         write_json(json_path, found)
 
-    material = Material(prepared, first.system.knowledge)
+    material = TrainingData(prepared, first.system.knowledge)
     for kind in (Popularity, CandidateStage):
         baseline = BASELINES[kind.name]()
         baseline.fit(material)

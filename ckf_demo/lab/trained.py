@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
@@ -168,7 +168,7 @@ class TrainedModel(CachedModel):
         shown histories are.
         """
         prepared, fit = self.prepared, self.prepared.fit
-        fans = LikedTogether.fit(
+        fans = CoLikedItems.fit(
             prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
         )
         packer = Packer(

@@ -31,7 +31,7 @@ TAIL = 0.35
 
 
 @dataclass(frozen=True)
-class Cases:
+class EvalInstances:
     """Target rows of a data set, each with the history that a method may see.
 
     Parameters
@@ -99,7 +99,7 @@ class Cases:
                 yield positions, self.prepared.item[before], self.prepared.rating[before]
 
 
-class Asked(Cases):
+class AdHocInstances(EvalInstances):
     """Targets for somebody with a given history, who need not be in the data.
 
     Their users are -1, and nothing is known of how they were rated.

@@ -6,7 +6,7 @@ import numpy as np
 
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.metrics import bootstrap, metrics
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 RATING_METRICS = ("rmse", "mae")
 ORDER_METRICS, PROBABILITY_METRICS = ("auc", "uauc"), ("log_loss", "ece")
@@ -52,7 +52,7 @@ class Results:
     def add_scores(
         self,
         method: str,
-        cases: Cases,
+        cases: EvalInstances,
         groups: dict[str, np.ndarray],
         rating: np.ndarray | None,
         probability: np.ndarray | None,

@@ -9,7 +9,7 @@ from ckf_demo.backbone.engine import Prefix
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused
-from ckf_demo.model.system import COMPLETE, Switches, System
+from ckf_demo.model.system import COMPLETE, Ablation, System
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 
 
@@ -22,7 +22,7 @@ def score_rows(
     tasks: Sequence[str] = ("rating", "ctr"),
     prior_only: bool = False,
     progress: Callable[[int], None] | None = None,
-    switches: Switches = COMPLETE,
+    ablation: Ablation = COMPLETE,
     targets: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Predictions for interactions, each with what its user had rated strictly before it.
@@ -37,7 +37,7 @@ def score_rows(
         The collaborative signal alone, without the language model.
     progress
         Called with the number of rows done since the last call.
-    switches
+    ablation
         What an ablation takes away.
     targets
         Item indices (n,) in the place of the interactions' own.
@@ -56,15 +56,15 @@ def score_rows(
         values = answer.softmax(-1) if task == "rating" else answer.sigmoid()
         out.setdefault(name, np.empty(shape, np.float32))[group] = values.float().cpu().numpy()
 
-    fuses = system.fusion.fuses and (switches.tokens or switches.prior or prior_only)
-    with_tokens = fuses and switches.tokens and system.fusion.uses_tokens
+    fuses = system.fusion.fuses and (ablation.tokens or ablation.prior or prior_only)
+    with_tokens = fuses and ablation.tokens and system.fusion.uses_tokens
     for group, history, lengths, start in shared_prefixes(system, rows, k):
         own_targets = asked[group].astype(np.int64)
         items, stars = data.item[history].astype(np.int64), data.rating[history]
         fused = None
         if fuses:
             known = _labels(system, rows[group]) if k is None else (None, None)
-            fused = system.fuse(system.pairs(items, stars, lengths, own_targets, *known), switches)
+            fused = system.fuse(system.pairs(items, stars, lengths, own_targets, *known), ablation)
         if prior_only:
             assert fused is not None  # asked of methods with a prior alone
             for task in tasks:
@@ -75,11 +75,11 @@ def score_rows(
             items[start:], stars[start:], profile_of(system, user), with_tokens=with_tokens
         )
         ends = [text.ends[n - start] for n in lengths]
-        hidden = answer_states(system, text, ends, own_targets, tasks, fused, switches)
-        beside = fused if switches.prior else None
+        hidden = answer_states(system, text, ends, own_targets, tasks, fused, ablation)
+        beside = fused if ablation.prior else None
         for task, own in zip(tasks, hidden, strict=True):
             answer = system.read(
-                task, own, beside, range(len(group)), calibrate=switches == COMPLETE
+                task, own, beside, range(len(group)), calibrate=ablation == COMPLETE
             )
             keep(task, task, group, answer)
             if beside is not None and task in beside.prior:
@@ -97,7 +97,7 @@ def answer_states(
     targets: np.ndarray,
     tasks: Sequence[str],
     fused: Fused | None,
-    switches: Switches = COMPLETE,
+    ablation: Ablation = COMPLETE,
     prefix: Prefix | None = None,
 ) -> list[torch.Tensor]:
     """The states at which answers about (person, item) pairs of one prefix are read.
@@ -111,27 +111,27 @@ def answer_states(
     fused
         What enters for the pairs, or None for words alone.
     prefix
-        Keys and values of the text under the same switches, where they are at hand.
+        Keys and values of the text under the same ablation, where they are at hand.
 
     Returns
     -------
     (m, H) for each task.
     """
-    with_tokens = fused is not None and switches.tokens and system.fusion.uses_tokens
+    with_tokens = fused is not None and ablation.tokens and system.fusion.uses_tokens
     branches = [
         system.writer.branch(task, int(target), at, with_tokens=with_tokens)
         for task in tasks
         for target, at in zip(targets, ends, strict=True)
     ]
     pairs = list(range(len(targets))) * len(tasks)
-    if fused is not None and fused.updates and switches.tokens:
+    if fused is not None and fused.updates and ablation.tokens:
         updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
         answers = system.engine.separate(text.ids, branches, updates)
     else:
-        prefix = prefix or system.engine.prefill(text.ids, shared=switches.shared_adapter)
+        prefix = prefix or system.engine.prefill(text.ids, shared=ablation.shared_adapter)
         slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
         parts = system.engine.score(
-            prefix, branches, slots, shared=switches.shared_adapter, tasks=switches.task_adapter
+            prefix, branches, slots, shared=ablation.shared_adapter, tasks=ablation.task_adapter
         )
         answers = [h for part in parts for h in part]
     return list(torch.cat(answers).split(len(targets)))

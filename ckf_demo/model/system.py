@@ -65,7 +65,7 @@ def config_hash(config: dict) -> str:
 
 
 @dataclass(frozen=True)
-class Switches:
+class Ablation:
     """What an ablation takes away at inference; everything is on by default."""
 
     tokens: bool = True
@@ -76,7 +76,7 @@ class Switches:
     item_bridge: bool = True
 
 
-COMPLETE = Switches()
+COMPLETE = Ablation()
 
 
 class System:
@@ -207,7 +207,7 @@ class System:
     def fuse(
         self,
         pairs: PairBatch,
-        switches: Switches = COMPLETE,
+        ablation: Ablation = COMPLETE,
         bridges: tuple[Tensor, Tensor] | None = None,
     ) -> Fused:
         """Collaborative tokens and priors of pairs.
@@ -215,8 +215,8 @@ class System:
         ``bridges`` are somebody else's, for a method that has personal ones.
         """
         options = {} if bridges is None else {"bridges": bridges}
-        if not (switches.user_bridge and switches.item_bridge):
-            options |= {"user_bridge": switches.user_bridge, "item_bridge": switches.item_bridge}
+        if not (ablation.user_bridge and ablation.item_bridge):
+            options |= {"user_bridge": ablation.user_bridge, "item_bridge": ablation.item_bridge}
         return self.fusion(pairs, **options)
 
     def slot(self, fused: Fused | None, pair: int) -> Tensor:

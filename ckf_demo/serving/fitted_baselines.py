@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from ckf_demo.baselines import BASELINES
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 from ckf_demo.baselines.calibration import calibration_of
-from ckf_demo.metrics.protocol import Asked
+from ckf_demo.metrics.protocol import AdHocInstances
 from ckf_demo.recommender import Recommender
 
 
@@ -96,12 +96,12 @@ class FittedBaselines:
         self.fit(name)
         return self._fitted[name]
 
-    def _asked(self, items: Sequence[str], person: dict) -> Asked:
+    def _asked(self, items: Sequence[str], person: dict) -> AdHocInstances:
         recommender = self.recommender
         targets = np.array([recommender.place(item) for item in items], np.int64)
         someone = recommender.person(**person)
-        return Asked(recommender.prepared, someone.items, someone.ratings, targets)
+        return AdHocInstances(recommender.prepared, someone.items, someone.ratings, targets)
 
     @cached_property
-    def _material(self) -> Material:
-        return Material(self.recommender.prepared, self.recommender.system.knowledge)
+    def _material(self) -> TrainingData:
+        return TrainingData(self.recommender.prepared, self.recommender.system.knowledge)

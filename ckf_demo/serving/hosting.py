@@ -37,7 +37,13 @@ QUESTIONS = (
     "score_rows",
     "rank_users",
 )
-COUNTERFACTUALS = ("without", "with_stars", "switched", "standing", "later_liked")
+COUNTERFACTUALS = (
+    "leave_one_out",
+    "with_stars",
+    "swap_components",
+    "percentile",
+    "trace_later_likes",
+)
 
 
 def import_spaces() -> bool:

@@ -36,7 +36,7 @@ DAMAGE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError
 
 
 @dataclass(frozen=True)
-class MethodOnShelf:
+class TrainedMethod:
     """A method with the checkpoint that answers for it.
 
     Attributes
@@ -69,7 +69,7 @@ class MethodOnShelf:
 
 
 @dataclass(frozen=True)
-class BaselineOnShelf:
+class FittedBaseline:
     """A method without a language model, fitted where it is asked.
 
     ``name``, ``summary``, ``needs`` and ``tasks`` are those that it is registered with.
@@ -95,7 +95,7 @@ def _orders_by(tasks: Sequence[str]) -> str | None:
     return next((task for task in ORDERING if task in tasks), None)
 
 
-class Shelf:
+class MethodComparison:
     """The methods at hand for the data of a served recommender.
 
     Attributes
@@ -145,7 +145,7 @@ class Shelf:
         return all(manifest[key] == own[key] for key in ("dataset", "backbone"))
 
     @property
-    def methods(self) -> list[MethodOnShelf]:
+    def methods(self) -> list[TrainedMethod]:
         """What can be asked, the served one first and the others as they are registered.
 
         Nothing is loaded for it.
@@ -155,13 +155,13 @@ class Shelf:
         return [served, *sorted(others, key=lambda method: order.index(method.name))]
 
     @property
-    def baselines(self) -> list[BaselineOnShelf]:
+    def baselines(self) -> list[FittedBaseline]:
         """What can be asked besides, without a language model, as they are registered.
 
         The candidate stage is none of them: it stands beside every list anyway.
         """
         return [
-            BaselineOnShelf(name, kind.summary, kind.needs, kind.tasks)
+            FittedBaseline(name, kind.summary, kind.needs, kind.tasks)
             for name, kind in self.fitted.kinds.items()
             if kind is not CandidateStage
         ]
@@ -195,7 +195,7 @@ class Shelf:
         )
         return Recommender(system, served.store, read_manifest(folder), folder)
 
-    def _known(self, names: Sequence[str]) -> list[MethodOnShelf | BaselineOnShelf]:
+    def _known(self, names: Sequence[str]) -> list[TrainedMethod | FittedBaseline]:
         if not names:
             raise UserError(f"No method is chosen; choose from {', '.join(self._methods)}.")
         known = self._methods | {baseline.name: baseline for baseline in self.baselines}
@@ -241,7 +241,7 @@ class Shelf:
                 "probability": None,
                 "seconds": None,
             }
-            if isinstance(method, BaselineOnShelf):
+            if isinstance(method, FittedBaseline):
                 yield row | self._opinion(method.name, item, person)
                 continue
             recommender = self.get(method.name)
@@ -297,7 +297,7 @@ class Shelf:
                 "items": [],
             }
             if method.orders_by is not None:
-                if isinstance(method, BaselineOnShelf):
+                if isinstance(method, FittedBaseline):
                     self.fitted.fit(method.name)
                     began = time.perf_counter()
                     found = self.fitted.scores(method.name, method.orders_by, pool, **person)
@@ -345,7 +345,7 @@ def agreement(
 ) -> dict:
     """How alike two methods order the same candidates.
 
-    ``scores`` and ``others`` (n,) are theirs; see `Shelf.compare_list` for what is returned.
+    ``scores`` and ``others`` (n,) are theirs; the result is as in `MethodComparison.compare_list`.
     """
     tau = float(kendalltau(scores, others).statistic)
     shared = set(_best_first(scores)[:k]) & set(_best_first(others)[:k])
@@ -362,9 +362,9 @@ def _best_first(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda place: -scores[place])
 
 
-def _described(name: str, tasks: Sequence[str], folder: Path, manifest: dict) -> MethodOnShelf:
+def _described(name: str, tasks: Sequence[str], folder: Path, manifest: dict) -> TrainedMethod:
     method, training = get_method(name), manifest.get("training", {})
-    return MethodOnShelf(
+    return TrainedMethod(
         name=name,
         label=method.label,
         paper=method.paper,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ckf_demo.ui.service import Service
 
 UNASKED = ["rating"]
-"""What a page for data of likes alone does without: nobody rates there, `Prepared.only_likes`."""
+"""The tasks that a page of positive-only data lacks: there are no ratings."""
 CHECKPOINT = Path(__file__).resolve().parents[2] / "checkpoints" / "ml-100k"
 
 
@@ -85,7 +85,7 @@ def build_demo(
         say(f"  {precision}")
     say(f"Loading {checkpoint.name}")
     recommender = Recommender.load(checkpoint, quantization=quantization)
-    if missing and not recommender.prepared.only_likes:
+    if missing and not recommender.prepared.positive_only:
         raise _lacks(checkpoint, missing, TASKS)
     with_gpu_on_demand(recommender).warm_up()
     say("Building the page")

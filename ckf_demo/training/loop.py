@@ -35,18 +35,18 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.config import RunConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.fusion.base import Fused
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import COMPLETE, Switches, System, read_manifest
+from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
 from ckf_demo.runtime.caches import DAMAGE
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.tasks.explanations.evidence import Writings
+from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.training.distributed import Processes
 from ckf_demo.training.negatives import with_negatives
 from ckf_demo.training.prior import fit_prior
@@ -82,7 +82,7 @@ def rate_factor(progress: float, config: TrainConfig) -> float:
 def sequence_losses(
     system: System,
     sequence: PackedSequence,
-    switches: Switches = COMPLETE,
+    ablation: Ablation = COMPLETE,
     *,
     teach: bool = False,
 ) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ def sequence_losses(
         # one task alone may have nothing to ask, as ranking where nothing was liked
         return {}
     fuses = system.fusion.fuses and not sequence.text_only
-    with_tokens = fuses and switches.tokens and system.fusion.uses_tokens
+    with_tokens = fuses and ablation.tokens and system.fusion.uses_tokens
     prefix = system.writer.prefix(
         sequence.items[sequence.shown_from :],
         sequence.ratings[sequence.shown_from :],
@@ -128,19 +128,19 @@ def sequence_losses(
             sequence.labelled,
             np.array([q.labels for q in questions]),
         )
-        fused = system.fuse(pairs, switches)
+        fused = system.fuse(pairs, ablation)
     slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
-    if fused is not None and fused.updates and switches.tokens:
+    if fused is not None and fused.updates and ablation.tokens:
         hidden = system.engine.separate(prefix.ids, branches, fused.updates)
     else:
         hidden = system.engine.forward(
             prefix.ids,
             branches,
             slots,
-            shared=switches.shared_adapter,
-            tasks=switches.task_adapter,
+            shared=ablation.shared_adapter,
+            tasks=ablation.task_adapter,
         )
-    prior = fused if switches.prior else None
+    prior = fused if ablation.prior else None
     device, train = system.engine.device, system.config.train
     truth = {
         "rating": torch.tensor([q.stars for q in questions], device=device),
@@ -192,7 +192,7 @@ def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
 
 @torch.inference_mode()
 def sequence_losses_of(
-    system: System, sequences: Iterable[PackedSequence], switches: Switches = COMPLETE
+    system: System, sequences: Iterable[PackedSequence], ablation: Ablation = COMPLETE
 ) -> dict[str, np.ndarray]:
     """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,).
 
@@ -204,7 +204,7 @@ def sequence_losses_of(
     rows = []
     for sequence in sequences:
         known = [q for q in sequence.questions if q.task in tasks]
-        losses = sequence_losses(system, replace(sequence, questions=known), switches)
+        losses = sequence_losses(system, replace(sequence, questions=known), ablation)
         rows.append([losses[t].item() if t in losses else np.nan for t in tasks])
     return dict(zip(tasks, np.array(rows).reshape(-1, len(tasks)).T, strict=True))
 
@@ -258,7 +258,7 @@ class Run:
             config, prepared, warm_start, knowledge=knowledge, device=self.processes.device
         )
         fit = prepared.fit
-        liked = LikedTogether.fit(
+        liked = CoLikedItems.fit(
             prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
         )
         self.packer = Packer(
@@ -267,7 +267,7 @@ class Run:
             config.prompt,
             self.system.knowledge,
             lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
-            Writings(prepared) if prepared.texts else None,
+            TextEvidence(prepared) if prepared.texts else None,
         )
         rows = prepared.learning_rows()
         if train.users_share < 1:

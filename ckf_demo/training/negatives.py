@@ -24,7 +24,7 @@ def with_negatives(
     Where nobody says no, each row comes a second time with an item that its user never chose.
     """
     items, liked = prepared.item[rows], prepared.liked[rows]
-    if not prepared.only_likes:
+    if not prepared.positive_only:
         return rows, items, liked
     others = [not_chosen(prepared, knowledge, int(row), 1, rng)[0] for row in rows]
     nobody = np.zeros(len(rows), dtype=bool)

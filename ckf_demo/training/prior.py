@@ -66,7 +66,7 @@ def _fit_network(
     grouped = row_features(
         prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
     )
-    choice = (torch.from_numpy(grouped) @ fusion.choice_weights).view(len(liked), GROUP)
+    choice = (torch.from_numpy(grouped) @ fusion.candidate_weights).view(len(liked), GROUP)
     counts = torch.from_numpy(knowledge.item_count[np.stack(choices)])
 
     valid, targets, valid_likes = with_negatives(

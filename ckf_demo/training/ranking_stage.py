@@ -47,7 +47,7 @@ def candidates(system: System, query: Query) -> np.ndarray:
     """What the candidate stage finds best for a query, best first: int64 (n,)."""
     knowledge = system.knowledge
     items = query.items.astype(np.int64)
-    scores = knowledge.choice_scores(knowledge.fold_in(items, query.ratings))
+    scores = knowledge.candidate_scores(knowledge.fold_in(items, query.ratings))
     scores[query.seen] = -np.inf
     return np.argsort(-scores, kind="stable")[:CANDIDATES]
 

@@ -15,8 +15,8 @@ from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.tasks.explanations.evidence import Writings
-from ckf_demo.tasks.explanations.facts import Film, LikedTogether, compose, fact_line
+from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, compose, fact_line
 from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
 from ckf_demo.training.negatives import not_chosen
 
@@ -107,8 +107,8 @@ class Packer:
         train: TrainConfig,
         prompt: PromptConfig,
         knowledge: Knowledge,
-        liked_together: LikedTogether,
-        writings: Writings | None = None,
+        liked_together: CoLikedItems,
+        writings: TextEvidence | None = None,
     ):
         self.prepared, self.train, self.prompt = prepared, train, prompt
         self.knowledge, self.liked_together = knowledge, liked_together
@@ -165,7 +165,7 @@ class Packer:
                     liked = bool(data.liked[row])
                     known = visible[int(row)], stars, liked, labels[int(row)]
                     questions.append(Question(task, item, *known, hide_title=hide))
-                    if task == "ctr" and data.only_likes:
+                    if task == "ctr" and data.positive_only:
                         other = int(not_chosen(data, self.knowledge, int(row), 1, rng)[0])
                         known = visible[int(row)], 0.0, False, labels[int(row)]
                         questions.append(Question(task, other, *known, hide_title=hide))

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.utils import get_function_description
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.serving.method_comparison import Shelf
+from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.service import GATED, Service
 
@@ -41,7 +41,7 @@ def given_id(value: str | int | None) -> str | None:
     return None if value in (None, "") else str(value)
 
 
-def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
+def add_endpoints(recommender, method_comparison: MethodComparison, service: Service) -> None:
     """Register the named endpoints in the current Blocks context."""
     # Spelled out in the schema, so that a program need not guess the names.
     # pyrefly: ignore[invalid-literal]
@@ -275,7 +275,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             for a task.
         """
         return list(
-            shelf.compare_item(
+            method_comparison.compare_item(
                 user=given_id(user),
                 history=history,
                 taste=taste or None,
@@ -312,7 +312,7 @@ def add_endpoints(recommender, shelf: Shelf, service: Service) -> None:
             in stars, or as a probability where ratings are not predicted. Null for what the
             checkpoint was not trained for.
         """
-        *_, found = recommender.counterfactuals.without(
+        *_, found = recommender.counterfactuals.leave_one_out(
             user=given_id(user),
             history=history,
             taste=taste or None,

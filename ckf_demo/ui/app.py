@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from ckf_demo.inference.projections import Spaces
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.serving.method_comparison import Shelf
+from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.api import DATA_QUEUE, MAP_QUEUE, add_endpoints
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.compare import CompareTab, Comparison
@@ -96,7 +96,7 @@ def launch(demo: gr.Blocks, others: Sequence[tuple[Place, Builder]] = (), **wher
 
 def build(
     recommender,
-    shelf: Shelf | None = None,
+    method_comparison: MethodComparison | None = None,
     *,
     places: Sequence[Place] = (),
     own: Place | None = None,
@@ -119,7 +119,7 @@ def build(
     """
     ready = examples(recommender)
     landing = finished_answer(recommender, ready[0].pair)
-    shelf = shelf or Shelf(recommender)
+    method_comparison = method_comparison or MethodComparison(recommender)
     spaces = Spaces(recommender)
     spaces.prepare()
     stops = Stops()
@@ -127,7 +127,7 @@ def build(
     service = Service(recommender, beside)
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
-        add_endpoints(recommender, shelf, service)
+        add_endpoints(recommender, method_comparison, service)
         pair = gr.State(landing.pair)
         active = gr.State(TABS[0])
         # Set when the page is opened, and lost with all that the server holds of a session.
@@ -183,7 +183,7 @@ def build(
             with gr.Tab("Why", id="why") as why_tab:
                 why = WhyTab(recommender)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                compare = CompareTab(recommender, shelf)
+                compare = CompareTab(recommender, method_comparison)
             with gr.Tab("Cold start", id="cold") as cold_tab:
                 cold = ColdStartTab(recommender)
             with gr.Tab("Map", id="map") as map_tab:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.serving.method_comparison import BaselineOnShelf, MethodOnShelf, Shelf
+from ckf_demo.serving.method_comparison import FittedBaseline, MethodComparison, TrainedMethod
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -47,8 +47,8 @@ BY = {"ranking": "Ordered by ranking", "ctr": "By the probability that they like
 class Comparison:
     """What was asked, which alone tells two comparisons apart, and what has been answered.
 
-    ``answers`` hold one tuple per person: the rows of `Shelf.compare_item` or `compare_list`, as
-    many as there are so far.
+    ``answers`` hold one tuple per person: the rows of `MethodComparison.compare_item` or
+    `compare_list`, as many as there are so far.
     """
 
     mode: str
@@ -65,9 +65,9 @@ class Comparison:
 class CompareTab:
     """Builds the tab's components in the current Blocks context and compares methods into them."""
 
-    def __init__(self, recommender, shelf: Shelf) -> None:
-        self.store, self.shelf = recommender.store, shelf
-        methods, baselines = shelf.methods, shelf.baselines
+    def __init__(self, recommender, method_comparison: MethodComparison) -> None:
+        self.store, self.method_comparison = recommender.store, method_comparison
+        methods, baselines = method_comparison.methods, method_comparison.baselines
         self._labels = {method.name: method.label for method in (*methods, *baselines)}
         gr.HTML(
             "<p>The same question to every method that was trained on these data with the same "
@@ -76,7 +76,7 @@ class CompareTab:
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
-        panel(availability(shelf), elem_id="compare-available")
+        panel(availability(method_comparison), elem_id="compare-available")
         with gr.Row(elem_classes="ckf-controls"):
             self.mode = gr.Radio(
                 [("This film", FILM), ("Top list", LIST)],
@@ -147,11 +147,11 @@ class CompareTab:
         return bool(self._missing(chosen))
 
     def _missing(self, chosen: Sequence[str]) -> list[str]:
-        return [name for name in chosen if name not in self.shelf.fitted.seconds]
+        return [name for name in chosen if name not in self.method_comparison.fitted.seconds]
 
     def fit(self, chosen: Sequence[str]) -> Iterator[dict]:
         """Fit what is chosen and not fitted, and say so; each is compared as soon as it is."""
-        fitted, missing = self.shelf.fitted, self._missing(chosen)
+        fitted, missing = self.method_comparison.fitted, self._missing(chosen)
         for done, name in enumerate(missing):
             left = f"{done} of {len(missing)} baselines are fitted; " if len(missing) > 1 else ""
             yield {self.fitting: notice(f"{left}fitting {name} to the training part now.")}
@@ -208,10 +208,12 @@ class CompareTab:
                 yield Comparison(asked.mode, asked.people, asked.methods, tuple(answers))
 
     def _film(self, methods: Sequence[str], pair: Pair) -> Iterator[dict]:
-        return self.shelf.compare_item(methods, **pair.person, item=pair.item)
+        return self.method_comparison.compare_item(methods, **pair.person, item=pair.item)
 
     def _list(self, methods: Sequence[str], pair: Pair) -> Iterator[dict]:
-        return self.shelf.compare_list(methods, **pair.person, k=TOP, candidates=CANDIDATES)
+        return self.method_comparison.compare_list(
+            methods, **pair.person, k=TOP, candidates=CANDIDATES
+        )
 
     def markup(self, comparison: Comparison, pair: Pair) -> str:
         """What is answered so far (HTML)."""
@@ -226,14 +228,15 @@ class CompareTab:
         return progress(comparison, self._labels) + shown
 
 
-def availability(shelf: Shelf) -> str:
+def availability(method_comparison: MethodComparison) -> str:
     """What is missing on the shelf, and how to get it (HTML); nothing where all is well."""
-    parts = [notice(text, "problem") for text in shelf.problems]
-    methods = shelf.methods
+    parts = [notice(text, "problem") for text in method_comparison.problems]
+    methods = method_comparison.methods
     if len(methods) == 1:
         parts.append(
             notice(
-                f"Only {methods[0].label} is at hand for {shelf.served.manifest['dataset']}. Train "
+                f"Only {methods[0].label} is at hand for "
+                f"{method_comparison.served.manifest['dataset']}. Train "
                 "another method on the same data and backbone with ckf train --config "
                 "assets/configs/NAME.toml, put its checkpoint beside "
                 f"{methods[0].checkpoint}, and start again."
@@ -242,7 +245,7 @@ def availability(shelf: Shelf) -> str:
     return "".join(parts)
 
 
-def methods_markup(methods: Sequence[MethodOnShelf]) -> str:
+def methods_markup(methods: Sequence[TrainedMethod]) -> str:
     """Every method with what it is and what it cost (HTML)."""
     rows = [
         Row(
@@ -275,7 +278,7 @@ def methods_markup(methods: Sequence[MethodOnShelf]) -> str:
     return table(columns, rows, caption="Methods at hand", empty="There are none.")
 
 
-def baselines_markup(baselines: Sequence[BaselineOnShelf]) -> str:
+def baselines_markup(baselines: Sequence[FittedBaseline]) -> str:
     """Every baseline with what it is and what it stands on (HTML); nothing without any."""
     if not baselines:
         return ""

@@ -216,7 +216,7 @@ def history_of(store, pair: Pair) -> list[dict]:
 def known_of(recommender, pair: Pair) -> list[dict]:
     """`history_of` as the answers know it: where nobody says no, only what was liked."""
     history = history_of(recommender.store, pair)
-    if not recommender.prepared.only_likes:
+    if not recommender.prepared.positive_only:
         return history
     # what was entered here has stars, and counts from four on
     return [row for row in history if row["timestamp"] is not None or row["rating"] >= LIKED]
@@ -224,7 +224,7 @@ def known_of(recommender, pair: Pair) -> list[dict]:
 
 def opinions(recommender) -> str:
     """What a history is made of: "ratings", or "likes" where nobody says no."""
-    return "likes" if recommender.prepared.only_likes else "ratings"
+    return "likes" if recommender.prepared.positive_only else "ratings"
 
 
 def has_genres(recommender) -> bool:

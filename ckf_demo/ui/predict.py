@@ -229,7 +229,7 @@ def _rating_place(rating: float) -> float:
 
 def _of_a_like(recommender) -> str:
     """What the probability of a like is one of, in words."""
-    return "that they like it" if recommender.prepared.only_likes else "of a rating of 4 or 5"
+    return "that they like it" if recommender.prepared.positive_only else "of a rating of 4 or 5"
 
 
 def click_card(recommender, answer: Answer) -> str:
@@ -404,7 +404,7 @@ def prompt_markup(recommender, parts: list[dict]) -> str:
 def history_markup(recommender, pair: Pair) -> str:
     """The profile in one line and the history as a table, newest first."""
     store, domain, what = recommender.store, recommender.domain, opinions(recommender)
-    rated, genres = not recommender.prepared.only_likes, has_genres(recommender)
+    rated, genres = not recommender.prepared.positive_only, has_genres(recommender)
     history = known_of(recommender, pair)
     if pair.user:
         user = store.user(pair.user)

@@ -103,7 +103,7 @@ def _new_person(recommender) -> Example:
     items = items[items["title"] != ""]
     by_genre = has_genres(recommender)
     given = EXAMPLE_STARS
-    if recommender.prepared.only_likes:
+    if recommender.prepared.positive_only:
         given = tuple(max(stars, LIKED) for stars in given)
     rated: list[str] = []
     used: set[str] = set()

@@ -38,7 +38,7 @@ class TopKTab:
 
     def __init__(self, recommender, landing: Answer) -> None:
         self.recommender = recommender
-        self._likes = recommender.prepared.only_likes
+        self._likes = recommender.prepared.positive_only
         self._genres = has_genres(recommender)
         items = recommender.store.items()
         self._popularity = dict(zip(items["item"], items["n_ratings"], strict=True))

@@ -337,18 +337,18 @@ class WhyTab:
         pair, what_if = found.pair, self.counterfactuals
         question = {**pair.person, "item": pair.item}
         if name == FILMS:
-            for piece in what_if.without(**question, stop=stop):
+            for piece in what_if.leave_one_out(**question, stop=stop):
                 yield replace(found, films=piece)
         elif name == PARTS:
             rows: tuple[dict, ...] = ()
-            for row in what_if.switched(**question, other=found.other or None, stop=stop):
+            for row in what_if.swap_components(**question, other=found.other or None, stop=stop):
                 rows += (row,)
                 yield replace(found, parts=rows)
         elif name == STANDING:
-            for standing in what_if.standing(**question, stop=stop):
+            for standing in what_if.percentile(**question, stop=stop):
                 yield replace(found, standing=tuple(standing))
         else:
-            later = what_if.later_liked(pair.user, at=pair.at, k=found.k)
+            later = what_if.trace_later_likes(pair.user, at=pair.at, k=found.k)
             yield replace(found, later=later)
 
     def choose(self, pair: Pair, event: gr.EventData) -> str:

@@ -17,11 +17,11 @@ from ckf_demo.baselines import (
     recformer,
     sequences,
 )
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.metrics import metrics
-from ckf_demo.metrics.protocol import Asked, Cases
+from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 from support.synthetic import made_up, unit_vectors
 
 SUITABLE = {name: kind for name, kind in BASELINES.items() if "ratings" in kind.feedback}
@@ -54,9 +54,9 @@ def quick():
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def material() -> TrainingData:
     data = made_up()
-    return Material(data, CollaborativeKnowledge.fit(data))
+    return TrainingData(data, CollaborativeKnowledge.fit(data))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_says_what_it_is(name):
 @SCORING
 @pytest.mark.parametrize("k", [0, 3, None])
 def test_answers_every_target_whatever_the_history(name, k, fitted, material):
-    cases = Cases(material.prepared, material.prepared.rows(split=2), k)
+    cases = EvalInstances(material.prepared, material.prepared.rows(split=2), k)
     tasks = BASELINES[name].tasks
     scores = fitted[name].score(cases)
     assert (scores.rating is not None) == ("rating" in tasks)
@@ -103,13 +103,13 @@ def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
     name, k, fitted, material, monkeypatch
 ):
     data = material.prepared
-    cases = Cases(data, data.rows(split=2), k)
+    cases = EvalInstances(data, data.rows(split=2), k)
     # who is known by training rows may be known there by more than a history
     tables = fitted["LightGCN"].tables["ctr"]
     monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
     expected = fitted[name].score(cases)
     for positions, items, ratings in cases.by_history():
-        found = fitted[name].score(Asked(data, items, ratings, cases.items[positions]))
+        found = fitted[name].score(AdHocInstances(data, items, ratings, cases.items[positions]))
         for whole, own in ((expected.rating, found.rating), (expected.ctr, found.ctr)):
             if whole is not None:
                 np.testing.assert_allclose(own, whole[positions], rtol=1e-4, atol=1e-5)
@@ -129,19 +129,19 @@ def test_knows_nothing_of_the_test_part(name, fitted, material):
     """Other test ratings change no answer about targets whose histories they are not in."""
     data = material.prepared
     changed = np.where(data.split == 2, 6 - data.rating, data.rating).astype(np.float32)
-    other = Material(replace(data, rating=changed), material.knowledge)
+    other = TrainingData(replace(data, rating=changed), material.knowledge)
     again = BASELINES[name]()
     again.fit(other)
     rows = data.rows(split=1)
-    before = fitted[name].score(Cases(data, rows))
-    after = again.score(Cases(other.prepared, rows))
+    before = fitted[name].score(EvalInstances(data, rows))
+    after = again.score(EvalInstances(other.prepared, rows))
     for first, second in ((before.rating, after.rating), (before.ctr, after.ctr)):
         if first is not None:
             assert first == pytest.approx(second, abs=1e-5)
 
 
 def test_personal_baselines_beat_everybodys_mean(fitted, material):
-    cases = Cases(material.prepared, material.prepared.rows(split=2))
+    cases = EvalInstances(material.prepared, material.prepared.rows(split=2))
     floor = metrics.rmse(cases.ratings, fitted["everybody's mean"].score(cases).rating)
     personal = "bias folded in", "biased MF", "item k-NN", "ridge / logistic", "gradient boosting"
     for name in personal:
@@ -149,13 +149,13 @@ def test_personal_baselines_beat_everybodys_mean(fitted, material):
 
 
 def test_without_a_history_the_folded_bias_is_the_item_mean(fitted, material):
-    cases = Cases(material.prepared, material.prepared.rows(split=2), 0)
+    cases = EvalInstances(material.prepared, material.prepared.rows(split=2), 0)
     alone = fitted["item mean"].score(cases).ctr
     assert fitted["bias folded in"].score(cases).ctr == pytest.approx(alone)
 
 
 def test_features_by_user_equal_features_by_history(material):
-    cases = Cases(material.prepared, material.prepared.rows(split=1))
+    cases = EvalInstances(material.prepared, material.prepared.rows(split=1))
     assert material.features(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
 
 
@@ -192,8 +192,8 @@ def test_folded_bias_gives_its_known_numbers_on_movielens():
     prepare("ml-100k", None)
     data = Prepared.load(prepared_path("ml-100k"))
     baseline = BASELINES["bias folded in"]()
-    baseline.fit(Material(data, CollaborativeKnowledge.fit(data)))
-    cases = Cases(data, data.rows(split=2))
+    baseline.fit(TrainingData(data, CollaborativeKnowledge.fit(data)))
+    cases = EvalInstances(data, data.rows(split=2))
     scores = baseline.score(cases)
     assert metrics.rmse(cases.ratings, scores.rating) == pytest.approx(0.9897, abs=5e-4)
     assert metrics.mae(cases.ratings, scores.rating) == pytest.approx(0.7921, abs=5e-4)

@@ -24,11 +24,11 @@ from ckf_demo.baselines import (
     sequential,
     text_knn,
 )
-from ckf_demo.baselines.base import Baseline, Material
+from ckf_demo.baselines.base import Baseline, TrainingData
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.metrics import metrics
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 
 NAMES = [
     *("item mean + user mean", "biased MF (likes)", "EASE (likes)", "recent popularity"),
@@ -118,7 +118,7 @@ def quick(monkeypatch):
 
 def fit(name: str, data: Prepared) -> Baseline:
     baseline = BASELINES[name]()
-    baseline.fit(Material(data, knowledge=None))
+    baseline.fit(TrainingData(data, knowledge=None))
     return baseline
 
 
@@ -127,8 +127,8 @@ def fitted(name: str) -> Baseline:
     return fit(name, DATA)
 
 
-def cases(part: int, k: int | None = None, data: Prepared = DATA) -> Cases:
-    return Cases(data, data.rows(split=part), k)
+def cases(part: int, k: int | None = None, data: Prepared = DATA) -> EvalInstances:
+    return EvalInstances(data, data.rows(split=part), k)
 
 
 @EACH
@@ -200,7 +200,7 @@ def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
 def test_scores_of_a_row_do_not_depend_on_the_others(name):
     asked = cases(VALID)
     whole = fitted(name).score(asked).ctr
-    half = fitted(name).score(Cases(DATA, asked.rows[::2])).ctr
+    half = fitted(name).score(EvalInstances(DATA, asked.rows[::2])).ctr
     assert half == pytest.approx(whole[::2], abs=1e-5)
 
 
@@ -218,7 +218,9 @@ def test_two_means_by_hand():
         split=split,
         fit=split == TRAIN,
     )
-    scores = fit("item mean + user mean", data).score(Cases(data, np.array([2, 4, 5, 6]))).ctr
+    scores = (
+        fit("item mean + user mean", data).score(EvalInstances(data, np.array([2, 4, 5, 6]))).ctr
+    )
     mean = 3 / 4
     user_0, user_1 = (2 + 5 * mean) / 7, (1 + 5 * mean) / 7
     item_0 = (1 + 5 * mean) / 7
@@ -226,7 +228,7 @@ def test_two_means_by_hand():
 
 
 def test_ease_equals_a_dense_solve():
-    ease, train = fitted("EASE (likes)"), Material(DATA, None).train
+    ease, train = fitted("EASE (likes)"), TrainingData(DATA, None).train
     liked = np.zeros((N_USERS, N_ITEMS))
     liked[train.user, train.item] = train.rating
     known = np.flatnonzero(liked.any(axis=0))
@@ -322,7 +324,7 @@ def test_implicit_als_folds_in_by_the_normal_equations():
 
 def test_recent_popularity_by_hand(monkeypatch):
     monkeypatch.setattr(recent_popularity, "SHARES", (0.5,))
-    train = Material(DATA, None).train
+    train = TrainingData(DATA, None).train
     items, labels = train.item[120:], train.rating[120:]
     expected = [
         (labels[items == v].sum() + 5 * labels.mean()) / ((items == v).sum() + 5)

@@ -13,13 +13,13 @@ from test_walk import (  # noqa: F401
 )
 
 from ckf_demo.ui.app import build, launch
-from support.fakes import FakeRecommender, FakeShelf
+from support.fakes import FakeMethodComparison, FakeRecommender
 
 
 @pytest.fixture(scope="module")
 def address(fake_cache):  # noqa: F811
     recommender = FakeRecommender()
-    demo = build(recommender, FakeShelf(recommender))
+    demo = build(recommender, FakeMethodComparison(recommender))
     launch(demo)
     yield demo.local_url
     demo.close()

@@ -47,7 +47,7 @@ def rating_model() -> BiasedMF:
 
 
 @pytest.fixture(scope="module")
-def watching_model() -> ImplicitMF:
+def implicit_model() -> ImplicitMF:
     return ImplicitMF.fit(ROWS, **WATCHING, seed=3)
 
 
@@ -76,24 +76,24 @@ def test_rating_fold_in_is_lenskits(rating_model, lenskit_rating):
     check()
 
 
-def test_watching_fold_in_is_lenskits(watching_model, lenskit_watching):
+def test_watching_fold_in_is_lenskits(implicit_model, lenskit_watching):
     @settings(max_examples=40, deadline=None)
     @given(histories.filter(bool))
     def check(history):
         items, stars = arrays(history)
         expected, _ = lenskit_watching.new_user_embedding(None, ItemList(items))
-        vectors, biases = watching_model.fold_in_prefixes(items, stars, np.array([len(items)]))
+        vectors, biases = implicit_model.fold_in_prefixes(items, stars, np.array([len(items)]))
         np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4)
         assert not biases.any()
 
     check()
 
 
-def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, watching_model):
+def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, implicit_model):
     assert rating_model.items.shape == (DATA.n_items + 5, 6)
     assert not rating_model.item_bias[-5:].any()
     assert not rating_model.items[-5:].any()
-    assert not watching_model.items[-5:].any()
+    assert not implicit_model.items[-5:].any()
     assert rating_model.item_bias[:-5].any()
     assert rating_model.global_mean == pytest.approx(DATA.rating.mean(), rel=1e-5)
 
@@ -168,7 +168,7 @@ def test_nobody_is_an_average_person():
     assert np.isfinite(KNOWLEDGE.pair_features(nobody, items)).all()
     expected = np.clip(KNOWLEDGE.global_mean + KNOWLEDGE.item_bias, 1, 5)
     np.testing.assert_allclose(KNOWLEDGE.predict_rating(nobody, items), expected, rtol=1e-5)
-    assert np.isfinite(KNOWLEDGE.choice_scores(nobody)).all()
+    assert np.isfinite(KNOWLEDGE.candidate_scores(nobody)).all()
 
 
 def test_the_candidate_score_is_a_sum_of_pair_features():
@@ -176,7 +176,10 @@ def test_the_candidate_score_is_a_sum_of_pair_features():
     items = np.arange(KNOWLEDGE.n_items)
     features = KNOWLEDGE.features(person.items, person.ratings, np.full(len(items), 3), items)
     np.testing.assert_allclose(
-        features @ KNOWLEDGE.choice_weights, KNOWLEDGE.choice_scores(person), rtol=1e-4, atol=1e-5
+        features @ KNOWLEDGE.candidate_weights,
+        KNOWLEDGE.candidate_scores(person),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -200,7 +203,7 @@ def test_saved_knowledge_is_read_back_whole(tmp_path):
     np.testing.assert_array_equal(
         KNOWLEDGE.pair_features(one, targets), loaded.pair_features(other, targets)
     )
-    np.testing.assert_array_equal(KNOWLEDGE.choice_scores(one), loaded.choice_scores(other))
+    np.testing.assert_array_equal(KNOWLEDGE.candidate_scores(one), loaded.candidate_scores(other))
     np.testing.assert_array_equal(KNOWLEDGE.item_table, loaded.item_table)
     assert loaded.n_items == DATA.n_items
 

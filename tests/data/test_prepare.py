@@ -260,9 +260,9 @@ def test_two_preparations_at_once_do_the_work_once(empty_cache: Path, tmp_path: 
 def test_movielens_comes_out_of_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = downloads.fetch_wheel("recbole")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    shelf = tmp_path / "ckf-demo" / "wheels"
-    shelf.mkdir(parents=True)
-    os.link(wheel, shelf / wheel.name)
+    method_comparison = tmp_path / "ckf-demo" / "wheels"
+    method_comparison.mkdir(parents=True)
+    os.link(wheel, method_comparison / wheel.name)
     prepare()
     prepared = Prepared.load(prepared_path("ml-100k"))
     assert np.bincount(prepared.split).tolist() == [80_000, 10_000, 10_000]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from test_training import write_config
 
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.collaborative.positive_only import FEATURE_NAMES, ChoicesKnowledge
 from ckf_demo.collaborative.registry import knowledge_of
@@ -31,7 +31,7 @@ from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
-from ckf_demo.tasks.explanations.evidence import Writings
+from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.training.loop import train
 from ckf_demo.training.negatives import not_chosen, with_negatives
 from ckf_demo.training.sequences import Packer, segments_of
@@ -41,14 +41,14 @@ from support.tiny import save_backbone, tiny_config
 DATA = made_up_choices()
 KNOWLEDGE = ChoicesKnowledge.fit(DATA)
 LEARNT = DATA.learning_rows()
-WRITINGS = Writings(DATA)
+WRITINGS = TextEvidence(DATA)
 
 
 # --- what is fitted and what is learnt ------------------------------------------------------------
 
 
 def test_factors_never_see_what_the_language_model_learns_from():
-    assert DATA.only_likes and knowledge_of(DATA) is ChoicesKnowledge
+    assert DATA.positive_only and knowledge_of(DATA) is ChoicesKnowledge
     assert len(LEARNT) and not DATA.fit[LEARNT].any()
     assert (DATA.split[LEARNT] == TRAIN).all() and (DATA.split[DATA.fit] == TRAIN).all()
     train_texts = [row for row in DATA.texts if DATA.split[row] == TRAIN]
@@ -99,8 +99,8 @@ def test_features_follow_the_history_up_to_each_length():
     assert features[0, FEATURE_NAMES.index("nearest in history")] == 0
     for place, length in enumerate(lengths):
         person = KNOWLEDGE.fold_in(items[:length], np.ones(length))
-        score = KNOWLEDGE.choice_scores(person)[4]
-        assert features[place] @ KNOWLEDGE.choice_weights == pytest.approx(score, abs=1e-4)
+        score = KNOWLEDGE.candidate_scores(person)[4]
+        assert features[place] @ KNOWLEDGE.candidate_weights == pytest.approx(score, abs=1e-4)
 
 
 def test_a_row_says_nothing_of_itself():
@@ -189,7 +189,7 @@ def test_the_words_most_like_the_persons_own_come_first():
     texts = dict.fromkeys(train, "Cheap burgers and fries.")
     texts[about[0]] = "Fresh oysters by the harbour."
     texts |= {row: "Loved the oysters, the harbour." for row in train if DATA.user[row] == user}
-    writings = Writings(replace(DATA, texts=texts))
+    writings = TextEvidence(replace(DATA, texts=texts))
 
     def first(**who) -> int:
         return writings.gather(np.array([], np.int64), item, **who).of_item[0].row
@@ -212,7 +212,7 @@ def packer(**changes) -> Packer:
         train={"tasks": ["ctr", "ranking", "explanation"], **changes},
         prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
     )
-    fans = LikedTogether.fit(DATA.user, DATA.item, DATA.rating, DATA.n_items)
+    fans = CoLikedItems.fit(DATA.user, DATA.item, DATA.rating, DATA.n_items)
     together = lambda a, b: fans(DATA.item_index[a], DATA.item_index[b])  # noqa: E731
     return Packer(DATA, config.train, config.prompt, KNOWLEDGE, together, WRITINGS)
 

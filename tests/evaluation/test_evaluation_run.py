@@ -20,7 +20,7 @@ from ckf_demo.evaluation import report, run
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
 from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
 from ckf_demo.metrics import metrics
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.facts import compose
 from support.synthetic import made_up
@@ -51,7 +51,7 @@ class FakeRecommender:
 
     def score_rows(self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None):
         self.calls.append((method, len(rows)))
-        cases = Cases(DATA, rows, k)
+        cases = EvalInstances(DATA, rows, k)
         noise = self.noise + (method == "no-tokens")
         rating = np.empty(len(rows))
         for positions, items, ratings in cases.by_history():
@@ -204,7 +204,7 @@ def test_a_folder_without_a_checkpoint_has_no_hash(tmp_path, there):
 
 def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
     monkeypatch.setattr("ckf_demo.evaluation.cached.ROWS_AT_ONCE", 20)
-    cases = Cases(DATA, DATA.rows(split=2))
+    cases = EvalInstances(DATA, DATA.rows(split=2))
     model = CachedModel(FakeRecommender(checkpoint), checkpoint)
     answer = FakeRecommender.score_rows
 
@@ -226,7 +226,7 @@ def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
 
 def test_explanations_are_checked_against_the_data(small):
     found = {(r["metric"], r["group"]): r for r in small["rows"] if r["task"] == "explanation"}
-    rows = choose_rows(Cases(DATA, DATA.rows(split=2)), 30, seed=0)
+    rows = choose_rows(EvalInstances(DATA, DATA.rows(split=2)), 30, seed=0)
     for metric, remainder in (("named_in_history", 0), ("true_ties", 1)):
         true = np.mean(rows % 4 != remainder)
         assert 0 < true < 1
@@ -237,7 +237,7 @@ def test_explanations_are_checked_against_the_data(small):
 
 
 def test_explained_rows_are_of_all_ratings_and_have_a_history():
-    cases = Cases(DATA, DATA.rows(split=2))
+    cases = EvalInstances(DATA, DATA.rows(split=2))
     rows = choose_rows(cases, 30, seed=0)
     assert len(rows) == len(set(rows.tolist())) == 30
     assert (DATA.history.lengths[rows] > 0).all()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from ckf_demo.backbone.engine import Branch, Ending, portions
+from ckf_demo.backbone.engine import Branch, Suffix, portions
 from ckf_demo.backbone.multilora import Route
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.likes import LikesKnowledge
@@ -140,7 +140,7 @@ def without(person: dict, item: str) -> dict:
 
 
 def finished(recommender: Recommender, **person) -> dict:
-    *_, last = recommender.counterfactuals.without(**person, item=ITEM)
+    *_, last = recommender.counterfactuals.leave_one_out(**person, item=ITEM)
     return last
 
 
@@ -153,7 +153,7 @@ slots = st.sampled_from([[], [0]])
 
 
 @st.composite
-def endings_of(draw: st.DrawFn, length: int) -> list[Ending]:
+def endings_of(draw: st.DrawFn, length: int) -> list[Suffix]:
     out = []
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(1, length))
@@ -164,7 +164,7 @@ def endings_of(draw: st.DrawFn, length: int) -> list[Ending]:
             )
             for own in draw(st.lists(tokens, min_size=1, max_size=3))
         ]
-        out.append(Ending(ids, at, branches))
+        out.append(Suffix(ids, at, branches))
     return out
 
 
@@ -254,7 +254,7 @@ def test_the_window_is_held_where_the_rule_would_move_it(recommender, monkeypatc
 
 def test_effects_are_ranked_and_come_pass_by_pass(recommender, monkeypatch):
     monkeypatch.setattr(counterfactuals, "PASS", 200)
-    pieces = list(recommender.counterfactuals.without(user=LONG, item=ITEM))
+    pieces = list(recommender.counterfactuals.leave_one_out(user=LONG, item=ITEM))
     counts = [len(piece["without"]) for piece in pieces]
     assert counts[0] == 0 and counts == sorted(set(counts)) and len(counts) > 3
     assert counts[-1] == pieces[-1]["shown"]
@@ -272,7 +272,7 @@ def test_effects_are_ranked_and_come_pass_by_pass(recommender, monkeypatch):
 def test_a_stop_ends_it_after_the_pass_at_hand(recommender, monkeypatch):
     monkeypatch.setattr(counterfactuals, "PASS", 200)
     stop = Event()
-    pieces = recommender.counterfactuals.without(user=LONG, item=ITEM, stop=stop)
+    pieces = recommender.counterfactuals.leave_one_out(user=LONG, item=ITEM, stop=stop)
     next(pieces)
     last = next(pieces)
     assert 0 < len(last["without"]) < last["shown"]
@@ -281,11 +281,11 @@ def test_a_stop_ends_it_after_the_pass_at_hand(recommender, monkeypatch):
 
 
 def test_nobody_has_to_have_a_history(recommender):
-    (only,) = recommender.counterfactuals.without(profile={"age": 30}, item=ITEM)
+    (only,) = recommender.counterfactuals.leave_one_out(profile={"age": 30}, item=ITEM)
     assert only["without"] == [] and only["known"] == only["shown"] == 0
     assert 1 <= only["rating"] <= 5
     with pytest.raises(UserError, match="Nobody is described"):
-        next(recommender.counterfactuals.without(item=ITEM))
+        next(recommender.counterfactuals.leave_one_out(item=ITEM))
 
 
 def test_a_checkpoint_that_only_ranks_has_effects_on_its_score(store):
@@ -304,7 +304,7 @@ def test_a_checkpoint_that_only_ranks_has_effects_on_its_score(store):
 def test_a_checkpoint_that_only_explains_says_so(store):
     recommender = of_method("collm", store, tasks=("explanation",))
     with pytest.raises(UserError, match="nothing can be compared"):
-        next(recommender.counterfactuals.without(user=SHORT, item=ITEM))
+        next(recommender.counterfactuals.leave_one_out(user=SHORT, item=ITEM))
 
 
 # Likes, whose collaborative side knows labels beside the history
@@ -378,10 +378,10 @@ def test_likes_have_no_stars_to_change_and_no_candidate_stage(liking):
     film = liking.prepared.item_ids[liking._someone(user).items[-1]]
     with pytest.raises(UserError, match="without stars"):
         liking.counterfactuals.with_stars(film, user=user, item=ITEM)
-    *_, rows = liking.counterfactuals.standing(user=user, item=ITEM)
+    *_, rows = liking.counterfactuals.percentile(user=user, item=ITEM)
     assert [row["by"] for row in rows] == ["prior", "own"]
     with pytest.raises(UserError, match="not trained for ranking"):
-        liking.counterfactuals.later_liked(user)
+        liking.counterfactuals.trace_later_likes(user)
 
 
 # Other stars
@@ -422,7 +422,7 @@ def test_only_films_that_are_shown_can_be_given_other_stars(recommender):
 
 
 def parts(recommender: Recommender, **options) -> dict[str, dict]:
-    rows = recommender.counterfactuals.switched(user=SHORT, item=ITEM, **options)
+    rows = recommender.counterfactuals.swap_components(user=SHORT, item=ITEM, **options)
     return {row["part"]: row for row in rows}
 
 
@@ -477,8 +477,10 @@ def test_a_part_that_is_off_is_off_as_in_an_evaluation(recommender, monkeypatch,
     monkeypatch.setattr(recommender.system, "calibration", {})
     row = next(r for r in DATA.rows(split=2) if DATA.history.length(r) > 2)
     user, item = DATA.user_ids[DATA.user[row]], DATA.item_ids[DATA.item[row]]
-    scored = recommender.score_rows(np.array([row]), switches=counterfactuals.Switches(**switch))
-    rows = recommender.counterfactuals.switched(user=user, item=item, at=int(DATA.timestamp[row]))
+    scored = recommender.score_rows(np.array([row]), ablation=counterfactuals.Ablation(**switch))
+    rows = recommender.counterfactuals.swap_components(
+        user=user, item=item, at=int(DATA.timestamp[row])
+    )
     found = next(r for r in rows if r["part"] == part)
     assert found["probability"] == pytest.approx(scored["ctr"][0], abs=1e-4)
     expected = float(scored["rating"][0] @ np.arange(1, 6))
@@ -516,7 +518,7 @@ def test_an_unknown_other_person_is_an_error(recommender):
 
 
 def test_percentiles_are_shares_of_films_not_seen(recommender):
-    pieces = list(recommender.counterfactuals.standing(user=LONG, item=ITEM))
+    pieces = list(recommender.counterfactuals.percentile(user=LONG, item=ITEM))
     assert [row["by"] for row in pieces[0]] == ["candidates", "prior"]
     stage, prior, own = pieces[-1]
     seen = {row["item"] for row in recommender.history(LONG)}
@@ -545,13 +547,13 @@ def test_percentiles_are_shares_of_films_not_seen(recommender):
 def test_the_sample_is_fixed_grows_and_can_be_stopped(recommender, monkeypatch):
     monkeypatch.setattr(counterfactuals, "SAMPLE", 20)
     monkeypatch.setattr(counterfactuals, "PORTION", 8)
-    pieces = [rows[-1] for rows in recommender.counterfactuals.standing(user=LONG, item=ITEM)][1:]
+    pieces = [rows[-1] for rows in recommender.counterfactuals.percentile(user=LONG, item=ITEM)][1:]
     assert [row["n"] for row in pieces] == [8, 16, 20]
-    again = [rows[-1] for rows in recommender.counterfactuals.standing(user=LONG, item=ITEM)][-1]
+    again = [rows[-1] for rows in recommender.counterfactuals.percentile(user=LONG, item=ITEM)][-1]
     assert again == pieces[-1]
     stop = Event()
     stop.set()
-    rows = list(recommender.counterfactuals.standing(user=LONG, item=ITEM, stop=stop))
+    rows = list(recommender.counterfactuals.percentile(user=LONG, item=ITEM, stop=stop))
     assert len(rows) == 1 and [row["by"] for row in rows[0]] == ["candidates", "prior"]
 
 
@@ -564,7 +566,7 @@ def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypat
         "candidates",
         lambda **given: Recommender.candidates(recommender, **given, size=15),
     )
-    result = recommender.counterfactuals.later_liked(KEEN, k=5)
+    result = recommender.counterfactuals.trace_later_likes(KEEN, k=5)
     rows = recommender.rank(user=KEEN, k=15, candidates=15)
     ranks = {row["item"]: (row["collaborative_rank"], row["rank"]) for row in rows}
     liked = recommender.store.later(KEEN, AT)
@@ -596,4 +598,4 @@ def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypat
 )
 def test_later_likes_need_a_known_user_and_a_whole_k(recommender, given, said):
     with pytest.raises(UserError, match=said):
-        recommender.counterfactuals.later_liked(**given)
+        recommender.counterfactuals.trace_later_likes(**given)

@@ -14,7 +14,7 @@ import torch
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.lab.bench import ranking
 from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
-from ckf_demo.model.system import Switches
+from ckf_demo.model.system import Ablation
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.facts import polarity_for
@@ -207,7 +207,7 @@ def test_many_rows_by_another_method(recommender, method):
 def test_the_language_model_alone_comes_from_the_same_pass(recommender):
     rows = np.array(LATER[:3])
     scored = recommender.score_rows(rows)
-    alone = recommender.score_rows(rows, switches=Switches(prior=False))
+    alone = recommender.score_rows(rows, ablation=Ablation(prior=False))
     for task in ("rating", "ctr"):
         np.testing.assert_allclose(scored[f"{task} alone"], alone[task], atol=1e-5)
         assert np.abs(scored[f"{task} alone"] - scored[task]).max() > 1e-3

@@ -16,7 +16,7 @@ from ckf_demo.evaluation import blends, report
 from ckf_demo.lab import leaderboard as field
 from ckf_demo.lab.answers import Answers
 from ckf_demo.metrics import metrics
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.runtime.errors import UserError
 from support.synthetic import made_up
 
@@ -80,12 +80,12 @@ def test_all_that_suits_is_measured_on_all_rows(place):
     found = measured(json_path=path)
     assert json.loads(path.read_text()) == found
     assert set(found["fitted"]) == set(FEW)
-    cases = Cases(DATA, DATA.rows(split=1))
+    cases = EvalInstances(DATA, DATA.rows(split=1))
     values = {(r["method"], r["metric"]): r for r in found["rows"] if r["group"] == "all"}
     means = values["item mean", "auc"]
     assert means["n"] == len(cases)
     baseline = field.BASELINES["item mean"]()
-    baseline.fit(field.Material(DATA, KNOWLEDGE))
+    baseline.fit(field.TrainingData(DATA, KNOWLEDGE))
     expected = metrics.auc(cases.labels, baseline.score(cases).ctr)
     assert means["value"] == pytest.approx(expected, abs=1e-6)
     assert values["popularity", "ndcg@10"]["n"] == len(ranking_queries(DATA, 1))
@@ -156,13 +156,13 @@ def test_blends_are_measured_on_people_whom_nothing_was_fitted_on(place, checkpo
     found = measured(checkpoints=[checkpoint])
     rows = [r for r in found["rows"] if r["method"] == blends.ALL and r["metric"] == "auc"]
     assert [r["group"] for r in rows] == ["accept"]
-    cases = Cases(DATA, DATA.rows(split=1))
+    cases = EvalInstances(DATA, DATA.rows(split=1))
     accept = ~choosing_half(DATA.user_ids)[cases.users]
     assert rows[0]["n"] == accept.sum()
 
 
 def test_a_blend_depends_on_the_labels_of_the_fitting_half_alone():
-    cases = Cases(DATA, DATA.rows(split=1))
+    cases = EvalInstances(DATA, DATA.rows(split=1))
     answers = Answers("made-up", "valid", "")
     rng = np.random.default_rng(0)
     for name in "abc":

@@ -58,7 +58,7 @@ def test_a_refit_without_fakes_gives_the_same_tables():
 def test_a_turned_space_is_turned_back():
     clean = tiny_knowledge()
     turned = {}
-    for name in ("rating_model", "watching_model"):
+    for name in ("rating_model", "implicit_model"):
         model = getattr(clean, name)
         turn = ortho_group.rvs(model.items.shape[1], random_state=0)
         turned[name] = replace(model, items=(model.items @ turn).astype(np.float32))

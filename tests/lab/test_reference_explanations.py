@@ -16,7 +16,7 @@ from ckf_demo.lab import overlap
 from ckf_demo.lab import reference_explanations as given
 from ckf_demo.lab.features import Features
 from ckf_demo.lab.reference_explanations import (
-    Material,
+    TrainingData,
     chosen_together,
     like_titled,
     measure,
@@ -39,11 +39,11 @@ def counted(texts) -> np.ndarray:
 
 
 @pytest.fixture
-def material(tmp_path, empty_cache, monkeypatch) -> Material:
+def material(tmp_path, empty_cache, monkeypatch) -> TrainingData:
     for module in (given, overlap):
         monkeypatch.setattr(module, "embedded", counted)
     prepare("xrec-yelp", write(tmp_path / "yelp", explained=EXPLAINED))
-    return Material.load("xrec-yelp", "test")
+    return TrainingData.load("xrec-yelp", "test")
 
 
 LEARNT = [
@@ -176,4 +176,4 @@ def test_data_without_explanations_are_said(tmp_path, empty_cache):
     few = {part: [] for part in EXPLAINED} | {"test": EXPLAINED["test"]}
     prepare("xrec-yelp", write(tmp_path / "yelp", explained=few))
     with pytest.raises(UserError, match="No interaction of the train part of 'xrec-yelp'"):
-        Material.load("xrec-yelp", "test")
+        TrainingData.load("xrec-yelp", "test")

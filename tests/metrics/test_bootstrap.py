@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ckf_demo.metrics import bootstrap, metrics
-from ckf_demo.metrics.protocol import Cases, user_groups
+from ckf_demo.metrics.protocol import EvalInstances, user_groups
 from ckf_demo.metrics.results import Results
 from support.synthetic import made_up
 
@@ -75,7 +75,7 @@ def test_undefined_resamples_are_left_out():
 
 def test_paired_difference_is_narrower_than_its_parts():
     data = made_up()
-    cases = Cases(data, data.rows(split=2))
+    cases = EvalInstances(data, data.rows(split=2))
     groups = user_groups(data, cases.users, cases.history_lengths)
     rng = np.random.default_rng(0)
     first = cases.ratings + rng.normal(0, 1, len(cases))
@@ -99,7 +99,7 @@ def test_no_difference_between_methods_measured_on_different_rows():
     weights = bootstrap.user_weights(data.user, data.n_users, 20, seed=0)
     results = Results(weights)
     for name, rows in (("one", data.rows(split=2)), ("two", data.rows(split=2)[:50])):
-        cases = Cases(data, rows)
+        cases = EvalInstances(data, rows)
         everything = {"all": np.ones(len(cases), bool)}
         results.add_scores(name, cases, everything, cases.ratings + 0.5, None)
     results.add_difference("one", "two")

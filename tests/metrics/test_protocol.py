@@ -6,7 +6,7 @@ import pytest
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.metrics.protocol import (
     BANDS,
-    Cases,
+    EvalInstances,
     ranked,
     sample_by_user,
     user_groups,
@@ -20,7 +20,7 @@ TEST_ROWS = DATA.rows(split=2)
 
 @pytest.mark.parametrize("k", [0, 1, 3, 10, None])
 def test_history_is_strictly_earlier_and_complete_up_to_k(k):
-    cases, seen = Cases(DATA, TEST_ROWS, k), []
+    cases, seen = EvalInstances(DATA, TEST_ROWS, k), []
     for positions, items, ratings in cases.by_history():
         for position in positions:
             row = cases.rows[position]
@@ -37,11 +37,11 @@ def test_history_is_strictly_earlier_and_complete_up_to_k(k):
 
 
 def test_without_histories_everybody_is_asked_about_at_once():
-    assert len(list(Cases(DATA, TEST_ROWS, 0).by_history())) == 1
+    assert len(list(EvalInstances(DATA, TEST_ROWS, 0).by_history())) == 1
 
 
 def test_rows_of_a_moment_share_their_history():
-    cases = Cases(DATA, TEST_ROWS)
+    cases = EvalInstances(DATA, TEST_ROWS)
     distinct = {(u, t) for u, t in zip(cases.users, DATA.timestamp[TEST_ROWS], strict=True)}
     assert len(list(cases.by_history())) <= len(distinct)
 
@@ -76,7 +76,7 @@ def test_cut_queries_have_the_same_candidates_and_answers():
 
 
 def test_groups():
-    cases = Cases(DATA, TEST_ROWS)
+    cases = EvalInstances(DATA, TEST_ROWS)
     groups = user_groups(DATA, cases.users, cases.history_lengths)
     assert groups["all"].all()
     assert (groups["warm"] ^ groups["cold"]).all()

@@ -14,9 +14,9 @@ from ckf_demo.runtime.errors import UserError
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package index of one wheel, `tiny==1.0`, an empty user cache, and a pin file for it."""
-    shelf = tmp_path / "index"
-    shelf.mkdir()
-    wheel = shelf / "tiny-1.0-py3-none-any.whl"
+    method_comparison = tmp_path / "index"
+    method_comparison.mkdir()
+    wheel = method_comparison / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tiny/data.txt", "1\t2\t3\n")
         archive.writestr(
@@ -26,9 +26,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("tiny-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(method_comparison))
     pin(tmp_path, monkeypatch, hashlib.sha256(wheel.read_bytes()).hexdigest())
-    return shelf
+    return method_comparison
 
 
 def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, package: str = "tiny") -> None:

@@ -61,7 +61,7 @@ def answered(recommender: Recommender, user: str) -> list:
         recommender.click(user=user, item=ITEM),
         *recommender.rank(user=user, k=3),
         *recommender.explain(user=user, item=ITEM),
-        *recommender.counterfactuals.without(user=user, item=ITEM),
+        *recommender.counterfactuals.leave_one_out(user=user, item=ITEM),
     ]
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in found]
 
@@ -85,7 +85,7 @@ def test_an_answer_in_pieces_is_stopped_by_an_event_that_cannot_be_pickled(recom
     user = recommender.store.users()["user"].iloc[0]
     with_gpu_on_demand(recommender)
     stop = Event()
-    arriving = recommender.counterfactuals.without(user=user, item=ITEM, stop=stop)
+    arriving = recommender.counterfactuals.leave_one_out(user=user, item=ITEM, stop=stop)
     next(arriving)
     stop.set()
     assert list(arriving) == []

@@ -10,17 +10,17 @@ import torch
 
 from ckf_demo.backbone.sharing import clone, shared_backbone, sharing_of
 from ckf_demo.baselines import EASE, FoldedBias
-from ckf_demo.baselines.base import Material
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.calibration import calibration_of
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.splits import VALID
 from ckf_demo.data.store import write_store
-from ckf_demo.metrics.protocol import Cases
+from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
-from ckf_demo.serving.method_comparison import Shelf, agreement
+from ckf_demo.serving.method_comparison import MethodComparison, agreement
 from support.tiny import save_backbone, stir, tiny_config, tiny_data, tiny_knowledge
 
 DATA = tiny_data()
@@ -62,8 +62,8 @@ def folders(made, tmp_path) -> Path:
 
 
 @pytest.fixture
-def shelf(folders) -> Shelf:
-    return Shelf(Recommender.load(folders / "tiny", quantization="bf16", device="cpu"))
+def method_comparison(folders) -> MethodComparison:
+    return MethodComparison(Recommender.load(folders / "tiny", quantization="bf16", device="cpu"))
 
 
 # One backbone for all
@@ -94,33 +94,33 @@ def test_a_backbone_written_anew_is_read_anew(tmp_path):
     assert not torch.equal(*weights)
 
 
-def test_methods_share_the_backbone_and_have_their_own_adapters(shelf):
-    one, other = (shelf.get(name).system for name in ("ckf", "text"))
+def test_methods_share_the_backbone_and_have_their_own_adapters(method_comparison):
+    one, other = (method_comparison.get(name).system for name in ("ckf", "text"))
     layers = [system.engine.model.model.layers[0] for system in (one, other)]
     assert layers[0].mlp.up_proj.weight.data_ptr() == layers[1].mlp.up_proj.weight.data_ptr()
     weights = [layer.self_attn.o_proj.lora_A["shared"].weight for layer in layers]
     assert weights[0].data_ptr() != weights[1].data_ptr()
     assert not torch.equal(*weights)
-    assert shelf.get("text").store is shelf.served.store
+    assert method_comparison.get("text").store is method_comparison.served.store
 
 
 # What is found
 
 
-def test_siblings_are_found_but_not_loaded(shelf, monkeypatch):
+def test_siblings_are_found_but_not_loaded(method_comparison, monkeypatch):
     loads = []
     load = System.load
     monkeypatch.setattr(
         System, "load", lambda folder, *a, **k: loads.append(folder.name) or load(folder, *a, **k)
     )
-    served, text = shelf.methods
+    served, text = method_comparison.methods
     assert (served.name, served.label, served.orders_by) == ("ckf", "CKF", "ranking")
     assert (text.name, text.label, text.orders_by) == ("text", "TALLRec", "ctr")
     assert text.tasks == ("rating", "ctr")
     assert (text.checkpoint, text.minutes, text.parameters) == ("tiny-text", 11.9, 1234)
-    assert served.minutes is None and shelf.problems == []
-    assert shelf.get("ckf") is shelf.served and loads == []
-    assert shelf.get("text") is shelf.get("text") and loads == ["tiny-text"]
+    assert served.minutes is None and method_comparison.problems == []
+    assert method_comparison.get("ckf") is method_comparison.served and loads == []
+    assert method_comparison.get("text") is method_comparison.get("text") and loads == ["tiny-text"]
 
 
 @pytest.mark.parametrize(
@@ -131,56 +131,58 @@ def test_siblings_are_found_but_not_loaded(shelf, monkeypatch):
         (lambda path: (path / "fusion.safetensors").unlink(), "fusion.safetensors is missing"),
     ],
 )
-def test_a_damaged_sibling_is_listed_and_the_next_one_taken(shelf, folders, harm, said):
+def test_a_damaged_sibling_is_listed_and_the_next_one_taken(method_comparison, folders, harm, said):
     harm(folders / "tiny-text")
-    again = Shelf(shelf.served)
+    again = MethodComparison(method_comparison.served)
     assert [method.checkpoint for method in again.methods] == ["tiny", "tiny-text-again"]
     assert len(again.problems) == 1
     assert "tiny-text was passed over" in again.problems[0] and said in again.problems[0]
 
 
-def test_an_unknown_method_is_refused_with_the_known(shelf):
+def test_an_unknown_method_is_refused_with_the_known(method_comparison):
     for ask in (
-        lambda: shelf.get("magic"),
-        lambda: next(shelf.compare_item(["ckf", "magic"], **PERSON, item=ITEM)),
-        lambda: next(shelf.compare_list(["magic"], **PERSON)),
+        lambda: method_comparison.get("magic"),
+        lambda: next(method_comparison.compare_item(["ckf", "magic"], **PERSON, item=ITEM)),
+        lambda: next(method_comparison.compare_list(["magic"], **PERSON)),
     ):
         with pytest.raises(UserError, match="'magic'.*ckf, text"):
             ask()
     with pytest.raises(UserError, match="No method is chosen"):
-        next(shelf.compare_item([], **PERSON, item=ITEM))
+        next(method_comparison.compare_item([], **PERSON, item=ITEM))
 
 
 # The same questions
 
 
 @pytest.mark.parametrize("person", [PERSON, {"user": USER}], ids=["described", "known"])
-def test_rows_are_the_recommenders_own_answers(shelf, person):
-    *rows, average = shelf.compare_item(**person, item=ITEM)
+def test_rows_are_the_recommenders_own_answers(method_comparison, person):
+    *rows, average = method_comparison.compare_item(**person, item=ITEM)
     assert [row["method"] for row in rows] == ["ckf", "text"]
     for row in rows:
-        recommender = shelf.get(row["method"])
+        recommender = method_comparison.get(row["method"])
         rated = recommender.rate(**person, item=ITEM)
         assert (row["rating"], row["distribution"]) == (rated["rating"], rated["distribution"])
         assert row["probability"] == recommender.click(**person, item=ITEM)["probability"]
         assert row["seconds"] >= 0
-    everybody = shelf.served.compare(**person, item=ITEM)[-1]
+    everybody = method_comparison.served.compare(**person, item=ITEM)[-1]
     assert average == {**everybody, "seconds": None}
 
 
 def test_rows_come_as_they_are_done_and_lack_what_was_not_trained(folders):
     shutil.rmtree(folders / "tiny-text")
-    shelf = Shelf(Recommender.load(folders / "tiny", quantization="bf16", device="cpu"))
-    rows = shelf.compare_item(["text"], **PERSON, item=ITEM)
-    assert shelf._loaded.keys() == {"ckf"}
+    method_comparison = MethodComparison(
+        Recommender.load(folders / "tiny", quantization="bf16", device="cpu")
+    )
+    rows = method_comparison.compare_item(["text"], **PERSON, item=ITEM)
+    assert method_comparison._loaded.keys() == {"ckf"}
     row = next(rows)
     assert row["rating"] is None and row["distribution"] is None
     assert 0 < row["probability"] < 1
 
 
-def test_every_method_orders_the_same_candidates(shelf):
-    *rows, last = shelf.compare_list(**PERSON, k=3, candidates=8)
-    pool = shelf.served.candidates(**PERSON, size=8)
+def test_every_method_orders_the_same_candidates(method_comparison):
+    *rows, last = method_comparison.compare_list(**PERSON, k=3, candidates=8)
+    pool = method_comparison.served.candidates(**PERSON, size=8)
     assert len(pool) == 8 and not {"3", "7"} & set(pool)
     assert [row["orders_by"] for row in rows] == ["ranking", "ctr"]
     for row in rows:
@@ -189,7 +191,7 @@ def test_every_method_orders_the_same_candidates(shelf):
         assert [film["rank"] for film in row["items"]] == list(range(1, 9))
         by_place = sorted(row["items"], key=lambda film: film["collaborative_rank"])
         assert [film["item"] for film in by_place] == pool
-    served = shelf.served.rank(**PERSON, k=8, candidates=8)
+    served = method_comparison.served.rank(**PERSON, k=8, candidates=8)
     assert [film["item"] for film in rows[0]["items"]] == [film["item"] for film in served]
     (pair,) = last["agreement"]
     assert pair["methods"] == ("ckf", "text")
@@ -208,25 +210,25 @@ def test_a_method_agrees_with_itself_and_not_with_its_reverse():
 # Baselines
 
 
-def test_baselines_suit_the_data_and_the_candidate_stage_is_no_row_of_its_own(shelf):
-    names = [each.name for each in shelf.baselines]
+def test_baselines_suit_the_data_and_the_candidate_stage_is_no_row_of_its_own(method_comparison):
+    names = [each.name for each in method_comparison.baselines]
     assert {"item mean", "EASE", "NCF", "RECFORMER"} <= set(names)
     assert "candidate stage" not in names and not any("(likes)" in name for name in names)
-    assert shelf.fitted.seconds == {}
+    assert method_comparison.fitted.seconds == {}
 
 
-def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(shelf, monkeypatch):
+def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(method_comparison, monkeypatch):
     fits = []
     fit = FoldedBias.fit
     monkeypatch.setattr(FoldedBias, "fit", lambda self, given: fits.append(1) or fit(self, given))
     # a known user is asked at a moment, which is that of their first row outside training
     row = next(r for r in DATA.rows(split=VALID) if DATA.history.lengths[r])
-    cases = Cases(DATA, np.array([row]))
+    cases = EvalInstances(DATA, np.array([row]))
     user, item = DATA.user_ids[cases.users[0]], DATA.item_ids[cases.items[0]]
     at = int(DATA.timestamp[row])
     for _ in range(2):
-        found, _ = shelf.compare_item(["bias folded in"], user=user, at=at, item=item)
-    material = Material(DATA, shelf.served.system.knowledge)
+        found, _ = method_comparison.compare_item(["bias folded in"], user=user, at=at, item=item)
+    material = TrainingData(DATA, method_comparison.served.system.knowledge)
     own = FoldedBias()
     fit(own, material)
     scores = own.score(cases)
@@ -234,39 +236,39 @@ def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(shelf, monkeypa
     calibrate = calibration_of(own, material)
     assert found["probability"] == pytest.approx(calibrate(scores.ctr)[0])
     assert found["distribution"] is None and found["seconds"] >= 0
-    assert fits == [1] and shelf.fitted.seconds.keys() == {"bias folded in"}
+    assert fits == [1] and method_comparison.fitted.seconds.keys() == {"bias folded in"}
 
 
-def test_who_asks_a_fitted_baseline_does_not_wait_for_another_to_be_fitted(shelf):
-    shelf.fitted.fit("item mean")
-    with ThreadPoolExecutor(1) as others, shelf.fitted._lock:
-        asked = others.submit(shelf.fitted.opinion, "item mean", ITEM, **PERSON)
+def test_who_asks_a_fitted_baseline_does_not_wait_for_another_to_be_fitted(method_comparison):
+    method_comparison.fitted.fit("item mean")
+    with ThreadPoolExecutor(1) as others, method_comparison.fitted._lock:
+        asked = others.submit(method_comparison.fitted.opinion, "item mean", ITEM, **PERSON)
         stars, _ = asked.result(timeout=60)
     assert 1 <= stars <= 5
 
 
-def test_baselines_order_what_the_methods_order(shelf):
+def test_baselines_order_what_the_methods_order(method_comparison):
     asked = ["text", "EASE", "item mean", "everybody's mean"]
-    *rows, last = shelf.compare_list(asked, **PERSON, candidates=8)
+    *rows, last = method_comparison.compare_list(asked, **PERSON, candidates=8)
     assert [row["orders_by"] for row in rows] == ["ctr", "ranking", "ctr", None]
     pools = [{film["item"] for film in row["items"]} for row in rows]
     assert pools[0] == pools[1] == pools[2] and len(pools[0]) == 10 and pools[3] == set()
     assert len(last["agreement"]) == 3
 
 
-def test_what_a_baseline_cannot_score_comes_last(shelf, monkeypatch):
+def test_what_a_baseline_cannot_score_comes_last(method_comparison, monkeypatch):
     scores = np.arange(DATA.n_items, dtype=float)
     scores[:5] = np.nan
     monkeypatch.setattr(EASE, "rank", lambda self, items, ratings: scores)
     first, *others = DATA.item_ids[4:8]
-    found = shelf.fitted.scores("EASE", "ranking", [first, *others], **PERSON)
+    found = method_comparison.fitted.scores("EASE", "ranking", [first, *others], **PERSON)
     assert found[0] < min(found[1:]) and found[1:] == scores[5:8].tolist()
 
 
-def test_candidates_are_scored_by_trained_tasks_alone(shelf):
+def test_candidates_are_scored_by_trained_tasks_alone(method_comparison):
     with pytest.raises(UserError, match="not trained for ranking"):
-        shelf.get("text").order(["1"], **PERSON, by="ranking")
+        method_comparison.get("text").order(["1"], **PERSON, by="ranking")
     with pytest.raises(UserError, match="choose ranking or ctr"):
-        shelf.served.order(["1"], **PERSON, by="rating")
+        method_comparison.served.order(["1"], **PERSON, by="rating")
     with pytest.raises(UserError, match="Unknown film"):
-        shelf.served.order(["999"], **PERSON)
+        method_comparison.served.order(["999"], **PERSON)

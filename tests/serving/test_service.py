@@ -270,7 +270,7 @@ def test_a_client_that_hangs_up_frees_the_model_within_a_second(app, busy, endpo
     elif endpoint == "compare":
         monkeypatch.setattr(busy, "rate", computes)
     else:
-        monkeypatch.setattr(busy.counterfactuals, "without", computes)
+        monkeypatch.setattr(busy.counterfactuals, "leave_one_out", computes)
     gate = app.service.model
     asked = Visitor(app, "leaves").ask(endpoint, *data)
     with asked.http.stream("GET", asked._address):

@@ -19,7 +19,7 @@ from ckf_demo.data.sources import RawData
 from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
 from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.serving.method_comparison import MethodOnShelf, Shelf
+from ckf_demo.serving.method_comparison import MethodComparison, TrainedMethod
 from ckf_demo.tasks.domains import DOMAINS, Domain
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
@@ -588,7 +588,7 @@ class FakeCounterfactuals:
     def _figures(level: float) -> dict:
         return {"rating": level, "probability": (level - 1) / 4, "score": None}
 
-    def without(
+    def leave_one_out(
         self, user=None, history=None, taste=None, profile=None, item=None, at=None, stop=None
     ) -> Iterator[dict]:
         fake = self.recommender
@@ -640,7 +640,7 @@ class FakeCounterfactuals:
             rows.append({"stars": stars, **self._figures(level)})
         return rows
 
-    def switched(
+    def swap_components(
         self,
         user=None,
         history=None,
@@ -665,7 +665,7 @@ class FakeCounterfactuals:
             time.sleep(self.step_seconds)
             yield {"part": part, "label": part.capitalize(), **self._figures(level + shift)}
 
-    def standing(
+    def percentile(
         self, user=None, history=None, taste=None, profile=None, item=None, at=None, stop=None
     ) -> Iterator[list[dict]]:
         fake = self.recommender
@@ -677,7 +677,7 @@ class FakeCounterfactuals:
         own = row | {"by": "own", "percentile": 0.6, "low": 0.4, "high": 0.77, "sampled": True}
         yield [*rows, own | {"n": 20}]
 
-    def later_liked(self, user, at=None, k=10) -> dict:
+    def trace_later_likes(self, user, at=None, k=10) -> dict:
         fake = self.recommender
         fake.calls.append("later liked")
         if not user:
@@ -743,7 +743,7 @@ class FakeFitted:
         return [float(item) for item in items]
 
 
-class FakeShelf(Shelf):
+class FakeMethodComparison(MethodComparison):
     """The fake recommender with a sibling beside it, and baselines."""
 
     def __init__(self, recommender) -> None:
@@ -752,7 +752,7 @@ class FakeShelf(Shelf):
 
     def _find(self) -> None:
         self._loaded["text"] = FakeTextRecommender()
-        self._methods["text"] = MethodOnShelf(
+        self._methods["text"] = TrainedMethod(
             name="text",
             label="TALLRec",
             paper="2305.00447",

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from ckf_demo.collaborative.co_liked_items import LikedTogether
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.lab.claim_reader import PLANTS, plant
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import GENRES, Film, compose
@@ -207,7 +207,7 @@ def likes(*fans_of_items):
 
 def test_items_with_the_same_fans_are_liked_together():
     user, item, rating = likes(range(20), range(5, 25), range(60, 80), range(100))
-    pairs = LikedTogether.fit(user, item, rating, n_items=5)
+    pairs = CoLikedItems.fit(user, item, rating, n_items=5)
     assert pairs(0, 1) and pairs(1, 0)
     assert not pairs(0, 2), "no common fans"
     assert not pairs(0, 3), "what everybody likes has fans in common with everything"
@@ -216,20 +216,20 @@ def test_items_with_the_same_fans_are_liked_together():
 
 def test_low_ratings_and_few_common_fans_do_not_count():
     user, item, rating = likes(range(9), range(9), range(50, 90))
-    assert not LikedTogether.fit(user, item, rating, n_items=3)(0, 1)
+    assert not CoLikedItems.fit(user, item, rating, n_items=3)(0, 1)
     user, item, _ = likes(range(20), range(20), range(50, 90))
     low = np.where(item == 0, 3.0, 5.0)
-    assert not LikedTogether.fit(user, item, low, n_items=3)(0, 1)
+    assert not CoLikedItems.fit(user, item, low, n_items=3)(0, 1)
 
 
 def test_liked_together_survives_as_arrays_and_keeps_the_strongest():
     user, item, rating = likes(range(20), range(20), range(3, 23), range(50, 90))
-    pairs = LikedTogether.fit(user, item, rating, n_items=4)
-    again = LikedTogether.from_arrays(pairs.arrays())
+    pairs = CoLikedItems.fit(user, item, rating, n_items=4)
+    again = CoLikedItems.from_arrays(pairs.arrays())
     assert (
         [again(0, b) for b in range(4)]
         == [pairs(0, b) for b in range(4)]
         == [False, True, True, False]
     )
-    strongest = LikedTogether.fit(user, item, rating, n_items=4, top=1)
+    strongest = CoLikedItems.fit(user, item, rating, n_items=4, top=1)
     assert strongest(0, 1) and not strongest(0, 3)

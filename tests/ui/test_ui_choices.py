@@ -314,16 +314,16 @@ def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
     recommender,  # noqa: F811
     workplace,  # noqa: F811
     monkeypatch,
-    only_likes,
+    positive_only,
 ):
     folder = workplace / "checkpoints" / "tiny"
     monkeypatch.setattr("ckf_demo.data.prepare.prepare", lambda *given: None)
     monkeypatch.setattr("ckf_demo.backbone.loading.prepare_backbone", lambda name: None)
-    monkeypatch.setitem(vars(recommender.prepared), "only_likes", only_likes)
+    monkeypatch.setitem(vars(recommender.prepared), "only_likes", positive_only)
     monkeypatch.setattr(
         "ckf_demo.recommender.Recommender.load", lambda *given, **options: recommender
     )
-    if only_likes:
+    if positive_only:
         assert serve.build_demo(folder, "bf16").service
     else:
         with pytest.raises(UserError, match="not trained for rating"):

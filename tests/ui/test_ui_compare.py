@@ -3,12 +3,12 @@ something is missing."""
 
 import pytest
 
-from ckf_demo.serving.method_comparison import Shelf
+from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui import compare as tab
 from ckf_demo.ui.compare import FILM, LIST, CompareTab, availability, methods_markup
 from ckf_demo.ui.markup import escape
 from ckf_demo.ui.pair import Pair
-from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender, FakeShelf
+from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeMethodComparison, FakeRecommender
 
 PAIR = Pair(item="7", user="3", at=SPLIT_TIME)
 BOTH = ["ckf", "text"]
@@ -20,15 +20,15 @@ def fake() -> FakeRecommender:
 
 
 @pytest.fixture
-def shelf(fake) -> FakeShelf:
-    return FakeShelf(fake)
+def method_comparison(fake) -> FakeMethodComparison:
+    return FakeMethodComparison(fake)
 
 
 @pytest.fixture
-def made(fake, shelf, monkeypatch) -> CompareTab:
+def made(fake, method_comparison, monkeypatch) -> CompareTab:
     monkeypatch.setattr(tab.gr, "Warning", lambda text: None)
     with tab.gr.Blocks():
-        return CompareTab(fake, shelf)
+        return CompareTab(fake, method_comparison)
 
 
 def steps(made: CompareTab, pair=PAIR, latest=None, mode=FILM, methods=BOTH, second=None) -> list:
@@ -56,8 +56,8 @@ def test_the_table_holds_the_recommenders_numbers(made, fake):
     assert "±" in shown[-1]
 
 
-def test_a_method_trained_for_neither_question_says_so(made, shelf, monkeypatch):
-    answers = shelf.compare_item
+def test_a_method_trained_for_neither_question_says_so(made, method_comparison, monkeypatch):
+    answers = method_comparison.compare_item
 
     def silent(*given, **person):
         for row in answers(*given, **person):
@@ -67,7 +67,7 @@ def test_a_method_trained_for_neither_question_says_so(made, shelf, monkeypatch)
                 else {}
             )
 
-    monkeypatch.setattr(shelf, "compare_item", silent)
+    monkeypatch.setattr(method_comparison, "compare_item", silent)
     shown, _ = steps(made)
     assert shown[-1].count("answers neither question") == 1
 
@@ -108,7 +108,7 @@ def test_no_method_is_a_message(made):
         assert len(shown) == 1 and "No method is chosen" in shown[0] and latest is None
 
 
-def test_lists_show_ranks_lines_and_agreement(made, shelf):
+def test_lists_show_ranks_lines_and_agreement(made, method_comparison):
     shown, latest = steps(made, mode=LIST)
     rows = latest.answers[0]
     assert shown[-1].count("<g ") == len(rows[0]["items"]) == tab.CANDIDATES
@@ -130,29 +130,31 @@ def test_titles_are_escaped(made, fake):
         assert "New person" in shown[-1]
 
 
-def test_what_is_missing_is_said_with_what_to_do(fake, shelf):
-    assert availability(shelf) == ""
-    shelf.problems.append("<b> was passed over")
-    assert "&lt;b&gt; was passed over" in availability(shelf)
-    alone = availability(Shelf(fake))
+def test_what_is_missing_is_said_with_what_to_do(fake, method_comparison):
+    assert availability(method_comparison) == ""
+    method_comparison.problems.append("<b> was passed over")
+    assert "&lt;b&gt; was passed over" in availability(method_comparison)
+    alone = availability(MethodComparison(fake))
     assert "Only CKF" in alone and "ckf train --config" in alone
 
 
-def test_the_methods_are_described(shelf):
-    shown = methods_markup(shelf.methods)
+def test_the_methods_are_described(method_comparison):
+    shown = methods_markup(method_comparison.methods)
     assert "arXiv 2305.00447" in shown and "words alone" in shown and ">12<" in shown
 
 
 # --- baselines -----------------------------------------------------------------------------------
 
 
-def test_nothing_is_fitted_before_it_is_chosen(made, shelf):
+def test_nothing_is_fitted_before_it_is_chosen(made, method_comparison):
     assert made.needs_fitting(["EASE"]) and not made.needs_fitting([])
     steps(made)
-    assert shelf.fitted.calls == []
+    assert method_comparison.fitted.calls == []
 
 
-def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(made, shelf):
+def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(
+    made, method_comparison
+):
     updates = list(made.fit(["item mean", "EASE"]))
     said = [update[made.fitting] for update in updates if made.fitting in update]
     assert "0 of 2" in said[0] and "item mean" in said[0]
@@ -165,7 +167,7 @@ def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(
     (update,) = made.fit(["EASE"])
     assert update[made.ready] == ("EASE",) and "EASE (0.5 s)" in update[made.fitting]
     assert list(made.fit([])) == [{made.ready: (), made.fitting: ""}]
-    assert shelf.fitted.calls == ["item mean", "EASE"]
+    assert method_comparison.fitted.calls == ["item mean", "EASE"]
 
 
 def test_a_baseline_stands_beside_the_methods(made):
@@ -197,8 +199,8 @@ def test_baselines_alone_can_be_compared(made, fake):
     assert not {"rate", "click"} & set(fake.calls)
 
 
-def test_the_baselines_are_described(shelf):
-    shown = tab.baselines_markup(shelf.baselines)
-    for baseline in shelf.baselines:
+def test_the_baselines_are_described(method_comparison):
+    shown = tab.baselines_markup(method_comparison.baselines)
+    for baseline in method_comparison.baselines:
         assert escape(baseline.name) in shown and escape(baseline.summary) in shown
     assert tab.baselines_markup([]) == ""

@@ -30,7 +30,7 @@ def one_by_one(recommender: Recommender, rounds: int) -> Iterator[Row]:
             recommender.click(history=films, item=item)
 
     def together() -> None:
-        for _ in recommender.counterfactuals.without(history=history, item=item):
+        for _ in recommender.counterfactuals.leave_one_out(history=history, item=item):
             pass
 
     def each(keep: bool) -> None:

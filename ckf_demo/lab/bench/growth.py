@@ -9,7 +9,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.lab.bench.people import Someone, answers, people
+from ckf_demo.lab.bench.people import BenchPerson, answers, people
 from ckf_demo.model.system import System
 from ckf_demo.runtime.paths import replacing
 from ckf_demo.runtime.timing import PeakMemory, Row
@@ -57,8 +57,8 @@ def _rows(what: str, size: int, call: Callable[[], object], rounds: int) -> Iter
     yield Row.of(f"growth_{what}_{size}_megabytes", megabytes, "MB")
 
 
-def _propose(knowledge: CollaborativeKnowledge, person: Someone) -> np.ndarray:
-    scores = knowledge.choice_scores(knowledge.fold_in(person.items, person.ratings))
+def _propose(knowledge: CollaborativeKnowledge, person: BenchPerson) -> np.ndarray:
+    scores = knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
     return np.argpartition(-scores, FEW)[:FEW]
 
 
@@ -68,11 +68,11 @@ def repeated(knowledge: CollaborativeKnowledge, times: int) -> CollaborativeKnow
     def tile(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array] * times)
 
-    rating, watching = knowledge.rating_model, knowledge.watching_model
+    rating, watching = knowledge.rating_model, knowledge.implicit_model
     return replace(
         knowledge,
         rating_model=replace(rating, items=tile(rating.items), item_bias=tile(rating.item_bias)),
-        watching_model=replace(watching, items=tile(watching.items)),
+        implicit_model=replace(watching, items=tile(watching.items)),
         item_count=tile(knowledge.item_count),
         genre_matrix=tile(knowledge.genre_matrix),
         years=tile(knowledge.years),

@@ -15,7 +15,7 @@ CANDIDATES = 100
 
 
 @dataclass(frozen=True)
-class Someone:
+class BenchPerson:
     """A history, oldest first, with candidates for it."""
 
     user: int
@@ -23,14 +23,14 @@ class Someone:
     ratings: np.ndarray
     candidates: np.ndarray
 
-    def cut(self, length: int) -> "Someone":
+    def cut(self, length: int) -> "BenchPerson":
         """The same with the first ``length`` films of the history."""
-        return Someone(self.user, self.items[:length], self.ratings[:length], self.candidates)
+        return BenchPerson(self.user, self.items[:length], self.ratings[:length], self.candidates)
 
 
 def people(
     system: System, n: int, candidates: int = CANDIDATES, *, keenest: bool = False
-) -> list[Someone]:
+) -> list[BenchPerson]:
     """``n`` users with the candidate stage's best films.
 
     They are spread over history lengths, or are those with the longest ones (``keenest``).
@@ -45,14 +45,14 @@ def people(
         rows = data.history.rows_of(int(user))
         rows = rows[data.split[rows] == 0]
         items, ratings = data.item[rows].astype(np.int64), data.rating[rows]
-        scores = system.knowledge.choice_scores(system.knowledge.fold_in(items, ratings))
+        scores = system.knowledge.candidate_scores(system.knowledge.fold_in(items, ratings))
         scores[items] = -np.inf
         best = np.argsort(-scores, kind="stable")[:candidates]
-        out.append(Someone(int(user), items, ratings, best))
+        out.append(BenchPerson(int(user), items, ratings, best))
     return out
 
 
-def prompt(system: System, person: Someone) -> list[int]:
+def prompt(system: System, person: BenchPerson) -> list[int]:
     """Tokens of the shared prefix."""
     start = window_start(len(person.items), system.config.prompt)
     return system.writer.prefix(
@@ -62,7 +62,7 @@ def prompt(system: System, person: Someone) -> list[int]:
 
 @torch.inference_mode()
 def questions(
-    system: System, person: Someone, task: str, at: int
+    system: System, person: BenchPerson, task: str, at: int
 ) -> tuple[list[Branch], list[Tensor | None], object]:
     """Branches behind ``at`` tokens with their slots, and what was fused for them."""
     fused = None
@@ -78,7 +78,7 @@ def questions(
 
 
 @torch.inference_mode()
-def answers(system: System, person: Someone, task: str, prefix: Prefix | None = None) -> Tensor:
+def answers(system: System, person: BenchPerson, task: str, prefix: Prefix | None = None) -> Tensor:
     """What the system says of every candidate; the prefix is computed when none is given."""
     ids = prompt(system, person)
     prefix = prefix or system.engine.prefill(ids)

@@ -87,11 +87,11 @@ class PlainEngine:
         prefix_ids: list[int],
         branches: Sequence[Branch],
         slots: Sequence[Tensor | None],
-        **switches: bool,
+        **ablation: bool,
     ) -> list[Tensor]:
-        """As `Engine.forward`; ``switches`` must all be on."""
-        if not all(switches.values()):
-            raise ValueError(f"plain prompts have no ablations, but were given {switches}")
+        """As `Engine.forward`; ``ablation`` must all be on."""
+        if not all(ablation.values()):
+            raise ValueError(f"plain prompts have no ablations, but were given {ablation}")
         out: list[Tensor | None] = [None] * len(branches)
         for task in dict.fromkeys(b.task for b in branches):
             self._activate(task)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import common_beginning
-from ckf_demo.lab.bench.people import Someone, answers, people, prompt, questions
+from ckf_demo.lab.bench.people import BenchPerson, answers, people, prompt, questions
 from ckf_demo.lab.bench.plain import plain_prompts
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
@@ -102,7 +102,7 @@ def asked_again(recommender: Recommender, rounds: int) -> Iterator[Row]:
         yield Row.of(f"rank_20_{name}_vs_first", seconds["first"] / seconds[name], "times as fast")
 
 
-def _steady(recommender: Recommender, person: Someone) -> list[dict]:
+def _steady(recommender: Recommender, person: BenchPerson) -> list[dict]:
     """A history whose last film does not move the window, as it is given to the recommender."""
     n, config = len(person.items), recommender.system.config.prompt
     while n > 1 and window_start(n, config) != window_start(n - 1, config):

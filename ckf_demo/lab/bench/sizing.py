@@ -23,7 +23,7 @@ from ckf_demo.backbone.precision import choose
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import PairBatch
 from ckf_demo.fusion.ckf import CKF
-from ckf_demo.lab.bench.people import CANDIDATES, Someone, people, prompt, questions
+from ckf_demo.lab.bench.people import CANDIDATES, BenchPerson, people, prompt, questions
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.runtime.machine import describe, linear_shapes, token_operations
 from ckf_demo.runtime.paths import prepared_path, store_path, write_json
@@ -79,7 +79,7 @@ def weights(system: System) -> Iterator[Row]:
     yield Row.of("tokens_per_branch", np.array(branch), "tokens")
 
 
-def bridged(system: System, person: Someone) -> PairBatch:
+def bridged(system: System, person: BenchPerson) -> PairBatch:
     """One pair of a person, whose bridges are those of all their pairs."""
     return system.pairs(
         person.items, person.ratings, np.array([len(person.items)]), person.candidates[:1]
@@ -101,7 +101,7 @@ def times(system: System) -> Iterator[Row]:
     def candidate_stage() -> None:
         for person in found:
             knowledge = system.knowledge
-            knowledge.choice_scores(knowledge.fold_in(person.items, person.ratings))
+            knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
 
     def fold() -> None:
         for person in found:

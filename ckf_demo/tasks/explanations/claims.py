@@ -22,8 +22,8 @@ from ckf_demo.tasks.explanations.facts import (
     GENRES,
     LIKED_FROM,
     LOW_UP_TO,
+    CoLikedItems,
     Film,
-    LikedTogether,
     Polarity,
     number,
     taste_genres,
@@ -81,7 +81,7 @@ def check(
     history: Sequence[tuple[Film, float]],
     candidate: Film,
     rating: float,
-    liked_together: LikedTogether,
+    liked_together: CoLikedItems,
     catalogue_titles: Iterable[str],
     taste: str | None = None,
 ) -> ClaimReport:
@@ -284,7 +284,7 @@ class _Data:
         history: Sequence[tuple[Film, float]],
         candidate: Film,
         rating: float,
-        liked_together: LikedTogether,
+        liked_together: CoLikedItems,
         taste: str | None,
     ) -> None:
         self.candidate, self.rating = candidate, rating

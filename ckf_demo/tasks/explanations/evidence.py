@@ -1,6 +1,6 @@
 """What may be said of an item where people wrote about such: their words, and who else chose it.
 
-Where a data set has texts, explanations are learnt from them. `Writings` finds what is known
+Where a data set has texts, explanations are learnt from them. `TextEvidence` finds what is known
 before a moment: what others wrote of the item (those first whose rating is nearest to the
 predicted one, and of these whose words are most like the person's own), what the person wrote of
 other things, and which things of their history are chosen by the same people. `Evidence.line`
@@ -104,7 +104,7 @@ class Evidence:
         return f"{first.people} people who chose {first.title} chose {name} too."
 
 
-class Writings:
+class TextEvidence:
     """Texts and choices of the training part.
 
     Parameters

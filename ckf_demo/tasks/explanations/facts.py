@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Literal
 
 Polarity = Literal["positive", "mixed", "negative"]
-LikedTogether = Callable[[str, str], bool]
+CoLikedItems = Callable[[str, str], bool]
 
 POSITIVE_FROM = 3.75
 """Ratings from here on call for a positive text."""
@@ -173,7 +173,7 @@ def compose(
     history: Sequence[tuple[Film, float]],
     candidate: Film,
     rating: float,
-    liked_together: LikedTogether,
+    liked_together: CoLikedItems,
     rng: random.Random,
     taste: str | None = None,
 ) -> Explanation:
@@ -196,7 +196,7 @@ def fact_line(
     history: Sequence[tuple[Film, float]],
     candidate: Film,
     rating: float,
-    liked_together: LikedTogether,
+    liked_together: CoLikedItems,
     taste: str | None = None,
 ) -> tuple[str, list[Film]]:
     """The line of facts for the prompt, and the films it names. Arguments as for `compose`."""
@@ -211,7 +211,7 @@ def gather(
     history: Sequence[tuple[Film, float]],
     candidate: Film,
     rating: float,
-    liked_together: LikedTogether,
+    liked_together: CoLikedItems,
     taste: str | None = None,
 ) -> Facts:
     """The most convincing true facts for the polarity of `rating`. Arguments as for `compose`."""
@@ -241,7 +241,7 @@ def _telling_decade(shown: Sequence[tuple[Film, float]], candidate: Film) -> boo
 
 
 def _tie(
-    film: Film, given: float, candidate: Film, liked_together: LikedTogether, telling: bool
+    film: Film, given: float, candidate: Film, liked_together: CoLikedItems, telling: bool
 ) -> Tie:
     """The facts about one film that fit into one clause: two genres, and same fans or decade."""
     genres = tuple(g for g in candidate.labels if g in film.labels)[:2]
