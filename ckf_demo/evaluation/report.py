@@ -1,9 +1,10 @@
 """Results as tables: on the terminal, and as Markdown between markers in the README and model card.
 
-The tables are made from the results' JSON alone, so they never say anything else than it. To renew
-documents: ``python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md
-checkpoints/NAME/MODEL_CARD.md``; several results, named first, are written one below the other.
-Analyses (`ckf_demo.lab.analyses`) stand between markers of their own names.
+    python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md \\
+        checkpoints/NAME/MODEL_CARD.md
+
+The tables are made from the JSON of `ckf evaluate` alone, so that a document never says anything
+else than the results. Several results, named first, are written one below the other.
 """
 
 import json
@@ -11,12 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich import table as rich_table
 from rich.console import Console
-from rich.table import Table
 from scipy.stats import kendalltau
 
-from ckf_demo.evaluation.table_format import plain, with_half_width, with_interval
-from ckf_demo.lab.analyses import ANALYSES
+from ckf_demo.evaluation.table_format import Table, plain, with_half_width, with_interval
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
 
@@ -70,10 +70,8 @@ EXPLANATION_LABELS = {
 }
 
 
-def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables(results: dict) -> list[Table]:
     """Title, headings and cells of each table; the first column names the method or the measure."""
-    if "analysis" in results:
-        return [table for table in ANALYSES[results["analysis"]](results) if table[2]]
     cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in results["rows"]}
     methods = list(dict.fromkeys(r["method"] for r in results["rows"]))
     single = [m for m in methods if " - " not in m]
@@ -97,25 +95,35 @@ def tables(results: dict) -> list[tuple[str, list[str], list[list[str]]]]:
     return [table for table in made if table[2]]
 
 
-def markdown(results: dict) -> str:
-    """All tables as Markdown."""
+def to_markdown(made: Sequence[Table]) -> str:
+    """Tables as Markdown, one below the other."""
     parts = []
-    for title, headings, rows in tables(results):
+    for title, headings, rows in made:
         rule = ["---", *["---:"] * (len(headings) - 1)]
         parts.append("\n".join([f"**{title}**", "", *map(_line, [headings, rule, *rows])]))
     return "\n\n".join(parts)
 
 
-def show(results: dict, console: Console | None = None) -> None:
-    """Print all tables on the terminal."""
+def print_tables(made: Sequence[Table], console: Console | None = None) -> None:
+    """Print tables on the terminal."""
     console = console or Console()
-    for title, headings, rows in tables(results):
-        table = Table(title=title, title_justify="left")
+    for title, headings, rows in made:
+        table = rich_table.Table(title=title, title_justify="left")
         for i, heading in enumerate(headings):
             table.add_column(heading, justify="right" if i else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+
+def markdown(results: dict) -> str:
+    """All tables of the results as Markdown."""
+    return to_markdown(tables(results))
+
+
+def show(results: dict, console: Console | None = None) -> None:
+    """Print all tables of the results on the terminal."""
+    print_tables(tables(results), console)
 
 
 def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
@@ -137,28 +145,24 @@ def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
         temporary.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def publish(results: Path | Sequence[Path], documents: Sequence[Path]) -> None:
-    """Write the tables of a results file, or of several, between the markers of each document.
-
-    Analyses of `ANALYSES` have markers of their own names.
+def publish(results: Sequence[Path], documents: Sequence[Path]) -> None:
+    """Write the tables of results files between the markers of each document.
 
     Raises
     ------
     UserError
         When results are missing, or a document is or has no markers.
     """
-    parts: dict[str, list[str]] = {}
-    for path in map(Path, [results] if isinstance(results, str | Path) else results):
+    parts = []
+    for path in results:
         if not path.exists():
             raise UserError(f"No results at {path}; write them with `ckf evaluate --json`.")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        parts.setdefault(found.get("analysis", RESULTS), []).append(markdown(found))
+        parts.append(markdown(json.loads(path.read_text(encoding="utf-8"))))
     for document in documents:
-        for name, texts in parts.items():
-            write_between_markers(document, "\n\n".join(texts), name)
+        write_between_markers(document, "\n\n".join(parts))
 
 
-def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str], list[list[str]]]:
+def _results(title: str, methods: list[str], cells: dict) -> Table:
     columns = [c for c in COLUMNS if any((m, c[0], c[1], "all") in cells for m in methods)]
     rows = []
     for method in methods:
@@ -168,9 +172,7 @@ def _results(title: str, methods: list[str], cells: dict) -> tuple[str, list[str
     return title, ["method", *(heading for *_, heading in columns)], rows
 
 
-def _differences(
-    title: str, methods: list[str], cells: dict, group: str
-) -> tuple[str, list[str], list[list[str]]]:
+def _differences(title: str, methods: list[str], cells: dict, group: str) -> Table:
     columns = [
         c
         for c in COLUMNS
@@ -184,9 +186,7 @@ def _differences(
     return title, ["difference", *(heading for *_, heading in columns)], rows
 
 
-def _by_group(
-    title: str, methods: list[str], cells: dict, task: str, metric: str
-) -> tuple[str, list[str], list[list[str]]]:
+def _by_group(title: str, methods: list[str], cells: dict, task: str, metric: str) -> Table:
     rows, groups = _grouped(methods, cells, task, metric, GROUPS, plain)
     return title, ["method", *groups], rows
 
@@ -228,7 +228,7 @@ def order_agreement(first: dict[str, float | None], second: dict[str, float | No
 
 def _by_setting(
     name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
-) -> tuple[str, list[str], list[list[str]]]:
+) -> Table:
     title = f"{name} under other settings of the data"
     rows, groups = _grouped(methods, cells, task, metric, settings, with_half_width)
     if rows:
@@ -244,13 +244,13 @@ def _by_setting(
 
 def _differences_by_setting(
     name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
-) -> tuple[str, list[str], list[list[str]]]:
+) -> Table:
     title = f"Differences in {name} under each setting (95 % interval, paired over users)"
     rows, groups = _grouped(methods, cells, task, metric, settings, with_interval)
     return title, ["difference", *groups], rows
 
 
-def _explanations(cells: dict) -> tuple[str, list[str], list[list[str]]]:
+def _explanations(cells: dict) -> Table:
     rows = []
     for (method, task, metric, group), row in cells.items():
         if task == "explanation":

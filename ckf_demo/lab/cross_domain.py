@@ -2,7 +2,7 @@
 
     python -m ckf_demo.lab.cross_domain --checkpoint checkpoints/ml-100k \\
         --checkpoint checkpoints/ml-100k-allmrec --data xrec-yelp \\
-        --json docs/methods/measured/cross_domain.json
+        --json ckf_demo/lab/results/cross-domain.json
 
 The protocol is that of `ckf_demo.lab.sampled_ranking`: one item that a person later chose among 19
 that they never did, drawn evenly. Items without a title are left out of everything, since a
@@ -26,7 +26,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines.base import TrainingData
@@ -36,8 +35,8 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.settings import restricted
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation import report
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.popularity_strata import FEWEST_USERS
 from ckf_demo.lab.sampled_ranking import (
@@ -233,7 +232,7 @@ def main(
 ) -> None:
     """Hit@1 of checkpoints on items of another domain, among one that was chosen and 19 others."""
     found = measure(checkpoint, data, split, json_path, users)
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Do explanations hold, do they differ, and do the films that they cite matter to the answer?
 
     python -m ckf_demo.lab.faithful --checkpoint checkpoints/ml-100k --split valid \\
-        --json docs/measured/faithful-ml-100k.json
+        --json ckf_demo/lab/results/faithful-ml-100k.json
 
 Statements are read by `ckf_demo.tasks.explanations.claims`, and that reader is measured beside: how
 many true texts it passes, how many planted falsehoods it catches. Faithful to the model is what
@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.evaluation import report
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
 from ckf_demo.evaluation.run import SPLITS
 from ckf_demo.lab import claim_reader as claims
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.metrics import distinct, unique_share

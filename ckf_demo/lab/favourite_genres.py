@@ -1,7 +1,7 @@
 """How often the language model names a person's favourite genre (A-LLMRec's example, measured).
 
     python -m ckf_demo.lab.favourite_genres --checkpoint checkpoints/ml-100k-allmrec \\
-        --checkpoint checkpoints/ml-100k --json docs/methods/measured/favourite_genres.json
+        --checkpoint checkpoints/ml-100k --json ckf_demo/lab/results/favourite-genres.json
 
 The truth is the most frequent genre among the films that somebody liked before the moment of the
 question; where several are equally frequent, each is right. Beside it stand chance and the genre
@@ -24,7 +24,7 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import LIKED, LIKED_STARS, Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.evaluation import report
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.favourites import favourite_genre
 from ckf_demo.metrics import bootstrap
@@ -195,7 +195,7 @@ def main(
 ) -> None:
     """Share of people whose favourite genre the language model names."""
     found = measure(checkpoint, split, json_path, limit)
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

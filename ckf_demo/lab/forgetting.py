@@ -1,7 +1,7 @@
 """What training for recommendation costs a language model of what it knew (CoRA's motive).
 
     python -m ckf_demo.lab.forgetting --checkpoint checkpoints/ml-100k \\
-        --checkpoint checkpoints/ml-100k-collm --json docs/methods/measured/knowledge_kept.json
+        --checkpoint checkpoints/ml-100k-collm --json ckf_demo/lab/results/forgetting.json
 
 Every way in which a checkpoint can act on words that are no prompt of its own is measured against
 the backbone as it came: the loss on plain text, in nats per token, and the share of general
@@ -31,7 +31,7 @@ from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
-from ckf_demo.evaluation import report
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.general_questions import QUESTIONS, Question
 from ckf_demo.metrics import bootstrap
@@ -289,7 +289,7 @@ def main(
 ) -> None:
     """Loss on plain text and accuracy on general questions, before and after training."""
     found = measure(checkpoint, json_path, limit)
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The whole field on one part of the data under one table: baselines, language models, blends.
 
     python -m ckf_demo.lab.leaderboard --dataset collm-ml-1m --split valid \\
-        --answers docs/methods/answers/collm-ml-1m.safetensors \\
+        --answers ckf_demo/lab/results/answers/collm-ml-1m.safetensors \\
         --json checkpoints/collm-ml-1m/field.json
 
 Every baseline that suits the data is fitted and every ``--checkpoint`` asked, on all rows and
@@ -30,7 +30,7 @@ from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST, choosing_half
-from ckf_demo.evaluation import blends, report
+from ckf_demo.evaluation import blends
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
 from ckf_demo.evaluation.run import (
     ALONE,
@@ -42,6 +42,7 @@ from ckf_demo.evaluation.run import (
 )
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
+from ckf_demo.lab import report
 from ckf_demo.lab.answers import Answers
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap

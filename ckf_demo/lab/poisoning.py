@@ -1,7 +1,7 @@
 """Poisoning of the collaborative signal: how many fake people move one film into real top tens.
 
     python -m ckf_demo.lab.poisoning --checkpoint checkpoints/ml-100k \\
-        --json docs/measured/poisoning.json
+        --json ckf_demo/lab/results/poisoning.json
 
 Each fake person gives the target five stars and rates `FILLERS` other films besides. They stand
 among the rows that the collaborative models are fitted on (these look at no times within that
@@ -34,7 +34,7 @@ from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST
-from ckf_demo.evaluation import report
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.model.system import COLLABORATIVE, System, checked_manifest
@@ -292,7 +292,7 @@ def main(
         seed=seed,
         json_path=json_path,
     )
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

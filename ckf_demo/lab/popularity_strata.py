@@ -2,7 +2,7 @@
 
     ckf evaluate --checkpoint checkpoints/ml-100k --split valid --predictions valid.parquet
     python -m ckf_demo.lab.popularity_strata valid.parquet --dataset ml-100k \\
-        --json docs/methods/measured/warmth.json
+        --json ckf_demo/lab/results/popularity-strata.json
 
 reads what ``ckf evaluate --predictions`` wrote, so that no model is asked again. Several files, of
 several methods' evaluations on the same rows, are read as one.
@@ -15,11 +15,10 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation import report
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import BANDS, EvalInstances, item_tails
@@ -221,7 +220,7 @@ def main(
 ) -> None:
     """AUC and UAUC by how much the training part holds of items and people."""
     found = measure(predictions, dataset, against, method or (), json_path)
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     ckf prepare --dataset xrec-yelp --data DIR
     python -m ckf_demo.lab.reference_explanations --dataset xrec-yelp --split test \\
         --checkpoint checkpoints/xrec-yelp --texts DIR/xrec-predictions-test.jsonl \\
-        --json docs/measured/given-xrec-yelp.json
+        --json ckf_demo/lab/results/reference-explanations-xrec-yelp.json
 
 Every explained pair of the part has a given explanation, which is the reference; of a review it is
 the sentence that explanations are learnt from. A file of texts has one JSON object a line: ``uid``,
@@ -23,14 +23,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation import report
 from ckf_demo.evaluation.run import SPLITS
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.features import Features
 from ckf_demo.lab.groundedness import FIRST, Said
@@ -358,7 +357,7 @@ def main(
         single=single_task or [],
         removals=removals,
     )
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

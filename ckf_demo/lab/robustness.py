@@ -23,14 +23,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.settings import applied
 from ckf_demo.data.splits import VALID
-from ckf_demo.evaluation import report
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.data_settings import SETTINGS, is_setting, measure_settings
 from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
@@ -185,10 +184,10 @@ def main(
     settings = [path for path in variants if is_setting(RunConfig.load(path), known)]
     others = [path for path in variants if path not in settings]
     if others or not settings:
-        report.show(measure(base, others, steps, json_path, rows), Console())
+        report.show(measure(base, others, steps, json_path, rows))
     if settings:
         place = json_path and json_path.with_name(SETTINGS)
-        report.show(measure_settings(base, settings, steps, place, rows), Console())
+        report.show(measure_settings(base, settings, steps, place, rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Hit@1 among few candidates (A-LLMRec's protocol), beside the whole catalogue.
 
     python -m ckf_demo.lab.sampled_ranking --checkpoint checkpoints/ml-100k \\
-        --checkpoint checkpoints/ml-100k-allmrec --json docs/methods/measured/sampled.json
+        --checkpoint checkpoints/ml-100k-allmrec --json ckf_demo/lab/results/sampled-ranking.json
 
 One film that a person later liked stands among 19 that they never rated, drawn evenly from the
 catalogue; a method that puts it first has a hit. Warm and cold items are those with the most and
@@ -27,8 +27,8 @@ from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST, VALID
-from ckf_demo.evaluation import report
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import item_tails, ranked
@@ -255,7 +255,7 @@ def main(
 ) -> None:
     """Hit@1 among one film that was liked and 19 that were never rated."""
     found = measure(checkpoint, split, json_path, limit, catalogue=catalogue)
-    report.show(found, Console())
+    report.show(found)
 
 
 if __name__ == "__main__":

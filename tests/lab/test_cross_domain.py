@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 
 from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.evaluation import report
 from ckf_demo.fusion import allmrec
-from ckf_demo.lab import cross_domain
+from ckf_demo.lab import cross_domain, report
 from ckf_demo.lab import sampled_ranking as sampled
 from ckf_demo.lab.cross_domain import measure, similarity, titled
 from ckf_demo.model.system import System

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ckf_demo.evaluation import report
-from ckf_demo.lab import faithful
+from ckf_demo.lab import faithful, report
 from ckf_demo.runtime.errors import UserError
 from support.synthetic import made_up
 

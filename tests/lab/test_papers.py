@@ -16,12 +16,10 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import write_store
-from ckf_demo.evaluation import report
-from ckf_demo.lab import favourite_genres
+from ckf_demo.lab import favourite_genres, report
 from ckf_demo.lab import forgetting as knowledge_kept
 from ckf_demo.lab import popularity_strata as warmth
 from ckf_demo.lab import sampled_ranking as sampled
-from ckf_demo.lab.analyses import ANALYSES
 from ckf_demo.lab.bench import methods as time_of_methods
 from ckf_demo.lab.bench.report import methods_markdown
 from ckf_demo.lab.favourites import favourite_genre, known_genres
@@ -450,7 +448,7 @@ def test_commands_print_tables_and_mend_mistakes(module, checkpoints, tmp_path):
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert "collm" in ran.output
-    assert json.loads(file.read_text())["analysis"] in ANALYSES
+    assert json.loads(file.read_text())["analysis"] in report.ANALYSES
     wrong = CliRunner().invoke(app, ["--checkpoint", str(tmp_path / "none")])
     assert wrong.exit_code == 2
     assert "No checkpoint at" in wrong.stderr
@@ -466,50 +464,3 @@ def test_the_command_for_stored_predictions(predictions, tmp_path, monkeypatch):
     wrong = CliRunner().invoke(app, [str(tmp_path / "none.parquet")])
     assert wrong.exit_code == 2
     assert "is not a file" in wrong.stderr
-
-
-# Pages
-
-
-@pytest.mark.parametrize("name", [*ANALYSES, "time"])
-def test_a_page_has_a_place_for_each_analysis(name, tmp_path):
-    from conftest import ROOT
-
-    page = tmp_path / "README.md"
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
-    (own,) = [text for text in texts if f"<!-- {name}:start -->" in text]
-    page.write_text(own, encoding="utf-8")
-    report.write_between_markers(page, "a table", name)
-    assert f"<!-- {name}:start -->\na table\n<!-- {name}:end -->" in page.read_text()
-
-
-def test_analyses_are_published_between_markers_of_their_own(tmp_path):
-    found = {
-        "analysis": "favourite_genres",
-        "dataset": "d",
-        "split": "valid",
-        "popular": "Drama",
-        "genres": 2,
-        "rows": [
-            {
-                "method": "chance",
-                "task": "genre",
-                "metric": "accuracy",
-                "group": "all",
-                "value": 0.5,
-                "low": 0.4,
-                "high": 0.6,
-                "n": 9,
-            }
-        ],
-    }
-    results, page = tmp_path / "genres.json", tmp_path / "page.md"
-    results.write_text(json.dumps(found))
-    page.write_text(
-        f"{report.START}\nstays\n{report.END}\n"
-        "<!-- favourite_genres:start -->\nold\n<!-- favourite_genres:end -->\n"
-    )
-    report.publish(results, [page])
-    text = page.read_text()
-    assert "stays" in text and "old" not in text
-    assert "| chance | 0.500 ±0.100 |" in text

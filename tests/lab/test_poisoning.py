@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.evaluation import report
-from ckf_demo.lab import poisoning
+from ckf_demo.lab import poisoning, report
 from ckf_demo.lab.poisoning import FILLERS, aligned, fakes, measure, poisoned, refit_agrees
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError

@@ -11,8 +11,7 @@ from test_xrec_source import write
 
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.splits import TEST
-from ckf_demo.evaluation import report
-from ckf_demo.lab import overlap
+from ckf_demo.lab import overlap, report
 from ckf_demo.lab import reference_explanations as given
 from ckf_demo.lab.features import Features
 from ckf_demo.lab.reference_explanations import (

@@ -18,9 +18,9 @@ from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.evaluation.report import tables
 from ckf_demo.fusion.registry import METHODS
 from ckf_demo.lab import trained
+from ckf_demo.lab.report import tables
 from ckf_demo.lab.tune import changed_lines, searched, setting_of, tune, with_setting
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
@@ -342,7 +342,7 @@ def test_the_command_shows_all_trials(workplace, capsys):
     "path", sorted((CONFIGS / "searched").glob("*.toml")), ids=lambda p: p.stem
 )
 def test_a_searched_configuration_is_its_base_with_the_best_setting(path):
-    measured = json.loads((ROOT / "docs/methods/measured/search.json").read_text())
+    measured = json.loads((ROOT / "ckf_demo/lab/results/search.json").read_text())
     config, base = RunConfig.load(path), RunConfig.load(CONFIGS / path.name)
     (best,) = (row["best"] for row in measured["searches"] if row["name"] == base.name)
     assert config == with_setting(base, best["setting"]).model_copy(update={"name": config.name})

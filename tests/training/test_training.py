@@ -23,7 +23,6 @@ from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import VALID
-from ckf_demo.evaluation.report import END, START
 from ckf_demo.fusion.ckf import STEEPNESS
 from ckf_demo.lab.ablation import ALONE, PARTS, POOLED, measure
 from ckf_demo.lab.bench import llamacpp, report
@@ -674,15 +673,10 @@ def test_the_benchmark_measures_all_and_writes_the_agreed_form(workplace, checkp
     only = [name for name in MEASUREMENTS if name not in missing]
     bench(checkpoint, only=only, json_path=path, plot_path=plot, **quick)
     assert "catalogue" in plot.read_text()
-    document = workplace / "speed.md"
-    document.write_text(f"before\n{START}\nold\n{END}\nafter\n")
-    report.publish(path, document)
-    text = document.read_text()
+    result = json.loads(path.read_text())
+    text = report.markdown(result)
     assert "| rank_100_vs_one_prompt_each |" in text
     assert "| candidates |" in text
-    assert "old" not in text
-    assert text.startswith("before") and text.endswith("after\n")
-    result = json.loads(path.read_text())
     assert result["machine"]["quantization"] == "nf4-bf16"
     rows = {row["name"]: row for row in result["rows"]}
     assert {

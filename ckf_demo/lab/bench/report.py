@@ -1,24 +1,10 @@
-"""A benchmark's figures as Markdown between the markers of a document.
+"""A benchmark's figures as Markdown tables; `ckf_demo.lab.report` writes them to docs/tables."""
 
-python -m ckf_demo.lab.bench.report speed.json docs/speed.md
-
-With ``time`` behind the document, the figures of ``ckf bench --only methods`` alone are written,
-between the markers of that name; with ``scale`` those of ``ckf_demo.lab.bench.scale``, and with
-``load`` those of ``ckf bench --load``.
-"""
-
-import json
-import sys
-from pathlib import Path
-
-from ckf_demo.evaluation.report import RESULTS, write_between_markers
 from ckf_demo.lab.bench.methods import CANDIDATES, ROWS
 from ckf_demo.lab.bench.profile import PARTS
-from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.registry import TASKS
 
 APART = ("growth_", "profile_", "methods_")
-TIME, SCALE, LOAD = "time", "scale", "load"
 
 
 def markdown(result: dict) -> str:
@@ -165,26 +151,3 @@ def _machine(result: dict) -> str:
         f"`{machine['quantization']}`; {versions}. Medians of {result['rounds']} rounds, with the "
         "least and the greatest."
     )
-
-
-def publish(result: Path, document: Path, name: str = RESULTS) -> None:
-    """Write the tables of a benchmark's JSON between the markers ``name`` of a document.
-
-    With the name `TIME` those of methods alone are written, with `SCALE` those of the store, and
-    with `LOAD` those of a server.
-
-    Raises
-    ------
-    UserError
-        When there is no such result, or the document has no markers.
-    """
-    if not result.exists():
-        raise UserError(f"No figures at {result}; write them with `ckf bench --json`.")
-    found = json.loads(result.read_text(encoding="utf-8"))
-    kinds = {TIME: methods_markdown, SCALE: scale_markdown, LOAD: load_markdown}
-    written = kinds.get(name, markdown)
-    write_between_markers(document, written(found), name)
-
-
-if __name__ == "__main__":
-    publish(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

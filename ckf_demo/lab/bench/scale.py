@@ -1,6 +1,6 @@
 """The store at twenty-five million interactions, against SQLite and pandas in the same run.
 
-    python -m ckf_demo.lab.bench.scale --json docs/measured/scale.json
+    python -m ckf_demo.lab.bench.scale --json ckf_demo/lab/results/scale.json
 
 Ratings in the shape of MovieLens-25M are made up first (not timed), then each way of holding them
 runs in a process of its own, whose most memory is noted: the import, histories of random people

@@ -1,7 +1,7 @@
 """What one person costs in storage and in compute, for docs/sizing.md.
 
     OMP_NUM_THREADS=1 python -m ckf_demo.lab.bench.sizing --checkpoint checkpoints/ml-100k \\
-        --json docs/measured/sizing.json
+        --json ckf_demo/lab/results/sizing.json
 
 Bytes follow from shapes and files. Times are medians over `PEOPLE` people, spread over history
 lengths, in alternating rounds; low and high are the least and greatest round. They are seconds of
