@@ -309,7 +309,7 @@ def test_its_health_is_told(recommender):  # noqa: F811
 # --- serving ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("only_likes", [True, False])
+@pytest.mark.parametrize("positive_only", [True, False])
 def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
     recommender,  # noqa: F811
     workplace,  # noqa: F811
@@ -319,7 +319,7 @@ def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
     folder = workplace / "checkpoints" / "tiny"
     monkeypatch.setattr("ckf_demo.data.prepare.prepare", lambda *given: None)
     monkeypatch.setattr("ckf_demo.backbone.loading.prepare_backbone", lambda name: None)
-    monkeypatch.setitem(vars(recommender.prepared), "only_likes", positive_only)
+    monkeypatch.setitem(vars(recommender.prepared), "positive_only", positive_only)
     monkeypatch.setattr(
         "ckf_demo.recommender.Recommender.load", lambda *given, **options: recommender
     )
