@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -69,8 +69,7 @@ def prepare(
 
     **Example:** `ckf prepare --dataset ml-100k`
     """
-    from ckf_demo.backbone.loading import check_backbone, prepare_backbone
-    from ckf_demo.config import BackboneConfig
+    from ckf_demo.backbone.loading import BackboneConfig, check_backbone, prepare_backbone
     from ckf_demo.data.prepare import prepare as prepare_data
 
     prepare_data(dataset, data)
@@ -305,9 +304,9 @@ def methods(
     **Example:** `ckf methods --json`
     """
     from ckf_demo.baselines import BASELINES
-    from ckf_demo.config import TaskName
     from ckf_demo.fusion.registry import METHODS
     from ckf_demo.model.system import trained_checkpoints
+    from ckf_demo.tasks.registry import TASKS
 
     trained = trained_checkpoints(Path("checkpoints"))
     rows: list[dict[str, Any]] = [
@@ -315,7 +314,7 @@ def methods(
             "name": method.name,
             "kind": "fusion",
             "summary": method.summary,
-            "tasks": list(get_args(TaskName)),
+            "tasks": list(TASKS),
             "needs": [method.needs],
             "label": method.label,
             "paper": method.paper,

@@ -28,8 +28,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def recommender():
     """The committed checkpoint, loaded once; prepares data and backbone if they are missing."""
-    from ckf_demo.backbone.loading import prepare_backbone
-    from ckf_demo.config import BackboneConfig
+    from ckf_demo.backbone.loading import BackboneConfig, prepare_backbone
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
 

@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.machine import bf16_instructions
 from ckf_demo.runtime.paths import alone, backbone_path, clear_leftovers, replacing
+from ckf_demo.runtime.section import Section
 
 PINNED = {
     "SmolLM2-135M-Instruct": (
@@ -34,6 +35,13 @@ HASHES = "hashes.json"
 """SHA-256 of each file of a converted backbone."""
 
 QUANTIZATIONS = ("nf4", "nf4-bf16", "nf4-fp32", "bf16")
+
+
+class BackboneConfig(Section):
+    """The ``[backbone]`` section: which language model."""
+
+    name: str = "SmolLM2-135M-Instruct"
+    """The pinned backbone, a hub id, or a local folder of any Llama-family causal LM."""
 
 
 def prepare_backbone(name: str) -> Path:

@@ -14,15 +14,34 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import LoraModel, PeftModel, get_peft_model
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ckf_demo.backbone.full import FullWeights
-from ckf_demo.config import LoraConfig
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.section import Section
 
 SHARED = "shared"
+
+
+class LoraConfig(Section):
+    """The ``[lora]`` section. Multi-LoRA: W₀ + B_share A_share + B_t A_t."""
+
+    rank: int = 8
+    """Rank r of every update."""
+    alpha: int = 16
+    """Updates are scaled by alpha / rank."""
+    dropout: float = 0.05
+    """Share of an update's inputs that is dropped in training, 0 to 1."""
+    shared_targets: tuple[str, ...] = ("k_proj", "v_proj", "o_proj")
+    """Weights with the shared update, active on every token."""
+    task_targets: tuple[str, ...] = ("q_proj", "down_proj")
+    """Weights with one update per task, active on branch tokens only; empty for none."""
+    full: bool = Field(False, exclude_if=lambda value: value is False)
+    """Full fine-tuning: all weights of the backbone are trained, without any adapter. A checkpoint
+    then holds them all."""
 
 
 @dataclass(frozen=True)

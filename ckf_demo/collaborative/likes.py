@@ -27,6 +27,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
+from ckf_demo.runtime.section import Section
 
 FEATURE_NAMES = (
     "score",
@@ -53,6 +54,13 @@ SWEEPS = 8
 BIAS_DAMPING = 5.0
 EASE_RIDGE = 500.0
 EASE_WEIGHT = 0.9
+
+
+class LikesConfig(Section):
+    """What `LikesKnowledge` takes from the ``[fusion]`` section."""
+
+    out_of_fold: bool = True
+    """Whether labels behind the features of training rows leave these rows out."""
 
 
 @dataclass(frozen=True)

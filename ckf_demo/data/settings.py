@@ -1,13 +1,30 @@
 """Other settings of a data set: what counts as liked, who and what is kept, and how it is split."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from ckf_demo.config import DataConfig
 from ckf_demo.data.prepared import ARRAYS, Prepared
 from ckf_demo.data.splits import leave_last_out, time_split
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.section import Section
+
+
+class DataConfig(Section):
+    """The ``[data]`` section: a data set and its settings."""
+
+    dataset: str = "ml-100k"
+    """A data set that `ckf prepare` knows."""
+    # what follows stands in a dump only where it differs, so that older configurations keep theirs
+    liked_from: float = Field(4.0, gt=1, le=5, exclude_if=lambda value: value == 4.0)
+    """Stars from which on an item counts as liked, above 1 up to 5."""
+    core: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Users and items with at least so many interactions with each other are kept; 0 for all."""
+    split: Literal["own", "leave-last-out"] = Field("own", exclude_if=lambda value: value == "own")
+    """``own``: the source's split, or one in time where it has none. ``leave-last-out``: each
+    user's last interaction for test, the one before for validation."""
 
 
 def applied(prepared: Prepared, config: DataConfig) -> Prepared:

@@ -27,10 +27,9 @@ from torch.nn import functional as F
 from ckf_demo.collaborative.next_item import NegativeSampler, NextItem, training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
 from ckf_demo.collaborative.text_vectors import item_text_vectors
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import EPOCHS, SIZE
+from ckf_demo.fusion.embeddings import EPOCHS, SIZE, EmbeddingsConfig
 from ckf_demo.runtime.errors import UserError
 
 JOINT_SIZE = 128
@@ -48,6 +47,19 @@ LEARNING_RATE = 1e-3
 
 SAME = 0.9
 """Least cosine between an item of a checkpoint and the same item after stage 1 was run again."""
+
+
+class ALLMRecConfig(EmbeddingsConfig):
+    """Configuration of `ALLMRec`."""
+
+    matching: bool = True
+    """Whether item and text embeddings are matched in stage 1: L_matching."""
+    item_reconstruction: bool = True
+    """Whether L_item counts in stage 1."""
+    text_reconstruction: bool = True
+    """Whether L_text counts in stage 1."""
+    joint: bool = True
+    """Whether tokens come from the joint space; otherwise from the sequential model's own."""
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -87,7 +99,7 @@ class JointSpace(nn.Module):
 
 
 def fit_joint_space(
-    config: FusionConfig,
+    config: ALLMRecConfig,
     sequential: NextItem,
     sequences: list[np.ndarray],
     texts: Tensor,
@@ -193,7 +205,7 @@ class ALLMRec(FusionMethod):
     needs = "training sequences, item texts"
     history_tokens = True
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: ALLMRecConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         size = JOINT_SIZE if config.joint else SIZE
         self.project_user = Projection(SIZE, shape)

@@ -11,8 +11,23 @@ from transformers import PreTrainedModel
 
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.runtime.section import Section
+
+
+class MethodConfig(Section):
+    """Fields of the ``[fusion]`` section that more than one method reads.
+
+    What one method alone reads stands beside that method. `ckf_demo.fusion.registry.FusionConfig`
+    is all of them in one section.
+    """
+
+    method: str = "ckf"
+    """A registered fusion method; see `ckf methods`."""
+    hidden: int = 32
+    """Width of the attention over the history, of the meta-networks and of CoRA's blocks."""
+    dropout: float = 0.1
+    """Share of the bridged embeddings that is dropped in training, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,7 @@ class FusionMethod(nn.Module):
     uses_dropout = False
     targets: Sequence[str] = ()
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: MethodConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__()
         self.config = config
         self.prior: nn.Module | None = None

@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from ckf_demo.collaborative.pair_features import row_inputs
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import WithLevel
+from ckf_demo.fusion.embeddings import EmbeddingsConfig, WithLevel
 
 BITS, OCTET = 32, 8
 EPOCHS, BATCH, RATE = 20, 256, 3e-3
@@ -55,7 +54,7 @@ class BinLLM(FusionMethod):
     alphabet = ALPHABET
     characters: Tensor
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: EmbeddingsConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         self.embeddings = WithLevel(config, knowledge)
         size = self.embeddings.size

@@ -12,21 +12,42 @@ on the same features gives each task a prior: the language model learns to answe
 labels and from the prior's answer, and the two are then pooled with a learned weight.
 """
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import collaborative_embeddings
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, MethodConfig, PairBatch
+from ckf_demo.fusion.embeddings import EmbeddingsConfig, collaborative_embeddings
+from ckf_demo.runtime.section import Section
 
 PRIOR_SIZES = {"rating": 5, "ctr": 1}
 POOLED = (*PRIOR_SIZES, "ranking")
 STEEPNESS = 10.0
 """Turns a parameter into the logit of a pooling weight, so that it can move at the others' rate."""
+
+
+class BridgeConfig(MethodConfig):
+    """Which bridges carry collaborative embeddings."""
+
+    bridges: Literal["personal", "static", "user", "item", "none"] = "personal"
+    """``personal``: made for each user by meta-networks. ``static``: one learned map for all, as in
+    CoLLM. ``user`` or ``item``: a personal one for that token alone, the other is the identity.
+    ``none``: the identity for both."""
+
+
+class PriorConfig(Section):
+    """What the collaborative prior is made of."""
+
+    prior: Literal["deep", "score"] = "deep"
+    """``deep``: a small network on all pair features. ``score``: the first of them, a score, on a
+    fitted scale."""
+
+
+class CKFConfig(PriorConfig, EmbeddingsConfig, BridgeConfig):
+    """Configuration of `CKF`."""
 
 
 class MetaNetwork(nn.Module):
@@ -103,7 +124,7 @@ class CollaborativePrior(nn.Module):
         return out | {"ranking": self.choice_scale * choice}
 
 
-def _bridge(config: FusionConfig, side: str, size: int) -> nn.Module:
+def _bridge(config: BridgeConfig, side: str, size: int) -> nn.Module:
     """The bridge of a side, as a configuration wants it."""
     if config.bridges == "static":
         return StaticBridge(size)
@@ -126,7 +147,7 @@ class CKF(FusionMethod):
     feature_mean: Tensor
     feature_scale: Tensor
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: CKFConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         hidden_size, embedding_rms = shape.hidden_size, shape.embedding_rms
         self.embeddings = collaborative_embeddings(config, knowledge)

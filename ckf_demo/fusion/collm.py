@@ -13,10 +13,9 @@ too, and the collaborative model is held in the second step.
 from torch import nn
 
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import WithLevel
+from ckf_demo.fusion.embeddings import EmbeddingsConfig, WithLevel
 
 WIDER = 10
 """How many times as wide as the embedding the hidden layer is, as in the authors' code."""
@@ -39,7 +38,7 @@ class CoLLM(FusionMethod):
     needs = "collaborative tables"
     paper = "2310.19488"
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: EmbeddingsConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         self.embeddings = WithLevel(config, knowledge)
         self.map = projection(self.embeddings.size, shape)

@@ -21,13 +21,27 @@ import torch
 from torch import Tensor, nn
 
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
-from ckf_demo.fusion.embeddings import WithLevel
+from ckf_demo.fusion.embeddings import EmbeddingsConfig, WithLevel
 from ckf_demo.runtime.errors import UserError
 
 HEADS = 4
+
+
+class CoRAConfig(EmbeddingsConfig):
+    """Configuration of `CoRA`."""
+
+    blocks: int = 2
+    """Blocks of self-attention, cross-attention and feed-forward over the queries."""
+    queries: int = 4
+    """Learnable queries."""
+    update_rank: int = 2
+    """Rank r of the weight update."""
+    update_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Weights that get an update (Table 4 of the paper)."""
+    update_every: int = 3
+    """Every how many layers have one."""
 
 
 class CoRA(FusionMethod):
@@ -44,7 +58,7 @@ class CoRA(FusionMethod):
     changes_weights = True
     uses_dropout = True
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: CoRAConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         self.embeddings = WithLevel(config, knowledge)
         width = config.hidden
@@ -85,7 +99,7 @@ class CoRA(FusionMethod):
         return Fused(user_tokens=nothing, item_tokens=nothing, updates=updates)
 
 
-def adapted(shape: BackboneShape, config: FusionConfig) -> list[str]:
+def adapted(shape: BackboneShape, config: CoRAConfig) -> list[str]:
     """Paths of the weights that get an update: the named ones of every so-manieth layer.
 
     Raises

@@ -1,21 +1,37 @@
 """e_u and e_v: where the methods take collaborative embeddings from."""
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ckf_demo.collaborative import lightgcn
 from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.next_item import training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.fusion.base import PairBatch
+from ckf_demo.fusion.base import MethodConfig, PairBatch
 from ckf_demo.runtime.errors import UserError
 
 SIZE, EPOCHS = 64, 20
 """Width of a sequential model's embeddings and states, and passes over its training sequences."""
 PASSES = 40
 """Over the graph, for LightGCN's."""
+
+
+class EmbeddingsConfig(MethodConfig):
+    """Which collaborative embeddings a method takes."""
+
+    embeddings: Literal["factors", "sequential", "graph"] = Field(
+        "factors", exclude_if=lambda value: value == "factors"
+    )
+    """CKF, CoRA, CoLLM: where e_u and e_v come from. ``factors``: matrix factorisation.
+    ``sequential``: the states and items of a sequential model. ``graph``: LightGCN's graph."""
+    sequential: Literal["sasrec", "gru4rec", "nextitnet"] = Field(
+        "sasrec", exclude_if=lambda value: value == "sasrec"
+    )
+    """Which sequential model: A-LLMRec's, and with sequential embeddings the others'."""
 
 
 class Factors(nn.Module):
@@ -53,7 +69,7 @@ class SequentialStates(nn.Module):
 
     table: Tensor
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge):
+    def __init__(self, config: EmbeddingsConfig, knowledge: Knowledge):
         super().__init__()
         # what is drawn later must not depend on how many items there are
         with torch.random.fork_rng(devices=[]):
@@ -155,7 +171,7 @@ def _needs_rows_of_its_own(prepared: Prepared, kind: str) -> None:
 
 
 def collaborative_embeddings(
-    config: FusionConfig, knowledge: Knowledge
+    config: EmbeddingsConfig, knowledge: Knowledge
 ) -> Factors | SequentialStates | SmoothedGraph:
     """Those that a configuration names."""
     if config.embeddings == "sequential":
@@ -176,7 +192,7 @@ class WithLevel(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge):
+    def __init__(self, config: EmbeddingsConfig, knowledge: Knowledge):
         super().__init__()
         self.source = collaborative_embeddings(config, knowledge)
         self.level = knowledge.feature_names.index(knowledge.level)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import FusionConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, MethodConfig, PairBatch
 from ckf_demo.runtime.errors import UserError
 
 SIZE = 32
@@ -32,7 +31,7 @@ class PersonPrompt(FusionMethod):
     paper = "2202.07371"
     uses_dropout = True
 
-    def __init__(self, config: FusionConfig, knowledge: Knowledge, shape: BackboneShape):
+    def __init__(self, config: MethodConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__(config, knowledge, shape)
         self.project_user = nn.Linear(2 * SIZE, shape.hidden_size)
         self.project_item = nn.Linear(SIZE, shape.hidden_size)

@@ -17,24 +17,45 @@ title alone; year and genres reach the language model through the item token's p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
+from pydantic import AfterValidator, Field
 from transformers import PreTrainedTokenizerBase
 
 from ckf_demo.backbone.engine import Branch
-from ckf_demo.config import PromptConfig
 from ckf_demo.data.sources.base import FILMS
 from ckf_demo.runtime.array_types import Indices, Numbers
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.section import Section
 from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.domains import DOMAINS
-from ckf_demo.tasks.registry import TASKS
+from ckf_demo.tasks.registry import TASKS, task_with_lead
 
 USER, ITEM = "user_token", "item_token"
 
 WORDS = {"add_special_tokens": False, "split_special_tokens": True}
 """For the tokenizer: a text that spells a special token, as titles and tastes may, is words."""
+
+
+class PromptConfig(Section):
+    """The ``[prompt]`` section: what a prompt shows and how it asks."""
+
+    window: int = 24
+    """Items of the history that are shown, at most."""
+    block: int = 12
+    """Items by which the window moves, so that prefixes stay shared while a history grows."""
+    question_first: tuple[Annotated[str, AfterValidator(task_with_lead)], ...] = ("ranking",)
+    """Tasks whose question stands before the item, which is then named by its title alone."""
+    cloze: Literal["", "relevance", "emotion", "action", "utility"] = Field(
+        "", exclude_if=lambda value: not value
+    )
+    """Prompt4NR: the blank that is filled in for CTR (`ckf_demo.tasks.cloze`); empty for none."""
+    examples: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Worked examples from the training part before each prompt (`ckf_demo.tasks.examples`)."""
+    titles: Literal["own", "shuffled", "none"] = "own"
+    """``own``: titles as they are. ``shuffled``: those of other items, as a control of what the
+    backbone had memorised. ``none``: every item is "a film"."""
 
 
 @dataclass

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
-from ckf_demo.config import RunConfig, TrainConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.fusion.base import Fused
@@ -47,6 +47,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.training.config import TrainConfig
 from ckf_demo.training.distributed import Processes
 from ckf_demo.training.negatives import with_negatives
 from ckf_demo.training.prior import fit_prior

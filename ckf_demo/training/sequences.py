@@ -12,12 +12,12 @@ import numpy as np
 
 from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.registry import Knowledge
-from ckf_demo.config import PromptConfig, TrainConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, compose, fact_line
-from ckf_demo.tasks.prompts import profile_text, taste_from, window_start
+from ckf_demo.tasks.prompts import PromptConfig, profile_text, taste_from, window_start
+from ckf_demo.training.config import TrainConfig
 from ckf_demo.training.negatives import not_chosen
 
 SHORT_HISTORIES = (0, 1, 3, 10)

@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from ckf_demo.backbone.engine import Branch, Engine
-from ckf_demo.backbone.multilora import SHARED, MultiLora
-from ckf_demo.config import LoraConfig
+from ckf_demo.backbone.multilora import SHARED, LoraConfig, MultiLora
 from ckf_demo.runtime.errors import UserError
 from support.tiny import TASKS, stir, tiny_engine, tiny_llama
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_demo.config import DataConfig, LoraConfig, RunConfig
+from ckf_demo.backbone.multilora import LoraConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.settings import applied, in_core
+from ckf_demo.data.settings import DataConfig, applied, in_core
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.runtime.errors import UserError
 from support.synthetic import made_up, made_up_likes

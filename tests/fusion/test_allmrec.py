@@ -13,14 +13,14 @@ from ckf_demo.collaborative.next_item import LONGEST, training_sequences
 from ckf_demo.collaborative.registry import SEQUENTIAL
 from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.collaborative.text_vectors import item_text_vectors, item_texts
-from ckf_demo.config import FusionConfig, PromptConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion import allmrec
 from ckf_demo.fusion.allmrec import ALLMRec, fit_joint_space
 from ckf_demo.fusion.base import BackboneShape, PairBatch
+from ckf_demo.fusion.registry import FusionConfig
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.tasks.prompts import PromptWriter
+from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from support.synthetic import made_up_likes
 from support.tiny import tiny_data, tiny_knowledge
 

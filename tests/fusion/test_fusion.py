@@ -8,11 +8,10 @@ import torch
 from torch.testing import assert_close
 
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES
-from ckf_demo.config import FusionConfig
 from ckf_demo.fusion.base import BackboneShape, FusionMethod, PairBatch
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.embeddings import SequentialStates, SmoothedGraph
-from ckf_demo.fusion.registry import METHODS, get_method
+from ckf_demo.fusion.registry import METHODS, FusionConfig, get_method
 from ckf_demo.runtime.errors import UserError
 from support.tiny import tiny_data, tiny_knowledge, tiny_llama
 

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from ckf_demo.backbone.engine import Branch, Engine
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.backbone.multilora import LoraConfig, MultiLora
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.cli import app
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.config import LoraConfig, RunConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.fusion import registry
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod

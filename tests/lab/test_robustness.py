@@ -11,8 +11,8 @@ from test_training import write_config
 from typer.testing import CliRunner
 
 from ckf_demo.backbone.full import FullWeights
-from ckf_demo.backbone.multilora import MultiLora
-from ckf_demo.config import LoraConfig, RunConfig
+from ckf_demo.backbone.multilora import LoraConfig, MultiLora
+from ckf_demo.config import RunConfig
 from ckf_demo.data.splits import TEST, VALID
 from ckf_demo.evaluation import report
 from ckf_demo.lab import data_settings as settings

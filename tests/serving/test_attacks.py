@@ -331,8 +331,7 @@ def one_line(taste: str) -> Callable[[World], None]:
 
 def no_special_tokens(world: World) -> None:
     """Special tokens that a text spells are words to the tokenizer."""
-    from ckf_demo.backbone.loading import load_tokenizer
-    from ckf_demo.config import BackboneConfig
+    from ckf_demo.backbone.loading import BackboneConfig, load_tokenizer
     from ckf_demo.tasks.prompts import WORDS
 
     tokenizer = load_tokenizer(BackboneConfig().name)

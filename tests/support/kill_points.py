@@ -53,7 +53,7 @@ from safetensors.torch import load_file
 
 from ckf_demo import cli
 from ckf_demo.backbone import loading
-from ckf_demo.config import BackboneConfig
+from ckf_demo.backbone.loading import BackboneConfig
 from ckf_demo.data import store
 from ckf_demo.model import system
 from ckf_demo.runtime import downloads

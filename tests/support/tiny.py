@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ckf_demo.backbone.engine import Engine
-from ckf_demo.backbone.multilora import MultiLora
+from ckf_demo.backbone.multilora import LoraConfig, MultiLora
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.config import LoraConfig, RunConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.model.system import System
 from support.synthetic import made_up

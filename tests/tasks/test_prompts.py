@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ckf_demo.config import PromptConfig
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.domains import DOMAINS
 from ckf_demo.tasks.prompts import (
     ITEM,
     USER,
+    PromptConfig,
     PromptWriter,
     profile_text,
     taste_from,

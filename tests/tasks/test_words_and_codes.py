@@ -10,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.config import FusionConfig, PromptConfig, RunConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion import binllm
 from ckf_demo.fusion.base import BackboneShape, PairBatch
 from ckf_demo.fusion.binllm import ALPHABET, BITS, BinLLM, spelled
 from ckf_demo.fusion.personprompt import PersonPrompt
+from ckf_demo.fusion.registry import FusionConfig
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.examples import worked_examples
-from ckf_demo.tasks.prompts import PromptWriter
+from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from ckf_demo.training.loop import Run
 from support.tiny import (
     save_backbone,
