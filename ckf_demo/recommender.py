@@ -34,7 +34,14 @@ from ckf_demo.fusion.base import Fused, FusionMethod, PairBatch
 from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.inference.counterfactuals import Counterfactuals
 from ckf_demo.inference.explaining import Explaining, by_facts, by_texts, words_of
-from ckf_demo.model.predict import score_rows
+from ckf_demo.model.predict import (
+    Context,
+    Question,
+    answer_states,
+    fuse,
+    pairs_of,
+    score_rows,
+)
 from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest, task_list
 from ckf_demo.runtime.array_types import Indices
 from ckf_demo.runtime.errors import UserError
@@ -305,16 +312,8 @@ class Recommender:
 
     # Prompts
 
-    def _prefix(self, person: Person, *, with_tokens: bool = True) -> tuple[PrefixText, int]:
-        start = window_start(len(person.items), self.system.config.prompt)
-        text = self.system.writer.prefix(
-            person.items[start:],
-            person.ratings[start:],
-            person.profile,
-            person.taste,
-            with_tokens=with_tokens,
-        )
-        return text, start
+    def _prefix(self, person: Person, *, with_tokens: bool = True) -> PrefixText:
+        return self._context(person)[0].prefix(self.system.writer, with_tokens=with_tokens)
 
     def _method(self, method: str | None) -> str:
         method = method or self.methods[0]
@@ -331,27 +330,37 @@ class Recommender:
                 f"{', '.join(self.tasks)}."
             )
 
-    def _fuse(self, person: Person, targets: np.ndarray) -> Fused:
-        return self.system.fuse(self._pairs(person, targets))
+    def _context(self, person: Person, forgotten: Sequence[int] = ()) -> tuple[Context, int]:
+        """The person as the model sees them, and how many labels count.
+
+        Labels of ``forgotten`` items do not.
+        """
+        knowledge, labelled, count = self.system.knowledge, None, 0
+        if knowledge.uses_labels and person.user is not None:
+            user = self.prepared.user_index[person.user]
+            labelled = knowledge.labelled(user, training=False)
+            count = int(knowledge.label_counts(user, np.array([person.at]))[0])
+            if len(forgotten):
+                kept = ~np.isin(labelled.items, forgotten)
+                count = int(kept[:count].sum())
+                items, labels = labelled.items[kept], labelled.labels[kept]
+                labelled = replace(labelled, items=items, labels=labels)
+        context = Context.of(
+            person.items, person.ratings, self.system.config.prompt, person.profile, person.taste
+        )
+        return replace(context, labelled=labelled), count
 
     def _pairs(
         self, person: Person, targets: np.ndarray, forgotten: Sequence[int] = ()
     ) -> PairBatch:
         """The person with each of several items; labels of ``forgotten`` items do not count."""
-        lengths = np.full(len(targets), len(person.items))
-        knowledge, known = self.system.knowledge, (None, None)
-        if knowledge.uses_labels and person.user is not None:
-            user = self.prepared.user_index[person.user]
-            moments = np.full(len(targets), person.at)
-            labelled = knowledge.labelled(user, training=False)
-            counts = knowledge.label_counts(user, moments)
-            if len(forgotten):
-                kept = ~np.isin(labelled.items, forgotten)
-                counts = np.concatenate([[0], np.cumsum(kept)])[counts]
-                items, labels = labelled.items[kept], labelled.labels[kept]
-                labelled = replace(labelled, items=items, labels=labels)
-            known = labelled, counts
-        return self.system.pairs(person.items, person.ratings, lengths, targets, *known)
+        context, labels = self._context(person, forgotten)
+        n = len(person.items)
+        questions = [Question("", int(item), n, labels=labels) for item in targets]
+        return pairs_of(self.system, context, questions)
+
+    def _fuse(self, person: Person, targets: np.ndarray) -> Fused:
+        return self.system.fuse(self._pairs(person, targets))
 
     @torch.inference_mode()
     def _ask(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[torch.Tensor]:
@@ -360,7 +369,7 @@ class Recommender:
         Each is as `System.read` returns it: (5,) for a rating, a scalar otherwise. What was asked
         lately about the same person is remembered.
         """
-        text, _ = self._prefix(person)
+        text = self._prefix(person)
         who = (tuple(text.ids), person.items.tobytes(), person.ratings.tobytes())
         if self.system.knowledge.uses_labels:
             # labels of a known user are known beside the history
@@ -378,40 +387,25 @@ class Recommender:
         self, person: Person, text: PrefixText, questions: Sequence[tuple[str, int, str]]
     ) -> list[torch.Tensor]:
         """Answers to questions that were not asked before; each method with its own prompts."""
-        own, fusion = self.methods[0], self.system.fusion
-        targets = np.array([item for _, item, _ in questions], np.int64)
-        fused = self._fuse(person, targets) if fusion.fuses else None
+        own = self.methods[0]
+        context, labels = self._context(person)
+        n = len(person.items)
+        asked = [
+            Question(task, item, n, labels=labels, tokens=method == own)
+            for task, item, method in questions
+        ]
+        fused = fuse(self.system, context, asked)
         out: list[torch.Tensor | None] = [None] * len(questions)
-        tokens = [fusion.uses_tokens and method == own for _, _, method in questions]
         rest = [i for i, (_, _, method) in enumerate(questions) if method != COLLABORATIVE]
-        hidden: dict[int, torch.Tensor] = {}
-        if fusion.changes_weights:
-            updated = [i for i in rest if questions[i][2] == own]
-            rest = [i for i in rest if questions[i][2] != own]
-            assert fused is not None  # such a method fuses
-            updates = {name: (a[updated], b) for name, (a, b) in fused.updates.items()}
-            branches = [self._branch(questions[i], len(text.ids), False) for i in updated]
-            found = self.system.engine.separate(text.ids, branches, updates)
-            hidden |= dict(zip(updated, found, strict=True))
-        groups = [(text, rest)]
-        if fusion.history_tokens:
-            # tokens in the history make another prefix for those who are asked without them
-            bare, _ = self._prefix(person, with_tokens=False)
-            groups = [
-                (text, [i for i in rest if tokens[i]]),
-                (bare, [i for i in rest if not tokens[i]]),
-            ]
-        for own_text, group in groups:
-            if not group:
-                continue
-            prefix = self._prefixes(own_text.ids)
-            branches = [self._branch(questions[i], prefix.length, tokens[i]) for i in group]
-            slots = [
-                self.system.slot(fused, i) if b.slots else None
-                for i, b in zip(group, branches, strict=True)
-            ]
-            parts = self.system.engine.score(prefix, branches, slots)
-            hidden |= dict(zip(group, (h for part in parts for h in part), strict=True))
+        found = answer_states(
+            self.system,
+            context,
+            [asked[i] for i in rest],
+            fused,
+            pairs=rest,
+            prefixes=self._prefixes,
+        )
+        hidden = dict(zip(rest, found, strict=True))
         for i, states in hidden.items():
             task, _, method = questions[i]
             uses = fused if method == own else None
@@ -422,10 +416,6 @@ class Recommender:
                 value = fused.prior[task][i]
                 out[i] = value.log_softmax(-1) if task == "rating" else value
         return cast(list[torch.Tensor], out)
-
-    def _branch(self, question: tuple[str, int, str], at: int, with_tokens: bool) -> Branch:
-        task, item, _ = question
-        return self.system.writer.branch(task, item, at, with_tokens=with_tokens)
 
     # The four tasks
 
@@ -842,7 +832,7 @@ class Recommender:
         bridges: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> tuple[Prefix, Branch, torch.Tensor | None]:
         with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
-        text, _ = self._prefix(person, with_tokens=with_tokens)
+        text = self._prefix(person, with_tokens=with_tokens)
         prefix = self._prefixes(text.ids)
         branch = self.system.writer.branch(
             "explanation", target, prefix.length, with_tokens=with_tokens, facts=facts
@@ -872,7 +862,7 @@ class Recommender:
             raise UserError("The collaborative signal alone answers without a prompt.")
         with_tokens = self.system.fusion.uses_tokens and method == self.methods[0]
         person = self._someone(user, history, taste, profile, at)
-        text, _ = self._prefix(person, with_tokens=with_tokens)
+        text = self._prefix(person, with_tokens=with_tokens)
         facts = ""
         if task == "explanation":
             stars = None

@@ -32,7 +32,7 @@ from torch import Tensor
 from ckf_demo.backbone.engine import Suffix, portions
 from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.fusion.base import Fused
-from ckf_demo.model.predict import answer_states
+from ckf_demo.model.predict import Question, answer_states, fuse
 from ckf_demo.model.system import COMPLETE, Ablation
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks import rating
@@ -252,7 +252,7 @@ class Counterfactuals:
     ) -> Iterator[list[tuple[Change, dict]]]:
         r = self._recommender
         system, start = r.system, self._start(person)
-        text, _ = r._prefix(person)
+        text = r._prefix(person)
         with_tokens = system.fusion.uses_tokens
         people = [_changed(person, change) for change in changes]
         endings = []
@@ -451,23 +451,18 @@ class Counterfactuals:
         self, part: Part, person: "Person", target: int, tasks: Sequence[str]
     ) -> dict[str, float | None]:
         r, ablation = self._recommender, part.ablation
-        system, fusion = r.system, r.system.fusion
-        fused = None
-        if fusion.fuses:
-            pairs = r._pairs(person, np.array([target]))
-            fused = system.fuse(pairs, ablation, part.bridges)
-        with_tokens = fusion.uses_tokens and ablation.tokens
-        text, _ = r._prefix(person, with_tokens=with_tokens)
-        kept = ablation.shared_adapter and not (fusion.changes_weights and ablation.tokens)
+        system, n = r.system, len(person.items)
+        context, labels = r._context(person)
+        questions = [Question(task, target, n, labels=labels) for task in tasks]
+        fused = fuse(system, context, questions[:1], ablation, part.bridges)
         hidden = answer_states(
             system,
-            text,
-            [len(text.ids)],
-            np.array([target]),
-            tasks,
+            context,
+            questions,
             fused,
             ablation,
-            prefix=r._prefixes(text.ids) if kept else None,
+            pairs=[0] * len(tasks),
+            prefixes=r._prefixes,
         )
         beside = fused if ablation.prior else None
         return _quantities(

@@ -1,16 +1,265 @@
-"""Scoring many interactions of the data, each with its own history, over shared prefixes."""
+"""The one forward path: from people and questions about items to answers.
+
+A `Context` (what is known of a person) and `Question`s about items go through the same steps in
+training, in evaluation and when serving:
+
+    fused = fuse(system, context, questions)                     tokens, weight updates, priors
+    states = answer_states(system, context, questions, fused)    prompt and language model
+    system.read(task, states, fused, pairs, calibrate=True)      answers
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ckf_demo.backbone.engine import Prefix
+from ckf_demo.backbone.engine import Branch, Prefix, Suffix
+from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.collaborative.base import Labelled
+from ckf_demo.config import PromptConfig
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.fusion.base import Fused
+from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.model.system import COMPLETE, Ablation, System
-from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
+from ckf_demo.tasks.prompts import PrefixText, PromptWriter, profile_text, window_start
+
+Prefixes = Callable[[list[int]], Prefix]
+"""Gives the keys and values of a prefix under all adapters, such as `PrefixCache`."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known of one person.
+
+    Attributes
+    ----------
+    items, ratings
+        The history, oldest first: int (n,) and float (n,) in stars.
+    shown_from
+        Where the part of the history that the prompt shows begins.
+    profile, taste
+        Lines of the prompt; empty for none.
+    labelled
+        What the training part says of the person, where the collaborative side uses labels.
+    """
+
+    items: np.ndarray
+    ratings: np.ndarray
+    shown_from: int
+    profile: str
+    taste: str
+    labelled: Labelled | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of(
+        cls,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        config: PromptConfig,
+        profile: str = "",
+        taste: str = "",
+    ) -> "Context":
+        """A person of whom as much is shown as the window of prompts holds."""
+        return cls(items, ratings, window_start(len(items), config), profile, taste)
+
+    def prefix(self, writer: PromptWriter, *, with_tokens: bool = True) -> PrefixText:
+        """The beginning of the prompt, which all questions about the person share."""
+        shown = slice(self.shown_from, None)
+        return writer.prefix(
+            self.items[shown],
+            self.ratings[shown],
+            self.profile,
+            self.taste,
+            with_tokens=with_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about an item, asked when the first ``length`` items of the history are known.
+
+    Attributes
+    ----------
+    labels
+        How many labels of the context count.
+    tokens
+        Whether collaborative tokens or weight updates enter, for methods that have any.
+    facts
+        What is known of the pair, in words; for explanations.
+    hide_title
+        Whether the item is described without its title.
+    text
+        An explanation to be learnt; its states are then one per token.
+    """
+
+    task: str
+    item: int
+    length: int
+    labels: int = field(default=0, kw_only=True)
+    tokens: bool = field(default=True, kw_only=True)
+    facts: str = field(default="", kw_only=True)
+    hide_title: bool = field(default=False, kw_only=True)
+    text: str = field(default="", kw_only=True)
+
+    def branch(self, system: System, prefix: PrefixText, context: Context, acts: bool) -> Branch:
+        """Its tokens behind the prefix; collaborative tokens are among them if the method acts."""
+        return system.writer.branch(
+            self.task,
+            self.item,
+            prefix.ends[self.length - context.shown_from],
+            with_tokens=acts and system.fusion.uses_tokens,
+            facts=self.facts,
+            hide_title=self.hide_title,
+            continuation=self.text,
+        )
+
+
+def fuse(
+    system: System,
+    context: Context,
+    questions: Sequence[Question],
+    ablation: Ablation = COMPLETE,
+    bridges: tuple[Tensor, Tensor] | None = None,
+) -> Fused | None:
+    """What enters collaboratively for the pair of each question; None for methods of text alone.
+
+    ``bridges`` are another person's, for a method that has personal ones.
+    """
+    if not system.fusion.fuses:
+        return None
+    return system.fuse(pairs_of(system, context, questions), ablation, bridges)
+
+
+def pairs_of(system: System, context: Context, questions: Sequence[Question]) -> PairBatch:
+    """The person with the item of each question, folded in."""
+    labelled = context.labelled
+    return system.pairs(
+        context.items,
+        context.ratings,
+        np.array([q.length for q in questions], np.int64),
+        np.array([q.item for q in questions], np.int64),
+        labelled,
+        None if labelled is None else np.array([q.labels for q in questions]),
+    )
+
+
+def answer_states(
+    system: System,
+    context: Context,
+    questions: Sequence[Question],
+    fused: Fused | None,
+    ablation: Ablation = COMPLETE,
+    *,
+    pairs: Sequence[int] | None = None,
+    prefixes: Prefixes | None = None,
+    training: bool = False,
+) -> list[Tensor]:
+    """The hidden states at which the answers to questions are read.
+
+    Parameters
+    ----------
+    fused, pairs
+        What enters, and the pair of each question in it; by default one pair for each question.
+        None for text alone.
+    prefixes
+        Where keys and values of prefixes are kept; without it they are computed.
+    training
+        Whether gradients are wanted. Prefix and branches are then one pass.
+
+    Returns
+    -------
+    For each question (n, H): one state, or one per token of a text to be learnt.
+    """
+    engine, fusion = system.engine, system.fusion
+    pairs = range(len(questions)) if pairs is None else pairs
+    acts = [fused is not None and ablation.tokens and q.tokens for q in questions]
+    # with tokens in the history, or weights of its own, a question shares no prefix with others
+    apart = fusion.history_tokens or fusion.changes_weights
+    adapters = {"shared": ablation.shared_adapter, "tasks": ablation.task_adapter}
+    states: dict[int, Tensor] = {}
+    for group in (True, False) if apart else (None,):
+        places = [i for i, own in enumerate(acts) if group in (None, own)]
+        if not places:
+            continue
+        text = context.prefix(system.writer, with_tokens=group is not False)
+        branches = [questions[i].branch(system, text, context, acts[i]) for i in places]
+        if group and fused is not None and fused.updates:
+            rows = [pairs[i] for i in places]
+            updates = {name: (a[rows], b) for name, (a, b) in fused.updates.items()}
+            found = engine.separate(text.ids, branches, updates)
+        else:
+            slots = [
+                system.slot(fused, pairs[i]) if b.slots else None
+                for i, b in zip(places, branches, strict=True)
+            ]
+            if training:
+                found = engine.forward(text.ids, branches, slots, **adapters)
+            else:
+                kept = prefixes is not None and ablation.shared_adapter
+                prefix = (
+                    prefixes(text.ids)
+                    if kept
+                    else engine.prefill(text.ids, shared=ablation.shared_adapter)
+                )
+                parts = engine.score(prefix, branches, slots, **adapters)
+                found = [h for part in parts for h in part]
+        states |= dict(zip(places, found, strict=True))
+    return [states[i] for i in range(len(questions))]
+
+
+@torch.inference_mode()
+def suffix_states(
+    system: System,
+    prefix_ids: list[int],
+    suffixes: Sequence[Suffix],
+    fused: Sequence[Fused | None],
+    prefixes: Prefixes,
+    *,
+    chunk_tokens: int,
+) -> list[list[Tensor]]:
+    """Answer states behind other endings of a kept prefix; ``fused`` has one pair per suffix.
+
+    Returns
+    -------
+    For each suffix the last hidden state (1, H) of each of its branches.
+    """
+    if system.fusion.changes_weights:
+        # each pair has weights of its own, so whole prompts stand side by side
+        branches = [
+            replace(b, ids=[*suffix.ids, *b.ids], at=suffix.at)
+            for suffix in suffixes
+            for b in suffix.branches
+        ]
+        counts = torch.tensor([len(suffix.branches) for suffix in suffixes])
+        of_pairs = [f.updates for f in fused if f is not None]
+        updates = {
+            name: (torch.cat([u[name][0] for u in of_pairs]).repeat_interleave(counts, dim=0), b)
+            for name, (_, b) in of_pairs[0].items()
+        }
+        states = iter(system.engine.separate(prefix_ids, branches, updates))
+        return [[next(states) for _ in suffix.branches] for suffix in suffixes]
+    slots = [
+        [system.slot(own, 0) if b.slots else None for b in suffix.branches]
+        for suffix, own in zip(suffixes, fused, strict=True)
+    ]
+    parts = system.engine.score_endings(
+        prefixes(prefix_ids), suffixes, slots, chunk_tokens=chunk_tokens
+    )
+    return [states for part in parts for states in part]
+
+
+def suffix_of(
+    system: System, prefix_ids: list[int], context: Context, questions: Sequence[Question]
+) -> Suffix:
+    """Where the prompts of a changed context leave a prefix, and the questions behind that."""
+    text = context.prefix(system.writer)
+    at = shared_length(tuple(text.ids), tuple(prefix_ids))
+    branches = [q.branch(system, text, context, True) for q in questions]
+    return Suffix(text.ids[at:], at, branches)
+
+
+# Many interactions of the data
 
 
 @torch.inference_mode()
@@ -45,96 +294,42 @@ def score_rows(
     Returns
     -------
     ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities. Where answers are pooled
-    with a prior, ``rating alone`` and ``ctr alone`` are the language model's own, uncalibrated.
+    with a prior, ``rating alone`` and ``ctr alone`` are the language model's alone, uncalibrated.
     """
-    data = system.prepared
-    asked = data.item[rows] if targets is None else targets
+    targets = system.prepared.item[rows] if targets is None else targets
     out: dict[str, np.ndarray] = {}
 
-    def keep(name: str, task: str, group: np.ndarray, answer: torch.Tensor) -> None:
+    def keep(name: str, task: str, group: np.ndarray, answer: Tensor) -> None:
         shape = (len(rows), 5) if task == "rating" else (len(rows),)
         values = answer.softmax(-1) if task == "rating" else answer.sigmoid()
         out.setdefault(name, np.empty(shape, np.float32))[group] = values.float().cpu().numpy()
 
-    fuses = system.fusion.fuses and (ablation.tokens or ablation.prior or prior_only)
-    with_tokens = fuses and ablation.tokens and system.fusion.uses_tokens
-    for group, history, lengths, start in shared_prefixes(system, rows, k):
-        own_targets = asked[group].astype(np.int64)
-        items, stars = data.item[history].astype(np.int64), data.rating[history]
-        fused = None
-        if fuses:
-            known = _labels(system, rows[group]) if k is None else (None, None)
-            fused = system.fuse(system.pairs(items, stars, lengths, own_targets, *known), ablation)
+    enters = ablation.tokens or ablation.prior or prior_only
+    for group, context, lengths, labels in contexts_of_rows(system, rows, k):
+        questions = [
+            Question(task, int(item), int(length), labels=int(count))
+            for task in tasks
+            for item, length, count in zip(targets[group], lengths, labels, strict=True)
+        ]
+        places = range(len(group))
+        fused = fuse(system, context, questions[: len(group)], ablation) if enters else None
         if prior_only:
             assert fused is not None  # asked of methods with a prior alone
             for task in tasks:
                 keep(task, task, group, fused.prior[task])
             continue
-        user = int(data.user[rows[group[0]]])
-        text = system.writer.prefix(
-            items[start:], stars[start:], profile_of(system, user), with_tokens=with_tokens
-        )
-        ends = [text.ends[n - start] for n in lengths]
-        hidden = answer_states(system, text, ends, own_targets, tasks, fused, ablation)
-        beside = fused if ablation.prior else None
-        for task, own in zip(tasks, hidden, strict=True):
-            answer = system.read(
-                task, own, beside, range(len(group)), calibrate=ablation == COMPLETE
-            )
-            keep(task, task, group, answer)
-            if beside is not None and task in beside.prior:
-                alone = system.read(task, own, None, range(len(group)), calibrate=False)
-                keep(f"{task} alone", task, group, alone)
+        pairs = [*places] * len(tasks)
+        states = answer_states(system, context, questions, fused, ablation, pairs=pairs)
+        prior = fused if ablation.prior else None
+        for task, hidden in zip(tasks, torch.cat(states).split(len(group)), strict=True):
+            ensemble = system.read(task, hidden, prior, places, calibrate=ablation == COMPLETE)
+            keep(task, task, group, ensemble)
+            if prior is not None and task in prior.prior:
+                lm_only = system.read(task, hidden, None, places, calibrate=False)
+                keep(f"{task} alone", task, group, lm_only)
         if progress is not None:
             progress(len(group))
     return out
-
-
-def answer_states(
-    system: System,
-    text: PrefixText,
-    ends: Sequence[int],
-    targets: np.ndarray,
-    tasks: Sequence[str],
-    fused: Fused | None,
-    ablation: Ablation = COMPLETE,
-    prefix: Prefix | None = None,
-) -> list[torch.Tensor]:
-    """The states at which answers about (person, item) pairs of one prefix are read.
-
-    Parameters
-    ----------
-    ends
-        How many tokens of the prefix each pair sees, (m,).
-    targets
-        Item indices (m,).
-    fused
-        What enters for the pairs, or None for words alone.
-    prefix
-        Keys and values of the text under the same ablation, where they are at hand.
-
-    Returns
-    -------
-    (m, H) for each task.
-    """
-    with_tokens = fused is not None and ablation.tokens and system.fusion.uses_tokens
-    branches = [
-        system.writer.branch(task, int(target), at, with_tokens=with_tokens)
-        for task in tasks
-        for target, at in zip(targets, ends, strict=True)
-    ]
-    pairs = list(range(len(targets))) * len(tasks)
-    if fused is not None and fused.updates and ablation.tokens:
-        updates = {n: (a[pairs], b) for n, (a, b) in fused.updates.items()}
-        answers = system.engine.separate(text.ids, branches, updates)
-    else:
-        prefix = prefix or system.engine.prefill(text.ids, shared=ablation.shared_adapter)
-        slots = [system.slot(fused, i) if with_tokens else None for i in pairs]
-        parts = system.engine.score(
-            prefix, branches, slots, shared=ablation.shared_adapter, tasks=ablation.task_adapter
-        )
-        answers = [h for part in parts for h in part]
-    return list(torch.cat(answers).split(len(targets)))
 
 
 @torch.inference_mode()
@@ -147,7 +342,7 @@ def score_candidates(
     *,
     profile: str = "",
 ) -> dict[str, np.ndarray]:
-    """Scores of films for somebody with a history (n,) of item indices and ratings.
+    """Scores of items for a person with a history (n,) of item indices and ratings.
 
     Parameters
     ----------
@@ -159,35 +354,18 @@ def score_candidates(
     Returns
     -------
     ``own`` float32 (m,), logits comparable within the list; where answers are pooled with a prior,
-    ``alone`` are the language model's own and ``prior`` what it is pooled with.
+    ``alone`` are the language model's alone and ``prior`` what they are pooled with.
     """
-    items, candidates = np.asarray(items, np.int64), np.asarray(candidates, np.int64)
-    start = window_start(len(items), system.config.prompt)
-    fused = None
-    if system.fusion.fuses:
-        lengths = np.full(len(candidates), len(items))
-        fused = system.fuse(system.pairs(items, ratings, lengths, candidates))
-    text = system.writer.prefix(
-        items[start:], ratings[start:], profile, with_tokens=system.fusion.uses_tokens
-    )
-    ends = [len(text.ids)] * len(candidates)
-    hidden = answer_states(system, text, ends, candidates, (task,), fused)[0]
-    places = range(len(candidates))
-    scores = {"own": system.read(task, hidden, fused, places, calibrate=False)}
+    context = Context.of(np.asarray(items, np.int64), ratings, system.config.prompt, profile)
+    questions = [Question(task, int(item), len(items)) for item in candidates]
+    fused = fuse(system, context, questions)
+    hidden = torch.cat(answer_states(system, context, questions, fused))
+    pairs = range(len(questions))
+    scores = {"own": system.read(task, hidden, fused, pairs, calibrate=False)}
     if fused is not None and task in fused.prior:
-        scores["alone"] = system.read(task, hidden, None, places, calibrate=False)
+        scores["alone"] = system.read(task, hidden, None, pairs, calibrate=False)
         scores["prior"] = fused.prior[task]
     return {name: values.float().cpu().numpy() for name, values in scores.items()}
-
-
-def _labels(system: System, rows: np.ndarray) -> tuple[Labelled, np.ndarray] | tuple[None, None]:
-    """What the training part says of the user of some rows, and how much counts for each."""
-    data, knowledge = system.prepared, system.knowledge
-    if not knowledge.uses_labels:
-        return None, None
-    user, training = int(data.user[rows[0]]), bool((data.split[rows] == TRAIN).all())
-    labelled = knowledge.labelled(user, training=training)
-    return labelled, knowledge.label_counts(user, data.timestamp[rows])
 
 
 def profile_of(system: System, user: int) -> str:
@@ -202,11 +380,17 @@ def profile_of(system: System, user: int) -> str:
     )
 
 
-def shared_prefixes(
+def contexts_of_rows(
     system: System, rows: np.ndarray, k: int | None
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Rows that share a prefix: (places in ``rows``, history, visible lengths, shown from)."""
-    data, config = system.prepared, system.config.prompt
+) -> Iterator[tuple[np.ndarray, Context, np.ndarray, np.ndarray]]:
+    """Interactions in groups that share a prefix.
+
+    Yields
+    ------
+    Places in ``rows`` (m,), the context, and for each place how much of the history it sees and how
+    many labels count.
+    """
+    data, knowledge, config = system.prepared, system.knowledge, system.config.prompt
     groups: dict[tuple[int, int], list[int]] = {}
     for place, row in enumerate(rows):
         n = data.history.length(int(row))
@@ -214,10 +398,28 @@ def shared_prefixes(
         groups.setdefault((int(data.user[row]), shared), []).append(place)
     for (user, shared), places in groups.items():
         group = np.array(places)
-        own = data.history.rows_of(user)
-        lengths = data.history.lengths[rows[group]]
+        history = data.history.rows_of(user)
+        lengths, start = data.history.lengths[rows[group]], shared
+        labelled, labels = None, np.zeros(len(group), np.int64)
         if k is None:
-            yield group, own[: int(lengths.max())], lengths, shared
+            history = history[: int(lengths.max())]
+            if knowledge.uses_labels:
+                training = bool((data.split[rows[group]] == TRAIN).all())
+                labelled = knowledge.labelled(user, training=training)
+                labels = knowledge.label_counts(user, data.timestamp[rows[group]])
         else:
-            history = own[max(0, shared - k) : shared] if k else own[:0]
-            yield group, history, np.full(len(group), len(history)), 0
+            history = history[max(0, shared - k) : shared] if k else history[:0]
+            lengths, start = np.full(len(group), len(history)), 0
+        yield (
+            group,
+            Context(
+                data.item[history].astype(np.int64),
+                data.rating[history],
+                start,
+                profile_of(system, user),
+                "",
+                labelled=labelled,
+            ),
+            lengths,
+            labels,
+        )

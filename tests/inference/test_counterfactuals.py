@@ -246,7 +246,7 @@ def test_the_window_is_held_where_the_rule_would_move_it(recommender, monkeypatc
     person = described(recommender, MOVING)
     start = window_start(before(MOVING), PROMPT)
     # the same question with a rule that lets the window begin where it did
-    monkeypatch.setattr("ckf_demo.recommender.window_start", lambda n, config: start)
+    monkeypatch.setattr("ckf_demo.model.predict.window_start", lambda n, config: start)
     for row in result["without"][:3]:
         expected = asked(recommender, without(person, row["item"]))
         assert figures(row) == pytest.approx(expected, abs=1e-4)
