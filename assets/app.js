@@ -594,7 +594,6 @@ window.ckf = (() => {
       });
     }
 
-    element.addEventListener("ckf-draw", draw);
     new ResizeObserver(() => {
       draw();
       visible().forEach((figure) => {
@@ -603,6 +602,7 @@ window.ckf = (() => {
       });
     }).observe(element);
     draw();
+    return draw;
   }
 
   // --- dot plots ------------------------------------------------------------------------------
@@ -704,27 +704,6 @@ window.ckf = (() => {
       layout,
       { displayModeBar: false },
     );
-  }
-
-  // Draws every plot of a panel, now and whenever its width changes (hidden tabs have none);
-  // returns the function that draws what the panel holds after it was filled anew.
-  function dots(element) {
-    const drawn = new WeakMap();
-
-    function draw() {
-      element.querySelectorAll("[data-dots]").forEach((host) => {
-        const width = host.offsetWidth;
-        const state = `${width} ${getComputedStyle(host).color} ${host.dataset.dots}`;
-        // A panel that is filled anew loses its plots but keeps the elements they were in.
-        if (!width || (host.firstElementChild && drawn.get(host) === state)) return;
-        drawn.set(host, state);
-        drawDots(host, JSON.parse(host.dataset.dots), width);
-      });
-    }
-
-    new ResizeObserver(draw).observe(element);
-    draw();
-    return draw;
   }
 
   // --- line plots -----------------------------------------------------------------------------
@@ -846,18 +825,21 @@ window.ckf = (() => {
     window.Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
   }
 
-  // Draws every line plot of a panel as `dots` draws dot plots.
-  function lines(element) {
+  // Draws every dot plot and line plot of a panel, now and whenever its width changes (hidden tabs
+  // have none); returns the function that draws what the panel holds after it was filled anew.
+  function plots(element) {
     const drawn = new WeakMap();
 
     function draw() {
       if (!window.Plotly) return;
-      element.querySelectorAll("[data-lines]").forEach((host) => {
+      element.querySelectorAll("[data-dots], [data-lines]").forEach((host) => {
         const width = host.offsetWidth;
-        const state = `${width} ${getComputedStyle(host).color} ${host.dataset.lines}`;
+        const data = host.dataset.dots ?? host.dataset.lines;
+        const state = `${width} ${getComputedStyle(host).color} ${data}`;
+        // A panel that is filled anew loses its plots but keeps the elements they were in.
         if (!width || (host.firstElementChild && drawn.get(host) === state)) return;
         drawn.set(host, state);
-        drawLines(host, JSON.parse(host.dataset.lines), width);
+        (host.dataset.dots ? drawDots : drawLines)(host, JSON.parse(data), width);
       });
     }
 
@@ -950,5 +932,5 @@ window.ckf = (() => {
     }
   });
 
-  return { address, tab, tour, table, maps, dots, lines, known, start, closeDrawer, openDrawer };
+  return { address, tab, tour, table, maps, plots, known, start, closeDrawer, openDrawer };
 })();

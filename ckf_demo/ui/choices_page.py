@@ -10,6 +10,7 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.app import CLOSE, LOGO, PRIVATE, QUIET, expect_session
+from ckf_demo.ui.charts import PLOTLY_SCRIPT
 from ckf_demo.ui.choices_api import add_choice_endpoints
 from ckf_demo.ui.choices_markup import (
     before_markup,
@@ -25,7 +26,6 @@ from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_p
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import RESULT_SCRIPT
 from ckf_demo.ui.fair_queue import Gate
-from ckf_demo.ui.map import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import notice, panel, warn
 from ckf_demo.ui.pages import Place, data_links
 from ckf_demo.ui.pair import Pair, from_query

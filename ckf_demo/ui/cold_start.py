@@ -18,9 +18,8 @@ from ckf_demo.data.store import MAX_SQL
 from ckf_demo.evaluation import cohorts
 from ckf_demo.inference.replay import FIRST, Rated, Replay, Step, errors, plan, run
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.map import PLOTLY_SCRIPT
+from ckf_demo.ui.charts import plot_panel
 from ckf_demo.ui.markup import (
-    TABLE_SCRIPT,
     Cell,
     Column,
     Row,
@@ -39,7 +38,6 @@ from ckf_demo.ui.sidebar import AGES, ANY
 
 LIKELY_K = 5
 FIRST_CHOICES, TARGET_CHOICES = (5, 10, FIRST, 40), (5, 10, 20)
-LINES_SCRIPT = f"{TABLE_SCRIPT}; watch('value', window.ckf.lines(element));"
 QUESTIONS = {"rating": "Stars", "ctr": "Likes it"}
 # Task, name, and which way is better.
 METRICS = {
@@ -90,7 +88,6 @@ class ColdStartTab:
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
-        gr.set_static_paths([PLOTLY_SCRIPT])
         with gr.Tabs(elem_id="cold-tabs", overflow_behavior="wrap"):
             with gr.Tab("One person", id="replay"):
                 with gr.Row(elem_classes="ckf-controls"):
@@ -126,11 +123,8 @@ class ColdStartTab:
                     )
                 with gr.Row(elem_classes="ckf-buttons"):
                     self.halt = gr.Button("Stop", size="sm", interactive=False, elem_id="cold-stop")
-                self.shown = panel(
-                    notice("The replay begins when this tab is opened."),
-                    js_on_load=LINES_SCRIPT,
-                    head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
-                    elem_id="replay",
+                self.shown = plot_panel(
+                    notice("The replay begins when this tab is opened."), elem_id="replay"
                 )
                 self.after = panel("", elem_id="replay-after")
             with gr.Tab("Groups of people", id="cohorts"):
@@ -844,12 +838,7 @@ class Measurement:
             ),
             elem_id=f"{name}-progress",
         )
-        self.result = panel(
-            "",
-            js_on_load=LINES_SCRIPT,
-            head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
-            elem_id=f"{name}-result",
-        )
+        self.result = plot_panel(elem_id=f"{name}-result")
         self.outcome = gr.State(None)
         self.file = gr.State(None, delete_callback=_remove)
 

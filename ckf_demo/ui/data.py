@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from ckf_demo.data.store import MAX_SQL, Analysis, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.map import PLOTLY_SCRIPT
+from ckf_demo.ui.charts import PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,
     Cell,

@@ -6,11 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
-import plotly
 
 from ckf_demo.inference.projections import (
     FILMS,
@@ -26,6 +24,7 @@ from ckf_demo.inference.projections import (
     View,
 )
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.charts import PLOTLY_HEAD, PLOTLY_SCRIPT
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -43,7 +42,6 @@ from ckf_demo.ui.markup import (
 from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
 from ckf_demo.ui.topk import Ranking
 
-PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 NAMES = {
     "collaborative": "Collaborative",
     UNTRAINED: "Language model before training",
@@ -72,10 +70,10 @@ COLOURS = (
 # Five shapes that Plotly draws in three dimensions with any font, but the ring, which marks
 # recommendations; against eight colours no two of up to 40 genres share both.
 SHAPES = ("circle", "square", "diamond", "cross", "diamond-open")
-DRAW_SCRIPT = """
-window.ckf.maps(element, () => props.value, server, (chosen) => trigger('select', chosen));
-watch('value', () => element.dispatchEvent(new Event('ckf-draw')));
-"""
+DRAW_SCRIPT = (
+    "watch('value', window.ckf.maps("
+    "element, () => props.value, server, (chosen) => trigger('select', chosen)));"
+)
 
 
 def template(spaces: tuple[str, ...]) -> str:
@@ -173,7 +171,7 @@ class MapTab:
             "",
             html_template=template(tuple(name for name in NAMES if name in spaces.names)),
             js_on_load=DRAW_SCRIPT,
-            head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
+            head=PLOTLY_HEAD,
             server_functions=[catalogue],
             apply_default_css=False,
             elem_id="maps",

@@ -20,7 +20,8 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from ckf_demo.ui.map import COLOURS, PLOTLY_SCRIPT, SHAPES, template  # noqa: E402
+from ckf_demo.ui.charts import PLOTLY_SCRIPT  # noqa: E402
+from ckf_demo.ui.map import COLOURS, SHAPES, template  # noqa: E402
 
 SPACES = ("collaborative", "llm", "text")
 GROUPS = 19

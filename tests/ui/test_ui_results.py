@@ -15,7 +15,15 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import results as tab
 from ckf_demo.ui.app import build
 from ckf_demo.ui.pair import Pair
-from ckf_demo.ui.results import ResultsTab, View, read_results
+from ckf_demo.ui.results import ResultsTab
+from ckf_demo.ui.stored_results import (
+    Measured,
+    View,
+    read_all,
+    read_published,
+    read_results,
+    verdict,
+)
 from support.fakes import FakeRecommender
 
 AUC = View("ctr", "auc", "all")
@@ -111,7 +119,7 @@ def test_a_damaged_file_is_said_and_the_others_are_shown(tmp_path, text):
     write(tmp_path, "good")
     bad = write(tmp_path, "bad")
     (bad / "results.json").write_text(text)
-    found, problems = tab.read_all(bad)
+    found, problems = read_all(bad)
     assert list(found) == ["good"]
     assert len(problems) == 1 and "bad/results.json is damaged" in problems[0]
     assert shown_tab(bad).source.value == "good"
@@ -143,22 +151,22 @@ def test_results_without_errors_or_differences_are_shown(tmp_path):
     results = read_results(folder / "results.json")
     assert results.own is None
     assert "0.750" in tab.levels_markup(results, AUC)
-    for markup in (tab.differences_markup, tab.worth_markup, tab.others_markup):
-        assert markup(results, AUC) == ""
+    for kind in tab.COMPARISONS:
+        assert tab.differences_markup(results, AUC, kind) == ""
 
 
 # --- order and verdicts ------------------------------------------------------------------------
 
 
 def test_the_best_method_is_on_top_whichever_direction_is_better(results):
-    assert names(tab.levels(results, AUC))[:3] == ["ckf", "ckf's collaborative prior", "EASE"]
-    assert names(tab.levels(results, RMSE)) == ["ckf", "EASE", "item mean"]
+    assert names(results.chosen(AUC, "value"))[:3] == ["ckf", "ckf's collaborative prior", "EASE"]
+    assert names(results.chosen(RMSE, "value")) == ["ckf", "EASE", "item mean"]
     assert "lower is better" in tab.levels_markup(results, RMSE)
     assert "higher is better" in tab.levels_markup(results, AUC)
 
 
 def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
-    assert names(tab.levels(results, AUC))[-1] == "popularity"
+    assert names(results.chosen(AUC, "value"))[-1] == "popularity"
     shown = tab.levels_markup(results, AUC)
     assert ">popularity<" in shown and "Best of 5" in shown
     assert "popularity" not in shown.split('data-dots="')[1].split('"')[0]
@@ -166,18 +174,18 @@ def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
 
 def test_differences_leave_ablations_out_and_follow_the_strength_of_the_other(results):
     assert results.own == "ckf"
-    assert names(tab.differences(results, AUC)) == [
+    assert names(results.chosen(AUC, "against")) == [
         "ckf - ckf's collaborative prior",
         "ckf - EASE",
     ]
-    assert names(tab.differences(results, RMSE)) == ["ckf - EASE", "ckf - item mean"]
+    assert names(results.chosen(RMSE, "against")) == ["ckf - EASE", "ckf - item mean"]
 
 
 def test_ablations_are_neither_baselines_nor_own_variants_and_what_is_worth_most_leads(results):
-    assert tab.ablations(results) == {"no-bridge", "text-only"}
-    assert names(tab.worth(results, AUC)) == ["ckf - text-only", "ckf - no-bridge"]
-    assert "What each part is worth" in tab.worth_markup(results, AUC)
-    assert tab.worth_markup(results, RMSE) == ""
+    assert results.ablations == {"no-bridge", "text-only"}
+    assert names(results.chosen(AUC, "ablation")) == ["ckf - text-only", "ckf - no-bridge"]
+    assert "What each part is worth" in tab.differences_markup(results, AUC, "ablation")
+    assert tab.differences_markup(results, RMSE, "ablation") == ""
 
 
 @pytest.mark.parametrize(
@@ -187,15 +195,15 @@ def test_ablations_are_neither_baselines_nor_own_variants_and_what_is_worth_most
 def test_another_method_is_compared_and_is_no_part_of_the_own_one(tmp_path, other):
     rows = [measured("ckf", 0.75), measured(other, 0.7), measured(f"ckf - {other}", 0.05)]
     results = read_results(write(tmp_path, "field", rows=rows) / "results.json")
-    assert tab.ablations(results) == set()
-    assert names(tab.differences(results, AUC)) == [f"ckf - {other}"]
+    assert results.ablations == set()
+    assert names(results.chosen(AUC, "against")) == [f"ckf - {other}"]
 
 
 def test_what_is_measured_between_two_others_says_which_is_better_not_that_a_part_helps(results):
-    assert names(tab.others(results, AUC)) == ["ckf's language model alone - text-only"]
-    shown = tab.others_markup(results, AUC)
+    assert names(results.chosen(AUC, "pair")) == ["ckf's language model alone - text-only"]
+    shown = tab.differences_markup(results, AUC, "pair")
     assert "the first is better" in shown and "helps" not in shown
-    assert tab.others_markup(results, RMSE) == ""
+    assert tab.differences_markup(results, RMSE, "pair") == ""
 
 
 @pytest.mark.parametrize(
@@ -210,12 +218,12 @@ def test_what_is_measured_between_two_others_says_which_is_better_not_that_a_par
     ],
 )
 def test_a_verdict_needs_an_interval_without_zero(value, half, lower, said):
-    row = tab.Measured(**measured("ckf - EASE", value, half=half))
-    assert tab.verdict(row, lower) == said
+    row = Measured(**measured("ckf - EASE", value, half=half))
+    assert verdict(row, lower) == said
 
 
 def test_intervals_that_hold_zero_have_another_shape(results):
-    shown = tab.differences_markup(results, RMSE)
+    shown = tab.differences_markup(results, RMSE, "against")
     rows = json.loads(
         shown.split('data-dots="')[1].split('"')[0].replace("&quot;", '"').replace("&#x27;", "'")
     )["rows"]
@@ -231,7 +239,7 @@ def test_intervals_that_hold_zero_have_another_shape(results):
 
 
 def test_published_figures_stand_beside_ours_and_say_their_part(tmp_path):
-    published = tab.read_published()["collm-ml-1m"]
+    published = read_published()["collm-ml-1m"]
     assert "not re-run here" in published.note and len(published.rows) == 14
     folder = write(tmp_path, "collm", dataset="collm-ml-1m")
     ours = read_results(folder / "results.json")
@@ -312,8 +320,8 @@ def test_names_from_data_are_escaped(tmp_path):
     results = read_results(write(tmp_path, "odd", rows=rows, dataset="<s>") / "results.json")
     shown = (
         tab.levels_markup(results, AUC)
-        + tab.worth_markup(results, AUC)
-        + tab.others_markup(results, AUC)
+        + tab.differences_markup(results, AUC, "ablation")
+        + tab.differences_markup(results, AUC, "pair")
         + tab.errors_markup(results, "ctr", {}, served=False)
     )
     for mark in ("<b>", "<u>", "<s>"):

@@ -1,0 +1,305 @@
+"""Results stored beside the checkpoints, published figures, and which of their rows a view shows.
+
+Nothing is measured here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ckf_demo.baselines import BASELINES
+from ckf_demo.evaluation import blends
+from ckf_demo.evaluation import sampled_negatives as choices
+from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
+from ckf_demo.fusion.registry import METHODS
+from ckf_demo.runtime.errors import UserError
+
+RESULTS = "results.json"
+KINDS = {
+    RESULTS: "",
+    "methods.json": "methods side by side",
+    "field.json": "the whole field",
+    "robustness.json": "one part changed at a time",
+    "ranks.json": "other ranks, full fine-tuning",
+    "settings.json": "other settings of the data",
+}
+"""Files of results beside a checkpoint, and what sets them apart."""
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
+DIFFERENCE = " - "
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
+EVERYTHING = "all"
+TASKS = {
+    "rating": "Rating",
+    "ctr": "Click",
+    "ranking": "Ranking",
+    "explanation": "Explanations",
+}
+METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS
+GROUP_LABELS = {
+    EVERYTHING: "everything",
+    "choose": "choosing half of the users",
+    "accept": "accepting half of the users",
+    "warm": "warm: known in training",
+    "cold": "cold: new after training",
+    "0": "no history",
+    "1-3": "history of 1 to 3",
+    "4-10": "history of 4 to 10",
+    "11+": "history of 11 or more",
+    "k=0": "history cut to none",
+    "k=1": "history cut to the last 1",
+    "k=3": "history cut to the last 3",
+    "k=10": "history cut to the last 10",
+    "k=all": "the same sample, whole history",
+    "positive": "positive predictions",
+    "mixed": "mixed predictions",
+    "negative": "negative predictions",
+    "pooled": "pooled with the collaborative prior",
+    "base": "as configured",
+    "liked-from-3": "liked from 3 stars on",
+    "liked-from-5": "liked with 5 stars only",
+    "core-5": "5-core of users and items",
+    "core-10": "10-core of users and items",
+    "leave-last-out": "each user’s last rating held out",
+    "window-6": "6 history films shown",
+    "window-12": "12 history films shown",
+    "window-48": "48 history films shown",
+}
+PARTS = {"valid": "validation part", "test": "test part"}
+BETTER, WORSE, OPEN = "better", "worse", "not told apart"
+VALUE, AGAINST, ABLATION, PAIR = "value", "against", "ablation", "pair"
+"""Kinds of rows: a method's value, and the paired difference of the checkpoint's own method to
+another one, of the own method to an ablation of it, and between two other methods."""
+
+
+class Measured(BaseModel):
+    """A method's value, or a paired difference ("A - B"), with its 95 % interval over users."""
+
+    method: str
+    task: str
+    metric: str
+    group: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+
+    @property
+    def first(self) -> str:
+        """The method that was measured, or the first one of a difference."""
+        return self.method.partition(DIFFERENCE)[0]
+
+    @property
+    def second(self) -> str:
+        """The method that is subtracted; empty for a value."""
+        return self.method.partition(DIFFERENCE)[2]
+
+
+class WrongRow(BaseModel):
+    """A row of the data in which the checkpoint's own method was far off.
+
+    ``prior`` is the answer of the collaborative signal alone.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    task: str
+    user: str
+    item: str
+    label: float
+    score: float
+    prior: float | None = None
+
+
+class Results(BaseModel):
+    """What ``ckf evaluate --json`` writes."""
+
+    dataset: str
+    split: str
+    checkpoint: str
+    rows: list[Measured]
+    errors: list[WrongRow] = []
+    settings: list[str] = []
+    """Groups that are settings of the data, the usual one first."""
+
+    @cached_property
+    def own(self) -> str | None:
+        """The checkpoint's own method: the one that the others are compared with."""
+        firsts = Counter(row.first for row in self.rows if row.second)
+        return firsts.most_common(1)[0][0] if firsts else None
+
+    @cached_property
+    def ablations(self) -> set[str]:
+        """Methods that are the own one with something taken away.
+
+        They are those it is compared with, without baselines, blends, its other seeds, and its own
+        other ways to answer; the names of the last two begin with its own.
+        """
+        others = {row.second for row in self.rows if row.second and row.first == self.own}
+        methods = {*BASELINES, *choices.BASELINES, *METHODS, blends.ALL}
+        variants = (f"{self.own} ", f"{self.own}'s ", f"{self.own},")
+        return {
+            other
+            for other in others
+            if other not in methods and blends.WITH not in other and not other.startswith(variants)
+        }
+
+    def kind(self, row: Measured) -> str:
+        """What a row measures: `VALUE`, `AGAINST`, `ABLATION` or `PAIR`."""
+        if not row.second:
+            return VALUE
+        if row.first != self.own:
+            return PAIR
+        return ABLATION if row.second in self.ablations else AGAINST
+
+    @property
+    def part(self) -> str:
+        """The measured part in words."""
+        return PARTS.get(self.split, f"{self.split} part")
+
+    def tasks(self) -> list[str]:
+        """Measured tasks, in the order of the app."""
+        return _in_order({row.task for row in self.rows}, TASKS)
+
+    def metrics(self, task: str) -> list[str]:
+        """Measured metrics of a task."""
+        return _in_order({row.metric for row in self.rows if row.task == task}, METRICS)
+
+    def groups(self, task: str, metric: str) -> list[str]:
+        """Groups in which a metric was measured, everything first."""
+        groups = {row.group for row in self.rows if (row.task, row.metric) == (task, metric)}
+        return _in_order(groups, (EVERYTHING, *GROUPS, *self.settings))
+
+    def chosen(self, view: "View", kind: str) -> list[Measured]:
+        """Rows of one kind, task, metric and group, the best first; undefined values at the end.
+
+        Differences to other methods follow the order of these methods.
+        """
+        wanted = (view.task, view.metric, view.group)
+        rows = [
+            row
+            for row in self.rows
+            if (row.task, row.metric, row.group) == wanted and self.kind(row) == kind
+        ]
+        if kind == AGAINST:
+            places = {row.method: n for n, row in enumerate(self.chosen(view, VALUE))}
+            return sorted(rows, key=lambda row: places.get(row.second, len(places)))
+        defined = [row for row in rows if row.value is not None]
+        undefined = [row for row in rows if row.value is None]
+        return sorted(defined, key=lambda row: row.value, reverse=not view.lower) + undefined
+
+
+@dataclass(frozen=True)
+class View:
+    """Which figures are looked at."""
+
+    task: str
+    metric: str
+    group: str
+
+    @property
+    def lower(self) -> bool:
+        """Whether lower values are better."""
+        return self.metric in LOWER_IS_BETTER
+
+    @property
+    def better(self) -> str:
+        """Which values are better, in words."""
+        return "lower is better" if self.lower else "higher is better"
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        return METRICS.get(self.metric, self.metric)
+
+    @property
+    def counted(self) -> str:
+        """What n counts."""
+        if self.metric == "uauc":
+            return "users with both liked and disliked items"
+        return {"ranking": "ranking queries", "explanation": "explanations"}.get(self.task, "rows")
+
+
+class PublishedRow(BaseModel):
+    """One line of a published table."""
+
+    method: str
+    backbone: str | None
+    auc: float | None
+    uauc: float | None
+    source: str
+
+
+class Published(BaseModel):
+    """Published figures for a data set whose split is fixed, on one part of it."""
+
+    dataset: str
+    split: str
+    task: str
+    note: str
+    rows: list[PublishedRow]
+
+
+def _in_order(names: set[str], order: Iterable[str]) -> list[str]:
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
+
+
+def read_results(path: Path) -> Results:
+    """The results of one checkpoint.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or damaged; the text names the command that writes it.
+    """
+    # The folders above say nothing to a visitor of the page.
+    shown = Path(*path.parts[-3:])
+    command = f"ckf evaluate --checkpoint {shown.parent.as_posix()} --json {shown.as_posix()}"
+    if not path.exists():
+        raise UserError(f"{shown.as_posix()} is missing; write it with: {command}")
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{shown.as_posix()} is damaged ({place}: {first['msg']}); write it again with: "
+            f"{command}"
+        ) from error
+
+
+def read_all(served: Path) -> tuple[dict[str, Results], list[str]]:
+    """Results beside the served checkpoint, its own first, and one sentence per unreadable file.
+
+    The keys are the folder's name and, for other files than ``results.json``, what sets them apart.
+    """
+    first = served / RESULTS
+    others = [path for name in KINDS for path in served.parent.glob(f"*/{name}") if path != first]
+    results, problems = {}, []
+    others.sort(key=lambda path: (path.parent != served, path.parent.name))
+    for path in (first, *others):
+        kind = KINDS[path.name]
+        try:
+            name = f"{path.parent.name}: {kind}" if kind else path.parent.name
+            results[name] = read_results(path)
+        except UserError as error:
+            problems.append(str(error))
+    return results, problems
+
+
+def read_published(folder: Path = PUBLISHED) -> dict[str, Published]:
+    """Published figures by data set."""
+    tables = (Published.model_validate_json(path.read_bytes()) for path in folder.glob("*.json"))
+    return {published.dataset: published for published in tables}
+
+
+def verdict(row: Measured, lower: bool) -> str:
+    """What a difference says by its interval: `BETTER`, `WORSE`, or `OPEN` where it holds zero."""
+    if row.low is None or row.high is None or row.low <= 0 <= row.high:
+        return OPEN
+    return BETTER if (row.high < 0) == lower else WORSE
