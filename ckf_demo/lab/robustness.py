@@ -1,22 +1,23 @@
 """One part changed at a time, each trained anew on the same small budget.
 
     python -m ckf_demo.lab.robustness --json checkpoints/collm-ml-1m/robustness.json \\
-        assets/configs/ablations/*.toml
+        assets/configs/ablations/collm-ml-1m.toml
     python -m ckf_demo.lab.robustness --base assets/configs/ml-100k.toml --steps 200 \\
-        --json checkpoints/ml-100k/robustness.json assets/configs/ablations/ml-100k/*.toml
+        --json checkpoints/ml-100k/robustness.json assets/configs/ablations/ml-100k.toml
 
-trains the base configuration and every variant for equally many sequences, and measures each task
-on the same validation rows, paired over users. It is the language model's own answer that is
-compared: the pooled prior would hide what differs. Where a base has several tasks, the pooled
-answers stand beside it as a group of their own. On CoLLM's split the rows are those of the users
-that decide nothing (`Prepared.choosing_users`); elsewhere they are a seeded sample, and the few
-validation sequences that choose weights come from the same part.
+``FILE.toml#NAME`` is one variant of a file. The command trains the base configuration and every
+variant for equally many sequences, and measures each task on the same validation rows, paired over
+users. It compares the language model's own answers, since the pooled prior would hide what differs.
+Where a base has several tasks, the pooled answers are a group of their own. On CoLLM's split the
+rows are those of the accepting half of the users (`Prepared.choosing_users`); elsewhere they are a
+seeded sample, and the few validation sequences that choose weights come from the same part.
 
 Configurations with other data or another window of the history than the base cannot be compared
 row by row; `ckf_demo.lab.data_settings` measures them beside simple baselines, into
 ``settings.json`` beside the JSON file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,16 @@ class Scope:
             wordings=WORDINGS if "explanation" in tasks else 0,
             pooled=len(tasks) > 1,
         )
+
+
+def each_variant(paths: Sequence[Path]) -> list[Path]:
+    """``FILE.toml#NAME`` for every variant of files of them; other configurations as they are."""
+    found = []
+    for path in paths:
+        configs = RunConfig.load_all(path)
+        whole = "#" in str(path) or len(configs) == 1
+        found += [path] if whole else [Path(f"{path}#{config.name}") for config in configs]
+    return found
 
 
 def variant_name(config: RunConfig, base: RunConfig) -> str:
@@ -173,7 +184,10 @@ def add_variant(
 
 @one_line_errors
 def main(
-    variants: Annotated[list[Path], typer.Argument(help="Configurations to compare.")],
+    variants: Annotated[
+        list[Path],
+        typer.Argument(help="Files of variants, or FILE#NAME."),
+    ],
     base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m-aligned.toml"),
     steps: Annotated[int, typer.Option(min=1, help="Sequences per run.")] = 300,
     rows: Annotated[int, typer.Option(min=1, help="About so many rows are measured.")] = ROWS,
@@ -181,8 +195,9 @@ def main(
 ) -> None:
     """Each configuration trained on the same budget and measured on the same rows."""
     known = RunConfig.load(base)
-    settings = [path for path in variants if is_setting(RunConfig.load(path), known)]
-    others = [path for path in variants if path not in settings]
+    paths = each_variant(variants)
+    settings = [path for path in paths if is_setting(RunConfig.load(path), known)]
+    others = [path for path in paths if path not in settings]
     if others or not settings:
         report.show(measure(base, others, steps, json_path, rows))
     if settings:

@@ -339,11 +339,13 @@ def test_the_command_shows_all_trials(workplace, capsys):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((CONFIGS / "searched").glob("*.toml")), ids=lambda p: p.stem
+    "config",
+    RunConfig.load_all(CONFIGS / "ablations" / "searched.toml"),
+    ids=lambda config: config.name,
 )
-def test_a_searched_configuration_is_its_base_with_the_best_setting(path):
+def test_a_searched_configuration_is_its_base_with_the_best_setting(config):
     measured = json.loads((ROOT / "ckf_demo/lab/results/search.json").read_text())
-    config, base = RunConfig.load(path), RunConfig.load(CONFIGS / path.name)
+    base = RunConfig.load(CONFIGS / f"{config.name.removesuffix('-searched')}.toml")
     (best,) = (row["best"] for row in measured["searches"] if row["name"] == base.name)
     assert config == with_setting(base, best["setting"]).model_copy(update={"name": config.name})
     assert config.name == f"{base.name}-searched"
