@@ -1,6 +1,8 @@
 """What all tests share: no network, one thread per library, and the committed checkpoint."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # Set before any library reads them.
@@ -14,8 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-CHECKPOINT = ROOT / "checkpoints" / "ml-100k"
+from support.paths import CHECKPOINT
 
 
 @pytest.fixture
@@ -41,27 +42,27 @@ def recommender():
         pass
 
 
-LONG = ("test_accessibility.py", "test_cold_start.py", "test_map.py", "test_robustness.py")
-"""Files that are left to `make test-long`."""
+@pytest.fixture(scope="session")
+def _positive_only_checkpoint(tmp_path_factory) -> Path:
+    from support.positive_only import train_positive_only
 
-LONG_WITH_THE_MODEL = ("test_links.py", "test_why.py")
-"""Files of which the walks with the real model are; those with a fake one are in every run."""
+    return train_positive_only(tmp_path_factory.mktemp("positive-only"))
 
 
-LONG_WALKS = (
-    "test_a_known_user_through_all_tabs[fake]",
-    "test_a_new_person_through_all_tabs[real]",
-)
-"""Of each walk through all tabs one kind is in every run: with the real model, with a fake one."""
+@pytest.fixture(scope="module")
+def positive_only_workplace(_positive_only_checkpoint, tmp_path_factory) -> Iterator[Path]:
+    """A copy of `support.positive_only`'s folder, whose cache is in use."""
+    folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(_positive_only_checkpoint, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.chdir(folder)
+        yield folder
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        real = item.get_closest_marker("real")
-        with_the_model = real and item.path.name in LONG_WITH_THE_MODEL
-        if item.path.name in LONG or with_the_model or item.name in LONG_WALKS:
-            item.add_marker(pytest.mark.long)
-        if real or item.get_closest_marker("browser"):
+        if item.get_closest_marker("real") or item.get_closest_marker("browser"):
             # what they run is not theirs to cover, and tracing it would double their time
             item.add_marker(pytest.mark.no_cover)

@@ -4,21 +4,12 @@ Every fold is opened first, so that what lies inside is looked at as well.
 """
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    browser,
-    fake_address,
-    fake_cache,
-    new_page,
-    pytestmark,
-)
-
 from ckf_demo.ui.app import TABS
+from support.pages import IN_CHROMIUM, violations
 
-GRAVE = ("serious", "critical")
+pytestmark = [*IN_CHROMIUM, pytest.mark.long]
 
 
 def settle(page, tab: str) -> None:
@@ -38,21 +29,8 @@ def settle(page, tab: str) -> None:
     page.wait_for_timeout(500)
 
 
-def violations(page) -> list[str]:
-    """Serious and critical violations as lines: rule, element, and what axe says of it."""
-    found = Axe().run(page).response["violations"]
-    lines = []
-    for rule in found:
-        if rule["impact"] not in GRAVE:
-            continue
-        for node in rule["nodes"]:
-            lines.append(f"{rule['id']}: {node['target'][0]}\n    {node['html'][:200]}")
-            lines += [f"    {check['message']}" for check in node["any"] + node["all"]][:2]
-    return lines
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_tab_has_a_grave_violation(fake_address, new_page, theme):  # noqa: F811
+def test_no_tab_has_a_grave_violation(fake_address, new_page, theme):
     page = new_page(f"{fake_address}?__theme={theme}")
     for fold in ("Choose another film", "Choose moment and method"):
         page.get_by_role("button", name=fold).click()
@@ -61,7 +39,7 @@ def test_no_tab_has_a_grave_violation(fake_address, new_page, theme):  # noqa: F
         assert violations(page) == [], f"on the tab {tab!r}"
 
 
-def test_the_form_of_a_new_person_has_no_grave_violation(fake_address, new_page):  # noqa: F811
+def test_the_form_of_a_new_person_has_no_grave_violation(fake_address, new_page):
     page = new_page(f"{fake_address}?rated=4:5,9:1&taste=westerns&age=40")
     page.get_by_label("Find films and give them stars").press_sequentially("a")
     page.wait_for_timeout(1500)

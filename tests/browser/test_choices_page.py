@@ -5,29 +5,25 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
-from test_accessibility import violations
-from test_choices import workplace  # noqa: F401 (a fixture, found by name)
-from test_walk import browser, new_page, pytestmark  # noqa: F401
 
-from ckf_demo.recommender import Recommender
 from ckf_demo.ui.app import launch
 from ckf_demo.ui.choices_page import build
+from support.pages import IN_CHROMIUM, too_wide, violations
+from support.positive_only import load_positive_only
+
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def address(workplace) -> Iterator[str]:  # noqa: F811
-    demo = build(Recommender.load(workplace / "checkpoints" / "tiny", quantization="bf16"))
+def address(positive_only_workplace) -> Iterator[str]:
+    demo = build(load_positive_only(positive_only_workplace))
     launch(demo)
     yield demo.local_url
     demo.close()
 
 
-def too_wide(page) -> int:
-    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-
-
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
-def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F811
+def test_a_place_is_picked_and_explained(address, new_page, width):
     page = new_page(address, width=width)
     before = page.locator("#pair .ckf-what strong").inner_text()
     row = page.locator("#topk tbody tr:not(.ckf-selected)").first
@@ -49,7 +45,7 @@ def test_a_place_is_picked_and_explained(address, new_page, width):  # noqa: F81
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
-def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page, width):  # noqa: F811
+def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page, width):
     page = new_page(address, width=width)
     page.get_by_role("button", name="Why this place and not another?").click()
     shown = page.locator("#contrast")
@@ -75,7 +71,7 @@ def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
-def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: F811
+def test_a_new_person_is_made_of_two_places(address, new_page, width):
     page = new_page(address, width=width)
     if width < 400:
         page.locator(".sidebar .toggle-button").click()
@@ -101,7 +97,7 @@ def test_a_new_person_is_made_of_two_places(address, new_page, width):  # noqa: 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_has_no_grave_violation(address, new_page, theme):  # noqa: F811
+def test_it_has_no_grave_violation(address, new_page, theme):
     page = new_page(f"{address}?__theme={theme}")
     for fold in (
         "Choose another place",

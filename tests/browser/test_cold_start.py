@@ -7,19 +7,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    address,
-    browser,
-    expect_field,
-    fake_address,
-    fake_cache,
-    new_page,
-    open_tab,
-    pytestmark,
-    real_address,
-    slow_address,
-)
+from support.pages import FAKE, IN_CHROMIUM, REAL, expect_field, open_tab, served_with, too_wide
+
+pytestmark = [*IN_CHROMIUM, pytest.mark.long]
+
 
 # A film of each data set that its user rated late.
 PEOPLE = {"fake": ("8", "11"), "real": ("405", "50")}
@@ -33,7 +24,8 @@ def open_group(page: Page, name: str) -> None:
     page.locator("#cold-tabs").get_by_role("tab", name=name).click()
 
 
-def test_a_user_is_replayed_and_the_slider_moves_through_it(address, request, new_page):  # noqa: F811
+@served_with(REAL, FAKE)
+def test_a_user_is_replayed_and_the_slider_moves_through_it(address, request, new_page):
     user, item = PEOPLE[request.node.callspec.params["address"]]
     page = new_page(f"{address}?tab=cold&user={user}&item={item}&k=3")
     expect(page.locator("#replay .ckf-lines .main-svg").first).to_be_visible()
@@ -63,13 +55,14 @@ def test_a_user_is_replayed_and_the_slider_moves_through_it(address, request, ne
     expect(page.locator("#replay")).to_contain_text("the lines end there")
 
 
-def test_a_broken_k_is_a_message(fake_address, new_page):  # noqa: F811
+def test_a_broken_k_is_a_message(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=cold&k=<b>x</b>")
     expect(page.get_by_test_id("toast-body")).to_contain_text("no number from 0 to 40")
     expect_replayed(page)
 
 
-def test_a_changed_pick_changes_the_answers_at_once(address, new_page):  # noqa: F811
+@served_with(REAL, FAKE)
+def test_a_changed_pick_changes_the_answers_at_once(address, new_page):
     page = new_page(f"{address}?tab=cold")
     page.locator("#example-3").click()
     expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
@@ -91,7 +84,7 @@ def test_a_changed_pick_changes_the_answers_at_once(address, new_page):  # noqa:
     expect(page.locator("#history tr[data-pick]")).to_have_count(2)
 
 
-def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_path):  # noqa: F811
+def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_path):
     page = new_page(f"{fake_address}?tab=cold", width=375)
     open_group(page, "Groups of people")
     page.locator("#cohorts-run").click()
@@ -107,8 +100,7 @@ def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_p
         download.value.save_as(path)
         frames.append(read(path))
     assert len(frames[0]) == len(frames[1]) and set(frames[0]["group"]) >= {"k=0", "k=all"}
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0
 
     page.locator("#cohorts-two input").uncheck()
     expect(page.locator("#cohort-B-ratings")).to_be_hidden()
@@ -125,7 +117,7 @@ def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_p
 
 
 @pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.real), "slow"])
-def test_a_measurement_shows_how_far_it_is_and_is_stopped(kind, request, new_page):  # noqa: F811
+def test_a_measurement_shows_how_far_it_is_and_is_stopped(kind, request, new_page):
     url = request.getfixturevalue(f"{kind}_address")
     page = new_page(f"{url}?tab=cold")
     open_group(page, "Groups of people")

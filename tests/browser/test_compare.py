@@ -3,21 +3,15 @@
 import pytest
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    browser,
-    expect_field,
-    fake_cache,
-    new_page,
-    pytestmark,
-)
-
 from ckf_demo.ui.app import build, launch
 from support.fakes import FakeMethodComparison, FakeRecommender
+from support.pages import IN_CHROMIUM, expect_field, too_wide
+
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def address(fake_cache):  # noqa: F811
+def address(fake_cache):
     recommender = FakeRecommender()
     demo = build(recommender, FakeMethodComparison(recommender))
     launch(demo)
@@ -29,7 +23,7 @@ def address(fake_cache):  # noqa: F811
     ("theme", "width"),
     [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
 )
-def test_methods_and_people_are_compared(address, new_page, theme, width):  # noqa: F811
+def test_methods_and_people_are_compared(address, new_page, theme, width):
     page = new_page(f"{address}?tab=compare&user=3&item=7&__theme={theme}", width=width)
     shown = page.locator("#compare")
     expect(shown.locator("tbody tr")).to_have_count(4)  # two methods, the average, the truth
@@ -48,8 +42,7 @@ def test_methods_and_people_are_compared(address, new_page, theme, width):  # no
     row.locator(".ckf-pick").click()
     expect_field(page, "item", item)
     expect(shown.locator("g.ckf-chosen").first).to_be_attached()
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0
 
     page.get_by_text("Add baselines").click()
     page.locator("#compare-baselines").get_by_label("EASE").check()

@@ -6,22 +6,16 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    browser,
-    fake_address,
-    fake_cache,
-    new_page,
-    open_tab,
-    pytestmark,
-)
+from support.pages import IN_CHROMIUM, open_tab, too_wide
+
+pytestmark = IN_CHROMIUM
 
 
 @pytest.mark.parametrize(
     ("theme", "width"),
     [("light", 1280), pytest.param("dark", 375, marks=pytest.mark.long)],
 )
-def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, width):  # noqa: F811
+def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, width):
     page = new_page(f"{fake_address}?__theme={theme}", width=width)
     open_tab(page, "Data")
     shown = page.locator("#data-result")
@@ -38,8 +32,7 @@ def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, 
     head = shown.locator("th", has_text="users")
     head.locator(".ckf-sort").click()
     expect(head).to_have_attribute("aria-sort", "ascending")
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0
 
     with page.expect_download() as started:
         page.locator("#data-download").click()
@@ -50,7 +43,7 @@ def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, 
     assert started.value.suggested_filename == "made-up-query.csv"
 
 
-def test_a_query_of_ones_own_runs_by_key_and_errors_keep_the_text(fake_address, new_page):  # noqa: F811
+def test_a_query_of_ones_own_runs_by_key_and_errors_keep_the_text(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=data")
     box = page.locator("#data-sql textarea")
     shown = page.locator("#data-result")
@@ -74,7 +67,7 @@ def test_a_query_of_ones_own_runs_by_key_and_errors_keep_the_text(fake_address, 
     expect(shown).to_contain_text("Truncated at 1,000 rows")
 
 
-def test_a_typed_query_is_never_lost(fake_address, new_page):  # noqa: F811
+def test_a_typed_query_is_never_lost(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=data")
     box, listed = page.locator("#data-sql textarea"), page.get_by_label("Ready-made analysis")
     typed = "SELECT 42 AS mine"

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
-from test_accessibility import violations
-from test_walk import browser, pytestmark  # noqa: F401 (fixtures, found by name)
 
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pages import Place
 from support.chromium import PATIENCE
 from support.fakes import FakeRecommender
+from support.pages import IN_CHROMIUM, violations
+
+pytestmark = IN_CHROMIUM
 
 FIRST, SECOND = Place("", "First data"), Place("second", "Second data")
 PLACES = [FIRST, SECOND]
@@ -35,7 +36,7 @@ def served(tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
-def test_a_link_leads_to_the_other_data_which_loads_and_answers(served, browser, width):  # noqa: F811
+def test_a_link_leads_to_the_other_data_which_loads_and_answers(served, browser, width):
     # not by `new_page`: whoever leaves a page ends what it is asking, and it says so
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_default_timeout(PATIENCE)

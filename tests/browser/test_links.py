@@ -10,27 +10,26 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    PATIENCE,
-    address,
-    browser,
+from support.chromium import PATIENCE
+from support.pages import (
+    FAKE,
+    IN_CHROMIUM,
+    LONG_REAL,
     expect_answers,
     expect_field,
-    fake_address,
-    fake_cache,
-    new_page,
     open_tab,
-    pytestmark,
-    real_address,
+    served_with,
 )
+
+pytestmark = IN_CHROMIUM
+
 
 ROOT = Path(__file__).resolve().parents[2]
 # Read before a fixture gives the fake recommender a cache of its own.
 ENVIRONMENT = dict(os.environ)
 
 
-def elsewhere(browser, link: str):  # noqa: F811
+def elsewhere(browser, link: str):
     """A page of somebody who has never been here: no storage is shared."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE)
@@ -59,7 +58,8 @@ def shown(page) -> dict:
     }
 
 
-def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, new_page):  # noqa: F811
+@served_with(LONG_REAL, FAKE)
+def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, new_page):
     page = new_page(address)
     page.locator("#example-2").click()
     expect_answers(page)
@@ -107,7 +107,7 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
     other.context.close()
 
 
-def test_a_new_person_with_all_that_was_said_is_found_again(fake_address, browser, new_page):  # noqa: F811
+def test_a_new_person_with_all_that_was_said_is_found_again(fake_address, browser, new_page):
     link = (
         f"{fake_address}?rated=4%3A5%2C9%3A1&taste=crime+%26+%E2%80%9Cpunishment%E2%80%9D%2C+100+%25"
         "&age=40&occupation=writer&item=7&tab=predict"
@@ -129,7 +129,7 @@ def test_a_new_person_with_all_that_was_said_is_found_again(fake_address, browse
     other.context.close()
 
 
-def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):  # noqa: F811
+def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):
     page = new_page(fake_address)
     link = copied(page)
     assert "user=3" in link and "item=" in link and "at=" in link
@@ -155,7 +155,7 @@ def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):  # 
         ("?item=<script>alert(1)</script>", "is not in"),
     ],
 )
-def test_a_hostile_link_is_a_message_and_the_default(fake_address, new_page, query, said):  # noqa: F811
+def test_a_hostile_link_is_a_message_and_the_default(fake_address, new_page, query, said):
     page = new_page(fake_address + query)
     toast = page.get_by_test_id("toast-body")
     expect(toast).to_contain_text(said)
@@ -164,7 +164,8 @@ def test_a_hostile_link_is_a_message_and_the_default(fake_address, new_page, que
     expect_answers(page)
 
 
-def test_the_printed_code_runs_as_printed(address, new_page):  # noqa: F811
+@served_with(LONG_REAL, FAKE)
+def test_the_printed_code_runs_as_printed(address, new_page):
     """All three ways give the rating that the page shows."""
     page = new_page(f"{address}?tab=python")
     rating = page.locator("#rating .ckf-figure strong").text_content()

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    address,
-    browser,
-    expect_field,
-    fake_address,
-    fake_cache,
-    film_of,
-    new_page,
-    pytestmark,
-    real_address,
-)
+from support.pages import FAKE, IN_CHROMIUM, REAL, expect_field, film_of, served_with, too_wide
+
+pytestmark = [*IN_CHROMIUM, pytest.mark.long]
 
 
 def choose_view(page: Page, control: str, label: str) -> None:
@@ -81,7 +72,8 @@ def download(page: Page, space: str, action: str):
     return waiting.value
 
 
-def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # noqa: F811
+@served_with(REAL, FAKE)
+def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):
     page = new_page(f"{address}?tab=map")
     expect_recommended(page)
     before = film_of(page)
@@ -127,7 +119,7 @@ def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):  # 
     assert picture.path().read_bytes().startswith(b"\x89PNG")
 
 
-def test_rows_of_the_neighbours_are_found_in_the_maps(fake_address, new_page):  # noqa: F811
+def test_rows_of_the_neighbours_are_found_in_the_maps(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=map&user=3&item=7")
     expect_recommended(page)
     row = page.locator("#neighbours tr[data-pick]").first
@@ -139,7 +131,7 @@ def test_rows_of_the_neighbours_are_found_in_the_maps(fake_address, new_page):  
     expect_field(page, "item", row.get_attribute("data-pick"))
 
 
-def test_people_are_shown_and_chosen(fake_address, new_page):  # noqa: F811
+def test_people_are_shown_and_chosen(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=map&user=3&item=7")
     expect_drawn(page, "llm", "scattergl")
     choose_view(page, "kind", "People")
@@ -159,7 +151,7 @@ def test_people_are_shown_and_chosen(fake_address, new_page):  # noqa: F811
     expect_field(page, "user", item)
 
 
-def test_views_change_back_and_forth_without_losing_a_plot(fake_address, new_page):  # noqa: F811
+def test_views_change_back_and_forth_without_losing_a_plot(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=map&user=3&item=7")
     warnings = []
     page.on("console", lambda message: warnings.append(message.text))
@@ -175,7 +167,7 @@ def test_views_change_back_and_forth_without_losing_a_plot(fake_address, new_pag
 
 
 @pytest.mark.parametrize("dimensions", ["2-D", "3-D"])
-def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_page, dimensions):  # noqa: F811
+def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_page, dimensions):
     page = new_page(f"{fake_address}?tab=map&user=3&item=7", height=600)
     choose_view(page, "dimensions", dimensions)
     expect_drawn(page, "text", "scattergl" if dimensions == "2-D" else "scatter3d")
@@ -212,17 +204,16 @@ def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_pag
 
 
 @pytest.mark.parametrize(("theme", "width"), [("dark", 375), ("light", 768), ("dark", 1440)])
-def test_maps_fit_every_width(fake_address, new_page, theme, width):  # noqa: F811
+def test_maps_fit_every_width(fake_address, new_page, theme, width):
     page = new_page(f"{fake_address}?tab=map&user=3&item=7&__theme={theme}", width=width)
     expect_drawn(page, "text", "scattergl")
     expect(page.locator("#map-trust table")).to_have_count(2)
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0
     for box in page.locator("#maps .ckf-map:visible").all():
         assert box.bounding_box()["width"] > 120
 
 
-def test_a_browser_without_webgl_has_the_flat_maps(fake_address, browser):  # noqa: F811
+def test_a_browser_without_webgl_has_the_flat_maps(fake_address, browser):
     page = browser.new_page()
     page.add_init_script(
         """const before = HTMLCanvasElement.prototype.getContext;

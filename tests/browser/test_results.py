@@ -4,21 +4,13 @@ size, and a chosen error becomes the page's pair."""
 import json
 
 import pytest
-from conftest import CHECKPOINT
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    browser,
-    expect_field,
-    fake_cache,
-    new_page,
-    open_tab,
-    pytestmark,
-    serve,
-)
-
 from support.fakes import FakeRecommender
+from support.pages import IN_CHROMIUM, expect_field, open_tab, serve, too_wide
+from support.paths import CHECKPOINT
+
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +24,7 @@ def stored() -> dict:
 
 
 @pytest.fixture(scope="module")
-def address(stored, fake_cache, tmp_path_factory):  # noqa: F811
+def address(stored, fake_cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints") / "made-up"
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(stored), encoding="utf-8")
@@ -61,7 +53,7 @@ def expect_own_value(page, stored: dict, task: str, metric: str, group: str) -> 
 def test_the_table_holds_the_stored_numbers_and_plots_fit(
     address,
     stored,
-    new_page,  # noqa: F811
+    new_page,
     theme,
     width,
 ):
@@ -83,14 +75,13 @@ def test_the_table_holds_the_stored_numbers_and_plots_fit(
     choose(page, "group", "cold: new after training")
     expect_own_value(page, stored, "ctr", "uauc", "cold")
     expect(plots.first.locator(".point")).to_have_count(methods.count())
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0
 
     page.locator("#measured .ckf-sort", has_text="Method").first.click()
     expect(page.locator("#measured th[aria-sort=ascending]")).to_have_text("Method")
 
 
-def test_a_chosen_error_becomes_the_pair(address, new_page):  # noqa: F811
+def test_a_chosen_error_becomes_the_pair(address, new_page):
     page = new_page(f"{address}?tab=results")
     row = page.locator("#worst-errors tr[data-pick='user=8&item=9']")
     name = row.locator(".ckf-pick").inner_text()

@@ -3,15 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    browser,
-    expect_answers,
-    fake_address,
-    fake_cache,
-    new_page,
-    pytestmark,
-)
+from support.pages import IN_CHROMIUM, expect_answers
+
+pytestmark = IN_CHROMIUM
 
 
 def boxes(page, *selectors: str) -> list[dict]:
@@ -19,7 +13,7 @@ def boxes(page, *selectors: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("width", [375, 1280])
-def test_a_first_visit_is_shown_round_once(fake_address, new_page, width):  # noqa: F811
+def test_a_first_visit_is_shown_round_once(fake_address, new_page, width):
     page = new_page(fake_address, width=width)
     strip = page.locator(".ckf-tour")
     expect(strip).to_be_visible()

@@ -6,20 +6,29 @@ checkpoint. Screenshots go to pytest's temporary folder.
 
 import re
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from ckf_demo.ui import app
-from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pair import from_query
-from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
-from support.fakes import FakeRecommender
+from support.chromium import PATIENCE
+from support.pages import (
+    FAKE,
+    IN_CHROMIUM,
+    LONG_FAKE,
+    LONG_REAL,
+    REAL,
+    expect_answers,
+    expect_field,
+    fields,
+    film_of,
+    open_tab,
+    served_with,
+    too_wide,
+)
 
-expect.set_options(timeout=PATIENCE)
+pytestmark = IN_CHROMIUM
 TAB_NAMES = (
     "Predict",
     "Top-K",
@@ -32,122 +41,6 @@ TAB_NAMES = (
     "Model card",
     "Python",
 )
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-def serve(recommender) -> Iterator[str]:
-    demo = build(recommender)
-    launch(demo)
-    yield demo.local_url
-    demo.close()
-
-
-@pytest.fixture(scope="module")
-def fake_cache(tmp_path_factory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def fake_address(fake_cache) -> Iterator[str]:
-    yield from serve(FakeRecommender(word_seconds=0.01))
-
-
-@pytest.fixture(scope="module")
-def slow_address(fake_cache, tmp_path_factory) -> Iterator[str]:
-    # a checkpoint of its own, so that nothing of it is remembered from the quick one
-    folder = tmp_path_factory.mktemp("slow")
-    (folder / "weights").write_text("slow")
-    yield from serve(FakeRecommender(word_seconds=0.5, checkpoint=folder))
-
-
-@pytest.fixture(scope="module")
-def real_address(recommender) -> Iterator[str]:
-    yield from serve(recommender)
-
-
-# The real one first: it is loaded before the fake ones get a cache of their own.
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "fake"])
-def address(request) -> str:
-    return request.getfixturevalue(f"{request.param}_address")
-
-
-@pytest.fixture
-def new_page(browser, tmp_path, request) -> Iterator:
-    """Opens pages that must not report an error; a picture of each is kept at the end."""
-    opened: list[tuple[Page, list[str]]] = []
-
-    def open_page(url: str, width: int = 1280, height: int = 900) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "console",
-            lambda said: problems.append(said.text) if said.type == "error" else None,
-        )
-        opened.append((page, problems))
-        page.goto(url)
-        expect(page.locator("#pair strong").first).to_be_visible()
-        # Events that Gradio has not bound yet would be lost.
-        page.wait_for_selector("body[data-ckf=ready]")
-        return page
-
-    yield open_page
-    for number, (page, problems) in enumerate(opened):
-        page.screenshot(path=tmp_path / f"{request.node.name}-{number}.png".replace("/", "-"))
-        page.close()
-        assert problems == []
-
-
-def open_tab(page: Page, name: str) -> None:
-    page.locator("#tabs").get_by_role("tab", name=name, exact=True).click()
-
-
-def fields(page: Page) -> dict[str, str]:
-    """The address's fields."""
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def expect_field(page: Page, name: str, value: str) -> None:
-    page.wait_for_function(
-        "([name, value]) => new URL(location.href).searchParams.get(name) === value",
-        arg=[name, value],
-        timeout=PATIENCE,
-    )
-
-
-def expect_answers(page: Page) -> None:
-    """Rating, click and a finished explanation are on the Predict tab."""
-    expect(page.locator("#rating .ckf-figure strong")).to_have_text(re.compile(r"^[1-5]\.\d\d$"))
-    expect(page.locator("#rating .ckf-bar")).to_have_count(5)
-    expect(page.locator("#click .ckf-figure strong")).to_have_text(re.compile(r"^\d+ %$"))
-    expect(page.locator("#click .ckf-legend li")).to_have_count(4)
-    expect(page.locator("#explanation-predict .ckf-time")).to_contain_text("in all")
-    page.click("#explanation-predict .ckf-rests summary")
-    rests = page.locator("#explanation-predict .ckf-rests li")
-    expect(rests.first.locator(".ckf-facts")).not_to_be_empty()
-    expect(page.locator("#stop-predict")).to_be_disabled()
-    words = page.locator("#explanation-predict p[aria-live]")
-    expect(words).to_have_text(re.compile(r"\w.{9,}\w", re.DOTALL))
-
-
-def film_of(page: Page) -> str:
-    return page.locator("#pair .ckf-what strong").inner_text()
 
 
 def choose_another(page: Page, table: str) -> None:
@@ -195,6 +88,7 @@ def walk_card(page: Page) -> None:
     expect(page.locator("#manifest table")).to_be_visible()
 
 
+@served_with(REAL, LONG_FAKE)
 def test_a_known_user_through_all_tabs(address, new_page):
     page = new_page(address)
     # The page that one lands on is answered already.
@@ -246,6 +140,7 @@ def test_a_known_user_through_all_tabs(address, new_page):
     expect(other.locator("#statistics table")).to_be_visible()
 
 
+@served_with(LONG_REAL, FAKE)
 def test_a_new_person_through_all_tabs(address, new_page):
     page = new_page(address)
     page.locator("#try").click()
@@ -375,7 +270,7 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_pa
     for tab in TAB_NAMES:
         open_tab(page, tab)
         page.wait_for_timeout(600)
-        excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        excess = too_wide(page)
         assert excess <= 0, f"{tab} is {excess} px too wide"
         # the chosen words of lists are whole and beside their arrows
         assert (
@@ -424,7 +319,7 @@ def test_a_narrow_table_gives_way_and_what_is_still_wider_scrolls_alone(fake_add
     wide = page.locator("#wide")
     assert wide.bounding_box()["height"] < 100
     assert wide.evaluate("(e) => e.scrollWidth > e.clientWidth")
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert too_wide(page) <= 0
 
 
 def test_a_table_stays_sorted_when_its_rows_change(fake_address, new_page):

@@ -5,27 +5,17 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-# Fixtures of the walks, which are found by name.
-from test_walk import (  # noqa: F401
-    address,
-    browser,
-    expect_field,
-    fake_address,
-    fake_cache,
-    new_page,
-    pytestmark,
-    real_address,
-    serve,
-)
-
 from support.fakes import FakeRecommender
+from support.pages import FAKE, IN_CHROMIUM, LONG_REAL, expect_field, serve, served_with, too_wide
+
+pytestmark = IN_CHROMIUM
 
 # Milliseconds: all that the tab computes, on a busy machine.
 ALL = 240_000
 
 
 @pytest.fixture(scope="module")
-def slow(fake_cache):  # noqa: F811
+def slow(fake_cache):
     """Somebody's recommender that takes its time, and where it is served."""
     recommender = FakeRecommender()
     for url in serve(recommender):
@@ -33,7 +23,8 @@ def slow(fake_cache):  # noqa: F811
 
 
 @pytest.mark.timeout(900)
-def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
+@served_with(LONG_REAL, FAKE)
+def test_a_counterfactual_is_read(address, new_page):
     page = new_page(f"{address}?tab=why&user=7")
     films = page.locator("#why-films")
     expect(films).to_contain_text(re.compile(r"(\d+) of \1 done"), timeout=ALL)
@@ -74,7 +65,7 @@ def test_a_counterfactual_is_read(address, new_page):  # noqa: F811
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_it_can_be_stopped_and_gone_on_with(slow, new_page, at_once):  # noqa: F811
+def test_it_can_be_stopped_and_gone_on_with(slow, new_page, at_once):
     counterfactuals, url = slow
     counterfactuals.step_seconds = 3
     page = new_page(f"{url}?tab=why&user=7&item=7")
@@ -90,7 +81,7 @@ def test_it_can_be_stopped_and_gone_on_with(slow, new_page, at_once):  # noqa: F
     expect(page.locator("#why-later")).to_contain_text("liked later,")
 
 
-def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page):  # noqa: F811
+def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=why&user=7&item=7")
     said = page.locator("#why-method")
     expect(page.locator("#why-films tbody tr")).not_to_have_count(0)
@@ -106,10 +97,9 @@ def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page
     ("theme", "width"),
     [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
 )
-def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):  # noqa: F811
+def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):
     page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)
     expect(page.locator("#why-later")).to_contain_text("liked later,")
     page.locator("#why-by").get_by_label("Likes it").check()
     expect(page.locator("#why-films .ckf-bar-value").first).to_contain_text("pts")
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert excess <= 0
+    assert too_wide(page) <= 0

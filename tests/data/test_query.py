@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ckf_demo.data import store as store_module
 from ckf_demo.data.store import ANALYSES, GENRES_BY_AGE, MAX_SQL, InteractionStore, write_store
 from ckf_demo.runtime.errors import UserError
+from support.hostile_sql import NOT_A_SELECT, RUNAWAYS, WRONG_SELECTS
 from support.synthetic import made_up, made_up_likes
 
 SECRET = "do-not-read-this-a8f3"
@@ -127,72 +128,6 @@ def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(
 
 # --- what is refused -----------------------------------------------------------------------------
 
-FILE = "{folder}/secret.csv"
-NOT_A_SELECT = [
-    "INSERT INTO meta SELECT * FROM meta",
-    "UPDATE items SET title = ''",
-    "DELETE FROM items",
-    "DROP TABLE items",
-    "CREATE TABLE other AS SELECT 1",
-    "CREATE TEMP TABLE other AS SELECT 1",
-    "CREATE MACRO m(a) AS a",
-    "ALTER TABLE items ADD COLUMN x INTEGER",
-    "COPY items TO '{folder}/out.csv'",
-    f"COPY items FROM '{FILE}'",
-    "COPY (SELECT 1) TO '{folder}/out.parquet' (FORMAT parquet)",
-    "EXPORT DATABASE '{folder}/out'",
-    "IMPORT DATABASE '{folder}/out'",
-    "ATTACH '{folder}/other.duckdb'",
-    "DETACH memory",
-    "USE memory",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "SET memory_limit = '1TB'",
-    "SET lock_configuration = false",
-    "SET enable_external_access = true",
-    "RESET memory_limit",
-    "PRAGMA database_list",
-    "PRAGMA memory_limit = '1TB'",
-    "CALL enable_logging(storage_path = '{folder}/log')",
-    "CHECKPOINT",
-    "VACUUM",
-    "BEGIN",
-    "PREPARE p AS SELECT 1",
-    "EXPLAIN ANALYZE SELECT 1",
-    "SELECT 1; DROP TABLE items",
-    "SELECT 1; SELECT 2",
-    "/* SELECT 1 */ DROP TABLE items",
-    "; -- nothing",
-]
-# Statements that read, or look like it, of what is no part of the store.
-WRONG_SELECTS = [
-    f"SELECT * FROM read_csv('{FILE}')",
-    f"SELECT * FROM '{FILE}'",
-    f"FROM '{FILE}'",
-    f"SELECT (SELECT content FROM read_text('{FILE}'))",
-    f"WITH a AS (FROM read_blob('{FILE}')) FROM a",
-    f"SELECT * FROM sniff_csv('{FILE}')",
-    f"SELECT * FROM query('FROM read_text(''{FILE}'')')",
-    "SELECT * FROM read_csv('/etc/passwd')",
-    "SELECT * FROM read_text('/proc/self/environ')",
-    "SELECT * FROM glob('{folder}/*')",
-    "SELECT * FROM read_duckdb('{folder}/s.duckdb')",
-    "SELECT * FROM read_csv('https://example.org/x.csv')",
-    "SELECT * FROM read_parquet('s3://example/x.parquet')",
-    "SELECT * FROM duckdb_secrets()",
-    "SELECT * FROM enable_logging('QueryLog', storage_path = '{folder}/log')",
-    "WITH a AS (INSERT INTO meta SELECT * FROM meta RETURNING *) SELECT * FROM a",
-    "WITH a AS (DELETE FROM items RETURNING *) SELECT count(*) FROM a",
-    "SELECT * FROM query('DROP TABLE items')",
-    "SELECT getenv('HOME')",
-    "SELECT nextval('x')",
-    "SELECT $x",
-    "SELECT now()",
-    "SELECT FROM WHERE",
-    "SELECT " + "(" * 3000 + "1" + ")" * 3000,
-    "SELECT '\ud800' FROM nowhere",
-]
-
 
 @pytest.mark.parametrize("sql", NOT_A_SELECT)
 def test_what_is_no_single_select_is_refused(store, folder, sql: str) -> None:
@@ -276,17 +211,6 @@ def test_long_values_are_limited(store: InteractionStore) -> None:
     assert len(found.rows) == 3 and found.truncated
     with pytest.raises(UserError, match="one row has more than 4,000,000 characters"):
         store.query("SELECT repeat('x', 5000000)")
-
-
-# DuckDB looks at an interrupt only between batches of rows: the last three would go on for long.
-RUNAWAYS = [
-    "SELECT count(*) FROM ratings a, ratings b, ratings c WHERE a.rating + b.rating < c.rating",
-    "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
-    "SELECT sleep_ms(60000)",
-    "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))",
-    "SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 10000)))",
-    "SELECT list_reduce(range(20000000), lambda x, y: x + y)",
-]
 
 
 @pytest.mark.parametrize("sql", RUNAWAYS)

@@ -1,9 +1,5 @@
 """XRec's form, in both of its forms: three tables of interactions, three of explained pairs."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -18,48 +14,23 @@ from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
-
-INTERACTIONS = {
-    "train": [(7, 1), (8, 2), (7, 2), (9, 3)],
-    "valid": [(8, 3), (7, 4)],
-    "test": [(7, 5), (9, 1)],
-}
-EXPLAINED = {
-    "train": [(7, 6, "Taco  Riendo")],
-    "valid": [(8, 6, "Taco Riendo"), (8, 1, "Caf\u0065\u0301 Noir")],
-    "test": [(9, 7, "The Logan, Curio")],
-}
-
-
-def line(user: object, item: object, title: object) -> str:
-    """A line as XRec writes it."""
-    return json.dumps(record(user, item, title))
-
-
-def record(user: object, item: object, title: object) -> dict:
-    summaries = {"user_summary": "SUMMARY", "item_summary": "SUMMARY"}
-    return {"uid": user, "iid": item, "title": title, **summaries, "explanation": f"Why {item}."}
-
-
-def write(folder: Path, interactions=INTERACTIONS, explained=EXPLAINED) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in PLAIN:
-        pairs = np.array(interactions[part], np.int64).reshape(-1, 2)
-        table = pd.DataFrame(pairs, columns=["user", "item"])
-        table.to_parquet(folder / f"interactions-{part}.parquet")
-        text = "".join(f"{line(*pair)}\n" for pair in explained[part])
-        (folder / f"explanations-{part}.jsonl").write_text(text, encoding="utf-8")
-    return folder
+from support.small_data import (
+    XREC_EXPLAINED,
+    XREC_INTERACTIONS,
+    write_xrec,
+    xrec_line,
+    xrec_record,
+)
 
 
 def test_explained_pairs_are_the_last_of_their_part(tmp_path):
-    raw = read(write(tmp_path))
+    raw = read(write_xrec(tmp_path))
     assert raw.feedback == "likes"
     rows = raw.interactions
     pairs = [(int(u), int(i)) for u, i in zip(rows["user"], rows["item"], strict=True)]
     expected, splits = [], []
     for part, split in zip(PLAIN, (TRAIN, VALID, TEST), strict=True):
-        own = INTERACTIONS[part] + [pair[:2] for pair in EXPLAINED[part]]
+        own = XREC_INTERACTIONS[part] + [pair[:2] for pair in XREC_EXPLAINED[part]]
         expected, splits = expected + own, splits + [split] * len(own)
     assert pairs == expected
     assert rows["split"].tolist() == splits
@@ -68,32 +39,32 @@ def test_explained_pairs_are_the_last_of_their_part(tmp_path):
 
 
 def test_items_have_the_titles_of_explanations_or_none(tmp_path):
-    items = read(write(tmp_path)).items.set_index("item")
+    items = read(write_xrec(tmp_path)).items.set_index("item")
     titles = {i: t for i, t in items["title"].items() if t}
     assert titles == {"6": "Taco Riendo", "1": "Café Noir", "7": "The Logan, Curio"}
     assert items["year"].isna().all() and set(items["genres"]) == {()}
 
 
 def test_explanations_are_the_texts_of_their_pairs_and_summaries_go_nowhere(tmp_path):
-    raw = read(write(tmp_path))
+    raw = read(write_xrec(tmp_path))
     for table in (raw.users, raw.items, raw.interactions):
         assert not table.astype(str).isin(["SUMMARY"]).any(axis=None)
-    explained = {(str(u), str(i)) for own in EXPLAINED.values() for u, i, _ in own}
+    explained = {(str(u), str(i)) for own in XREC_EXPLAINED.values() for u, i, _ in own}
     for row in raw.interactions.itertuples():
         pair = row.user, row.item
         assert row.text == (f"Why {row.item}." if pair in explained else "")
 
 
 def test_the_authors_own_files_are_read_as_the_plain_ones(tmp_path):
-    plain, authors = write(tmp_path / "plain"), tmp_path / "authors"
+    plain, authors = write_xrec(tmp_path / "plain"), tmp_path / "authors"
     authors.mkdir()
     for ours, theirs in zip(PLAIN, AUTHORS, strict=True):
         # their tables hold explained pairs as well
-        pairs = INTERACTIONS[ours] + [pair[:2] for pair in EXPLAINED[ours]]
+        pairs = XREC_INTERACTIONS[ours] + [pair[:2] for pair in XREC_EXPLAINED[ours]]
         pd.DataFrame(pairs, columns=["user", "item"]).to_csv(
             authors / f"total_{theirs}.csv", index=False
         )
-        pd.DataFrame([record(*pair) for pair in EXPLAINED[ours]]).to_pickle(
+        pd.DataFrame([xrec_record(*pair) for pair in XREC_EXPLAINED[ours]]).to_pickle(
             authors / f"{theirs}.pkl"
         )
     expected, found = read(plain), read(authors)
@@ -103,9 +74,9 @@ def test_the_authors_own_files_are_read_as_the_plain_ones(tmp_path):
 
 
 def test_broken_lines_are_counted_reported_and_left_out(tmp_path):
-    path = write(tmp_path) / "explanations-valid.jsonl"
-    path.write_text(f"{{\n{path.read_text()}{line(8, 2.5, 'Heat')}\n", encoding="utf-8")
-    more = "".join(f"{line(8, 20 + n, f'Place {n}')}\n" for n in range(3))
+    path = write_xrec(tmp_path) / "explanations-valid.jsonl"
+    path.write_text(f"{{\n{path.read_text()}{xrec_line(8, 2.5, 'Heat')}\n", encoding="utf-8")
+    more = "".join(f"{xrec_line(8, 20 + n, f'Place {n}')}\n" for n in range(3))
     path.write_text(path.read_text() + more, encoding="utf-8")
     (note,) = read(tmp_path).notes
     assert note.startswith("2 of 7 lines of explanations-valid.jsonl cannot be used: ")
@@ -114,7 +85,7 @@ def test_broken_lines_are_counted_reported_and_left_out(tmp_path):
 
 
 def test_users_and_items_stand_by_first_appearance_so_that_a_test_part_moves_none(tmp_path):
-    whole = Prepared.from_raw(read(write(tmp_path)), "xrec-yelp")
+    whole = Prepared.from_raw(read(write_xrec(tmp_path)), "xrec-yelp")
     before = whole.without_test()
     assert before.item_ids == whole.item_ids[: before.n_items]
     assert before.user_ids == whole.user_ids[: before.n_users]
@@ -136,7 +107,7 @@ def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_
     explained = {
         p: [(u, i, f"Place {i}") for u, i, part, own in drawn if part == p and own] for p in PLAIN
     }
-    folder = write(tmp_path_factory.mktemp("yelp"), interactions, explained)
+    folder = write_xrec(tmp_path_factory.mktemp("yelp"), interactions, explained)
     data = Prepared.from_raw(read(folder), "xrec-yelp")
     assert len(data.user) == len(drawn)
     for row in range(len(data.user)):
@@ -151,7 +122,7 @@ def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_
 @settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
 def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_factory, text):
-    folder = write(tmp_path_factory.mktemp("yelp"))
+    folder = write_xrec(tmp_path_factory.mktemp("yelp"))
     path = folder / "explanations-valid.jsonl"
     path.write_text(text + "\n", encoding="utf-8", errors="replace")
     try:
@@ -164,8 +135,8 @@ def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_f
 @given(st.text(min_size=1).filter(plain))
 def test_any_title_is_one_line_of_composed_characters(tmp_path_factory, title):
     title = title.encode("utf-8", "replace").decode()
-    folder = write(
-        tmp_path_factory.mktemp("yelp"), explained=EXPLAINED | {"train": [(7, 9, title)]}
+    folder = write_xrec(
+        tmp_path_factory.mktemp("yelp"), explained=XREC_EXPLAINED | {"train": [(7, 9, title)]}
     )
     items = read(folder).items.set_index("item")["title"]
     assert items["9"] == " ".join(items["9"].split()) != ""
@@ -174,11 +145,12 @@ def test_any_title_is_one_line_of_composed_characters(tmp_path_factory, title):
 def test_what_does_not_fit_is_named(tmp_path):
     def refused(said: str, part: str = "valid", **changes) -> None:
         changed = {
-            "interactions": INTERACTIONS | {part: changes.get("interactions", INTERACTIONS[part])},
-            "explained": EXPLAINED | {part: changes.get("explained", EXPLAINED[part])},
+            "interactions": XREC_INTERACTIONS
+            | {part: changes.get("interactions", XREC_INTERACTIONS[part])},
+            "explained": XREC_EXPLAINED | {part: changes.get("explained", XREC_EXPLAINED[part])},
         }
         with pytest.raises(UserError, match=said):
-            read(write(tmp_path, **changed))
+            read(write_xrec(tmp_path, **changed))
 
     refused("interactions-test.parquet: user 7 and item 1 stand", "test", interactions=[(7, 1)])
     twice = [(8, 3, "Heat"), (8, 3, "Heat")]
@@ -190,19 +162,19 @@ def test_what_does_not_fit_is_named(tmp_path):
         refused(said, explained=[(8, bad, "Heat")])
     for bad in ("", " \n", None, 3, ["Heat"]):
         refused("valid.jsonl cannot be used: 1 with no title", explained=[(8, 1, bad)])
-    table = pd.DataFrame(INTERACTIONS["train"], columns=["user", "item"])
+    table = pd.DataFrame(XREC_INTERACTIONS["train"], columns=["user", "item"])
     for changed, said in (
         (table.rename(columns={"item": "iid"}), "no column 'item'; it has user, iid"),
         (table.astype({"user": str}), "column 'user' does not hold whole numbers"),
         (table.astype({"item": "Int64"}).assign(item=pd.NA), "column 'item' does not hold whole"),
     ):
-        changed.to_parquet(write(tmp_path) / "interactions-train.parquet")
+        changed.to_parquet(write_xrec(tmp_path) / "interactions-train.parquet")
         with pytest.raises(UserError, match=said):
             read(tmp_path)
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):
-    path = write(tmp_path) / "explanations-train.jsonl"
+    path = write_xrec(tmp_path) / "explanations-train.jsonl"
     for content in (b"{", b"[1]\n"):
         path.write_bytes(content)
         said = "explanations-train.jsonl cannot be used: 1 with no JSON object .*check that it is"
@@ -211,7 +183,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     path.write_bytes(b"\xff")
     with pytest.raises(UserError, match="explanations-train.jsonl cannot be read"):
         read(tmp_path)
-    (write(tmp_path) / "interactions-valid.parquet").write_bytes(b"nothing")
+    (write_xrec(tmp_path) / "interactions-valid.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match="interactions-valid.parquet cannot be read as Parquet"):
         read(tmp_path)
     (tmp_path / "interactions-valid.parquet").unlink()
@@ -223,7 +195,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
 
 def test_it_is_prepared_as_any_other(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = write(tmp_path / "yelp")
+    folder = write_xrec(tmp_path / "yelp")
     assert source_of(folder).name == "xrec-yelp"
     prepare("xrec-yelp", folder, progress=False)
     data = Prepared.load(prepared_path("xrec-yelp"))

@@ -12,7 +12,6 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from test_training import write_config
 
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.pair_features import row_features
@@ -20,7 +19,6 @@ from ckf_demo.collaborative.positive_only import FEATURE_NAMES, ChoicesKnowledge
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID, last_of_each
-from ckf_demo.data.store import write_store
 from ckf_demo.evaluation import report
 from ckf_demo.evaluation import sampled_negatives as choices
 from ckf_demo.evaluation.run import evaluate
@@ -30,13 +28,13 @@ from ckf_demo.lab import reference_explanations as given
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import prepared_path, store_path
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.training.loop import train
 from ckf_demo.training.negatives import not_chosen, with_negatives
 from ckf_demo.training.sequences import Packer, segments_of
+from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
-from support.tiny import save_backbone, tiny_config
+from support.tiny import tiny_config
 
 DATA = made_up_choices()
 KNOWLEDGE = ChoicesKnowledge.fit(DATA)
@@ -241,27 +239,14 @@ def test_texts_are_learnt_each_at_its_own_moment():
 # --- a checkpoint ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
-    """An own cache with choices, a tiny backbone, and a trained checkpoint."""
-    place = tmp_path_factory.mktemp("choices")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        patch.chdir(place)
-        DATA.save(prepared_path("made-up"))
-        write_store(DATA, store_path("made-up"))
-        config = tiny_config(
-            save_backbone(place / "backbone"),
-            prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
-            train={"tasks": ["ctr", "ranking", "explanation"], "wording_steps": 4},
-        )
-        train(write_config(place, config))
-        yield place
+@pytest.fixture
+def workplace(positive_only_workplace) -> Path:
+    return positive_only_workplace
 
 
 @pytest.fixture
-def recommender(workplace) -> Recommender:
-    return Recommender.load(workplace / "checkpoints" / "tiny", quantization="bf16")
+def recommender(positive_only_workplace) -> Recommender:
+    return load_positive_only(positive_only_workplace)
 
 
 def test_it_is_trained_calibrated_and_asked(workplace, recommender):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.lab.bench import ranking
 from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
 from ckf_demo.model.system import Ablation
@@ -19,19 +18,12 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.facts import polarity_for
 from ckf_demo.tasks.explanations.verified import NOTHING
-from support.tiny import TASKS, tiny_data, tiny_system
+from support.tiny import TASKS, tiny_data, tiny_recommender, user_with_a_past_and_a_future
 
 DATA = tiny_data()
 LENGTHS = DATA.history.lengths
-# someone with a long history at the split time, and a film that they rate later
 AT = DATA.split_time
-USER = max(
-    DATA.user_ids,
-    key=lambda u: min(
-        (DATA.timestamp[DATA.history.rows_of(DATA.user_index[u])] < AT).sum(),
-        2 * (DATA.timestamp[DATA.history.rows_of(DATA.user_index[u])] >= AT).sum(),
-    ),
-)
+USER = user_with_a_past_and_a_future(DATA)
 LATER = [r for r in DATA.history.rows_of(DATA.user_index[USER]) if DATA.timestamp[r] >= AT]
 ITEM = DATA.item_ids[DATA.item[LATER[0]]]
 TASTE = "something with a heart"
@@ -51,26 +43,9 @@ PEOPLE = {
 everybody = pytest.mark.parametrize("person", PEOPLE.values(), ids=PEOPLE.keys())
 
 
-class Encoder:
-    """Directions instead of meanings: a taste lies along the first one."""
-
-    def encode(self, text, normalize_embeddings):
-        assert normalize_embeddings
-        return np.eye(4, dtype=np.float32)[0]
-
-
 @pytest.fixture(scope="module")
 def recommender(tmp_path_factory) -> Iterator[Recommender]:
-    path = tmp_path_factory.mktemp("store") / "made-up.duckdb"
-    write_store(DATA, path)
-    system = tiny_system()
-    system.calibration = {"ctr": (0.9, -0.1)}
-    manifest = {"name": "tiny", "tasks": list(TASKS)}
-    with InteractionStore(path) as store:
-        made = Recommender(system, store, manifest, path.parent)
-        vectors = np.random.default_rng(0).normal(size=(DATA.n_items, 4)).astype(np.float32)
-        made.__dict__["_text_vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        made.__dict__["_text_encoder"] = Encoder()
+    with tiny_recommender(tmp_path_factory.mktemp("store")) as made:
         yield made
 
 

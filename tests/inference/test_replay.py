@@ -1,6 +1,7 @@
 """Replays: what is asked of whom, nothing that came later is known, and what a bridge's distance
 is."""
 
+from collections.abc import Iterator
 from threading import Event
 from types import SimpleNamespace
 
@@ -9,20 +10,35 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_recommender import AT, DATA, USER, recommender  # noqa: F401
 
 from ckf_demo.inference.replay import errors, plan, run
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from support.synthetic import made_up_likes
-from support.tiny import tiny_config, tiny_system
+from support.tiny import (
+    tiny_config,
+    tiny_data,
+    tiny_recommender,
+    tiny_system,
+    user_with_a_past_and_a_future,
+)
 
+DATA = tiny_data()
+AT = DATA.split_time
+USER = user_with_a_past_and_a_future(DATA)
 FILM = DATA.item_ids[0]
 PICKS = [{"item": "3", "rating": 5}, {"item": "7", "rating": 1}, {"item": "9", "rating": 4}]
 
 
+@pytest.fixture(scope="module")
+def recommender(tmp_path_factory) -> Iterator[Recommender]:
+    with tiny_recommender(tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
 @settings(max_examples=60, deadline=None)
 @given(user=st.sampled_from(DATA.user_ids), first=st.integers(1, 40), targets=st.integers(1, 30))
-def test_targets_come_strictly_after_all_that_is_learnt(recommender, user, first, targets):  # noqa: F811
+def test_targets_come_strictly_after_all_that_is_learnt(recommender, user, first, targets):
     asked = plan(recommender, item=FILM, user=user, first=first, targets=targets)
     assert len(asked.added) <= first and 1 <= len(asked.targets) <= targets
     moments = [film.timestamp for film in asked.added]
@@ -35,13 +51,13 @@ def test_targets_come_strictly_after_all_that_is_learnt(recommender, user, first
         assert all(moment < asked.truth.timestamp for moment in moments[: asked.until])
 
 
-def test_as_many_later_films_as_asked_for_if_possible(recommender):  # noqa: F811
+def test_as_many_later_films_as_asked_for_if_possible(recommender):
     n = int((DATA.user == DATA.user_index[USER]).sum())
     asked = plan(recommender, item=FILM, user=USER, first=100, targets=10)
     assert len(asked.targets) == 10 and len(asked.added) + 10 <= n
 
 
-def test_a_step_is_the_same_as_describing_that_beginning(recommender):  # noqa: F811
+def test_a_step_is_the_same_as_describing_that_beginning(recommender):
     asked = plan(recommender, item=FILM, user=USER, first=5, targets=3)
     *_, steps = run(recommender, asked)
     known = recommender.store.user(USER)
@@ -56,7 +72,7 @@ def test_a_step_is_the_same_as_describing_that_beginning(recommender):  # noqa: 
     assert {row["method"] for row in steps[0].targets} == set(recommender.methods)
 
 
-def test_a_film_is_not_predicted_once_it_is_known(recommender):  # noqa: F811
+def test_a_film_is_not_predicted_once_it_is_known(recommender):
     whole = plan(recommender, item=FILM, user=USER, first=8, targets=3)
     asked = plan(recommender, item=whole.added[3].item, user=USER, first=8, targets=3)
     assert asked.truth == whole.added[3] and asked.until <= 3
@@ -64,7 +80,7 @@ def test_a_film_is_not_predicted_once_it_is_known(recommender):  # noqa: F811
     assert [bool(step.film) for step in steps] == [k <= asked.until for k in range(9)]
 
 
-def test_picks_are_replayed_in_their_order(recommender):  # noqa: F811
+def test_picks_are_replayed_in_their_order(recommender):
     asked = plan(recommender, item=FILM, history=PICKS, taste="with a heart")
     assert [film.item for film in asked.added] == ["3", "7", "9"] and not asked.targets
     *_, steps = run(recommender, asked)
@@ -76,12 +92,12 @@ def test_picks_are_replayed_in_their_order(recommender):  # noqa: F811
     assert only.k == 0 and only.film and only.distance == 0
 
 
-def test_a_pick_that_is_the_film_itself_ends_the_line(recommender):  # noqa: F811
+def test_a_pick_that_is_the_film_itself_ends_the_line(recommender):
     asked = plan(recommender, item="7", history=PICKS)
     assert asked.until == 1 and asked.truth.rating == 1
 
 
-def test_stop_ends_it(recommender):  # noqa: F811
+def test_stop_ends_it(recommender):
     stop = Event()
     asked = plan(recommender, item=FILM, user=USER, first=5, targets=3)
     found = []
@@ -91,7 +107,7 @@ def test_stop_ends_it(recommender):  # noqa: F811
     assert [len(steps) for steps in found] == [1]
 
 
-def test_errors_are_means_over_the_targets(recommender):  # noqa: F811
+def test_errors_are_means_over_the_targets(recommender):
     asked = plan(recommender, item=FILM, user=USER, first=2, targets=5)
     *_, steps = run(recommender, asked)
     found = errors(asked, steps)
@@ -112,13 +128,13 @@ def test_where_data_hold_likes_histories_hold_likes_alone():
         assert all(film.timestamp < asked.person["at"] for film in asked.added)
 
 
-def test_unknown_people_and_films_are_said(recommender):  # noqa: F811
+def test_unknown_people_and_films_are_said(recommender):
     for person in ({"user": "nobody", "item": FILM}, {"user": USER, "item": "nothing"}):
         with pytest.raises(UserError):
             plan(recommender, **person)
 
 
-def test_a_bridge_is_as_far_as_its_matrices_say(recommender):  # noqa: F811
+def test_a_bridge_is_as_far_as_its_matrices_say(recommender):
     system = recommender.system
     history = recommender.history(USER, AT)
     items = np.array([DATA.item_index[row["item"]] for row in history])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
-from test_xrec_source import write
 
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.splits import TEST
@@ -22,6 +21,7 @@ from ckf_demo.lab.reference_explanations import (
     typical,
 )
 from ckf_demo.runtime.errors import UserError
+from support.small_data import write_xrec
 
 EXPLAINED = {
     "train": [(7, 6, "Taco Riendo"), (8, 1, "Blue Cup"), (9, 2, "Red Cup")],
@@ -41,7 +41,7 @@ def counted(texts) -> np.ndarray:
 def material(tmp_path, empty_cache, monkeypatch) -> TrainingData:
     for module in (given, overlap):
         monkeypatch.setattr(module, "embedded", counted)
-    prepare("xrec-yelp", write(tmp_path / "yelp", explained=EXPLAINED))
+    prepare("xrec-yelp", write_xrec(tmp_path / "yelp", explained=EXPLAINED))
     return TrainingData.load("xrec-yelp", "test")
 
 
@@ -173,6 +173,6 @@ def test_what_cannot_be_measured_is_said(material, tmp_path):
 
 def test_data_without_explanations_are_said(tmp_path, empty_cache):
     few = {part: [] for part in EXPLAINED} | {"test": EXPLAINED["test"]}
-    prepare("xrec-yelp", write(tmp_path / "yelp", explained=few))
+    prepare("xrec-yelp", write_xrec(tmp_path / "yelp", explained=few))
     with pytest.raises(UserError, match="No interaction of the train part of 'xrec-yelp'"):
         TrainingData.load("xrec-yelp", "test")

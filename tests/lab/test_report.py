@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from ckf_demo.lab import report
 from ckf_demo.lab.analyses import ANALYSES
 from ckf_demo.runtime.errors import UserError
+from support.paths import ROOT
 
 SHOWN = {name for names in report.TOPICS.values() for name in names}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import write_config
 from typer.testing import CliRunner
 
 from ckf_demo.backbone.full import FullWeights
@@ -23,10 +22,12 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
 from ckf_demo.ui import results as tab
-from support.tiny import save_backbone, tiny_config, tiny_data, tiny_llama
+from support.paths import CONFIGS
+from support.tiny import save_backbone, tiny_config, tiny_data, tiny_llama, write_config
+
+pytestmark = pytest.mark.long
 
 DATA = tiny_data()
-CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"
 STEPS = 6
 """The first of them has a rate of zero, so that weights are looked at after two."""
 

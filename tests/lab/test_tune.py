@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from test_training import write_config
 from torch import nn
 
 from ckf_demo import cli
@@ -25,10 +23,17 @@ from ckf_demo.lab.tune import changed_lines, searched, setting_of, tune, with_se
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
+from support.paths import CONFIGS, ROOT
 from support.synthetic import made_up_likes
-from support.tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
+from support.tiny import (
+    save_backbone,
+    tiny_config,
+    tiny_data,
+    tiny_knowledge,
+    tiny_system,
+    write_config,
+)
 
-CONFIGS = ROOT / "assets" / "configs"
 FROZEN = {"shared_targets": [], "task_targets": []}
 STEPS = 3
 EVERYTHING = {

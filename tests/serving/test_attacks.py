@@ -1,10 +1,10 @@
 """What strangers may send, and what must come of it; docs/security.md lists every attack.
 
-    python tests/serving/test_attacks.py
+    PYTHONPATH=tests python tests/serving/test_attacks.py
 
-writes the table there. Attacks on the SQL box stand in `test_query`, which runs them in the real
-process that answers queries; the others are here: the real web server around a fake model, the
-real prompt writer and a tiny model, and the real readers of files.
+writes the table there. `test_query` tries the attacks on the SQL box (`support.hostile_sql`) in the
+real process that answers queries. The others are here: the real web server around a fake model,
+the real prompt writer and a tiny model, and the real readers of files.
 """
 
 import csv
@@ -19,26 +19,24 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pandas as pd
 import pytest
-import test_query
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.data.sources import amazon, frames, reviews, xrec
-from ckf_demo.data.store import InteractionStore, QueryResult, write_store
+from ckf_demo.data.store import QueryResult
 from ckf_demo.evaluation.report import write_between_markers
 from ckf_demo.recommender import LONGEST_TASTE, MOST_RATED, Recommender
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.tasks.registry import TASKS
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.data import write_csv
 from ckf_demo.ui.routes import LARGEST_BODY
 from support.fakes import FakeRecommender
-from support.tiny import tiny_data, tiny_system
+from support.hostile_sql import NOT_A_SELECT, RUNAWAYS, WRONG_SELECTS
+from support.tiny import tiny_recommender
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 
@@ -70,21 +68,12 @@ class Attack:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("attacks")
-    write_store(tiny_data(), folder / "tiny.duckdb")
     demo = build(FakeRecommender())
     launch(demo, server_name="127.0.0.1")
     address = demo.local_url.rstrip("/")
-    with InteractionStore(folder / "tiny.duckdb") as store:
-        made = Recommender(tiny_system(), store, {"name": "tiny", "tasks": list(TASKS)}, folder)
-        made.__dict__["_text_vectors"] = np.eye(store.items().shape[0], 4, dtype=np.float32)
-        made.__dict__["_text_encoder"] = _Encoder()
+    with tiny_recommender(folder) as made:
         yield World(address, Client(address, verbose=False), made, folder)
     demo.close()
-
-
-class _Encoder:
-    def encode(self, text, normalize_embeddings):
-        return np.full(4, 0.5, dtype=np.float32)
 
 
 # --- the web server ------------------------------------------------------------------------------
@@ -537,9 +526,9 @@ def test_orders_in_a_taste_move_a_rating_no_further_than_words_do(recommender) -
 def table() -> str:
     """Every attack as a row of Markdown, those on the SQL box as `test_query` tries them."""
     rows = [
-        *((("SQL", sql, "refused: not one SELECT")) for sql in test_query.NOT_A_SELECT),
-        *((("SQL", sql, "refused by DuckDB, shut off")) for sql in test_query.WRONG_SELECTS),
-        *((("SQL", sql, "stopped in time")) for sql in test_query.RUNAWAYS),
+        *((("SQL", sql, "refused: not one SELECT")) for sql in NOT_A_SELECT),
+        *((("SQL", sql, "refused by DuckDB, shut off")) for sql in WRONG_SELECTS),
+        *((("SQL", sql, "stopped in time")) for sql in RUNAWAYS),
         *((attack.surface, attack.tried, attack.outcome) for attack in ATTACKS),
     ]
     lines = ["| | surface | what is tried | what comes of it |", "| ---: | --- | --- | --- |"]

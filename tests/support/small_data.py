@@ -1,10 +1,15 @@
-"""Small data sets made at run time: MovieLens-100K's formats, and raw data without files."""
+"""Small data sets made at run time: MovieLens-100K's and XRec's formats, and raw data."""
 
+import json
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.sources.movielens100k import GENRES
+from ckf_demo.data.sources.xrec import PLAIN
 
 USERS = [("1", 24, "M", "technician"), ("2", 53, "F", "other"), ("3", None, None, None)]
 ITEMS = [
@@ -27,6 +32,18 @@ INTERACTIONS = [
     ("1", "40", 5, 150),
     ("2", "50", 1, 160),
 ]
+
+# Of XRec's form: pairs of user and item, and pairs with the item's title, by part.
+XREC_INTERACTIONS = {
+    "train": [(7, 1), (8, 2), (7, 2), (9, 3)],
+    "valid": [(8, 3), (7, 4)],
+    "test": [(7, 5), (9, 1)],
+}
+XREC_EXPLAINED = {
+    "train": [(7, 6, "Taco  Riendo")],
+    "valid": [(8, 6, "Taco Riendo"), (8, 1, "Caf\u0065\u0301 Noir")],
+    "test": [(9, 7, "The Logan, Curio")],
+}
 
 
 def write_original(
@@ -97,4 +114,26 @@ def write_recbole_tables(folder: Path, data: Prepared) -> Path:
     for user, item, rating, moment in rows:
         lines.append(f"{data.user_ids[user]}\t{data.item_ids[item]}\t{rating:g}\t{moment}")
     (folder / "ml-100k.inter").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder
+
+
+def xrec_line(user: object, item: object, title: object) -> str:
+    """A line as XRec writes it."""
+    return json.dumps(xrec_record(user, item, title))
+
+
+def xrec_record(user: object, item: object, title: object) -> dict:
+    summaries = {"user_summary": "SUMMARY", "item_summary": "SUMMARY"}
+    return {"uid": user, "iid": item, "title": title, **summaries, "explanation": f"Why {item}."}
+
+
+def write_xrec(folder: Path, interactions=XREC_INTERACTIONS, explained=XREC_EXPLAINED) -> Path:
+    """XRec's files: three tables of interactions, and explained pairs beside each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PLAIN:
+        pairs = np.array(interactions[part], np.int64).reshape(-1, 2)
+        table = pd.DataFrame(pairs, columns=["user", "item"])
+        table.to_parquet(folder / f"interactions-{part}.parquet")
+        text = "".join(f"{xrec_line(*pair)}\n" for pair in explained[part])
+        (folder / f"explanations-{part}.jsonl").write_text(text, encoding="utf-8")
     return folder

@@ -3,11 +3,13 @@
 Weights are random and far from zero, so that attention is not flat and adapters matter.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -17,7 +19,9 @@ from ckf_demo.backbone.multilora import LoraConfig, MultiLora
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.model.system import System
+from ckf_demo.recommender import Recommender
 from support.synthetic import made_up
 
 TASKS = ("rating", "ctr", "ranking", "explanation")
@@ -137,3 +141,51 @@ def tiny_system(config: RunConfig | None = None) -> System:
     system.lora.eval()
     system.fusion.eval()
     return system
+
+
+def write_config(folder: Path, config: RunConfig) -> Path:
+    """Write the configuration into the folder as ``config.toml``."""
+    lines = [f'name = "{config.name}"']
+    for section, values in config.model_dump().items():
+        if isinstance(values, dict):
+            lines.append(f"[{section}]")
+            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
+    path = folder / "config.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+class Encoder:
+    """In the place of the sentence encoder: every taste lies along the first direction."""
+
+    def encode(self, text: str, normalize_embeddings: bool) -> np.ndarray:
+        assert normalize_embeddings
+        return np.eye(4, dtype=np.float32)[0]
+
+
+@contextmanager
+def tiny_recommender(folder: Path) -> Iterator[Recommender]:
+    """The recommender over `tiny_system`, with a store in the folder and texts as vectors."""
+    data = tiny_data()
+    path = folder / "made-up.duckdb"
+    write_store(data, path)
+    system = tiny_system()
+    system.calibration = {"ctr": (0.9, -0.1)}
+    vectors = np.random.default_rng(0).normal(size=(data.n_items, 4)).astype(np.float32)
+    with InteractionStore(path) as store:
+        recommender = Recommender(system, store, {"name": "tiny", "tasks": list(TASKS)}, folder)
+        recommender.__dict__["_text_vectors"] = vectors / np.linalg.norm(
+            vectors, axis=1, keepdims=True
+        )
+        recommender.__dict__["_text_encoder"] = Encoder()
+        yield recommender
+
+
+def user_with_a_past_and_a_future(data: Prepared) -> str:
+    """The user with the most ratings on both sides of the split time, later ones counted twice."""
+
+    def ratings(user: str) -> int:
+        before = data.timestamp[data.history.rows_of(data.user_index[user])] < data.split_time
+        return min(before.sum(), 2 * (~before).sum())
+
+    return max(data.user_ids, key=ratings)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import write_config
 from torch.nn import functional as F
 
 from ckf_demo.baselines import BASELINES
@@ -25,7 +24,7 @@ from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.training.loop import Run, sequence_losses, train, validation_sequences
 from support.synthetic import made_up_likes
-from support.tiny import save_backbone, tiny_config, tiny_data
+from support.tiny import save_backbone, tiny_config, tiny_data, write_config
 
 DATA = made_up_likes()
 CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"

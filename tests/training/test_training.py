@@ -44,7 +44,14 @@ from ckf_demo.training.loop import (
 from ckf_demo.training.ranking_stage import WEIGHTS, Choice, asked_queries, ndcg
 from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
 from support.synthetic import made_up, made_up_likes
-from support.tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge, tiny_system
+from support.tiny import (
+    save_backbone,
+    tiny_config,
+    tiny_data,
+    tiny_knowledge,
+    tiny_system,
+    write_config,
+)
 
 DATA = tiny_data()
 MOMENT = {(u, v): t for u, v, t in zip(DATA.user, DATA.item, DATA.timestamp, strict=True)}
@@ -74,18 +81,6 @@ def workplace(tmp_path, monkeypatch) -> Path:
 
 def config_for(workplace: Path, **changes) -> RunConfig:
     return tiny_config(workplace / "backbone", **changes)
-
-
-def write_config(workplace: Path, config: RunConfig) -> Path:
-    """The configuration as TOML; only the kinds of values that it has."""
-    lines = [f'name = "{config.name}"']
-    for section, values in config.model_dump().items():
-        if isinstance(values, dict):
-            lines.append(f"[{section}]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
-    path = workplace / "config.toml"
-    path.write_text("\n".join(lines))
-    return path
 
 
 # What a sequence shows

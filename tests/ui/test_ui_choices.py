@@ -8,9 +8,9 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from test_choices import DATA, recommender, workplace  # noqa: F401 (fixtures, found by name)
 
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import serve
 from ckf_demo.ui import choices_markup as markup
@@ -18,6 +18,10 @@ from ckf_demo.ui.app import launch
 from ckf_demo.ui.choices_page import Answers, ChoicesPage, Ranked, Told, build
 from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_person
 from ckf_demo.ui.pair import Pair
+from support.positive_only import load_positive_only
+from support.synthetic import made_up_choices
+
+DATA = made_up_choices()
 
 REQUEST = SimpleNamespace(session_hash="somebody")
 NASTY = '<img src=x onerror="alert(1)">'
@@ -43,12 +47,17 @@ STEP = {
 
 
 @pytest.fixture
-def answers(recommender) -> Answers:  # noqa: F811
+def recommender(positive_only_workplace) -> Recommender:
+    return load_positive_only(positive_only_workplace)
+
+
+@pytest.fixture
+def answers(recommender) -> Answers:
     return Answers(recommender)
 
 
 @pytest.fixture
-def people(recommender) -> People:  # noqa: F811
+def people(recommender) -> People:
     return People(recommender)
 
 
@@ -60,7 +69,7 @@ def page(answers, people, monkeypatch) -> ChoicesPage:
 
 
 @pytest.fixture
-def client(recommender):  # noqa: F811
+def client(recommender):
     demo = build(recommender)
     launch(demo)
     yield Client(demo.local_url, verbose=False)
@@ -100,7 +109,7 @@ def test_who_wrote_nothing_later_is_asked_about_what_is_chosen(people):
     assert people.start().user in DATA.user_ids
 
 
-def test_a_new_person_is_made_of_what_they_like(recommender, people):  # noqa: F811
+def test_a_new_person_is_made_of_what_they_like(recommender, people):
     with gr.Blocks():
         sidebar = ChoicesSidebar(recommender, people, "place")
     draft = sidebar.changed((), TITLED[0], None)
@@ -166,7 +175,7 @@ def test_items_without_a_title_are_shown_by_number():
     assert not any("<img" in each for each in listed)
 
 
-def test_what_they_chose_is_listed_latest_first(recommender):  # noqa: F811
+def test_what_they_chose_is_listed_latest_first(recommender):
     draft = (TITLED[0], UNTITLED[0], TITLED[1], UNTITLED[1])
     shown = markup.before_markup(recommender.store, new_person(Pair(item="1"), draft), "place")
     titles = [DATA.titles[DATA.item_ids.index(item)] for item in (TITLED[1], TITLED[0])]
@@ -242,7 +251,7 @@ def test_two_places_are_explained_side_by_side_with_what_they_rest_on(page, peop
 # --- the whole page -----------------------------------------------------------------------------
 
 
-def test_it_speaks_of_places_and_never_of_films(recommender):  # noqa: F811
+def test_it_speaks_of_places_and_never_of_films(recommender):
     config = build(recommender).get_config_file()
     shown = [
         str(props.get(key, ""))
@@ -299,7 +308,7 @@ def test_named_endpoints_answer_without_ratings(client):
             client.predict(**arguments, api_name=endpoint)
 
 
-def test_its_health_is_told(recommender):  # noqa: F811
+def test_its_health_is_told(recommender):
     demo = build(recommender)
     status, said = demo.service.health()
     assert (status, said["checkpoint"]) == (200, "tiny")
@@ -311,12 +320,12 @@ def test_its_health_is_told(recommender):  # noqa: F811
 
 @pytest.mark.parametrize("positive_only", [True, False])
 def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
-    recommender,  # noqa: F811
-    workplace,  # noqa: F811
+    recommender,
+    positive_only_workplace,
     monkeypatch,
     positive_only,
 ):
-    folder = workplace / "checkpoints" / "tiny"
+    folder = positive_only_workplace / "checkpoints" / "tiny"
     monkeypatch.setattr("ckf_demo.data.prepare.prepare", lambda *given: None)
     monkeypatch.setattr("ckf_demo.backbone.loading.prepare_backbone", lambda name: None)
     monkeypatch.setitem(vars(recommender.prepared), "positive_only", positive_only)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from conftest import ROOT
 from gradio.state_holder import SessionState
 
 from ckf_demo.runtime.errors import UserError
@@ -25,6 +24,7 @@ from ckf_demo.ui.stored_results import (
     verdict,
 )
 from support.fakes import FakeRecommender
+from support.paths import ROOT
 
 AUC = View("ctr", "auc", "all")
 RMSE = View("rating", "rmse", "all")

@@ -1,0 +1,95 @@
+"""Helpers for tests of the page in Chromium: they serve it, open tabs and wait for answers."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from ckf_demo.ui.app import build, launch
+from support.chromium import CHROMIUM, PATIENCE
+
+expect.set_options(timeout=PATIENCE)
+
+IN_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+# Values of the fixture ``address``.
+FAKE = "fake"
+LONG_FAKE = pytest.param("fake", marks=pytest.mark.long)
+REAL = pytest.param("real", marks=pytest.mark.real)
+LONG_REAL = pytest.param("real", marks=[pytest.mark.real, pytest.mark.long])
+
+
+def served_with(*models) -> pytest.MarkDecorator:
+    """Run a test on a page that each of the models answers; the real one comes first.
+
+    It has to be loaded before a fake one gives the process another cache.
+    """
+    return pytest.mark.parametrize("address", models, indirect=True)
+
+
+def serve(recommender) -> Iterator[str]:
+    """The address of the recommender's page, which closes when the iterator does."""
+    demo = build(recommender)
+    launch(demo)
+    yield demo.local_url
+    demo.close()
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.locator("#tabs").get_by_role("tab", name=name, exact=True).click()
+
+
+def fields(page: Page) -> dict[str, str]:
+    """The address's fields."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def expect_field(page: Page, name: str, value: str) -> None:
+    """Wait until the address has a field's value."""
+    page.wait_for_function(
+        "([name, value]) => new URL(location.href).searchParams.get(name) === value",
+        arg=[name, value],
+        timeout=PATIENCE,
+    )
+
+
+def expect_answers(page: Page) -> None:
+    """Rating, click and a finished explanation are on the Predict tab."""
+    expect(page.locator("#rating .ckf-figure strong")).to_have_text(re.compile(r"^[1-5]\.\d\d$"))
+    expect(page.locator("#rating .ckf-bar")).to_have_count(5)
+    expect(page.locator("#click .ckf-figure strong")).to_have_text(re.compile(r"^\d+ %$"))
+    expect(page.locator("#click .ckf-legend li")).to_have_count(4)
+    expect(page.locator("#explanation-predict .ckf-time")).to_contain_text("in all")
+    page.click("#explanation-predict .ckf-rests summary")
+    rests = page.locator("#explanation-predict .ckf-rests li")
+    expect(rests.first.locator(".ckf-facts")).not_to_be_empty()
+    expect(page.locator("#stop-predict")).to_be_disabled()
+    words = page.locator("#explanation-predict p[aria-live]")
+    expect(words).to_have_text(re.compile(r"\w.{9,}\w", re.DOTALL))
+
+
+def film_of(page: Page) -> str:
+    """The name of the pair's film."""
+    return page.locator("#pair .ckf-what strong").inner_text()
+
+
+def too_wide(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def violations(page: Page) -> list[str]:
+    """Serious and critical violations that axe finds: rule, element, and what is wrong with it."""
+    lines = []
+    for rule in Axe().run(page).response["violations"]:
+        if rule["impact"] not in ("serious", "critical"):
+            continue
+        for node in rule["nodes"]:
+            lines.append(f"{rule['id']}: {node['target'][0]}\n    {node['html'][:200]}")
+            lines += [f"    {check['message']}" for check in node["any"] + node["all"]][:2]
+    return lines
