@@ -12,13 +12,9 @@ from gradio.utils import get_function_description
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison
+from ckf_demo.ui.events import DATA_QUEUE, GATED
 from ckf_demo.ui.fair_queue import Gate
-from ckf_demo.ui.service import GATED, Service
-
-# Free queries ask no model, but each may take a core for seconds.
-DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
-# Maps ask the fusion alone, so they need not wait for the language model's answers.
-MAP_QUEUE = {"concurrency_id": "map", "concurrency_limit": 1}
+from ckf_demo.ui.service import Service
 
 
 class Rated(TypedDict):

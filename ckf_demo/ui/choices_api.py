@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.api import DATA_QUEUE, Profile, Rated, given_id, offer, querying
-from ckf_demo.ui.service import GATED, Service
+from ckf_demo.ui.api import Profile, Rated, given_id, offer, querying
+from ckf_demo.ui.events import DATA_QUEUE, GATED
+from ckf_demo.ui.service import Service
 
 
 def add_choice_endpoints(recommender, service: Service) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.app import CLOSE, LOGO, PRIVATE, QUIET, expect_session
-from ckf_demo.ui.charts import PLOTLY_SCRIPT
+from ckf_demo.ui.app import LOGO
+from ckf_demo.ui.charts import PLOTLY_HEAD, PLOTLY_SCRIPT
 from ckf_demo.ui.choices_api import add_choice_endpoints
 from ckf_demo.ui.choices_markup import (
     before_markup,
@@ -25,12 +25,15 @@ from ckf_demo.ui.choices_markup import (
 from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_person
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.data import RESULT_SCRIPT
+from ckf_demo.ui.events import CLOSE_UNLESS_PROBLEM as CLOSE
+from ckf_demo.ui.events import GATED, PRIVATE, QUIET
 from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.markup import notice, panel, warn
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pages import Place, data_links
 from ckf_demo.ui.pair import Pair, from_query
-from ckf_demo.ui.predict import Stops
-from ckf_demo.ui.service import GATED, Service
+from ckf_demo.ui.service import Service
+from ckf_demo.ui.stops import Stops
 
 ADDRESS = ("user", "rated", "item", "at")
 NOBODY = "Nobody is described yet: choose a user, or add what a new person likes."
@@ -115,7 +118,7 @@ class ChoicesPage:
                 self.chances = panel(
                     answers.chances(landing),
                     js_on_load=RESULT_SCRIPT,
-                    head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
+                    head=PLOTLY_HEAD,
                     elem_id="chances",
                 )
             with gr.Column(min_width=300):
@@ -130,7 +133,6 @@ class ChoicesPage:
         self.contrast = ContrastPanel(
             answers.recommender,
             answers.stops,
-            answers.found,
             words=lambda step, item: said_markup(step, item, thing),
             person=_person,
         )
@@ -210,10 +212,8 @@ def build(
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
         add_choice_endpoints(recommender, service)
-        pair = gr.State(landing)
-        # Set when the page is opened, and lost with all that the server holds of a session.
-        opened = gr.State(False)
-        query = gr.Textbox(visible=False)
+        shared = Page(demo, recommender, service, landing)
+        pair, opened, query = shared.pair, shared.opened, shared.query
         with gr.Sidebar(label="Who", width=350):
             if links := data_links(places, own):
                 gr.HTML(links, apply_default_css=False, elem_id="data-sets")
@@ -223,16 +223,12 @@ def build(
         page = ChoicesPage(answers, landing)
 
         def behind(function: Callable, name: str, gate: Gate | None = service.model) -> Callable:
-            return service.answering(
-                function,
-                gate,
-                name=name,
-                first=lambda: expect_session(demo, opened, answers.thing),
-            )
+            return shared.gated(function, gate, name)
 
         _choose_person(sidebar, people, pair)
         _choose_item(page, pair)
         _answer(page, pair, query, behind)
+        page.contrast.wire(shared)
         _open(recommender, sidebar, pair, opened, demo)
 
         def forget(request: gr.Request) -> None:
@@ -386,7 +382,6 @@ def _answer(page: ChoicesPage, pair: gr.State, query: gr.Textbox, behind: Callab
         page.answers.stops.stop(request.session_hash)
 
     page.stop.click(stop, **QUIET)
-    page.contrast.wire(pair, behind(page.contrast.answer, "page: contrast"))
 
 
 def _open(recommender, sidebar: ChoicesSidebar, pair: gr.State, opened: gr.State, demo) -> None:

@@ -19,6 +19,7 @@ from ckf_demo.evaluation import cohorts
 from ckf_demo.inference.replay import FIRST, Rated, Replay, Step, errors, plan, run
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
+from ckf_demo.ui.events import ANSWER, GATED, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -32,9 +33,10 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import GROUPS, Pair, group_of, has_ages
-from ckf_demo.ui.predict import Stops
 from ckf_demo.ui.sidebar import AGES, ANY
+from ckf_demo.ui.stops import Stops
 
 LIKELY_K = 5
 FIRST_CHOICES, TARGET_CHOICES = (5, 10, FIRST, 40), (5, 10, 20)
@@ -151,6 +153,56 @@ class ColdStartTab:
                 )
         # The latest replay of this session.
         self.latest = gr.State(None)
+
+    def wire(self, page: Page) -> None:
+        """Replay the pair's person while the tab is open, and run the two measurements."""
+        pair, long = page.pair, page.service.long
+        page.chooses_item(self.shown, self.after)
+        page.on_pair(lambda request, current: self.stops.stop(request.session_hash, unless=current))
+        page.on_leave(self.forget)
+        gr.on(
+            [page.active.change, pair.change, *self.changes],
+            page.gated_in(["cold"], self.replay, long, "page: replay", self.latest),
+            [page.active, pair, self.latest, *self.controls],
+            self.outputs,
+            show_progress_on=self.shown,
+            # The page may still show the slider of a longer replay; its k is cut to the present
+            # one.
+            preprocess=False,
+            **ANSWER,
+        )
+        self.k.change(None, self.k, js="(k) => window.ckf.known(k)", **PRIVATE)
+        self.k.change(
+            self.move,
+            [self.k, self.latest, self.question],
+            self.after,
+            trigger_mode="always_last",
+            preprocess=False,
+            **QUIET,
+        )
+        self.halt.click(self.stop, **QUIET)
+        self.compare.change(lambda two: gr.update(visible=two), self.compare, self.second, **QUIET)
+        groups = [control for group in self.groups for control in group.controls]
+        for measurement, measure, inputs in (
+            (self.people, self.measure_people, [self.compare, *self.people.controls, *groups]),
+            (self.items, self.measure_items, self.items.controls),
+        ):
+            measurement.start.click(
+                page.gated(measure, long, f"page: {measure.__name__}"),
+                inputs,
+                measurement.outputs,
+                show_progress_on=measurement.progress,
+                trigger_mode="once",
+                **PRIVATE,
+                **GATED,
+            )
+            measurement.cancel.click(measurement.stop, **QUIET)
+            measurement.metric.change(
+                measurement.show,
+                [measurement.outcome, measurement.metric],
+                measurement.result,
+                **QUIET,
+            )
 
     @property
     def controls(self) -> list:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import FittedBaseline, MethodComparison, TrainedMethod
+from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -25,6 +26,7 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import LIKED, Pair, history_of, known_user, later_rating
 
 FILM, LIST = "film", "list"
@@ -120,6 +122,26 @@ class CompareTab:
             panel(methods_markup(methods) + baselines_markup(baselines), elem_id="compare-about")
         # The latest finished comparison of this session.
         self.latest = gr.State(None)
+
+    def wire(self, page: Page) -> None:
+        """Compare while the tab is open, and fit the baselines that are chosen."""
+        page.chooses_item(self.shown)
+        gr.on(
+            [page.active.change, page.pair.change, *self.changes],
+            page.gated_in(
+                ["compare"], self.compare, page.service.model, "page: compare", self.latest
+            ),
+            [page.active, page.pair, self.latest, *self.controls],
+            self.outputs,
+            show_progress_on=self.shown,
+            **ANSWER,
+        )
+        self.baselines.change(
+            page.gated(self.fit, page.service.long, "page: fit baselines", when=self.needs_fitting),
+            self.baselines,
+            [self.fitting, self.ready],
+            **(ANSWER | QUIET),
+        )
 
     @property
     def controls(self) -> list:

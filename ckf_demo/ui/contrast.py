@@ -9,13 +9,13 @@ import gradio as gr
 
 from ckf_demo.inference.contrasts import BRIDGES, THAT
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.events import GATED, PRIVATE, QUIET
+from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
-from ckf_demo.ui.predict import Stops
-from ckf_demo.ui.service import GATED
+from ckf_demo.ui.stops import Stops
 
-PRIVATE = {"api_visibility": "private"}
-QUIET = {**PRIVATE, "show_progress": "hidden"}
 Words = Callable[[Mapping, str], str]
 """A step of an explanation and the id of what it is about, as HTML."""
 
@@ -85,8 +85,6 @@ class ContrastPanel:
     ----------
     stops
         Of the page's explanations: another pair ends what is written here as well.
-    listing
-        Items whose title holds a text, to choose one from (HTML).
     words
         How an explanation is shown.
     person
@@ -97,13 +95,12 @@ class ContrastPanel:
         self,
         recommender,
         stops: Stops,
-        listing: Callable[[str], str],
         *,
         words: Words = text_alone,
         person: Callable[[Pair], dict] = attrgetter("person"),
     ) -> None:
         self.recommender, self.stops = recommender, stops
-        self._listing, self._words, self._person = listing, words, person
+        self._words, self._person = words, person
         thing = recommender.domain.thing
         with gr.Accordion(
             f"Why this {thing} and not another?", open=False, elem_id="contrast-fold"
@@ -136,8 +133,9 @@ class ContrastPanel:
             self.shown = panel("", elem_id="contrast")
         self.told = gr.State(None)
 
-    def wire(self, pair: gr.State, answer: Callable) -> None:
-        """Wire the accordion; ``answer`` is the method of that name behind the model's gate."""
+    def wire(self, page: Page) -> None:
+        """Wire the choice of the other item, and the answers."""
+        pair = page.pair
         # Gradio’s `input` hears no key that deletes.
         self.find.change(
             self.look,
@@ -149,7 +147,7 @@ class ContrastPanel:
         self.found.select(self.choose, outputs=[self.other, self.chosen], **QUIET)
         settled = [self.shown, self.halt]
         self.run.click(
-            answer,
+            page.gated(self.answer, page.service.model, "page: contrast"),
             [pair, self.other, self.whose],
             [*settled, self.told],
             show_progress_on=self.shown,
@@ -167,7 +165,7 @@ class ContrastPanel:
     def look(self, text: str) -> dict:
         """Items by title; without a text none, and none is chosen any more."""
         if text.strip():
-            return {self.found: self._listing(text)}
+            return {self.found: item_list(self.recommender, text)}
         return {self.found: "", self.other: "", self.chosen: self.chosen_markup("")}
 
     def chosen_markup(self, other: str) -> str:

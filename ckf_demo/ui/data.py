@@ -15,7 +15,8 @@ from plotly.subplots import make_subplots
 
 from ckf_demo.data.store import MAX_SQL, Analysis, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.charts import PLOTLY_SCRIPT
+from ckf_demo.ui.charts import PLOTLY_HEAD
+from ckf_demo.ui.events import DATA_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     TABLE_SCRIPT,
     Cell,
@@ -27,6 +28,7 @@ from ckf_demo.ui.markup import (
     plain_table,
     table,
 )
+from ckf_demo.ui.page import Page
 
 MAX_PLOTS = 4
 MAX_BARS = 60
@@ -300,14 +302,35 @@ class DataTab:
         self.chosen = gr.State(first.title)
         # Queries that were typed, kept when an analysis is chosen instead of them.
         self.own = gr.State(())
-        # The script of the plots is named here too: no other tab's may have been mounted yet.
         self.result = panel(
             notice(EMPTY),
             js_on_load=RESULT_SCRIPT,
-            head=f'<script src="gradio_api/file={PLOTLY_SCRIPT.as_posix()}"></script>',
+            head=PLOTLY_HEAD,
             elem_id="data-result",
         )
         self.file = gr.State(None, delete_callback=_remove)
+
+    def wire(self, page: Page) -> None:
+        """Show the analyses that are chosen, and answer queries."""
+        # `select` comes of clicks alone; `input` also of the keyboard, and whenever the list loses
+        # the focus without a choice. The list may have grown since the page was built.
+        typed = [self.sql, self.own, self.file]
+        shown = [self.analysis, self.chosen, self.about, self.sql, self.own, *self.outputs]
+        for event, show, inputs in (
+            (self.analysis.select, self.choose, [self.analysis, *typed]),
+            (self.analysis.input, self.leave_list, [self.analysis, self.chosen, *typed]),
+        ):
+            event(show, inputs, shown, preprocess=False, **QUIET)
+        gr.on(
+            [self.run.click, self.sql.submit],
+            self.answer,
+            [self.sql, self.file],
+            self.outputs,
+            show_progress_on=self.result,
+            trigger_mode="once",
+            **PRIVATE,
+            **DATA_QUEUE,
+        )
 
     @property
     def outputs(self) -> list:

@@ -25,6 +25,7 @@ from ckf_demo.inference.projections import (
 )
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import PLOTLY_HEAD, PLOTLY_SCRIPT
+from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -39,6 +40,7 @@ from ckf_demo.ui.markup import (
     warn,
     year_text,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
 from ckf_demo.ui.topk import Ranking
 
@@ -181,6 +183,46 @@ class MapTab:
         self.trust = panel("", elem_id="map-trust")
         with gr.Accordion("What the maps highlight, as a table", open=False):
             self.highlights = panel("", elem_id="highlights")
+
+    def wire(self, page: Page) -> None:
+        """Draw the maps while the tab is open, and let their points choose."""
+        pair = page.pair
+        page.chooses_item(self.neighbours, self.highlights)
+        self.maps.select(self.choose, pair, pair, **QUIET)
+        self.people.select(self.choose_person, pair, pair, **QUIET)
+
+        def draw(
+            tab: str,
+            current: Pair,
+            ranking: Ranking | None,
+            kind: str,
+            method: str,
+            dimensions: int,
+            beside: str,
+            progress=gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
+        ):
+            if tab == "map":
+                view = kind, method, dimensions, beside
+                yield from self.draw(current, ranking, *view, progress=progress)
+            else:
+                yield {self.message: gr.skip()}
+
+        drawing = gr.on(
+            [
+                page.active.change,
+                pair.change,
+                page.ranking.change,
+                *(control.change for control in self.controls),
+            ],
+            draw,
+            [page.active, pair, page.ranking, *self.controls],
+            self.outputs,
+            show_progress_on=[self.message, self.neighbours],
+            trigger_mode="always_last",
+            **PRIVATE,
+            **MAP_QUEUE,
+        )
+        self.stop.click(self.stopped, outputs=self.outputs, cancels=drawing, **QUIET)
 
     @property
     def controls(self) -> list:

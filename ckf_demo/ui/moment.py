@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.events import QUIET
 from ckf_demo.ui.markup import date_text, escape, notice, panel
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
-
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class MomentControls:
@@ -18,27 +18,31 @@ class MomentControls:
     def __init__(self, recommender, pair: Pair) -> None:
         self.store = recommender.store
         self.own = recommender.methods[0]
-        with gr.Row(equal_height=False):
-            with gr.Column(min_width=260):
-                # A text field: the calendar of gr.DateTime cannot be worked by keyboard.
-                self.moment = gr.Textbox(
-                    moment_text(pair.at),
-                    label="Moment (UTC): only earlier ratings are known",
-                    placeholder="1998-04-22 or 1998-04-22 19:10:38",
-                    elem_id="moment",
-                )
-                self.default = gr.Button("Back to the default", size="sm", elem_id="moment-default")
-            with gr.Column(min_width=260):
-                self.method = gr.Radio(
-                    [(recommender.labels[name], name) for name in recommender.methods],
-                    value=pair.method or self.own,
-                    label="Method that answers on Predict and Top-K",
-                    elem_id="method",
-                )
-        self.about = panel(moment_markup(self.store, pair), elem_id="moment-about")
+        with gr.Accordion("Choose moment and method", open=False, elem_id="choose-moment"):
+            with gr.Row(equal_height=False):
+                with gr.Column(min_width=260):
+                    # A text field: the calendar of gr.DateTime cannot be worked by keyboard.
+                    self.moment = gr.Textbox(
+                        moment_text(pair.at),
+                        label="Moment (UTC): only earlier ratings are known",
+                        placeholder="1998-04-22 or 1998-04-22 19:10:38",
+                        elem_id="moment",
+                    )
+                    self.default = gr.Button(
+                        "Back to the default", size="sm", elem_id="moment-default"
+                    )
+                with gr.Column(min_width=260):
+                    self.method = gr.Radio(
+                        [(recommender.labels[name], name) for name in recommender.methods],
+                        value=pair.method or self.own,
+                        label="Method that answers on Predict and Top-K",
+                        elem_id="method",
+                    )
+            self.about = panel(moment_markup(self.store, pair), elem_id="moment-about")
 
-    def wire(self, pair: gr.State) -> None:
+    def wire(self, page: Page) -> None:
         """Let the controls change the pair, and the pair the controls."""
+        pair = page.pair
         gr.on(
             [self.moment.submit, self.moment.blur],
             self.choose_moment,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.contrast import ContrastPanel
+from ckf_demo.ui.events import ANSWER, GATED, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -26,6 +28,7 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import (
     Pair,
     has_genres,
@@ -35,6 +38,7 @@ from ckf_demo.ui.pair import (
     profile_text,
     top_genres,
 )
+from ckf_demo.ui.stops import Stops
 
 RATINGS = ("1", "2", "3", "4", "5")
 # The marks of the methods on both lines: shape first, colour second.
@@ -114,37 +118,6 @@ def finished_answer(recommender, pair: Pair) -> Answer:
     for answer in answer_steps(recommender, pair, threading.Event()):  # noqa: B007
         pass
     return answer
-
-
-class Stops:
-    """One stop signal per browser session, so that a button or a newer pair ends a generation."""
-
-    def __init__(self) -> None:
-        self._running: dict[str, tuple[Pair, threading.Event]] = {}
-        self._lock = threading.Lock()
-
-    def begin(self, session: str, pair: Pair) -> threading.Event:
-        """The signal for a new generation; whatever ran before in the session is stopped."""
-        event = threading.Event()
-        with self._lock:
-            _, previous = self._running.get(session, (None, None))
-            self._running[session] = (pair, event)
-        if previous is not None:
-            previous.set()
-        return event
-
-    def stop(self, session: str, unless: Pair | None = None) -> None:
-        """Stop the session's generation, except one that already answers the pair ``unless``."""
-        with self._lock:
-            pair, event = self._running.get(session, (None, None))
-        if event is not None and (unless is None or pair != unless):
-            event.set()
-
-    def forget(self, session: str) -> None:
-        """Stop and drop a session that has ended."""
-        self.stop(session)
-        with self._lock:
-            self._running.pop(session, None)
 
 
 def _mark(method: str) -> str:
@@ -525,6 +498,43 @@ class PredictTab:
                 elem_id="prompt-task",
             )
             self.prompt = panel(self.prompt_of(pair, known[0]), elem_id="prompt")
+        self.contrast = ContrastPanel(recommender, stops)
+
+    def wire(self, page: Page) -> None:
+        """Answer the pair whenever it changes, and explain it again on request."""
+        pair, model = page.pair, page.service.model
+        page.chooses_item(self.history)
+        page.show(self.history, lambda current: history_markup(self.recommender, current))
+        words = [part for shown in self.panels for part in shown.components]
+        pair.change(
+            page.gated(self.answer, model, "page: predict"),
+            [pair, self.task],
+            self.outputs,
+            show_progress_on=[self.rating, self.click, *(shown.words for shown in self.panels)],
+            **ANSWER,
+        )
+        self.task.change(
+            page.gated(self.prompt_of, model, "page: prompt"),
+            [pair, self.task],
+            self.prompt,
+            **PRIVATE,
+            **GATED,
+        )
+
+        def stop(request: gr.Request) -> None:
+            self.stops.stop(request.session_hash)
+
+        for shown in self.panels:
+            shown.again.click(
+                page.gated(self.explain, model, "page: explain"),
+                pair,
+                words,
+                trigger_mode="once",
+                **PRIVATE,
+                **GATED,
+            )
+            shown.stop.click(stop, **QUIET)
+        self.contrast.wire(page)
 
     @property
     def outputs(self) -> list:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from ckf_demo.ui.events import QUIET
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +101,10 @@ class PythonTab:
                 self.tools = _code(tools, "python-mcp")
                 gr.Markdown("An assistant that speaks the protocol needs the address alone:")
                 self.assistant = _code(assistant, "python-assistant")
+
+    def wire(self, page: Page) -> None:
+        """Write the code for each pair, and for the visitor's address."""
+        gr.on([page.demo.load, page.pair.change], self.show, page.pair, self.outputs, **QUIET)
 
     @property
     def outputs(self) -> list:

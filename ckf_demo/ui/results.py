@@ -29,6 +29,7 @@ from ckf_demo.ui.charts import (
     stars_cell,
     two_lines,
 )
+from ckf_demo.ui.events import QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -41,6 +42,7 @@ from ckf_demo.ui.markup import (
     stars_text,
     warn,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, from_query
 from ckf_demo.ui.stored_results import (
     ABLATION,
@@ -439,6 +441,22 @@ class ResultsTab:
         )
         # Results and task on the screen: the controls may already hold the next choice.
         self.shown = gr.State((source, view.task) if results else None)
+
+    def wire(self, page: Page) -> None:
+        """Show what is chosen, and let a row of the errors choose its pair."""
+        self.errors.select(self.choose, page.pair, page.pair, **QUIET)
+        gr.on(
+            [control.input for control in self.controls],
+            self.show,
+            [page.pair, *self.controls],
+            self.outputs,
+            trigger_mode="always_last",
+            # A dropdown reports a choice twice, the second time with the metric of before, which
+            # the first may have taken off the list; `show` takes the nearest.
+            preprocess=False,
+            **QUIET,
+        )
+        page.show(self.errors, self.reselect, self.shown)
 
     @property
     def controls(self) -> list:

@@ -34,8 +34,6 @@ LOOK = 0.2
 THREADS = 40
 """Workers for what passes no gate, and Gradio's own."""
 
-# The gates bound what runs at once, so Gradio's queue need not.
-GATED = {"concurrency_limit": None}
 _END = object()
 
 

@@ -7,6 +7,7 @@ import gradio as gr
 import pandas as pd
 
 from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
+from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, QUIET
 from ckf_demo.ui.markup import (
     Column,
     Row,
@@ -18,6 +19,7 @@ from ckf_demo.ui.markup import (
     star_picker,
     table,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import (
     GROUPS,
     LIKED,
@@ -199,6 +201,88 @@ class Sidebar:
                 self.problem = panel("", elem_id="new-person-problem")
         # The films that the new person has rated so far: ((item, stars), …), oldest first.
         self.draft = gr.State(())
+        self._ready = ready
+
+    def wire(self, page: Page) -> None:
+        """Let every part of the sidebar choose the person."""
+        self._wire_known_users(page.pair)
+        self._wire_new_person(page.pair)
+
+    def _wire_known_users(self, pair: gr.State) -> None:
+        def take(chosen: Pair):
+            # a described person stands in the form too, so that their picks can be changed
+            form = (gr.skip(),) * len(self.described) if chosen.user else self.form(chosen)
+            return chosen, *form
+
+        for button, example in zip(self.examples, self._ready, strict=True):
+            button.click(
+                lambda current, example=example: take(replace(example.pair, method=current.method)),
+                pair,
+                [pair, *self.described],
+                **QUIET,
+            ).then(None, **CLOSE_DRAWER)
+        gr.on(
+            [self.search.input, self.group.change, self.age.change, self.occupation.change],
+            self.user_table,
+            [self.search, self.group, self.age, self.occupation],
+            self.users,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+        def choose_user(current: Pair, event: gr.EventData) -> Pair:
+            return known_user(self.store, event.pick, current.item, method=current.method)
+
+        self.users.select(choose_user, pair, pair, **QUIET).then(None, **CLOSE_DRAWER)
+
+    def _wire_new_person(self, pair: gr.State) -> None:
+        self.find.change(
+            self.found_films,
+            [self.find, self.draft],
+            self.found,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+        def give_stars(draft: tuple, event: gr.EventData) -> tuple:
+            if event.rating is None and event.remove is None:
+                return draft
+            return self.rerate(draft, event.pick, event.rating)
+
+        for source in (self.found, self.rated):
+            source.select(give_stars, self.draft, self.draft, **QUIET)
+        self.draft.change(
+            lambda text, draft: (self.found_films(text, draft), self.rated_films(draft)),
+            [self.find, self.draft],
+            [self.found, self.rated],
+            **QUIET,
+        )
+
+        def follow(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
+            """Changed picks change the person at once, when the page is about a described one."""
+            if current.user or tuple(draft) == current.history:
+                return gr.skip()
+            person = self.person(current, draft, taste, age, occupation)
+            return person if any(person.person.values()) else gr.skip()
+
+        self.draft.change(
+            follow, [pair, *self.described], pair, trigger_mode="always_last", **QUIET
+        )
+
+        def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
+            person = self.person(current, draft, taste, age, occupation)
+            if not any(person.person.values()):
+                return gr.skip(), notice(self.ask, "problem")
+            return person, ""
+
+        self.use.click(use, [pair, *self.described], [pair, self.problem], **QUIET).then(
+            None, self.problem, **CLOSE_UNLESS_PROBLEM
+        )
+
+    @property
+    def described(self) -> list:
+        """The components of the form, as `form` fills them."""
+        return [self.draft, self.taste, self.new_age, self.new_occupation]
 
     def user_table(self, search: str, group: str, age: str, occupation: str) -> str:
         """The users that pass the filters, as a table (HTML)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.events import ANSWER
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -18,6 +19,7 @@ from ckf_demo.ui.markup import (
     table,
     warn,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import LIKED, Pair, has_genres, opinions
 from ckf_demo.ui.predict import Answer, ExplanationPanel
 
@@ -36,8 +38,8 @@ class Ranking:
 class TopKTab:
     """Builds the tab's components in the current Blocks context and ranks into them."""
 
-    def __init__(self, recommender, landing: Answer) -> None:
-        self.recommender = recommender
+    def __init__(self, recommender, landing: Answer, ranking: gr.State) -> None:
+        self.recommender, self.ranking = recommender, ranking
         self._likes = recommender.prepared.positive_only
         self._genres = has_genres(recommender)
         items = recommender.store.items()
@@ -92,8 +94,30 @@ class TopKTab:
                 self.table = panel(notice("The list is being made."), elem_id="topk")
             with gr.Column(scale=3, min_width=260):
                 self.panel = ExplanationPanel(recommender, landing, "topk", linked=False)
-        # The latest ranking of this session, also used by the map.
-        self.ranking = gr.State(None)
+
+    def wire(self, page: Page) -> None:
+        """Rank while this tab or the map is open, and let a row choose the item."""
+        page.chooses_item(self.table)
+        page.show(self.table, self.reselect, self.ranking)
+        gr.on(
+            [
+                page.active.change,
+                page.pair.change,
+                self.k.release,
+                self.genre.change,
+                self.year_from.submit,
+                self.year_from.blur,
+                self.year_to.submit,
+                self.year_to.blur,
+            ],
+            page.gated_in(
+                ("topk", "map"), self.rank, page.service.model, "page: rank", self.ranking
+            ),
+            [page.active, page.pair, self.ranking, *self.controls],
+            [self.table, self.ranking],
+            show_progress_on=self.table,
+            **ANSWER,
+        )
 
     @property
     def controls(self) -> list:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -21,6 +22,7 @@ from ckf_demo.ui.markup import (
     stars_text,
     table,
 )
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 
 FILMS, PARTS, STANDING, LATER = SECTIONS = ("films", "parts", "standing", "later")
@@ -220,6 +222,71 @@ class WhyTab:
         self.later = panel(waiting, elem_id="why-later")
         # What this session has computed last.
         self.latest = gr.State(None)
+
+    def wire(self, page: Page) -> None:
+        """Compute section after section while the tab is open."""
+        pair, model = page.pair, page.service.model
+        page.chooses_item(self.later)
+        page.show(self.method, self.method_markup)
+        page.on_pair(lambda request, current: self.leave(request, unless=current))
+        page.on_leave(self.leave)
+
+        def section(name: str) -> dict:
+            def answer(
+                current: Pair,
+                latest: Found | None,
+                by: str | None,
+                other: str,
+                k: float,
+                request: gr.Request,
+            ):
+                yield from self.answer(name, current, latest, by, other, k, request)
+
+            return {
+                "fn": page.gated_in(["why"], answer, model, f"page: why {name}", self.latest),
+                "inputs": [page.active, pair, self.latest, *self.controls],
+                "outputs": self.outputs,
+                # a round that begins while another is on its way must not lose its sections
+                **ANSWER,
+            }
+
+        def enter(tab: str, request: gr.Request) -> None:
+            if tab == "why":
+                self.enter(request)
+            else:
+                self.leave(request)
+
+        show = {
+            "fn": self.show,
+            "inputs": [self.latest, self.by],
+            "outputs": [*self.panels, self.latest],
+            "trigger_mode": "always_last",
+            **QUIET,
+        }
+        first, *others = SECTIONS
+        rounds = [
+            gr.on(
+                [page.active.change, self.again.click],
+                enter,
+                page.active,
+                trigger_mode="always_last",
+                **QUIET,
+            ).then(**section(first)),
+            gr.on([pair.change, *self.changes], **section(first)),
+        ]
+        for name in others:
+            rounds = [each.then(**section(name)) for each in rounds]
+        for each in rounds:
+            each.then(**show)
+        self.by.change(**show)
+        self.films.select(
+            page.gated(self.choose, model, "page: why stars"),
+            pair,
+            self.stars,
+            show_progress_on=self.stars,
+            **ANSWER,
+        )
+        self.halt.click(self.stop, self.latest, [self.halt, self.again], **QUIET)
 
     @property
     def controls(self) -> list:

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.app import build, film_list, launch
+from ckf_demo.ui.app import build, launch
+from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import Column, Row, spread, table
 from ckf_demo.ui.model_card import results_markup
 from ckf_demo.ui.moment import moment_markup, read_moment
@@ -31,7 +32,6 @@ from ckf_demo.ui.pair import (
 )
 from ckf_demo.ui.predict import (
     Answer,
-    Stops,
     answer_steps,
     click_card,
     explanation_card,
@@ -41,6 +41,7 @@ from ckf_demo.ui.predict import (
     rating_card,
 )
 from ckf_demo.ui.sidebar import ANY, Sidebar, examples
+from ckf_demo.ui.stops import Stops
 from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
@@ -324,8 +325,8 @@ def test_titles_and_words_of_people_are_escaped_everywhere(fake):
         explanation_card(fake, answer, linked=True),
         explanation_card(fake, answer, linked=False),
         prompt_markup(fake, fake.prompt(**pair.person, item=nasty)),
-        film_list(fake, "Bold"),
-        film_list(fake, "<b>nothing"),
+        item_list(fake, "Bold"),
+        item_list(fake, "<b>nothing"),
     ]
     for markup in shown:
         assert "<b>" not in markup

@@ -12,19 +12,20 @@ import pytest
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.app import build, film_list
+from ckf_demo.ui.app import build
+from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text
 from ckf_demo.ui.pair import Pair, bar
 from ckf_demo.ui.predict import (
     Answer,
     PredictTab,
-    Stops,
     explanation_card,
     figures,
     finished_answer,
     history_markup,
 )
 from ckf_demo.ui.sidebar import Sidebar, examples
+from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.tour import tour_markup
 from support.fakes import SPLIT_TIME, FakeRecommender, FakeStore
@@ -91,7 +92,7 @@ def built(recommender) -> str:
     with gr.Blocks() as demo:
         sidebar = Sidebar(recommender, examples(recommender))
         predict = PredictTab(recommender, Stops(), landing)
-        topk = TopKTab(recommender, landing)
+        topk = TopKTab(recommender, landing, gr.State(None))
     ranking = Ranking(KNOWN.who, (), tuple(recommender.rank(**KNOWN.person)))
     texts = [
         bar(recommender, KNOWN),
@@ -101,8 +102,8 @@ def built(recommender) -> str:
         history_markup(recommender, KNOWN),
         history_markup(recommender, Pair(item="7", taste="quiet")),
         predict.prompt_of(KNOWN, "ctr").split("<pre")[0],
-        film_list(recommender, ""),
-        film_list(recommender, "a"),
+        item_list(recommender, ""),
+        item_list(recommender, "a"),
         sidebar.found_films("a", ()),
         sidebar.rated_films(()),
     ]

@@ -1,0 +1,17 @@
+"""How events of the page are registered with Gradio."""
+
+PRIVATE = {"api_visibility": "private"}
+"""No endpoint: an event of the page alone."""
+QUIET = {**PRIVATE, "show_progress": "hidden"}
+# The gates bound what runs at once, so Gradio's queue need not.
+GATED = {"concurrency_limit": None}
+ANSWER = {"trigger_mode": "always_last", **PRIVATE, **GATED}
+"""An answer that passes a gate; of several events that wait, the last one is answered."""
+CLOSE_DRAWER = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
+"""On a phone the drawer closes after a choice."""
+CLOSE_UNLESS_PROBLEM = {"js": "(problem) => { if (!problem) window.ckf.closeDrawer(); }", **PRIVATE}
+"""The same, unless something in the drawer says what is wrong."""
+# Free queries ask no model, but each may take a core for seconds.
+DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
+# Maps ask the fusion alone, so they need not wait for the language model's answers.
+MAP_QUEUE = {"concurrency_id": "map", "concurrency_limit": 1}

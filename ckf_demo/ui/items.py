@@ -1,0 +1,55 @@
+"""Items found by their title: a list to choose from, and the fold above the tabs that shows it."""
+
+from functools import partial
+
+import gradio as gr
+
+from ckf_demo.ui.events import QUIET
+from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table
+from ckf_demo.ui.page import Page
+from ckf_demo.ui.pair import has_genres
+
+MOST = 12
+
+
+def item_list(recommender, text: str) -> str:
+    """Items whose title holds ``text``, to choose from (HTML)."""
+    thing, things = recommender.domain.thing, recommender.domain.things
+    if not text.strip():
+        return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
+    genres = has_genres(recommender)
+    rows = [
+        Row(
+            pick=item["item"],
+            cells=[film_text(item), *([", ".join(item["genres"])] if genres else [])],
+        )
+        for item in recommender.search_items(text.strip(), limit=MOST)
+    ]
+    return table(
+        [
+            Column(thing.capitalize(), pick=True, wide=True),
+            *([Column("Genres", wide=True)] if genres else []),
+        ],
+        rows,
+        caption=f"{things.capitalize()} found",
+        empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
+        height=260,
+    )
+
+
+class ItemPicker:
+    """Builds the fold "Choose another film" in the current Blocks context."""
+
+    def __init__(self, recommender) -> None:
+        self._listing = partial(item_list, recommender)
+        thing = recommender.domain.thing
+        with gr.Accordion(f"Choose another {thing}", open=False, elem_id="choose-film"):
+            self.find = gr.Textbox(
+                label=f"Find a {thing}", placeholder="part of a title", elem_id="find-film"
+            )
+            self.found = panel(self._listing(""), elem_id="films-found")
+
+    def wire(self, page: Page) -> None:
+        """Find items while a title is typed, and let a row choose the item."""
+        self.find.change(self._listing, self.find, self.found, trigger_mode="always_last", **QUIET)
+        page.chooses_item(self.found)
