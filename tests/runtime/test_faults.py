@@ -1,6 +1,6 @@
 """Faults of the machine: each ends in the old or the new state, with one line that says what to do.
 
-Kill points are in `kill_points`, which prints them as the table of docs/faults.md.
+Kill points are in `kill_points`, which prints them as the table of docs/tables/faults.md.
 """
 
 import fcntl

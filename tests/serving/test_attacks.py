@@ -1,4 +1,4 @@
-"""What strangers may send, and what must come of it; docs/security.md lists every attack.
+"""What strangers may send, and what must come of it; docs/tables/attacks.md lists every attack.
 
     PYTHONPATH=tests python tests/serving/test_attacks.py
 
@@ -38,7 +38,7 @@ from support.fakes import FakeRecommender
 from support.hostile_sql import NOT_A_SELECT, RUNAWAYS, WRONG_SELECTS
 from support.tiny import tiny_recommender
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tables" / "attacks.md"
 
 
 @dataclass(frozen=True)

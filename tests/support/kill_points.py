@@ -2,7 +2,7 @@
 
     export PYTHONPATH=tests
     python tests/support/kill_points.py                          all points, as a table
-    python tests/support/kill_points.py --write docs/faults.md   the same, into the document
+    python tests/support/kill_points.py --write docs/tables/faults.md   the same, into the table
     python tests/support/kill_points.py --few                    the part of `make test`
 
 A point is a step that touches the disk or the machine: a file opened for writing, renamed, removed,

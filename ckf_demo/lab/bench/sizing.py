@@ -1,4 +1,4 @@
-"""What one person costs in storage and in compute, for docs/sizing.md.
+"""What one person costs in storage and in compute, for docs/performance.md.
 
     OMP_NUM_THREADS=1 python -m ckf_demo.lab.bench.sizing --checkpoint checkpoints/ml-100k \\
         --json ckf_demo/lab/results/sizing.json
