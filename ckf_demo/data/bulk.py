@@ -1,12 +1,11 @@
 """Stores of tens of millions of interactions: DuckDB reads the file itself, in bounded memory.
 
-The result is the store that `ckf_demo.data.store.write_store` makes of the same data, and beside it
-stands a table of items that the same people like, from which candidates are retrieved: a
-collaborative model would need all interactions in memory. The statements here belong to the store;
-together with `ckf_demo.data.store` this is the one place with SQL.
+The result is the store that `ckf_demo.data.store.write_store` makes of the same data, with one more
+table: items that the same users like. Candidates are retrieved from it, since a collaborative model
+would need all interactions in memory.
 
-What must be sorted is sorted in a scratch database beside the new store, which DuckDB keeps on the
-disk where memory ends.
+Sorting takes place in a scratch database beside the new store, which DuckDB keeps on disk when
+memory runs out.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import pandas as pd
 from ckf_demo.data.prepared import LIKED_STARS
 from ckf_demo.data.sources.base import Bulk
 from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
-from ckf_demo.data.store import (
-    RECENT_LIKES,
+from ckf_demo.data.store import RECENT_LIKES
+from ckf_demo.data.store_tables import (
     SCHEMA_VERSION,
     TABLES,
     fill_statistics,
@@ -33,10 +32,10 @@ from ckf_demo.data.store import (
 from ckf_demo.runtime.errors import UserError
 
 MEMORY = "1GB"
-"""DuckDB's own limit; the process takes up to half as much again."""
+"""DuckDB's own limit; the process takes up to 1.5 times as much."""
 
 NEIGHBOURS, SHRINKAGE = 50, 20
-"""Kept for each item, by cosine with the counts raised by so much."""
+"""Neighbours kept for each item, by cosine, and the number added to both counts."""
 
 _RAW = """
 CREATE TABLE scratch.raw AS
@@ -62,7 +61,7 @@ INSERT INTO users (position, id)
 SELECT row_number() OVER (ORDER BY first) - 1, user_number::VARCHAR
 FROM (SELECT user_number, min(source_row) AS first FROM scratch.raw GROUP BY user_number)
 """
-# The row's place in this table is the interaction's position.
+# The number of a row in this table is the position of the interaction.
 _ORDERED = """
 CREATE TABLE scratch.ordered AS
 SELECT users.position AS user_position, items.position AS item_position, rating::FLOAT AS rating,
@@ -121,11 +120,11 @@ SELECT item, s.near, s.score FROM (
 ORDER BY item, s.score DESC, s.near
 """
 PARTS = 8
-"""Pairs of liked items are counted in so many passes, each for its share of the items."""
+"""Passes in which pairs of liked items are counted, each for its share of the items."""
 
 
 def bulk_hash(bulk: Bulk, dataset: str) -> str:
-    """What tells two sets of such data apart: SHA-256 over the file and the items."""
+    """SHA-256 over the file and the items, which tells two data sets apart."""
     digest = hashlib.sha256(repr([dataset, bulk.columns, bulk.items]).encode())
     with bulk.interactions.open("rb") as file:
         while block := file.read(1 << 22):
@@ -147,11 +146,11 @@ def write_bulk_store(
     Parameters
     ----------
     memory
-        DuckDB's limit, such as ``"1GB"``; what needs more goes through files beside ``path``.
+        DuckDB's limit, such as ``"1GB"``; DuckDB puts the rest into files beside ``path``.
     threads
-        How many; all cores when None.
+        Number of threads; all cores when None.
     progress
-        Told what begins.
+        Called with a description of each step as it begins.
 
     Returns
     -------
@@ -161,8 +160,8 @@ def write_bulk_store(
     Raises
     ------
     UserError
-        When the file cannot be read, a line is no interaction (the message has its number), or an
-        item is not among those given.
+        When the file cannot be read, a line holds no interaction (the message has its number), or
+        an item is not described.
     """
     path = Path(path)
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -222,7 +221,7 @@ _ITEM_COLUMNS = ("item", "title", "year", "genres")
 
 
 def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
-    """Fill ``scratch.raw``, and make sure that every line is an interaction with a known item."""
+    """Fill ``scratch.raw`` and check that every line is an interaction with a known item."""
     quoted = [_quoted(name) for name in bulk.columns]
     names = dict(zip(("user", "item", "rating", "timestamp"), quoted, strict=True))
     kinds = zip(quoted, ("BIGINT", "BIGINT", "DOUBLE", "BIGINT"), strict=True)
@@ -242,8 +241,8 @@ def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
     for row, *values in connection.execute(_IMPOSSIBLE).fetchall():
         given = ", ".join("nothing" if value is None else f"{value:g}" for value in values)
         raise UserError(
-            f"{bulk.interactions}, line {row + 2}: {given} is no user, item, rating from 0.5 to 5 "
-            f"and time; {mend}"
+            f"{bulk.interactions}, line {row + 2}: {given} must be a user, an item, "
+            f"a rating from 0.5 to 5 and a time; {mend}"
         )
     for row, item in connection.execute(_UNKNOWN).fetchall():
         raise UserError(

@@ -12,9 +12,9 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
+from ckf_demo.data.free_sql import MAX_SQL
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.data.store import MAX_SQL
 from ckf_demo.evaluation import cohorts
 from ckf_demo.inference.replay import FIRST, Rated, Replay, Step, errors, plan, run
 from ckf_demo.runtime.errors import UserError

@@ -13,7 +13,8 @@ import gradio as gr
 from plotly.graph_objects import Bar, Scatter
 from plotly.subplots import make_subplots
 
-from ckf_demo.data.store import MAX_SQL, Analysis, QueryResult, Table
+from ckf_demo.data.analyses import Analysis
+from ckf_demo.data.free_sql import MAX_SQL, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import PLOTLY_HEAD
 from ckf_demo.ui.events import DATA_QUEUE, PRIVATE, QUIET

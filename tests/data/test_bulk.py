@@ -81,10 +81,10 @@ def test_larger_data_is_the_same_too_and_a_little_memory_is_enough(tmp_path):
         ("x,1,3,5", "line 4: "),
         ("1,1,3", "line 4: "),
         ("1,1,3,5,9", "line 4: "),
-        ("1,1,9,5", "line 4: 1, 1, 9, 5 is no user, item, rating from 0.5 to 5 and time"),
-        ("1,,3,5", "line 4: 1, nothing, 3, 5 is no user"),
+        ("1,1,9,5", "line 4: 1, 1, 9, 5 must be a user, an item, a rating from 0.5 to 5"),
+        ("1,,3,5", "line 4: 1, nothing, 3, 5 must be a user"),
         ("1,7,3,5", "line 4: item 7 is not among those described"),
-        ("1,1,nan,5", "line 4: 1, 1, nan, 5 is no user"),
+        ("1,1,nan,5", "line 4: 1, 1, nan, 5 must be a user"),
     ],
 )
 def test_a_line_that_is_no_rating_is_named_and_nothing_is_written(

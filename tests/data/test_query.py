@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_demo.data import store as store_module
-from ckf_demo.data.store import ANALYSES, GENRES_BY_AGE, MAX_SQL, InteractionStore, write_store
+from ckf_demo.data.analyses import ANALYSES, GENRES_BY_AGE, LONG_TAIL, SPARSITY, USER_GROUPS
+from ckf_demo.data.free_sql import MAX_SQL
+from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.runtime.errors import UserError
 from support.hostile_sql import NOT_A_SELECT, RUNAWAYS, WRONG_SELECTS
 from support.synthetic import made_up, made_up_likes
@@ -116,13 +117,13 @@ def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path: Path) -> Non
 def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(
     store: InteractionStore,
 ) -> None:
-    tail = store.query(store_module.LONG_TAIL.sql).rows
+    tail = store.query(LONG_TAIL.sql).rows
     assert tail[-1][:2] == [100, 100.0]
     assert [row[1] for row in tail] == sorted(row[1] for row in tail)
-    bands = store.query(store_module.USER_GROUPS.sql).rows
+    bands = store.query(USER_GROUPS.sql).rows
     assert [row[0] for row in bands] == ["0", "1–3", "4–10", "11–30", "31–100", "101+"]
     assert sum(row[1] for row in bands) == sum(row[2] for row in bands) == 60
-    parts = store.query(store_module.SPARSITY.sql).rows
+    parts = store.query(SPARSITY.sql).rows
     assert parts[0] == ["all", 60, 40, 2400, 100.0]
 
 
@@ -189,7 +190,7 @@ def test_errors_say_what_was_given_and_what_to_do(store: InteractionStore) -> No
     assert "LINE 1: SELECT titel" in str(error.value) and "title" in str(error.value)
     with pytest.raises(UserError, match="limit -1 is negative"):
         store.query("SELECT 1", limit=-1)
-    with pytest.raises(UserError, match="0 seconds are no time"):
+    with pytest.raises(UserError, match="cannot run for 0 seconds"):
         store.query("SELECT 1", seconds=0)
 
 

@@ -26,8 +26,8 @@ from gradio_client.exceptions import AppError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.data.sources import amazon, frames, reviews, xrec
-from ckf_demo.data.store import QueryResult
 from ckf_demo.evaluation.report import write_between_markers
 from ckf_demo.recommender import LONGEST_TASTE, MOST_RATED, Recommender
 from ckf_demo.runtime.errors import UserError

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.baselines import EASE, ItemMean, Popularity
+from ckf_demo.data.analyses import Analysis
+from ckf_demo.data.free_sql import QueryResult, Table
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
-from ckf_demo.data.store import Analysis, InteractionStore, QueryResult, Table, write_store
+from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison, TrainedMethod

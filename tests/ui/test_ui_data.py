@@ -9,7 +9,8 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from ckf_demo.data.store import ANALYSES, QueryResult
+from ckf_demo.data.analyses import ANALYSES
+from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import data as tab
 from ckf_demo.ui.app import build, launch

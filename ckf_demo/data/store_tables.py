@@ -1,0 +1,170 @@
+"""The tables of a store file, and how they are filled.
+
+`ckf_demo.data.store` fills them from prepared data, `ckf_demo.data.bulk` from files that are too
+large for memory.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from ckf_demo.data.splits import TRAIN
+
+# Raise it with every change of the tables below. A file is made from raw data in seconds, so an
+# older one is made again and not migrated.
+SCHEMA_VERSION = 2
+
+# A user without interactions before the split is first asked about at this interaction of theirs.
+NEWCOMER_INTERACTIONS = 10
+
+# `position` is the dense index in `Prepared`. Searches compare `folded` and `core`. Interactions
+# stand in the order of (user_position, position), so that a history takes few blocks of the file.
+TABLES = """
+CREATE TABLE meta (
+    schema_version INTEGER NOT NULL,
+    dataset VARCHAR NOT NULL,
+    hash VARCHAR NOT NULL,
+    texts VARCHAR NOT NULL,
+    split_time BIGINT NOT NULL
+);
+CREATE TABLE users (
+    position INTEGER PRIMARY KEY,
+    id VARCHAR UNIQUE NOT NULL,
+    age INTEGER,
+    gender VARCHAR,
+    occupation VARCHAR,
+    n_before INTEGER,
+    n_total INTEGER,
+    default_at BIGINT
+);
+CREATE TABLE items (
+    position INTEGER PRIMARY KEY,
+    id VARCHAR UNIQUE NOT NULL,
+    title VARCHAR NOT NULL,
+    year INTEGER,
+    genres VARCHAR[] NOT NULL,
+    folded VARCHAR NOT NULL,
+    core VARCHAR NOT NULL,
+    n_ratings INTEGER,
+    mean_rating DOUBLE
+);
+CREATE TABLE interactions (
+    position INTEGER NOT NULL,
+    user_position INTEGER NOT NULL,
+    item_position INTEGER NOT NULL,
+    rating FLOAT NOT NULL,
+    moment BIGINT NOT NULL,
+    source_row INTEGER NOT NULL,
+    split TINYINT NOT NULL,
+    text VARCHAR
+);
+"""
+
+_FILL_ITEM_STATISTICS = """
+UPDATE items SET n_ratings = seen.n, mean_rating = seen.mean
+FROM (
+    SELECT items.position, count(rating) AS n, avg(rating::DOUBLE) AS mean
+    FROM items LEFT JOIN interactions
+        ON item_position = items.position AND split = $train
+    GROUP BY items.position
+) AS seen
+WHERE items.position = seen.position
+"""
+
+# The tenth moment comes from a list: ranks of all interactions would have to fit into memory.
+_FILL_USER_MOMENTS = f"""
+WITH summary AS (
+    SELECT users.position, count(moment) AS n_total,
+        count(moment) FILTER (moment < $split_time) AS n_early,
+        list_max(min(moment, {NEWCOMER_INTERACTIONS})) AS newcomer_at
+    FROM users LEFT JOIN interactions ON user_position = users.position
+    GROUP BY users.position
+)
+UPDATE users SET
+    n_total = summary.n_total,
+    default_at = CASE WHEN n_early > 0 OR summary.n_total = 0 THEN $split_time ELSE newcomer_at END
+FROM summary WHERE users.position = summary.position
+"""
+_FILL_USER_HISTORIES = """
+UPDATE users SET n_before = summary.n FROM (
+    SELECT users.position, count(moment) FILTER (moment < default_at) AS n
+    FROM users LEFT JOIN interactions ON user_position = users.position
+    GROUP BY users.position
+) AS summary
+WHERE users.position = summary.position
+"""
+
+_ARTICLE = re.compile(r"^(?:the|an?|le|la|les|il|el|los|las|das|der|die) (?=\S)")
+# Letters with strokes and ligatures, which Unicode does not decompose.
+_PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe"})
+
+
+def fold(text: str) -> str:
+    """Text as searches compare it: lower case, no accents, no punctuation, single spaces.
+
+    Apostrophes are dropped ("Schindler's" equals "schindlers"); other punctuation separates words.
+    """
+    # compatibility forms may decompose into capitals, so case is folded on both sides of it
+    decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    decomposed = unicodedata.normalize("NFKD", decomposed)
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = re.sub("['’‘`´]", "", bare.translate(_PLAIN_LETTERS))
+    return " ".join(re.sub(r"[\W_]+", " ", bare).split())
+
+
+def core(text: str) -> str:
+    """A title or query, folded, without its article and what follows the first bracket."""
+    return _ARTICLE.sub("", fold(text.partition("(")[0])) or fold(text)
+
+
+def item_table(items: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the ``items`` table, from columns ``item``, ``title``, ``year`` and ``genres``.
+
+    An unknown year is 0 or missing.
+    """
+    years = items["year"].fillna(0).astype("int64")
+    folded = [
+        f" {fold(title)}{f' {year}' if year else ''} "
+        for title, year in zip(items["title"], years, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "position": np.arange(len(items)),
+            "id": items["item"],
+            "title": items["title"],
+            "year": years,
+            "genres": items["genres"].map(list),
+            "folded": folded,
+            "core": [core(title) for title in items["title"]],
+        }
+    )
+
+
+def insert_items(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame) -> None:
+    """Insert the rows that `item_table` returned."""
+    connection.register("raw_items", table)
+    connection.execute(
+        "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "
+        "id, title, nullif(year, 0), genres::VARCHAR[], folded, core FROM raw_items"
+    )
+    connection.unregister("raw_items")
+
+
+def fill_statistics(connection: duckdb.DuckDBPyConnection, split_time: int) -> None:
+    """Fill the counts of users and items; the ``interactions`` table must be complete."""
+    connection.execute(_FILL_ITEM_STATISTICS, {"train": TRAIN})
+    connection.execute(_FILL_USER_MOMENTS, {"split_time": split_time})
+    connection.execute(_FILL_USER_HISTORIES)
+
+
+def texts_hash(texts: Sequence[str] | None) -> str:
+    """SHA-1 of the texts of all interactions; empty without texts."""
+    if texts is None:
+        return ""
+    return hashlib.sha1(json.dumps(list(texts)).encode()).hexdigest()
