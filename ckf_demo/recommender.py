@@ -591,8 +591,7 @@ class Recommender:
 
     def _choice(self, person: Person) -> np.ndarray:
         """What the candidate stage thinks of every item, seen ones too: float32 (I,)."""
-        knowledge = self.system.knowledge
-        scores = knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
+        scores = self.system.knowledge.candidate_scores(person.items, person.ratings)
         if person.taste:
             scores = scores + TASTE_WEIGHT * self._taste_similarity(person.taste)
         return scores

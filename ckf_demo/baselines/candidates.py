@@ -17,4 +17,4 @@ class CandidateStage(Baseline):
         self.knowledge = material.knowledge
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return self.knowledge.candidate_scores(self.knowledge.fold_in(items, ratings))
+        return self.knowledge.candidate_scores(items, ratings)

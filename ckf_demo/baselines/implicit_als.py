@@ -49,16 +49,11 @@ class _Factors:
             epochs=EPOCHS,
             seed=SEED,
         )
-        users = [self._user(likes.item[likes.user == user]) for user in np.unique(likes.user)]
-        self.mean = np.mean(users, axis=0)
-
-    def _user(self, liked: np.ndarray) -> np.ndarray:
-        lengths = np.array([len(liked)])
-        return self.model.fold_in_prefixes(liked, np.empty(0), lengths)[0][0]
+        self.mean = np.mean([self.model.fold_in(liked) for liked in likes.sequences()], axis=0)
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         liked = items[self.prepared.likes(ratings)]
-        user = self._user(liked) if len(liked) else self.mean
+        user = self.model.fold_in(liked) if len(liked) else self.mean
         return (self.model.items @ user).astype(np.float64)
 
     def score(self, cases: EvalInstances) -> np.ndarray:

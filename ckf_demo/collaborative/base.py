@@ -1,12 +1,19 @@
-"""What every collaborative model is given and must answer."""
+"""What every kind of collaborative knowledge is given and must answer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import load_file, save_file
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
 
 if TYPE_CHECKING:
     import lenskit.data
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def own_threads() -> Iterator[None]:
-    """Give torch its threads back afterwards: lenskit sets their number for the whole process."""
+    """Restore torch's number of threads afterwards: lenskit sets it for the whole process."""
     import torch
 
     threads = torch.get_num_threads()
@@ -33,8 +40,26 @@ class Rows:
     rating: np.ndarray
     n_items: int
 
+    @classmethod
+    def of(cls, prepared: Prepared, kept: np.ndarray) -> "Rows":
+        """The interactions of a data set that a mask (n,) or an index array (m,) selects."""
+        return cls(
+            prepared.user[kept], prepared.item[kept], prepared.rating[kept], prepared.n_items
+        )
+
+    def counts(self) -> np.ndarray:
+        """Number of interactions with each item: int64 (I,)."""
+        return np.bincount(self.item, minlength=self.n_items)
+
+    def sequences(self) -> list[np.ndarray]:
+        """The items of each user in the order of the rows: int64 (n_u,), by increasing user."""
+        order = np.argsort(self.user, kind="stable")
+        ends = np.flatnonzero(np.diff(self.user[order])) + 1
+        sequences = np.split(self.item[order].astype(np.int64), ends)
+        return sequences if len(order) else []
+
     def dataset(self, minimum: float | None = None) -> "lenskit.data.Dataset":
-        """As a lenskit data set, with only ratings of at least ``minimum`` when it is given."""
+        """The rows as a lenskit data set; with ``minimum``, only ratings of at least that many."""
         from lenskit.data import from_interactions_df
 
         frame = pd.DataFrame(
@@ -47,10 +72,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What the training part says of one person, oldest first.
+    """The labels of one user in the training part, oldest first.
 
-    ``items`` int64 (s,), ``labels`` float (s,) 0/1; ``fold`` says which cross-fitted tables go with
-    them, None for those of all training rows.
+    ``items`` is int64 (s,), ``labels`` float (s,) with 0 or 1. ``fold`` names the cross-fitted
+    tables that go with them; None means the tables of all training rows.
     """
 
     items: np.ndarray
@@ -58,64 +83,152 @@ class Labelled:
     fold: int | None = None
 
 
-@dataclass(frozen=True)
-class FoldedInUser:
-    """Someone folded in from a history.
+class Knowledge(ABC):
+    """What other users' interactions say about a user and an item.
 
-    ``embedding`` float32 (D,) is e_u; ``rating_factors`` (d_r,) and ``watching_factors`` (d_w,)
-    are its parts, ``bias`` in stars, ``items`` and ``ratings`` (n,) the history itself.
-    """
-
-    embedding: np.ndarray
-    rating_factors: np.ndarray
-    watching_factors: np.ndarray
-    bias: float
-    items: np.ndarray
-    ratings: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.items)
-
-
-class PartialKnowledge:
-    """What only some collaborative knowledge can say; asking another is a mistake in the program.
+    It is fitted once. Users are always folded in from a history, so that new users are treated as
+    known ones are.
 
     Attributes
     ----------
+    feature_names
+        Names of the F pair features.
+    level
+        The pair feature that says how well liked an item is.
     uses_labels
-        Whether labels of the training part are known beside a history. Otherwise there is a
-        candidate stage, which scores the whole catalogue.
+        Whether labels of the training part are used beside a history. Such knowledge has no
+        candidate stage; all other knowledge scores the whole catalogue.
+    item_count
+        float32 (I,), the number of fitted interactions with each item.
     """
 
+    feature_names: ClassVar[tuple[str, ...]]
+    level: ClassVar[str]
     uses_labels: ClassVar[bool] = False
+    item_count: np.ndarray
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, prepared: Prepared, *, seed: int = 0) -> Self:
+        """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_count)
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """D, the dimension of e_u and e_v."""
+
+    @property
+    @abstractmethod
+    def item_table(self) -> np.ndarray:
+        """E_V, float32 (I, D), at unit scale."""
+
+    @property
+    @abstractmethod
+    def levels(self) -> np.ndarray:
+        """How well liked each item is: float (I,)."""
+
+    @property
+    @abstractmethod
+    def global_mean(self) -> float:
+        """Mean rating in stars, or the share of likes."""
+
+    @abstractmethod
+    def pair_inputs(
+        self,
+        items: np.ndarray,
+        ratings: np.ndarray,
+        lengths: np.ndarray,
+        targets: np.ndarray,
+        labelled: Labelled | None = None,
+        counts: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs of the fusion for pairs, each after a prefix of one history.
+
+        Parameters
+        ----------
+        items, ratings : (n,)
+            A history, oldest first.
+        lengths, targets : int (m,)
+            For each pair: how much of the history counts, and the item.
+        labelled, counts
+            Labels of the same user, and how many of them count for each pair: int (m,). Ignored
+            unless ``uses_labels``.
+
+        Returns
+        -------
+        users : float32 (m, D)
+            e_u, folded in.
+        residuals : float32 (n,)
+            Rating (or like) of each history item minus the item's own level.
+        features : float32 (m, F)
+            Pair features, see ``feature_names``.
+        """
 
     def labelled(self, user: int, *, training: bool) -> Labelled:
-        """All labels of a user in the training part, and which tables go with them."""
-        raise TypeError(f"{type(self).__name__} knows no labels beside histories")
+        """All labels of a user in the training part, with the tables that go with them."""
+        raise TypeError(f"{type(self).__name__} has no labels beside histories")
 
     def label_counts(self, user: int, moments: np.ndarray) -> np.ndarray:
-        """How many of them are strictly earlier than each moment: int64 (m,)."""
-        raise TypeError(f"{type(self).__name__} knows no labels beside histories")
+        """How many labels of a user are strictly earlier than each moment: int64 (m,)."""
+        raise TypeError(f"{type(self).__name__} has no labels beside histories")
 
-    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> FoldedInUser:
-        """A person from their whole history (n,), oldest first; n may be 0."""
+    def candidate_scores(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Candidate-stage score of every item for a history (n,), oldest first: float32 (I,)."""
         raise TypeError(f"{type(self).__name__} has no candidate stage")
 
-    def candidate_scores(self, person: FoldedInUser) -> np.ndarray:
-        """What the candidate stage thinks of every item: float32 (I,)."""
-        raise TypeError(f"{type(self).__name__} has no candidate stage")
+    @property
+    def candidate_terms(self) -> dict[str, float]:
+        """Weights of the pair features that `candidate_scores` is made of, by feature name."""
+        return {}
+
+    @property
+    def candidate_weights(self) -> np.ndarray:
+        """float32 (F,): pair features times these weights are `candidate_scores`."""
+        weights = dict.fromkeys(self.feature_names, 0.0) | self.candidate_terms
+        return np.array(list(weights.values()), np.float32)
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What was fitted, by name; item attributes and interactions stay with the data."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray], prepared: Prepared) -> Self:
+        """Knowledge made of `tensors` and of the data that it was fitted on."""
+
+    def save(self, path: Path) -> None:
+        """Write `tensors` to one safetensors file."""
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors().items()}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary)
+
+    @classmethod
+    def load(cls, path: Path, prepared: Prepared) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UserError
+            When the file is missing.
+        """
+        if not Path(path).exists():
+            raise UserError(f"No collaborative tables at {path}; the checkpoint is incomplete.")
+        return cls.from_tensors(load_file(path), prepared)
 
 
-class CollaborativeModel(Protocol):
-    """A model with an item table that folds in people whom it has never seen."""
+def part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
-    items: np.ndarray
 
-    def fold_in_prefixes(
-        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """User vectors (m, d) and biases (m,) after each of ``lengths`` (m,) ratings."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that is needed to load the model again."""
+def unit_rows(table: np.ndarray) -> np.ndarray:
+    """Rows of a table scaled to unit length, so that inner products are cosines; zeros stay."""
+    return table / (np.linalg.norm(table, axis=1, keepdims=True) + 1e-9)

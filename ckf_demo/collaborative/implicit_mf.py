@@ -1,6 +1,6 @@
 """Matrix factorisation of *what was watched*, whatever the rating (Hu, Koren and Volinsky 2008).
 
-Fitted by lenskit. It answers another question than ratings do, who chooses what, and so it feeds
+Fitted by lenskit. It models which items a user chooses, not how well they like them, so it serves
 the candidate stage and the ranking task.
 """
 
@@ -36,10 +36,8 @@ class ImplicitMF:
         items[scorer.items.ids()] = scorer.item_embeddings
         return cls(items, weight, regularization)
 
-    def fold_in_prefixes(
-        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """User vectors float32 (m, d) after each prefix; there are no biases (zeros (m,))."""
+    def fold_in_prefixes(self, items: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """User vectors float32 (m, d) after each of several prefixes of one history (n,)."""
         d = self.items.shape[1]
         table = self.items.astype(np.float64)
         q = table[items]
@@ -48,7 +46,12 @@ class ImplicitMF:
         background = table.T @ table + self.regularization * np.eye(d)
         left = background + self.weight * gram[lengths]
         vectors = np.linalg.solve(left, (1 + self.weight) * sums[lengths][:, :, None])[:, :, 0]
-        return vectors.astype(np.float32), np.zeros(len(lengths), np.float32)
+        return vectors.astype(np.float32)
+
+    def fold_in(self, items: np.ndarray) -> np.ndarray:
+        """The user vector float32 (d,) of a whole history (n,); n may be 0."""
+        items = np.asarray(items, np.int64)
+        return self.fold_in_prefixes(items, np.array([len(items)]))[0]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"items": self.items, "scalars": np.array([self.weight, self.regularization])}

@@ -1,32 +1,30 @@
-"""Collaborative knowledge where histories hold likes alone: quality of items and taste of people.
+"""Collaborative knowledge of likes and dislikes: quality of items and taste of users.
+
+Histories hold likes alone. The score of an item v for a user u is
 
     score(u, v) = q_v + f_u(v) + c · EASE(history of u, v),   f_u(v) = w_u · φ_v
 
-q_v is an item's level: its own mean, drawn to what its neighbourhood (a spectral embedding of who
-saw what), year and popularity predict. f_u is a Gaussian process over φ, the same attributes, given
-the labels that the training part holds of a person; someone without any has f_u = 0, and is known
-by the films that they liked: as neighbours (EASE) and as the mean of their embeddings. Both are
-one linear Gaussian model of 0/1 labels, fitted by backfitting.
+q_v is an item's level: its own mean, shrunk towards what its neighbourhood (a spectral embedding of
+who saw what), year and popularity predict. f_u is a Gaussian process over φ, the same
+attributes, given the labels of a user in the training part. A user without such labels has f_u = 0;
+their liked items still count, as neighbours (EASE) and as the mean of their embeddings. Quality and
+taste are one linear Gaussian model of 0/1 labels, fitted by backfitting.
 
-All labels that a training row's features are made of come from other people (six folds of users)
-or from the same person at an earlier time: the target is never among them.
+The features of a training row use labels of other users (six folds of users) and earlier labels of
+the same user, never the label of the row itself.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 from scipy import linalg
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import svds
 
-from ckf_demo.collaborative.base import Labelled, PartialKnowledge
+from ckf_demo.collaborative.base import Knowledge, Labelled
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import replacing
 from ckf_demo.runtime.section import Section
 
 FEATURE_NAMES = (
@@ -175,8 +173,8 @@ class Neighbours:
         return csr_matrix(self.x[:, history]).T @ self.weights[:, targets] / self.rest[targets]
 
 
-class LikesKnowledge(PartialKnowledge):
-    """Tables over the catalogue (I items) and what they say of people and pairs.
+class LikesKnowledge(Knowledge):
+    """Tables over the catalogue (I items), and what they say about users and pairs.
 
     Parameters
     ----------
@@ -192,11 +190,12 @@ class LikesKnowledge(PartialKnowledge):
     feature_names = FEATURE_NAMES
     uses_labels = True
     level = "quality"
-    """The pair feature that says how well liked an item is."""
 
     out_of_fold = True
-    """Whether labels behind the features of training rows leave these rows out. Without that they
-    promise more than there will be later: for the experiment alone."""
+    """Whether features of training rows are made without the labels of these rows.
+
+    False is for an experiment alone: the features then predict training rows better than later
+    ones."""
 
     def __init__(
         self,
@@ -306,12 +305,7 @@ class LikesKnowledge(PartialKnowledge):
     # What the fusion is given
 
     @property
-    def n_items(self) -> int:
-        return len(self.item_count)
-
-    @property
     def size(self) -> int:
-        """D, the dimension of e_u and e_v."""
         return self.item_table.shape[1]
 
     @property
@@ -323,11 +317,6 @@ class LikesKnowledge(PartialKnowledge):
     def global_mean(self) -> float:
         """Share of likes among the training rows."""
         return float(self.rows.label.mean())
-
-    @property
-    def candidate_weights(self) -> np.ndarray:
-        """float32 (F,), all zero: there is no candidate stage on likes."""
-        return np.zeros(len(FEATURE_NAMES), np.float32)
 
     @cached_property
     def item_table(self) -> np.ndarray:
@@ -345,25 +334,10 @@ class LikesKnowledge(PartialKnowledge):
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is known of pairs after prefixes of one history of likes.
+        """As `Knowledge.pair_inputs`, of a history of likes; ``ratings`` are ignored.
 
-        Parameters
-        ----------
-        items : int (n,)
-            What the person liked, oldest first; ``ratings`` are not looked at.
-        lengths, targets : int (m,)
-            For each pair: how much of the history counts, and the item.
-        labelled, counts
-            Labels of the same person, and how many of them count for each pair: int (m,).
-
-        Returns
-        -------
-        users : float32 (m, D)
-            e_u: the mean of the liked films' e_j plus the taste that labels show.
-        residuals : float32 (n,)
-            How much more each history item was liked than its quality says.
-        features : float32 (m, F)
-            See ``FEATURE_NAMES``.
+        e_u is the mean of the liked items' e_j plus the taste that labels show. A residual says how
+        much more an item was liked than its quality predicts.
         """
         tables, neighbours, attributes = self._of_fold(labelled.fold if labelled else None)
         counts = np.zeros(len(targets), np.int64) if counts is None else counts
@@ -391,8 +365,7 @@ class LikesKnowledge(PartialKnowledge):
             ],
             axis=1,
         )
-        size = self.item_table.shape[1]
-        users = liked + self._taste_scale * tastes[:, 1 : size + 1]
+        users = liked + self._taste_scale * tastes[:, 1 : self.size + 1]
         residuals = 1.0 - tables.quality[items]
         return (
             users.astype(np.float32),
@@ -424,30 +397,17 @@ class LikesKnowledge(PartialKnowledge):
 
     # Files
 
-    def save(self, path: Path) -> None:
-        """One safetensors file with what was fitted; training rows and years stay with the data."""
-        tensors = {
-            "embedding": self.embedding,
-            "quality": self.tables.quality,
-            "bias": self.tables.bias,
+    def tensors(self) -> dict[str, np.ndarray]:
+        tables = {"quality": self.tables.quality, "bias": self.tables.bias}
+        return {
+            name: np.asarray(table, np.float32)
+            for name, table in {"embedding": self.embedding, **tables}.items()
         }
-        with replacing(path) as temporary:
-            save_file(
-                {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, temporary
-            )
 
     @classmethod
-    def load(cls, path: Path, prepared: Prepared) -> "LikesKnowledge":
-        """Read what `save` wrote; items that only the test part has are added as unseen ones.
-
-        Raises
-        ------
-        UserError
-            When the file is missing.
-        """
-        if not Path(path).exists():
-            raise UserError(f"No collaborative tables at {path}; the checkpoint is incomplete.")
-        tensors = {k: v.astype(np.float64) for k, v in load_file(path).items()}
+    def from_tensors(cls, tensors: dict[str, np.ndarray], prepared: Prepared) -> "LikesKnowledge":
+        """Items that only the test part has are added as unseen ones."""
+        tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         new = prepared.n_items - len(tensors["quality"])
         embedding = np.pad(tensors["embedding"], ((0, new), (0, 0)))
         rows = Likes.of(prepared)

@@ -1,23 +1,18 @@
-"""Collaborative knowledge where nobody says no: who chose what, and how often things are chosen.
+"""Collaborative knowledge of positive-only data: which items each user chose, and how often.
 
 Factors of all choices (Hu, Koren and Volinsky 2008) are fitted on rows that the language model does
-not learn from, since such a model knows every row it was fitted on. People are folded in from their
-histories, so that somebody new is like everybody else.
+not learn from, since such a model knows every row that it was fitted on.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
-from ckf_demo.collaborative.base import FoldedInUser, Labelled, PartialKnowledge, Rows
+from ckf_demo.collaborative.base import Knowledge, Labelled, Rows, part, unit_rows
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import replacing
 
 FEATURE_NAMES = (
     "choice factors",
@@ -30,12 +25,12 @@ FEATURE_NAMES = (
 SIZE, REGULARIZATION, WEIGHT, EPOCHS = 64, 20.0, 20.0, 15
 """The best of seven settings by recall at 100 for 1,500 validation users of Yelp."""
 POPULARITY_WEIGHT = 0.05
-"""Carries the candidate stage where a history is short; more of it costs recall elsewhere."""
+"""Popularity orders the candidates of short histories; a larger weight costs recall elsewhere."""
 NEAR = 5
 
 
 @dataclass(frozen=True)
-class ChoicesKnowledge(PartialKnowledge):
+class PositiveOnlyKnowledge(Knowledge):
     """A fitted model and item counts over the catalogue (I items)."""
 
     model: ImplicitMF
@@ -43,13 +38,10 @@ class ChoicesKnowledge(PartialKnowledge):
 
     feature_names: ClassVar[tuple[str, ...]] = FEATURE_NAMES
     level: ClassVar[str] = "log item count"
-    """The pair feature that says how well liked an item is: how often it is chosen."""
 
     @classmethod
-    def fit(cls, prepared: Prepared, *, seed: int = 0) -> "ChoicesKnowledge":
-        """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
-        fit = prepared.fit
-        rows = Rows(prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items)
+    def fit(cls, prepared: Prepared, *, seed: int = 0) -> "PositiveOnlyKnowledge":
+        rows = Rows.of(prepared, prepared.fit)
         model = ImplicitMF.fit(
             rows,
             size=SIZE,
@@ -58,29 +50,24 @@ class ChoicesKnowledge(PartialKnowledge):
             epochs=EPOCHS,
             seed=seed,
         )
-        count = np.bincount(rows.item, minlength=prepared.n_items).astype(np.float32)
-        # what is saved is what is used, so that training and serving see the same numbers
-        model = ImplicitMF(_half(model.items), model.weight, model.regularization)
-        return cls(model, count)
-
-    @property
-    def n_items(self) -> int:
-        return len(self.item_count)
+        # files hold half precision, so training and serving both use numbers of that precision
+        half = model.items.astype(np.float16).astype(np.float32)
+        model = ImplicitMF(half, model.weight, model.regularization)
+        return cls(model, rows.counts().astype(np.float32))
 
     @property
     def size(self) -> int:
-        """D, the dimension of e_u and e_v."""
         return self.model.items.shape[1] + 1
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """Log of how often each item was chosen, at unit scale about zero: float32 (I,)."""
+        """Log of how often each item was chosen, standardised: float32 (I,)."""
         logs = np.log1p(self.item_count)
         return ((logs - logs.mean()) / (logs.std() + 1e-8)).astype(np.float32)
 
     @property
     def global_mean(self) -> float:
-        """Share of likes among the rows: all of them."""
+        """Share of likes among the rows, which is 1."""
         return 1.0
 
     @cached_property
@@ -91,8 +78,7 @@ class ChoicesKnowledge(PartialKnowledge):
 
     @cached_property
     def _direction(self) -> np.ndarray:
-        table = self.model.items
-        return table / (np.linalg.norm(table, axis=1, keepdims=True) + 1e-9)
+        return unit_rows(self.model.items)
 
     def near(self, items: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Cosines of items (n,) and targets (m,) in choice space: float32 (m, n)."""
@@ -107,21 +93,9 @@ class ChoicesKnowledge(PartialKnowledge):
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is known of pairs after prefixes of one history of choices.
-
-        ``labelled`` and ``counts`` are not looked at: a history says all of a person.
-
-        Returns
-        -------
-        users : float32 (m, D)
-            e_u, folded in.
-        residuals : float32 (n,)
-            How much rarer each choice is than usual, on the scale of `levels`.
-        features : float32 (m, F)
-            See ``FEATURE_NAMES``.
-        """
+        """As `Knowledge.pair_inputs`; a residual says how much rarer than usual a choice is."""
         unique, which = np.unique(lengths, return_inverse=True)
-        vectors = self.model.fold_in_prefixes(items, ratings, unique)[0]
+        vectors = self.model.fold_in_prefixes(items, unique)
         users = np.concatenate([vectors, (np.log1p(unique)[:, None] - 3) / 2], axis=1)[which]
         near = self.near(items, targets)
         near[np.arange(len(items))[None, :] >= lengths[:, None]] = 0.0
@@ -143,56 +117,31 @@ class ChoicesKnowledge(PartialKnowledge):
             features.astype(np.float32),
         )
 
-    def fold_in(self, items: np.ndarray, ratings: np.ndarray) -> FoldedInUser:
-        """A person from their whole history (n,), oldest first; n may be 0."""
-        items, ratings = np.asarray(items, np.int64), np.asarray(ratings, np.float32)
-        lengths = np.array([len(items)])
-        factors = self.model.fold_in_prefixes(items, ratings, lengths)[0][0]
-        nothing = np.zeros(0, np.float32)
-        return FoldedInUser(factors, nothing, factors, 0.0, items, ratings)
-
     @property
-    def candidate_weights(self) -> np.ndarray:
-        """float32 (F,): pair features times these are `candidate_scores`."""
-        weights = dict.fromkeys(FEATURE_NAMES, 0.0) | {
+    def candidate_terms(self) -> dict[str, float]:
+        return {
             "choice factors": 1.0,
             "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
         }
-        return np.array(list(weights.values()), np.float32)
 
-    def candidate_scores(self, person: FoldedInUser) -> np.ndarray:
-        """Candidate-stage score of every item: float32 (I,); popularity carries it when the history
-        is short."""
+    def candidate_scores(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Choice factors plus popularity, which orders the items where the history is short."""
         popularity = np.log1p(self.item_count) / np.log1p(self.item_count.max())
-        scores = self.model.items @ person.watching_factors + POPULARITY_WEIGHT * popularity
+        scores = self.model.items @ self.model.fold_in(items) + POPULARITY_WEIGHT * popularity
         return scores.astype(np.float32)
 
-    def save(self, path: Path) -> None:
-        """One safetensors file with what was fitted, factors in half precision."""
-        tensors = {f"choices.{k}": v for k, v in self.model.arrays().items()}
-        tensors["choices.items"] = self.model.items.astype(np.float16)
-        tensors["item_count"] = self.item_count
-        tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary)
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Factors are in half precision."""
+        arrays = self.model.arrays() | {"items": self.model.items.astype(np.float16)}
+        tensors = {f"choices.{name}": array for name, array in arrays.items()}
+        return tensors | {"item_count": self.item_count}
 
     @classmethod
-    def load(cls, path: Path, prepared: Prepared) -> "ChoicesKnowledge":
-        """Read what `save` wrote; items that only the test part has are added as unseen ones.
-
-        Raises
-        ------
-        UserError
-            When the file is missing.
-        """
-        if not Path(path).exists():
-            raise UserError(f"No collaborative tables at {path}; the checkpoint is incomplete.")
-        tensors = load_file(path)
+    def from_tensors(
+        cls, tensors: dict[str, np.ndarray], prepared: Prepared
+    ) -> "PositiveOnlyKnowledge":
+        """Items that only the test part has are added as unseen ones."""
         new = prepared.n_items - len(tensors["item_count"])
-        arrays = {k.removeprefix("choices."): v for k, v in tensors.items() if k != "item_count"}
+        arrays = part(tensors, "choices.")
         arrays["items"] = np.pad(arrays["items"].astype(np.float32), ((0, new), (0, 0)))
         return cls(ImplicitMF.from_arrays(arrays), np.pad(tensors["item_count"], (0, new)))
-
-
-def _half(table: np.ndarray) -> np.ndarray:
-    return table.astype(np.float16).astype(np.float32)

@@ -1,26 +1,21 @@
 """Which collaborative knowledge goes with which kind of data, and sequential models by name."""
 
+from ckf_demo.collaborative.base import Knowledge
 from ckf_demo.collaborative.gru4rec import GRU4Rec
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.collaborative.next_item import NextItem
 from ckf_demo.collaborative.nextitnet import NextItNet
-from ckf_demo.collaborative.positive_only import ChoicesKnowledge
+from ckf_demo.collaborative.positive_only import PositiveOnlyKnowledge
 from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.data.prepared import Prepared
 
-Knowledge = CollaborativeKnowledge | LikesKnowledge | ChoicesKnowledge
-KNOWLEDGE: dict[str, type[Knowledge]] = {
-    "ratings": CollaborativeKnowledge,
-    "likes": LikesKnowledge,
-    "choices": ChoicesKnowledge,
-}
-"""By what the data hold: `Prepared.feedback`, or choices where nobody says no."""
-
 
 def knowledge_of(prepared: Prepared) -> type[Knowledge]:
-    """The collaborative knowledge that goes with a data set."""
-    return KNOWLEDGE["choices" if prepared.positive_only else prepared.feedback]
+    """The kind of collaborative knowledge that goes with a data set."""
+    if prepared.positive_only:
+        return PositiveOnlyKnowledge
+    return LikesKnowledge if prepared.feedback == "likes" else CollaborativeKnowledge
 
 
 SEQUENTIAL: dict[str, type[NextItem]] = {

@@ -198,9 +198,9 @@ def _rankings(
     model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
     popular, factors = [], []
     for query in queries:
-        person = knowledge.fold_in(query.items, query.ratings)
         popular.append(ranked(knowledge.item_count, query.seen, candidates))
-        factors.append(ranked(knowledge.candidate_scores(person), query.seen, candidates))
+        scores = knowledge.candidate_scores(query.items, query.ratings)
+        factors.append(ranked(scores, query.seen, candidates))
     own = recommender.methods[0]
     return {
         CKF: model.rankings(queries, own, candidates),

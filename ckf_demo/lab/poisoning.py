@@ -152,8 +152,7 @@ def reached(
 
     Without a system the second is not asked.
     """
-    person = knowledge.fold_in(query.items.astype(np.int64), query.ratings)
-    scores = knowledge.candidate_scores(person)
+    scores = knowledge.candidate_scores(query.items, query.ratings)
     scores[query.seen] = -np.inf
     stage = target in np.argsort(-scores, kind="stable")[:CUTOFF]
     if system is None:

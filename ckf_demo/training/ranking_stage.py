@@ -45,9 +45,7 @@ def choices(system: System, query: Query) -> Choice | None:
 
 def candidates(system: System, query: Query) -> np.ndarray:
     """What the candidate stage finds best for a query, best first: int64 (n,)."""
-    knowledge = system.knowledge
-    items = query.items.astype(np.int64)
-    scores = knowledge.candidate_scores(knowledge.fold_in(items, query.ratings))
+    scores = system.knowledge.candidate_scores(query.items, query.ratings)
     scores[query.seen] = -np.inf
     return np.argsort(-scores, kind="stable")[:CANDIDATES]
 

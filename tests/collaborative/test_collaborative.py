@@ -35,6 +35,11 @@ def arrays(history) -> tuple[np.ndarray, np.ndarray]:
     return items, np.array([rating for _, rating in history], np.float32)
 
 
+def features_of(items, stars, targets) -> np.ndarray:
+    """Pair features of a whole history and each target: float32 (m, F)."""
+    return KNOWLEDGE.features(items, stars, np.full(len(targets), len(items)), targets)
+
+
 def lenskit_scorer(scorer):
     with own_threads():
         scorer.train(ROWS.dataset(), TrainingOptions(rng=3))
@@ -80,11 +85,9 @@ def test_watching_fold_in_is_lenskits(implicit_model, lenskit_watching):
     @settings(max_examples=40, deadline=None)
     @given(histories.filter(bool))
     def check(history):
-        items, stars = arrays(history)
+        items, _ = arrays(history)
         expected, _ = lenskit_watching.new_user_embedding(None, ItemList(items))
-        vectors, biases = implicit_model.fold_in_prefixes(items, stars, np.array([len(items)]))
-        np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4)
-        assert not biases.any()
+        np.testing.assert_allclose(implicit_model.fold_in(items), expected, rtol=1e-3, atol=1e-4)
 
     check()
 
@@ -107,9 +110,8 @@ def test_prefixes_equal_fold_ins_of_cut_histories(history, data):
     assert embedded.shape == (len(lengths), KNOWLEDGE.size)
     assert embedded.dtype == np.float32
     for row, n in zip(embedded, lengths, strict=True):
-        person = KNOWLEDGE.fold_in(items[:n], stars[:n])
-        assert person.count == n
-        np.testing.assert_allclose(row, person.embedding, rtol=1e-4, atol=1e-5)
+        cut = KNOWLEDGE.embed_prefixes(items[:n], stars[:n], np.array([n]))[0]
+        np.testing.assert_allclose(row, cut, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,8 +125,7 @@ def test_features_after_a_prefix_are_those_of_the_cut_history(history, data):
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
     for row, (n, target) in zip(features, drawn, strict=True):
-        person = KNOWLEDGE.fold_in(items[:n], stars[:n])
-        alone = KNOWLEDGE.pair_features(person, np.array([target]))[0]
+        alone = features_of(items[:n], stars[:n], np.array([target]))[0]
         np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-4)
 
 
@@ -159,25 +160,29 @@ def test_a_fit_sees_its_own_part_of_the_data_alone():
     assert KNOWLEDGE.item_count.sum() == DATA.fit.sum()
 
 
+def predicted(features: np.ndarray) -> np.ndarray:
+    """The rating that the biased matrix factorisation gives each pair, in stars."""
+    parts = ("bias prediction", "rating factors")
+    return features[:, [FEATURE_NAMES.index(name) for name in parts]].sum(1)
+
+
 def test_nobody_is_an_average_person():
-    nobody = KNOWLEDGE.fold_in(np.array([]), np.array([]))
-    assert nobody.count == 0
-    assert nobody.bias == 0
-    assert np.isfinite(nobody.embedding).all()
-    items = np.arange(DATA.n_items)
-    assert np.isfinite(KNOWLEDGE.pair_features(nobody, items)).all()
-    expected = np.clip(KNOWLEDGE.global_mean + KNOWLEDGE.item_bias, 1, 5)
-    np.testing.assert_allclose(KNOWLEDGE.predict_rating(nobody, items), expected, rtol=1e-5)
-    assert np.isfinite(KNOWLEDGE.candidate_scores(nobody)).all()
+    no_items, no_stars = np.array([], np.int64), np.array([], np.float32)
+    assert np.isfinite(KNOWLEDGE.embed_prefixes(no_items, no_stars, np.array([0]))).all()
+    features = features_of(no_items, no_stars, np.arange(DATA.n_items))
+    assert np.isfinite(features).all()
+    assert not features[:, FEATURE_NAMES.index("user bias")].any()
+    expected = KNOWLEDGE.global_mean + KNOWLEDGE.item_bias
+    np.testing.assert_allclose(predicted(features), expected, rtol=1e-5)
+    assert np.isfinite(KNOWLEDGE.candidate_scores(no_items, no_stars)).all()
 
 
 def test_the_candidate_score_is_a_sum_of_pair_features():
-    person = KNOWLEDGE.fold_in(np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0]))
-    items = np.arange(KNOWLEDGE.n_items)
-    features = KNOWLEDGE.features(person.items, person.ratings, np.full(len(items), 3), items)
+    history = np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0])
+    features = features_of(*history, np.arange(KNOWLEDGE.n_items))
     np.testing.assert_allclose(
         features @ KNOWLEDGE.candidate_weights,
-        KNOWLEDGE.candidate_scores(person),
+        KNOWLEDGE.candidate_scores(*history),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -185,25 +190,26 @@ def test_the_candidate_score_is_a_sum_of_pair_features():
 
 def test_generous_people_are_predicted_more_stars():
     items = np.arange(12)
-    generous = KNOWLEDGE.fold_in(items, np.full(12, 5.0))
-    harsh = KNOWLEDGE.fold_in(items, np.full(12, 1.0))
-    rest = np.arange(12, DATA.n_items)
-    assert generous.bias > 0.5 > -0.5 > harsh.bias
-    difference = KNOWLEDGE.predict_rating(generous, rest) - KNOWLEDGE.predict_rating(harsh, rest)
-    assert (difference > 0).all()
+    rest, bias = np.arange(12, DATA.n_items), FEATURE_NAMES.index("user bias")
+    generous, harsh = (features_of(items, np.full(12, stars), rest) for stars in (5.0, 1.0))
+    assert generous[0, bias] > 0.5 > -0.5 > harsh[0, bias]
+    assert (predicted(generous) > predicted(harsh)).all()
 
 
 def test_saved_knowledge_is_read_back_whole(tmp_path):
     KNOWLEDGE.save(tmp_path / "tables.safetensors")
     loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
-    items, stars = np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])
-    one, other = KNOWLEDGE.fold_in(items, stars), loaded.fold_in(items, stars)
-    targets = np.arange(DATA.n_items)
-    np.testing.assert_array_equal(one.embedding, other.embedding)
+    history, targets = (np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])), np.arange(DATA.n_items)
+    lengths = np.full(len(targets), 3)
+    for one, other in zip(
+        KNOWLEDGE.pair_inputs(*history, lengths, targets),
+        loaded.pair_inputs(*history, lengths, targets),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(
-        KNOWLEDGE.pair_features(one, targets), loaded.pair_features(other, targets)
+        KNOWLEDGE.candidate_scores(*history), loaded.candidate_scores(*history)
     )
-    np.testing.assert_array_equal(KNOWLEDGE.candidate_scores(one), loaded.candidate_scores(other))
     np.testing.assert_array_equal(KNOWLEDGE.item_table, loaded.item_table)
     assert loaded.n_items == DATA.n_items
 

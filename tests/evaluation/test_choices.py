@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.pair_features import row_features
-from ckf_demo.collaborative.positive_only import FEATURE_NAMES, ChoicesKnowledge
+from ckf_demo.collaborative.positive_only import FEATURE_NAMES, PositiveOnlyKnowledge
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID, last_of_each
@@ -37,7 +37,7 @@ from support.synthetic import made_up_choices
 from support.tiny import tiny_config
 
 DATA = made_up_choices()
-KNOWLEDGE = ChoicesKnowledge.fit(DATA)
+KNOWLEDGE = PositiveOnlyKnowledge.fit(DATA)
 LEARNT = DATA.learning_rows()
 WRITINGS = TextEvidence(DATA)
 
@@ -46,7 +46,7 @@ WRITINGS = TextEvidence(DATA)
 
 
 def test_factors_never_see_what_the_language_model_learns_from():
-    assert DATA.positive_only and knowledge_of(DATA) is ChoicesKnowledge
+    assert DATA.positive_only and knowledge_of(DATA) is PositiveOnlyKnowledge
     assert len(LEARNT) and not DATA.fit[LEARNT].any()
     assert (DATA.split[LEARNT] == TRAIN).all() and (DATA.split[DATA.fit] == TRAIN).all()
     train_texts = [row for row in DATA.texts if DATA.split[row] == TRAIN]
@@ -96,8 +96,7 @@ def test_features_follow_the_history_up_to_each_length():
     assert features.shape == (3, len(FEATURE_NAMES))
     assert features[0, FEATURE_NAMES.index("nearest in history")] == 0
     for place, length in enumerate(lengths):
-        person = KNOWLEDGE.fold_in(items[:length], np.ones(length))
-        score = KNOWLEDGE.candidate_scores(person)[4]
+        score = KNOWLEDGE.candidate_scores(items[:length], np.ones(length))[4]
         assert features[place] @ KNOWLEDGE.candidate_weights == pytest.approx(score, abs=1e-4)
 
 
@@ -105,7 +104,7 @@ def test_a_row_says_nothing_of_itself():
     row = int(LEARNT[-1])
     other = replace(DATA, item=np.where(np.arange(len(DATA.item)) == row, 0, DATA.item))
     target = np.array([int(DATA.item[row])])
-    known = ChoicesKnowledge.fit(other)
+    known = PositiveOnlyKnowledge.fit(other)
     np.testing.assert_array_equal(known.model.items, KNOWLEDGE.model.items)
     np.testing.assert_array_equal(
         row_features(DATA, KNOWLEDGE, np.array([row]), target),
@@ -115,7 +114,7 @@ def test_a_row_says_nothing_of_itself():
 
 def test_what_is_saved_is_what_is_used(tmp_path):
     KNOWLEDGE.save(tmp_path / "tables.safetensors")
-    loaded = ChoicesKnowledge.load(tmp_path / "tables.safetensors", DATA)
+    loaded = PositiveOnlyKnowledge.load(tmp_path / "tables.safetensors", DATA)
     np.testing.assert_array_equal(loaded.item_table, KNOWLEDGE.item_table)
     np.testing.assert_array_equal(
         row_features(DATA, loaded, LEARNT), row_features(DATA, KNOWLEDGE, LEARNT)
@@ -127,9 +126,12 @@ def test_what_is_saved_is_what_is_used(tmp_path):
         genres=[*DATA.genres, ()],
         years=np.append(DATA.years, 0).astype(np.int32),
     )
-    assert ChoicesKnowledge.load(tmp_path / "tables.safetensors", more).n_items == DATA.n_items + 1
+    assert (
+        PositiveOnlyKnowledge.load(tmp_path / "tables.safetensors", more).n_items
+        == DATA.n_items + 1
+    )
     with pytest.raises(UserError, match="incomplete"):
-        ChoicesKnowledge.load(tmp_path / "nothing", DATA)
+        PositiveOnlyKnowledge.load(tmp_path / "nothing", DATA)
 
 
 @settings(max_examples=30, deadline=None)

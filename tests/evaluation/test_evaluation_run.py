@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from ckf_demo.baselines import BASELINES
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
 from ckf_demo.evaluation import report, run
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
 from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
@@ -28,6 +28,8 @@ from support.synthetic import made_up
 DATA = made_up(n=1500)
 FILMS = catalogue(DATA)
 KNOWLEDGE = CollaborativeKnowledge.fit(DATA)
+PREDICTION = ("bias prediction", "rating factors")
+"""The pair features whose sum is the rating of the biased matrix factorisation."""
 
 
 class FakeRecommender:
@@ -55,8 +57,11 @@ class FakeRecommender:
         noise = self.noise + (method == "no-tokens")
         rating = np.empty(len(rows))
         for positions, items, ratings in cases.by_history():
-            person = KNOWLEDGE.fold_in(items, ratings)
-            rating[positions] = KNOWLEDGE.predict_rating(person, cases.items[positions])
+            lengths = np.full(len(positions), len(items))
+            features = KNOWLEDGE.features(items, ratings, lengths, cases.items[positions])
+            # the biased matrix factorisation alone
+            stars = features[:, [FEATURE_NAMES.index(name) for name in PREDICTION]].sum(1)
+            rating[positions] = np.clip(stars, 1.0, 5.0)
         rng = np.random.default_rng(0)
         rating = np.clip(rating + noise * rng.normal(size=len(rows)), 1, 5)
         distribution = np.zeros((len(rows), 5))

@@ -20,8 +20,9 @@ def store(empty_cache):
 
 def test_bytes_are_those_of_the_things_themselves(store):
     rows = {row.name: row.value for row in storage(SYSTEM)}
-    person = SYSTEM.knowledge.fold_in(np.array([1, 2]), np.array([4.0, 5.0]))
-    assert rows["embedding_bytes_per_user"] == person.embedding.nbytes
+    history = np.array([1, 2]), np.array([4.0, 5.0])
+    embedding = SYSTEM.knowledge.embed_prefixes(*history, np.array([2]))[0]
+    assert rows["embedding_bytes_per_user"] == embedding.nbytes
     pairs = SYSTEM.pairs(np.array([1, 2]), np.array([4.0, 5.0]), np.array([2]), np.array([3]))
     bridges = SYSTEM.fusion.bridges(pairs)
     assert rows["bridges_bytes_per_user"] == sum(b.nbytes for b in bridges)

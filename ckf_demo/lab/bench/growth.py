@@ -58,7 +58,7 @@ def _rows(what: str, size: int, call: Callable[[], object], rounds: int) -> Iter
 
 
 def _propose(knowledge: CollaborativeKnowledge, person: BenchPerson) -> np.ndarray:
-    scores = knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
+    scores = knowledge.candidate_scores(person.items, person.ratings)
     return np.argpartition(-scores, FEW)[:FEW]
 
 

@@ -45,7 +45,7 @@ def people(
         rows = data.history.rows_of(int(user))
         rows = rows[data.split[rows] == 0]
         items, ratings = data.item[rows].astype(np.int64), data.rating[rows]
-        scores = system.knowledge.candidate_scores(system.knowledge.fold_in(items, ratings))
+        scores = system.knowledge.candidate_scores(items, ratings)
         scores[items] = -np.inf
         best = np.argsort(-scores, kind="stable")[:candidates]
         out.append(BenchPerson(int(user), items, ratings, best))

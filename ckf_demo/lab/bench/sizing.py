@@ -100,8 +100,7 @@ def times(system: System) -> Iterator[Row]:
 
     def candidate_stage() -> None:
         for person in found:
-            knowledge = system.knowledge
-            knowledge.candidate_scores(knowledge.fold_in(person.items, person.ratings))
+            system.knowledge.candidate_scores(person.items, person.ratings)
 
     def fold() -> None:
         for person in found:
