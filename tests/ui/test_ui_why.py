@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from ckf_demo.ui import why as tab
+from ckf_demo.ui.charts import signed
 from ckf_demo.ui.pair import Pair
-from ckf_demo.ui.why import SECTIONS, Found, WhyTab, points, signed
+from ckf_demo.ui.why import SECTIONS, Findings, WhyTab
+from ckf_demo.ui.why_markup import films_markup
+from ckf_demo.ui.words import words_of
 from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 
 PAIR = Pair(item="7", user="7", at=SPLIT_TIME)
@@ -27,7 +30,7 @@ def made(fake) -> WhyTab:
 
 def run(
     made: WhyTab, pair=PAIR, latest=None, by="rating", other="", k=10, stop_after=None
-) -> tuple[dict, Found]:
+) -> tuple[dict, Findings]:
     """What every component shows after a round, and the findings; ``stop_after`` so many steps."""
     shown, found, steps = {}, latest, 0
     for section in SECTIONS:
@@ -66,7 +69,7 @@ def test_the_tables_hold_the_recommenders_numbers(made, fake):
     assert found.done == set(SECTIONS)
 
 
-def test_effects_are_ranked_in_the_quantity_that_is_compared(made, monkeypatch):
+def test_effects_are_ranked_in_the_quantity_that_is_compared():
     found = {
         "rating": 3.0,
         "probability": 0.5,
@@ -80,11 +83,11 @@ def test_effects_are_ranked_in_the_quantity_that_is_compared(made, monkeypatch):
             {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
         ],
     }
-    by_stars = tab.films_markup(found, "rating", "Film", "")
+    by_stars = films_markup(found, "rating", "Film", "", words_of(FakeRecommender()))
     assert by_stars.index("One") < by_stars.index("Two")
     assert "+1.00" in by_stars and "−0.10" in by_stars and "−40.0 pts" in by_stars
     assert "would begin at an earlier film" in by_stars
-    by_likes = tab.films_markup(found, "probability", "Film", "")
+    by_likes = films_markup(found, "probability", "Film", "", words_of(FakeRecommender()))
     assert by_likes.index("Two") < by_likes.index("One")
 
 
@@ -220,22 +223,3 @@ def test_titles_are_escaped(made, fake):
     shown[made.stars] = made.choose(person, SimpleNamespace(pick=nasty))
     for box in (made.films, made.stars, made.standing):
         assert "&lt;b&gt;" in shown[box] and "<b>" not in shown[box]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (0.126, "+0.13"), (-1.5, "−1.50")]
-)
-def test_changes_have_a_sign_unless_they_round_to_zero(value, text):
-    assert signed(value) == text
-
-
-def test_changes_of_probabilities_are_points():
-    assert points(0.0123) == "+1.2 pts" and points(-0.2) == "−20.0 pts"
-
-
-def test_bars_start_at_their_base_and_stay_within_the_ends():
-    shown = tab.bars(
-        [tab.Bar("up", 5.0, "5"), tab.Bar("down", -2.0, "−2")], (-2, 2), 0.0, [], "about"
-    )
-    assert "left:50.00%;width:50.00%" in shown and "left:0.00%;width:50.00%" in shown
-    assert shown.count("ckf-more") == shown.count("ckf-less") == 1

@@ -1,0 +1,45 @@
+"""The words of a data set on the page: what it calls an item, and what people say of it."""
+
+from dataclasses import dataclass
+
+from ckf_demo.ui.charts import stars_cell
+from ckf_demo.ui.markup import Cell
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words for items and for opinions.
+
+    Attributes
+    ----------
+    thing, things
+        An item and several: "film", "films".
+    stars
+        Whether opinions are ratings in stars; otherwise they are likes.
+    """
+
+    thing: str
+    things: str
+    stars: bool
+
+    @property
+    def opinion(self) -> str:
+        """One opinion: "rating"."""
+        return "rating" if self.stars else "like"
+
+    @property
+    def rated(self) -> str:
+        """What people did: "rated"."""
+        return "rated" if self.stars else "liked"
+
+    def opinion_cell(self, rating: float | None, liked: bool = True) -> Cell:
+        """An opinion as a table's cell: stars, or whether the item was liked."""
+        if self.stars and rating is not None:
+            return stars_cell(rating)
+        return Cell("liked" if liked else "not liked", int(liked))
+
+
+def words_of(recommender) -> Words:
+    """The words of a recommender's data."""
+    domain, stars = recommender.domain, recommender.prepared.feedback == "ratings"
+    return Words(domain.thing, domain.things, stars)
