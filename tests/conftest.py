@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Set before any library reads them.
@@ -18,6 +19,8 @@ import pytest
 
 from support.paths import CHECKPOINT
 
+OWN_CACHE = os.environ.get("XDG_CACHE_HOME")
+
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -27,15 +30,32 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recommender():
+def real_cache():
+    """A context in which the user's own cache is in use, whatever a test has set."""
+
+    @contextmanager
+    def in_use() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            if OWN_CACHE is None:
+                patch.delenv("XDG_CACHE_HOME", raising=False)
+            else:
+                patch.setenv("XDG_CACHE_HOME", OWN_CACHE)
+            yield
+
+    return in_use
+
+
+@pytest.fixture(scope="session")
+def recommender(real_cache):
     """The committed checkpoint, loaded once; prepares data and backbone if they are missing."""
     from ckf_demo.backbone.loading import BackboneConfig, prepare_backbone
     from ckf_demo.data.prepare import prepare
     from ckf_demo.recommender import Recommender
 
-    prepare("ml-100k", None)
-    prepare_backbone(BackboneConfig().name)
-    loaded = Recommender.load(CHECKPOINT)
+    with real_cache():
+        prepare("ml-100k", None)
+        prepare_backbone(BackboneConfig().name)
+        loaded = Recommender.load(CHECKPOINT)
     yield loaded
     # a thread that still computes when the interpreter ends would abort it, whatever the tests said
     with loaded._lock:

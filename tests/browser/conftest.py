@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
 from support.fakes import FakeRecommender
-from support.pages import serve
+from support.pages import serve, watch
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,12 @@ def slow_address(fake_cache, tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def real_address(recommender) -> Iterator[str]:
-    yield from serve(recommender)
+def real_address(recommender, real_cache) -> Iterator[str]:
+    with real_cache():
+        served = serve(recommender)
+        address = next(served)
+    yield address
+    served.close()
 
 
 @pytest.fixture
@@ -52,20 +56,26 @@ def address(request) -> str:
 
 
 @pytest.fixture
-def new_page(browser, tmp_path, request) -> Iterator[Callable[..., Page]]:
+def problems() -> list[str]:
+    """The errors that the pages of `new_page` have reported."""
+    return []
+
+
+@pytest.fixture
+def new_page(browser, tmp_path, request, problems) -> Iterator[Callable[..., Page]]:
     """Opens pages that must not report an error; a picture of each is kept at the end."""
-    opened: list[tuple[Page, list[str]]] = []
+    opened: list[Page] = []
 
     def open_page(url: str, width: int = 1280, height: int = 900) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(PATIENCE)
-        problems: list[str] = []
+        watch(page)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "console",
             lambda message: problems.append(message.text) if message.type == "error" else None,
         )
-        opened.append((page, problems))
+        opened.append(page)
         page.goto(url)
         expect(page.locator("#pair strong").first).to_be_visible()
         # Events that Gradio has not bound yet would be lost.
@@ -73,7 +83,7 @@ def new_page(browser, tmp_path, request) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_page
-    for number, (page, problems) in enumerate(opened):
+    for number, page in enumerate(opened):
         page.screenshot(path=tmp_path / f"{request.node.name}-{number}.png".replace("/", "-"))
         page.close()
-        assert problems == []
+    assert problems == []

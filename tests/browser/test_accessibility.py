@@ -4,29 +4,22 @@ Every fold is opened first, so that what lies inside is looked at as well.
 """
 
 import pytest
-from playwright.sync_api import expect
 
 from ckf_demo.ui.app import TABS
-from support.pages import IN_CHROMIUM, violations
+from support.pages import IN_CHROMIUM, settle, violations
 
 pytestmark = [*IN_CHROMIUM, pytest.mark.long]
 
 
-def settle(page, tab: str) -> None:
+def unfold(page, tab: str) -> None:
     """Open the tab by its place, and everything that is folded on it."""
     page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
-    page.wait_for_timeout(1500)
-    # what is being worked on is faded, and nobody has to read it; one section follows another
-    pending = page.locator("#tabs .pending:visible")
-    quiet = 0
-    while quiet < 3:
-        expect(pending).to_have_count(0)
-        page.wait_for_timeout(400)
-        quiet = 0 if pending.count() else quiet + 1
+    # a section that is not answered yet is faded, so its contrast counts only afterwards
+    settle(page)
     closed = page.locator("#tabs button.label-wrap:not(.open):visible")
     while closed.count():
         closed.first.click()
-    page.wait_for_timeout(500)
+    settle(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -35,12 +28,12 @@ def test_no_tab_has_a_grave_violation(fake_address, new_page, theme):
     for fold in ("Choose another film", "Choose moment and method"):
         page.get_by_role("button", name=fold).click()
     for tab in TABS:
-        settle(page, tab)
+        unfold(page, tab)
         assert violations(page) == [], f"on the tab {tab!r}"
 
 
 def test_the_form_of_a_new_person_has_no_grave_violation(fake_address, new_page):
     page = new_page(f"{fake_address}?rated=4:5,9:1&taste=westerns&age=40")
     page.get_by_label("Find films and give them stars").press_sequentially("a")
-    page.wait_for_timeout(1500)
+    settle(page)
     assert violations(page) == []

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from support.pages import IN_CHROMIUM, open_tab, too_wide
+from support.pages import IN_CHROMIUM, open_tab, settle, too_wide
 
 pytestmark = IN_CHROMIUM
 
@@ -75,11 +75,11 @@ def test_a_typed_query_is_never_lost(fake_address, new_page):
     # the list is passed by keyboard, and opened and left again
     listed.focus()
     page.keyboard.press("Tab")
-    page.wait_for_timeout(1000)
+    settle(page)
     expect(box).to_have_value(typed)
     listed.click()
     page.locator("h1").click()
-    page.wait_for_timeout(1000)
+    settle(page)
     expect(box).to_have_value(typed)
 
     listed.click()

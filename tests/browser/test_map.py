@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support.pages import FAKE, IN_CHROMIUM, REAL, expect_field, film_of, served_with, too_wide
+from support.waiting import wait_until
 
 pytestmark = [*IN_CHROMIUM, pytest.mark.long]
 
@@ -178,14 +179,15 @@ def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_pag
         const {{ x, y, z }} = full.scene._scene.getCamera().eye;
         return Math.hypot(x, y, z);
     }}"""
+
+    def expect_extent(wanted: float) -> None:
+        wait_until(lambda: page.evaluate(extent) == pytest.approx(wanted, rel=0.02))
+
     whole = page.evaluate(extent)
     figure.locator("[data-map=in]").press("Enter")
-    page.wait_for_timeout(500)
-    near = page.evaluate(extent)
-    assert near == pytest.approx(whole / 1.5, rel=0.02)
+    expect_extent(whole / 1.5)
     figure.locator("[data-map=out]").click()
-    page.wait_for_timeout(500)
-    assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
+    expect_extent(whole)
     figure.locator(".ckf-map").scroll_into_view_if_needed()
     box = figure.locator(".ckf-map").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -195,12 +197,10 @@ def test_buttons_zoom_and_the_plain_wheel_scrolls_the_page(fake_address, new_pag
     assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
     page.keyboard.down("Control")
     page.mouse.wheel(0, -100)
-    page.wait_for_timeout(700)
+    wait_until(lambda: page.evaluate(extent) < 0.99 * whole)
     page.keyboard.up("Control")
-    assert page.evaluate(extent) < 0.99 * whole
     figure.locator("[data-map=reset]").click()
-    page.wait_for_timeout(500)
-    assert page.evaluate(extent) == pytest.approx(whole, rel=0.02)
+    expect_extent(whole)
 
 
 @pytest.mark.parametrize(("theme", "width"), [("dark", 375), ("light", 768), ("dark", 1440)])

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from support.pages import IN_CHROMIUM, expect_answers
+from support.pages import IN_CHROMIUM, expect_answers, reload
 
 pytestmark = IN_CHROMIUM
 
@@ -13,7 +13,7 @@ def boxes(page, *selectors: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("width", [375, 1280])
-def test_a_first_visit_is_shown_round_once(fake_address, new_page, width):
+def test_a_first_visit_is_shown_round_once(fake_address, new_page, problems, width):
     page = new_page(fake_address, width=width)
     strip = page.locator(".ckf-tour")
     expect(strip).to_be_visible()
@@ -36,8 +36,7 @@ def test_a_first_visit_is_shown_round_once(fake_address, new_page, width):
     expect(page.locator("#tour-again")).to_be_focused()
     assert page.locator(".ckf-pointed").count() == 0
 
-    page.reload()
-    page.wait_for_selector("body[data-ckf=ready]")
+    reload(page, problems)
     expect(strip).to_be_hidden()
     page.locator("#tour-again").click()
     expect(strip).to_be_visible()

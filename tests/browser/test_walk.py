@@ -25,6 +25,7 @@ from support.pages import (
     film_of,
     open_tab,
     served_with,
+    settle,
     too_wide,
 )
 
@@ -184,7 +185,7 @@ def test_on_a_phone_the_drawer_stays_with_what_is_wrong_in_it(fake_address, new_
     page.locator("#use").click()
     expect(page.locator("#new-person-problem")).to_contain_text("Nobody is described yet")
     # what would have closed it comes after the message
-    page.wait_for_timeout(1000)
+    settle(page)
     expect(page.locator("#new-person-problem")).to_be_in_viewport()
     page.get_by_label("What do you like, in a sentence?").fill("quiet crime films")
     page.locator("#use").click()
@@ -206,12 +207,12 @@ def test_stop_ends_an_explanation(slow_address, new_page):
     page.locator("#again-predict").click()
     words = page.locator("#explanation-predict p[aria-live]")
     expect(page.locator("#stop-predict")).to_be_enabled()
-    page.wait_for_timeout(1200)
+    expect(words).to_have_text(re.compile(r"^\S+( \S+){1,3}$"))
     page.locator("#stop-predict").click()
     expect(page.locator("#stop-predict")).to_be_disabled()
     text = words.inner_text()
     assert not text.endswith("highly.")
-    page.wait_for_timeout(1500)
+    settle(page)
     assert words.inner_text() == text
 
 
@@ -256,7 +257,7 @@ def test_what_is_chosen_before_the_address_is_read_stays(fake_address, new_page,
     page.locator("#try").click()
     page.get_by_label("What do you like, in a sentence?").fill("quiet films")
     chosen.set()
-    page.wait_for_timeout(1500)
+    settle(page)
     expect(page.locator("#tabs").get_by_role("tab", name="Data", exact=True)).to_have_attribute(
         "aria-selected", "true"
     )
@@ -269,7 +270,7 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(fake_address, new_pa
     expect(page.locator(".sidebar.open")).to_have_count(0)
     for tab in TAB_NAMES:
         open_tab(page, tab)
-        page.wait_for_timeout(600)
+        settle(page)
         excess = too_wide(page)
         assert excess <= 0, f"{tab} is {excess} px too wide"
         # the chosen words of lists are whole and beside their arrows

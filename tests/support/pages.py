@@ -1,8 +1,10 @@
 """Helpers for tests of the page in Chromium: they serve it, open tabs and wait for answers."""
 
 import re
+import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -25,10 +27,7 @@ LONG_REAL = pytest.param("real", marks=[pytest.mark.real, pytest.mark.long])
 
 
 def served_with(*models) -> pytest.MarkDecorator:
-    """Run a test on a page that each of the models answers; the real one comes first.
-
-    It has to be loaded before a fake one gives the process another cache.
-    """
+    """Run a test once with each model's page."""
     return pytest.mark.parametrize("address", models, indirect=True)
 
 
@@ -36,8 +35,43 @@ def serve(recommender) -> Iterator[str]:
     """The address of the recommender's page, which closes when the iterator does."""
     demo = build(recommender)
     launch(demo)
-    yield demo.local_url
-    demo.close()
+    try:
+        yield demo.local_url
+    finally:
+        demo.close()
+
+
+_pending: WeakKeyDictionary[Page, set] = WeakKeyDictionary()
+
+
+def watch(page: Page) -> None:
+    """Note which requests of the page are on their way, for `settle`."""
+    pending = _pending.setdefault(page, set())
+    page.on("request", pending.add)
+    for event in ("requestfinished", "requestfailed"):
+        page.on(event, pending.discard)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page, which `watch` has seen open, asks nothing more of its server.
+
+    An answer may be followed by a further question, so the page has to be quiet for a while. Its
+    heartbeat is a request that never ends.
+    """
+    quiet, end = 0, time.monotonic() + PATIENCE / 1000
+    while quiet < 6:
+        assert time.monotonic() < end, "the page never came to rest"
+        page.wait_for_timeout(50)
+        busy = any("/heartbeat/" not in request.url for request in _pending[page])
+        quiet = 0 if busy else quiet + 1
+
+
+def reload(page: Page, problems: list[str]) -> None:
+    """Load the page again; what the old page's interrupted requests report is not counted."""
+    assert problems == []
+    page.reload()
+    problems.clear()
+    page.wait_for_selector("body[data-ckf=ready]")
 
 
 def open_tab(page: Page, name: str) -> None:

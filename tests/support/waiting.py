@@ -1,0 +1,22 @@
+"""Waiting for a condition instead of for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def wait_until(condition: Callable[[], Value], seconds: float = 60.0) -> Value:
+    """Ask again and again until the condition holds, and return what it gave.
+
+    Raises
+    ------
+    AssertionError
+        When it does not hold within ``seconds``. The default leaves room for a busy machine.
+    """
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {seconds:g} seconds"
+        time.sleep(0.02)
+    return value
