@@ -1,7 +1,8 @@
 // Behaviour of the page that Gradio has no component for: tables and star lists that report a
 // row's own id, the pair in the address, the drawer on phones, the three maps, and the dot plots.
 window.ckf = (() => {
-  const PAIR_FIELDS = ["user", "rated", "taste", "age", "occupation", "item", "at", "method"];
+  const PERSON_FIELDS = ["user", "rated", "taste", "age", "occupation", "at"];
+  const PAIR_FIELDS = [...PERSON_FIELDS, "item", "method"];
 
   function setAddress(change) {
     const address = new URL(window.location.href);
@@ -15,6 +16,24 @@ window.ckf = (() => {
       PAIR_FIELDS.forEach((name) => fields.delete(name));
       new URLSearchParams(query).forEach((value, name) => fields.set(name, value));
     });
+  }
+
+  // Write a choice into the address before the server answers it, so that a reload keeps it.
+  function choose(query) {
+    const chosen = new URLSearchParams(query);
+    setAddress((fields) => {
+      if (PERSON_FIELDS.some((name) => chosen.has(name))) {
+        PERSON_FIELDS.forEach((name) => fields.delete(name));
+      }
+      chosen.forEach((value, name) => fields.set(name, value));
+    });
+  }
+
+  // The same for a row or a point; the classes of its component tell what a pick names.
+  function choosePick(element, pick) {
+    if (element.closest(".ckf-chooses-pair")) choose(pick);
+    if (element.closest(".ckf-chooses-item")) choose({ item: pick });
+    if (element.closest(".ckf-chooses-user")) choose({ user: pick });
   }
 
   // The address of the view that is shown, whole even where the browser's own one is still short.
@@ -144,6 +163,7 @@ window.ckf = (() => {
       const chosen = event.target.closest("[data-pick]");
       if (chosen) {
         const { pick, rating = null, remove = null } = chosen.dataset;
+        choosePick(element, pick);
         send({ pick, rating, remove });
       }
     });
@@ -416,7 +436,7 @@ window.ckf = (() => {
     );
   }
 
-  function maps(element, read, server, choose) {
+  function maps(element, read, server, send) {
     const figures = [...element.querySelectorAll("figure")];
     const plotOf = (figure) => figure.querySelector(".ckf-map");
     const catalogues = {};
@@ -459,7 +479,9 @@ window.ckf = (() => {
       const plot = plotOf(figure);
       plot.on("plotly_click", ({ points }) => {
         if (points[0].customdata !== undefined) {
-          choose({ pick: points[0].customdata, kind: data.kind });
+          const pick = points[0].customdata;
+          choose({ [data.kind === "people" ? "user" : "item"]: pick });
+          send({ pick, kind: data.kind });
         }
       });
       plot.on("plotly_hover", ({ points }) => {
@@ -932,5 +954,5 @@ window.ckf = (() => {
     }
   });
 
-  return { address, tab, tour, table, maps, plots, known, start, closeDrawer, openDrawer };
+  return { address, choose, tab, tour, table, maps, plots, known, start, closeDrawer, openDrawer };
 })();

@@ -189,7 +189,7 @@ class MapTab:
         pair = page.pair
         page.chooses_item(self.neighbours, self.highlights)
         self.maps.select(self.choose, pair, pair, **QUIET)
-        self.people.select(self.choose_person, pair, pair, **QUIET)
+        page.chooses("user", self.people, self.choose_person)
 
         def draw(
             tab: str,

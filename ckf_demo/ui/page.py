@@ -11,6 +11,7 @@ from functools import wraps
 import gradio as gr
 from gradio.components import Component
 from gradio.context import LocalContext
+from gradio.events import Dependency
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.events import PRIVATE, QUIET
@@ -92,7 +93,17 @@ class Page:
     def chooses_item(self, *sources: Component) -> None:
         """Let a chosen row of each source change the pair's item."""
         for source in sources:
-            source.select(choose_item, self.pair, self.pair, **QUIET)
+            self.chooses("item", source, choose_item)
+
+    def chooses(self, what: str, source: Component, choose: Callable) -> Dependency:
+        """Let a chosen row of the source change the pair; returns the event.
+
+        ``choose`` makes the new pair from the present one and the event. ``what`` says what a row's
+        pick names, "item", "user" or "pair" (fields of an address): the page writes it into its
+        address at once, so that a reload before the answer keeps the choice.
+        """
+        source.elem_classes.append(f"ckf-chooses-{what}")
+        return source.select(choose, self.pair, self.pair, **QUIET)
 
     def wire(self) -> None:
         """Wire what was registered by `show`, `on_pair` and `on_leave`, and the address."""

@@ -444,7 +444,7 @@ class ResultsTab:
 
     def wire(self, page: Page) -> None:
         """Show what is chosen, and let a row of the errors choose its pair."""
-        self.errors.select(self.choose, page.pair, page.pair, **QUIET)
+        page.chooses("pair", self.errors, self.choose)
         gr.on(
             [control.input for control in self.controls],
             self.show,

@@ -1,13 +1,14 @@
 """The sidebar: who. A known user found by filters, a new person made of films with stars and words,
 or one of three ready examples."""
 
+import json
 from dataclasses import dataclass, replace
 
 import gradio as gr
 import pandas as pd
 
 from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
-from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, QUIET
+from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Column,
     Row,
@@ -205,20 +206,23 @@ class Sidebar:
 
     def wire(self, page: Page) -> None:
         """Let every part of the sidebar choose the person."""
-        self._wire_known_users(page.pair)
+        self._wire_known_users(page)
         self._wire_new_person(page.pair)
 
-    def _wire_known_users(self, pair: gr.State) -> None:
+    def _wire_known_users(self, page: Page) -> None:
         def take(chosen: Pair):
             # a described person stands in the form too, so that their picks can be changed
             form = (gr.skip(),) * len(self.described) if chosen.user else self.form(chosen)
             return chosen, *form
 
         for button, example in zip(self.examples, self._ready, strict=True):
+            # written into the address at once, so that a reload before the answer keeps the choice
+            query = json.dumps(example.pair.query())
+            button.click(None, js=f"() => window.ckf.choose({query})", **PRIVATE)
             button.click(
                 lambda current, example=example: take(replace(example.pair, method=current.method)),
-                pair,
-                [pair, *self.described],
+                page.pair,
+                [page.pair, *self.described],
                 **QUIET,
             ).then(None, **CLOSE_DRAWER)
         gr.on(
@@ -233,7 +237,7 @@ class Sidebar:
         def choose_user(current: Pair, event: gr.EventData) -> Pair:
             return known_user(self.store, event.pick, current.item, method=current.method)
 
-        self.users.select(choose_user, pair, pair, **QUIET).then(None, **CLOSE_DRAWER)
+        page.chooses("user", self.users, choose_user).then(None, **CLOSE_DRAWER)
 
     def _wire_new_person(self, pair: gr.State) -> None:
         self.find.change(

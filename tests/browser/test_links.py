@@ -18,7 +18,9 @@ from support.pages import (
     expect_answers,
     expect_field,
     open_tab,
+    reload,
     served_with,
+    settle,
 )
 
 pytestmark = IN_CHROMIUM
@@ -138,6 +140,27 @@ def test_the_landing_page_has_a_whole_link(fake_address, browser, new_page):
     expect(other.locator("#pair .ckf-pair")).to_be_visible()
     assert shown(other) == shown(page)
     other.context.close()
+
+
+def test_a_choice_stays_when_the_page_is_loaded_again_at_once(fake_address, new_page, problems):
+    page = new_page(fake_address)
+    who, what = page.locator("#pair .ckf-who strong"), page.locator("#pair .ckf-what strong")
+    page.locator("#example-2").click()
+    expect(who).to_have_text(re.compile(r"User (?!3\b)"))
+    chosen = ["New person", who.inner_text()]
+    settle(page)
+    for turn in range(8):
+        page.locator(f"#example-{3 - turn % 2}").click()
+        page.wait_for_timeout(200)
+        reload(page, problems)
+        expect(who).to_have_text(chosen[turn % 2])
+    for choice, shown in (("#users", who), ("#history", what)):
+        row = page.locator(f"{choice} tr[data-pick]:not(.ckf-selected) .ckf-pick").last
+        name = row.inner_text()
+        row.click()
+        page.wait_for_timeout(200)
+        reload(page, problems)
+        expect(shown).to_have_text(f"User {name}" if shown is who else name)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ _pending: WeakKeyDictionary[Page, set] = WeakKeyDictionary()
 def watch(page: Page) -> None:
     """Note which requests of the page are on their way, for `settle`."""
     pending = _pending.setdefault(page, set())
-    page.on("request", pending.add)
+    page.on("request", lambda request: pending.add(request))
     for event in ("requestfinished", "requestfailed"):
-        page.on(event, pending.discard)
+        page.on(event, lambda request: pending.discard(request))
 
 
 def settle(page: Page) -> None:
