@@ -188,22 +188,26 @@ def evaluate(
 
     **Example:** `ckf evaluate --checkpoint checkpoints/ml-100k --split test --json results.json`
     """
+    from ckf_demo.evaluation.base import Settings
     from ckf_demo.evaluation.run import checkpoint_for
     from ckf_demo.evaluation.run import evaluate as run_evaluation
 
     only: dict[str, Any] = {"tasks": task} if task else {}
-    run_evaluation(
-        checkpoint or checkpoint_for(data),
-        data,
-        split.value,
-        json_path,
-        predictions,
-        limit,
+    settings = Settings(
+        split=split.value,
+        limit=limit,
         single_task=single_task or [],
         sample=sample,
         explanations=explanations,
         without_tokens=without_tokens,
         **only,
+    )
+    run_evaluation(
+        checkpoint or checkpoint_for(data),
+        settings,
+        data_dir=data,
+        json_path=json_path,
+        predictions_path=predictions,
     )
 
 

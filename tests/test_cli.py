@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from ckf_demo import cli
+from ckf_demo.evaluation.base import Settings
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.batch_scoring import USERS_PER_BATCH, check_users, read_users, score
 
@@ -141,15 +143,15 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None
     assert run("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
     assert run("evaluate", "--data", "d", "--task", "ctr") == 0
     assert run("evaluate", "--data", "d", "--checkpoint", "c") == 0
-    sizes = {"single_task": [], "sample": 2000, "explanations": 150, "without_tokens": True}
+    alone = Settings(limit=50, single_task=[Path("a")], without_tokens=False)
+    files = {"data_dir": None, "json_path": None, "predictions_path": None}
+    written = {"json_path": Path("r.json"), "predictions_path": Path("p")}
+    usual = Settings(single_task=[])
     assert record == [
-        ((cli.CHECKPOINT, None, "valid", Path("r.json"), Path("p"), None), sizes),
-        (
-            (cli.CHECKPOINT, None, "test", None, None, 50),
-            {**sizes, "single_task": [Path("a")], "without_tokens": False},
-        ),
-        ((Path("for-d"), Path("d"), "test", None, None, None), {**sizes, "tasks": ["ctr"]}),
-        ((Path("c"), Path("d"), "test", None, None, None), sizes),
+        ((cli.CHECKPOINT, replace(usual, split="valid")), {**files, **written}),
+        ((cli.CHECKPOINT, alone), files),
+        ((Path("for-d"), replace(usual, tasks=["ctr"])), {**files, "data_dir": Path("d")}),
+        ((Path("c"), usual), {**files, "data_dir": Path("d")}),
     ]
 
 

@@ -9,14 +9,20 @@ else than the results. Several results, named first, are written one below the o
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import table as rich_table
 from rich.console import Console
 from scipy.stats import kendalltau
 
-from ckf_demo.evaluation.table_format import Table, plain, with_half_width, with_interval
+from ckf_demo.evaluation.table_format import (
+    ResultTables,
+    Table,
+    plain,
+    with_half_width,
+    with_interval,
+)
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
 
@@ -72,27 +78,25 @@ EXPLANATION_LABELS = {
 
 def tables(results: dict) -> list[Table]:
     """Title, headings and cells of each table; the first column names the method or the measure."""
-    cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in results["rows"]}
-    methods = list(dict.fromkeys(r["method"] for r in results["rows"]))
-    single = [m for m in methods if " - " not in m]
-    differences = [m for m in methods if " - " in m]
-    made = [
-        _results(f"Results on {results['dataset']}, {results['split']} part", single, cells),
-        *(
-            _differences(title, differences, cells, group)
-            for group, title in DIFFERENCE_GROUPS.items()
-            if group in ("all", "pooled") or any(g == "accept" for *_, g in cells)
-        ),
-    ]
-    settings = results.get("settings", [])
+    made = ResultTables(results["rows"])
+    columns = [(task, metric, "all", heading) for task, metric, heading in COLUMNS]
+    title = f"Results on {results['dataset']}, {results['split']} part"
+    found = [made.by_metric(title, made.methods, columns)]
+    accepting = any(group == "accept" for *_, group in made.cells)
+    for group, title in DIFFERENCE_GROUPS.items():
+        if group in ("all", "pooled") or accepting:
+            columns = [(t, m, group, h) for t, m, h in COLUMNS if m in DIFFERENCE_METRICS]
+            found.append(
+                made.by_metric(title, made.differences, columns, with_interval, "difference")
+            )
     for task, metric, name in GROUP_COLUMNS:
-        if settings:
-            made.append(_by_setting(name, single, cells, task, metric, settings))
-            made.append(_differences_by_setting(name, differences, cells, task, metric, settings))
+        if settings := results.get("settings"):
+            found += _by_setting(made, name, task, metric, settings)
         else:
-            made.append(_by_group(f"{name} by group", single, cells, task, metric))
-    made.append(_explanations(cells))
-    return [table for table in made if table[2]]
+            title = f"{name} by group"
+            found.append(made.by_group(title, made.methods, task, metric, plain, groups=GROUPS))
+    found.append(_explanations(made))
+    return [table for table in found if table[2]]
 
 
 def to_markdown(made: Sequence[Table]) -> str:
@@ -162,59 +166,6 @@ def publish(results: Sequence[Path], documents: Sequence[Path]) -> None:
         write_between_markers(document, "\n\n".join(parts))
 
 
-def _results(title: str, methods: list[str], cells: dict) -> Table:
-    columns = [c for c in COLUMNS if any((m, c[0], c[1], "all") in cells for m in methods)]
-    rows = []
-    for method in methods:
-        found = [cells.get((method, task, metric, "all")) for task, metric, _ in columns]
-        if any(found):
-            rows.append([method, *map(with_half_width, found)])
-    return title, ["method", *(heading for *_, heading in columns)], rows
-
-
-def _differences(title: str, methods: list[str], cells: dict, group: str) -> Table:
-    columns = [
-        c
-        for c in COLUMNS
-        if c[1] in DIFFERENCE_METRICS and any((m, c[0], c[1], group) in cells for m in methods)
-    ]
-    rows = []
-    for method in methods:
-        found = [cells.get((method, task, metric, group)) for task, metric, _ in columns]
-        if any(found):
-            rows.append([method, *map(with_interval, found)])
-    return title, ["difference", *(heading for *_, heading in columns)], rows
-
-
-def _by_group(title: str, methods: list[str], cells: dict, task: str, metric: str) -> Table:
-    rows, groups = _grouped(methods, cells, task, metric, GROUPS, plain)
-    return title, ["method", *groups], rows
-
-
-def _grouped(
-    methods: list[str],
-    cells: dict,
-    task: str,
-    metric: str,
-    known: Sequence[str],
-    text: Callable[[dict | None], str],
-) -> tuple[list[list[str]], list[str]]:
-    """Rows of a table with the known groups that were measured as columns, n first; the groups."""
-    groups = [g for g in known if any((m, task, metric, g) in cells for m in methods)]
-    rows = []
-    for method in methods:
-        found = [cells.get((method, task, metric, g)) for g in groups]
-        if any(found):
-            rows.append([method, *map(text, found)])
-    if not rows:
-        return [], []
-    sizes = [
-        next(cells[m, task, metric, g]["n"] for m in methods if (m, task, metric, g) in cells)
-        for g in groups
-    ]
-    return [["n", *map(str, sizes)], *rows], groups
-
-
 def order_agreement(first: dict[str, float | None], second: dict[str, float | None]) -> float:
     """Kendall's τ-b between two orders of methods, of those that both have a value for.
 
@@ -227,32 +178,38 @@ def order_agreement(first: dict[str, float | None], second: dict[str, float | No
 
 
 def _by_setting(
-    name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
-) -> Table:
+    made: ResultTables, name: str, task: str, metric: str, settings: list[str]
+) -> list[Table]:
+    """Values and differences by setting of the data, and whether the order of methods holds."""
     title = f"{name} under other settings of the data"
-    rows, groups = _grouped(methods, cells, task, metric, settings, with_half_width)
+    title, headings, rows = made.by_group(title, made.methods, task, metric, groups=settings)
     if rows:
         orders = [
-            {m: cells[key]["value"] for m in methods if (key := (m, task, metric, g)) in cells}
-            for g in groups
+            {
+                method: made.cells[key]["value"]
+                for method in made.methods
+                if (key := (method, task, metric, g)) in made.cells
+            }
+            for g in headings[1:]
         ]
         agreements = (order_agreement(orders[0], order) for order in orders)
         line = [f"{x:.2f}" if x == x else "–" for x in agreements]
-        rows.append([f"order as under {groups[0]} (Kendall's τ)", *line])
-    return title, ["method", *groups], rows
+        rows.append([f"order as under {headings[1]} (Kendall's τ)", *line])
+    differences = made.by_group(
+        f"Differences in {name} under each setting (95 % interval, paired over users)",
+        made.differences,
+        task,
+        metric,
+        with_interval,
+        "difference",
+        settings,
+    )
+    return [(title, headings, rows), differences]
 
 
-def _differences_by_setting(
-    name: str, methods: list[str], cells: dict, task: str, metric: str, settings: list[str]
-) -> Table:
-    title = f"Differences in {name} under each setting (95 % interval, paired over users)"
-    rows, groups = _grouped(methods, cells, task, metric, settings, with_interval)
-    return title, ["difference", *groups], rows
-
-
-def _explanations(cells: dict) -> Table:
+def _explanations(made: ResultTables) -> Table:
     rows = []
-    for (method, task, metric, group), row in cells.items():
+    for (method, task, metric, group), row in made.cells.items():
         if task == "explanation":
             label = EXPLANATION_LABELS.get(metric, metric)
             name = label if group == "all" else f"{label}, {group}"

@@ -1,37 +1,49 @@
-"""A checkpoint where nobody says no: clicks against what was not chosen, and what is chosen next.
+"""The protocol for positive-only data: clicks against sampled items, and what is chosen next.
 
-Every choice of a part comes with one item that its user never chose, drawn from what is known in
+Every choice of a part comes with one item that its user never chose, drawn from the items known in
 training (popular ones more often, `ckf_demo.tasks.ranking.sample_negatives`). That is easier than
-telling likes from dislikes, and its AUC is comparable with nothing but itself. Rankings are of the
-whole catalogue minus the history, whose candidates the factors pick. Where only some people have
-texts, they are the ones that are asked about: the language model learnt from such.
+to separate likes from dislikes, and its AUC is comparable with nothing else. Rankings are of the
+whole catalogue minus the history, with the candidates of the implicit factors. Where only some
+users have texts, only they are asked about: the language model learnt from such users.
 
-Baselines see what CKF's language model is given beside words: how often things are chosen, the
-factors' score, the nearest things of the history, and regressions on all of these, fitted on the
-very rows that the language model learns from.
+The baselines get what CKF's language model gets beside words: the popularity of items, the
+factors' score, the nearest items of the history, and regressions on all of these, fitted on the
+rows that the language model learns from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from rich.progress import Progress
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
+from ckf_demo.evaluation.base import (
+    CANDIDATES,
+    VARIANTS,
+    Measured,
+    Predictions,
+    Settings,
+    kind_of,
+    relative_name,
+    split_part,
+)
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import ranked
 from ckf_demo.metrics.results import Results
 from ckf_demo.model.predict import score_rows
 from ckf_demo.recommender import COLLABORATIVE, Recommender
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.registry import TASKS
 from ckf_demo.training.negatives import with_negatives
 
 QUERIES = 150
@@ -51,110 +63,100 @@ def asked_rows(prepared: Prepared, part: int) -> np.ndarray:
 
 
 def measure(
-    recommender: Recommender,
-    checkpoint: Path,
-    part: int,
-    progress: Progress,
-    *,
-    singles: Mapping[str, Recommender] | None = None,
-    limit: int | None = None,
-    candidates: int = 100,
-    resamples: int = bootstrap.RESAMPLES,
-    seed: int = 0,
-) -> tuple[Results, pd.DataFrame]:
-    """Results and scored rows of CKF and everybody else.
+    recommender: Recommender, folder: Path, settings: Settings, progress: Progress
+) -> Measured:
+    """Measure a checkpoint, the single-task checkpoints and all baselines.
 
-    Parameters
-    ----------
-    singles
-        Checkpoints of the same data by name, whose clicks are measured as well and held against the
-        checkpoint's, pooled and by the language model alone.
-    limit
-        So many choices at most, drawn at random, and a tenth as many rankings.
+    ``settings.limit`` is the most choices, drawn at random; without it all are asked about, and
+    `QUERIES` rankings. Other checkpoints are compared with this one, pooled and by their language
+    models alone. Groups are ``all`` and, on the validation part, ``choose`` and ``accept``.
 
-    Returns
-    -------
-    Results with groups ``all`` and, on the validation part, ``choose`` and ``accept``; a frame with
-    columns user, item, label, method and score.
+    Raises
+    ------
+    UserError
+        For another checkpoint that does not answer clicks, or of other data.
     """
     data, knowledge = recommender.prepared, recommender.system.knowledge
-    rng = np.random.default_rng(seed)
-    rows = asked_rows(data, part)
+    singles = _loaded(recommender, settings.single_task)
+    split, limit = split_part(settings.split), settings.limit
+    rng = np.random.default_rng(settings.seed)
+    rows = asked_rows(data, split)
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.choice(rows, limit, replace=False))
-    queries = [q for q in ranking_queries(data, part) if q.user in set(data.user[rows].tolist())]
+    queries = [q for q in ranking_queries(data, split) if q.user in set(data.user[rows].tolist())]
     wanted = QUERIES if limit is None else max(1, limit // 10)
     if wanted < len(queries):
         queries = [queries[i] for i in np.sort(rng.choice(len(queries), wanted, replace=False))]
-    asked, items, liked = with_negatives(data, knowledge, rows, rng)
-    users = data.user[asked]
-    results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
-    scores = _collaborative(data, recommender, asked, items, rng)
-    bar = progress.add_task("clicks", total=len(asked))
-    own = score_rows(
+    rows, items, liked = with_negatives(data, knowledge, rows, rng)
+    users = data.user[rows]
+    weights = bootstrap.user_weights(users, data.n_users, settings.resamples, settings.seed)
+    results, predictions = Results(weights), Predictions(data, users, items)
+    baselines = _collaborative(data, recommender, rows, items, rng)
+    results.kinds.update(dict.fromkeys((ALONE, PRIOR), "answer"))
+    results.kinds.update(dict.fromkeys(BASELINES, "baseline"))
+    scores = _clicks(CKF, recommender, rows, items, progress)
+    prior = score_rows(recommender.system, rows, tasks=("ctr",), targets=items, prior_only=True)
+    scores[PRIOR] = prior["ctr"]
+    for name, single in singles.items():
+        scores |= _clicks(name, single, rows, items, progress)
+        results.kinds |= {name: kind_of(name), _lm_only(name): "answer"}
+    groups = _groups(data, users, split)
+    for name, values in (scores | baselines).items():
+        for group, mask in groups.items():
+            results.add_order(name, group, users[mask], liked[mask], values[mask])
+        predictions.add(name, "ctr", liked, values)
+    if "ranking" in recommender.tasks and queries:
+        by_user = _groups(data, np.array([q.user for q in queries]), split)
+        for name, rankings in _rankings(recommender, folder, queries, progress).items():
+            results.add_rankings(name, queries, by_user, rankings)
+    for other in (ALONE, PRIOR, POPULARITY, FACTORS, NEAREST, LINEAR, BOOSTING, *singles):
+        results.add_difference(CKF, other)
+        if other in singles:
+            results.add_difference(ALONE, _lm_only(other))
+    return Measured(results, predictions, tuple(TASKS), [])
+
+
+def _loaded(recommender: Recommender, folders: Iterable[Path | str]) -> dict[str, Recommender]:
+    """Other checkpoints of the same data by what their names add."""
+    singles = {}
+    for folder in folders:
+        single = Recommender.load(Path(folder), quantization=dense_precision())
+        dataset = recommender.prepared.dataset
+        if single.prepared.dataset != dataset or "ctr" not in single.tasks:
+            raise UserError(
+                f"{folder} answers no clicks of {dataset}; name a checkpoint that does, or measure "
+                "its texts with ckf_demo.lab.reference_explanations."
+            )
+        singles[relative_name(recommender, single)] = single
+    return singles
+
+
+def _lm_only(name: str) -> str:
+    return VARIANTS["alone"].format(name)
+
+
+def _clicks(
+    name: str,
+    recommender: Recommender,
+    rows: np.ndarray,
+    items: np.ndarray,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Scores (n,) of clicks by a checkpoint, pooled and by its language model alone."""
+    bar = progress.add_task(f"{name}: clicks", total=len(rows))
+    scores = score_rows(
         recommender.system,
-        asked,
+        rows,
         tasks=("ctr",),
         targets=items,
         progress=lambda n: progress.advance(bar, n),
     )
-    prior = score_rows(recommender.system, asked, tasks=("ctr",), targets=items, prior_only=True)
-    others = _clicks(singles or {}, asked, items, progress)
-    scores = {CKF: own["ctr"], ALONE: own["ctr alone"], PRIOR: prior["ctr"], **others, **scores}
-    groups = _groups(data, users, part)
-    frames = []
-    for name, values in scores.items():
-        for group, mask in groups.items():
-            results.add_order(name, group, users[mask], liked[mask], values[mask])
-        frames.append(
-            pd.DataFrame(
-                {
-                    "user": np.array(data.user_ids, dtype=object)[users],
-                    "item": np.array(data.item_ids, dtype=object)[items],
-                    "label": liked.astype(np.float32),
-                    "method": name,
-                    "score": np.asarray(values, np.float32),
-                    "task": "ctr",
-                }
-            )
-        )
-    if "ranking" in recommender.tasks and queries:
-        owners = np.array([q.user for q in queries])
-        places = _groups(data, owners, part)
-        for name, rankings in _rankings(
-            recommender, checkpoint, queries, candidates, progress
-        ).items():
-            results.add_rankings(name, queries, places, rankings)
-    for other in (ALONE, PRIOR, POPULARITY, FACTORS, NEAREST, LINEAR, BOOSTING):
-        results.add_difference(CKF, other)
-    for name in singles or {}:
-        results.add_difference(CKF, name)
-        results.add_difference(ALONE, f"{name}{ALONE.removeprefix(CKF)}")
-    return results, pd.concat(frames, ignore_index=True)
+    return {name: scores["ctr"], _lm_only(name): scores["ctr alone"]}
 
 
-def _clicks(
-    singles: Mapping[str, Recommender], asked: np.ndarray, items: np.ndarray, progress: Progress
-) -> dict[str, np.ndarray]:
-    """Scores (n,) of clicks by name of the checkpoint, pooled and by its language model alone."""
-    found = {}
-    for name, other in singles.items():
-        bar = progress.add_task(name, total=len(asked))
-        scores = score_rows(
-            other.system,
-            asked,
-            tasks=("ctr",),
-            targets=items,
-            progress=lambda n, bar=bar: progress.advance(bar, n),
-        )
-        found[name] = scores["ctr"]
-        found[f"{name}{ALONE.removeprefix(CKF)}"] = scores["ctr alone"]
-    return found
-
-
-def _groups(data: Prepared, users: np.ndarray, part: int) -> dict[str, np.ndarray]:
+def _groups(data: Prepared, users: np.ndarray, split: int) -> dict[str, np.ndarray]:
     groups = {"all": np.ones(len(users), dtype=bool)}
-    if part == VALID:
+    if split == VALID:
         groups |= {"choose": data.choosing_users[users], "accept": ~data.choosing_users[users]}
     return {name: mask for name, mask in groups.items() if mask.any()}
 
@@ -186,25 +188,20 @@ def _collaborative(
 
 
 def _rankings(
-    recommender: Recommender,
-    checkpoint: Path,
-    queries: list[Query],
-    candidates: int,
-    progress: Progress,
+    recommender: Recommender, folder: Path, queries: list[Query], progress: Progress
 ) -> dict[str, list[np.ndarray]]:
     """What each ranks for every query, best first."""
     knowledge = recommender.system.knowledge
     bar = progress.add_task("rankings", total=2 * len(queries))
-    model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
+    model = CachedModel(recommender, folder, lambda n: progress.advance(bar, n))
     popular, factors = [], []
     for query in queries:
-        popular.append(ranked(knowledge.item_count, query.seen, candidates))
+        popular.append(ranked(knowledge.item_count, query.seen, CANDIDATES))
         scores = knowledge.candidate_scores(query.items, query.ratings)
-        factors.append(ranked(scores, query.seen, candidates))
-    own = recommender.methods[0]
+        factors.append(ranked(scores, query.seen, CANDIDATES))
     return {
-        CKF: model.rankings(queries, own, candidates),
-        PRIOR: model.rankings(queries, COLLABORATIVE, candidates),
+        CKF: model.rankings(queries, recommender.methods[0], CANDIDATES),
+        PRIOR: model.rankings(queries, COLLABORATIVE, CANDIDATES),
         POPULARITY: popular,
         FACTORS: factors,
     }

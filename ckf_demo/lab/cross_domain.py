@@ -35,6 +35,7 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.settings import restricted
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.evaluation.base import split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
@@ -43,7 +44,6 @@ from ckf_demo.lab.sampled_ranking import (
     EVERYBODY,
     NEGATIVES,
     PRIOR,
-    SPLITS,
     by_part,
     choices,
     gains,
@@ -145,8 +145,7 @@ def measure(
         For an unknown split, data that are not prepared, checkpoints of several data sets or for
         data that hold likes alone, or one without either question.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
     asked = {folder.name: question(folder) for folder in folders}
     sources = {read_manifest(folder)["dataset"] for folder in folders}
@@ -159,7 +158,7 @@ def measure(
             "checkpoints for data with ratings."
         )
     prepared = titled(Prepared.load(prepared_path(data)))
-    cases = choices(prepared, SPLITS[split], seed, users)[EVERYBODY]
+    cases = choices(prepared, part, seed, users)[EVERYBODY]
     if not cases:
         raise UserError(f"Nobody chose a titled item in the {split} part of '{data}'.")
     own = np.array([case.query.user for case in cases])

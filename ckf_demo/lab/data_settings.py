@@ -18,8 +18,9 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.settings import applied
 from ckf_demo.data.splits import TEST
+from ckf_demo.evaluation.base import ALONE, VARIANTS
 from ckf_demo.evaluation.cached import checkpoint_hash
-from ckf_demo.evaluation.run import ALONE, VARIANTS, Predictions, Scope, measure_baselines
+from ckf_demo.evaluation.ratings import RatingMeasurement, Scope
 from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, sample_by_user
@@ -136,6 +137,7 @@ def setting_rows(
         names = {VARIANTS[ALONE].format(own): (own, True)} if model.pools else {}
         if model.pools:
             names[VARIANTS[COLLABORATIVE].format(own)] = COLLABORATIVE, False
+        results.kinds.update(dict.fromkeys(names, "answer"))
         for name, (method, by_itself) in names.items():
             answers = model.scores(cases, scores, method, alone=by_itself)
             results.add_scores(name, cases, scope.groups, *answers)
@@ -144,10 +146,8 @@ def setting_rows(
             if model.pools:
                 name = VARIANTS[ALONE].format(own)
                 results.add_rankings(name, queries, scope.query_groups, alone)
-        material = TrainingData(prepared, model.system.knowledge)
-        measure_baselines(
-            material, scope, results, Predictions(cases), progress, tasks, names=BASELINES
-        )
+        training = TrainingData(prepared, model.system.knowledge)
+        RatingMeasurement(scope, results, progress, tasks).baselines(training, BASELINES)
     for other in dict.fromkeys(row["method"] for row in results.rows):
         if other != own:
             results.add_difference(own, other)

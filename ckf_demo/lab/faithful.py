@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
+from ckf_demo.evaluation.base import split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
-from ckf_demo.evaluation.run import SPLITS
 from ckf_demo.lab import claim_reader as claims
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
@@ -66,13 +66,12 @@ def measure(
     UserError
         For an unknown split, or a checkpoint that explains or rates nothing.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    part = split_part(split)
     recommender = Recommender.load(checkpoint, quantization=dense_precision())
     if not {"rating", "explanation"} <= set(recommender.tasks):
         raise UserError(f"{checkpoint} does not rate and explain; name a checkpoint that does.")
     prepared, name = recommender.prepared, recommender.methods[0]
-    cases = EvalInstances(prepared, prepared.rows(split=SPLITS[split]))
+    cases = EvalInstances(prepared, prepared.rows(split=part))
     rows = choose_rows(cases, size, seed)
     users = prepared.user[rows]
     results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))

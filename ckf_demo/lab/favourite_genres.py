@@ -23,7 +23,8 @@ from rich.progress import Progress
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import LIKED, LIKED_STARS, Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
-from ckf_demo.data.splits import TEST, TRAIN, VALID
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.evaluation.base import split_part
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.favourites import favourite_genre
@@ -35,7 +36,6 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 
 ANALYSIS = "favourite_genres"
-SPLITS = {"valid": VALID, "test": TEST}
 LIKES = 5
 """Liked films that somebody must have in their history."""
 
@@ -123,14 +123,13 @@ def measure(
     UserError
         For an unknown split, checkpoints of several data sets, or data without genres.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
     datasets = {read_manifest(folder)["dataset"] for folder in folders}
     if len(datasets) != 1:
         raise UserError(f"Checkpoints for {' and '.join(sorted(datasets))}; name those of one.")
     prepared = Prepared.load(prepared_path(datasets.pop()))
-    asked = people(prepared, SPLITS[split], limit, seed)
+    asked = people(prepared, part, limit, seed)
     if not asked:
         raise UserError(f"'{prepared.dataset}' has nobody with {LIKES} liked films with genres.")
     popular = most_popular(prepared)

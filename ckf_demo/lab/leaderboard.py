@@ -30,24 +30,24 @@ from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST, choosing_half
-from ckf_demo.evaluation import blends
-from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
-from ckf_demo.evaluation.run import (
+from ckf_demo.evaluation.base import (
     ALONE,
     CANDIDATES,
-    SPLITS,
     TEXT_ONLY,
-    checkpoint_named,
+    kind_of,
     method_names,
+    split_part,
 )
+from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
+from ckf_demo.evaluation.run import checkpoint_named
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
-from ckf_demo.lab import report
+from ckf_demo.lab import blends, report
 from ckf_demo.lab.answers import Answers
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, ranked, user_groups
-from ckf_demo.metrics.results import Results
+from ckf_demo.metrics.results import Kind, Results
 from ckf_demo.model.system import COLLABORATIVE
 from ckf_demo.recommender import COLLABORATIVE as PRIOR
 from ckf_demo.recommender import Recommender
@@ -98,14 +98,13 @@ def measure(
         whose collaborative tables some baselines stand on, a checkpoint for something else, and
         answers about something else.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    part = split_part(split)
     if unknown := [name for name in names or () if name not in BASELINES]:
         raise UserError(f"Unknown baseline {unknown[0]!r}; choose among {', '.join(BASELINES)}.")
     prepared = Prepared.load(prepared_path(dataset))
-    cases = EvalInstances(prepared, prepared.rows(split=SPLITS[split]))
+    cases = EvalInstances(prepared, prepared.rows(split=part))
     ranks = prepared.feedback == "ratings"
-    queries = ranking_queries(prepared, SPLITS[split]) if ranks else []
+    queries = ranking_queries(prepared, part) if ranks else []
     answers = _earlier(answers_path, prepared, split)
     suitable = {
         name: kind
@@ -141,7 +140,7 @@ def measure(
 
 def _earlier(path: Path | None, prepared: Prepared, split: str) -> Answers:
     """The answers at ``path``, none where there is no file; UserError for those of other data."""
-    data = prepared.hash if SPLITS[split] == TEST else prepared.training_hash
+    data = prepared.hash if split_part(split) == TEST else prepared.training_hash
     if path is None or not Path(path).exists():
         return Answers(prepared.dataset, split, data)
     answers = Answers.load(Path(path))
@@ -244,11 +243,13 @@ def tabulated(
     measured = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
     everybody = {"all": np.ones(len(queries), dtype=bool)}
     for name in answers.methods:
+        measured.kinds[name] = _kind(name)
         _add(measured, name, answers.ratings.get(name), answers.clicks.get(name), cases, groups)
         if name in answers.lists:
             measured.add_rankings(name, queries, everybody, answers.ranked(name))
     mixed = blends.members(answers)
     for name, members in mixed.items():
+        measured.kinds[name] = "blend"
         rating, click = _blended(answers, members, cases, ~accept)
         _add(measured, name, rating, click, cases, {ACCEPT: accept})
     for name in (*answers.methods, *mixed):
@@ -281,6 +282,12 @@ def _add(
         if click is not None and mask.any():
             users, labels = cases.users[mask], cases.labels[mask]
             measured.add_order(name, group, users, labels, click[mask])
+
+
+def _kind(name: str) -> Kind:
+    if ", seed-" in name:
+        return "seed"
+    return "answer" if name in (blends.ALONE, blends.PRIOR) else kind_of(name)
 
 
 def _blended(

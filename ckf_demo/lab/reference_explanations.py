@@ -28,7 +28,7 @@ from ckf_demo.collaborative.base import Rows
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation.run import SPLITS
+from ckf_demo.evaluation.base import split_part
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
 from ckf_demo.lab.features import Features
@@ -78,8 +78,8 @@ class TrainingData:
         prepared = Prepared.load(prepared_path(dataset))
         writings = TextEvidence(prepared)
         parts = {}
-        for name, part in (("train", TRAIN), (split, SPLITS[split])):
-            parts[name] = np.flatnonzero(prepared.written & (prepared.split == part))
+        for name, number in (("train", TRAIN), (split, split_part(split))):
+            parts[name] = np.flatnonzero(prepared.written & (prepared.split == number))
             if not len(parts[name]):
                 raise UserError(
                     f"No interaction of the {name} part of '{dataset}' has a text; name a data set "
@@ -166,8 +166,6 @@ def measure(
         For an unknown split, a data set without explanations, or files that are damaged or have a
         pair that is not explained in the part.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     material = TrainingData.load(dataset, split)
     if size is not None and size < len(material.asked):
         drawn = np.random.default_rng(seed).choice(material.asked, size, replace=False)

@@ -140,6 +140,8 @@ def measure(
     for number, config in enumerate(configs, 1):
         name = own if config is base else variant_name(config, base)
         console.print(f"{number} of {len(configs)}: {name}")
+        if config is not base:
+            results.kinds[name] = "component"
         folder, found["trained"][name] = trained(shortened(config, steps), prepared)
         add_variant(name, TrainedModel(folder, prepared), base, scope, results)
         if name != own:

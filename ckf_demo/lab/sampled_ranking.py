@@ -26,7 +26,7 @@ from ckf_demo.baselines.candidates import CandidateStage
 from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
-from ckf_demo.data.splits import TEST, VALID
+from ckf_demo.evaluation.base import split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import one_line_errors
@@ -38,7 +38,6 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import write_json
 
 ANALYSIS = "sampled"
-SPLITS = {"valid": VALID, "test": TEST}
 NEGATIVES = 19
 COLD_PER_PERSON = 5
 """Cold items that a person liked are rare: each counts, up to so many."""
@@ -163,8 +162,7 @@ def measure(
     UserError
         For an unknown split, checkpoints of several data sets, or one without either question.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    part = split_part(split)
     loaded = [(Path(f), Recommender.load(f, quantization=dense_precision())) for f in checkpoints]
     first = loaded[0][1]
     prepared = first.prepared
@@ -178,7 +176,7 @@ def measure(
             f"The data '{prepared.dataset}' hold likes alone, and nothing is ranked there; name "
             "checkpoints for data with ratings."
         )
-    asked = choices(prepared, SPLITS[split], seed, limit)
+    asked = choices(prepared, part, seed, limit)
     queries = [c.query for c in asked[EVERYBODY]]
     users = np.array([q.user for q in queries])
     results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))

@@ -1,6 +1,7 @@
 """Measured values with their intervals, and differences between methods on the same resamples."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -15,16 +16,43 @@ RANKING_METRICS = ("ndcg@10", "recall@10", "candidate_loss")
 Key = tuple[str, str, str, str]
 """Method, task, metric, group."""
 
+Kind = Literal["method", "answer", "component", "baseline", "blend", "seed", "difference"]
+"""What a row measures: a method; another of its answers, such as its language model's alone; the
+method with one component changed; a baseline; a blend; another seed; or a paired difference."""
+
+
+class ResultRow(TypedDict):
+    """One measured value with its 95 % interval over users; None where it is undefined.
+
+    ``method`` is the name of what was measured. For a difference ``first`` and ``other`` are the
+    methods whose values are subtracted, and both are empty otherwise. ``n`` counts rows, users or
+    queries.
+    """
+
+    method: str
+    kind: Kind
+    first: str
+    other: str
+    task: str
+    metric: str
+    group: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
 
 @dataclass
 class Results:
-    """Rows ``{"method", "task", "metric", "group", "value", "low", "high", "n"}`` as they come in.
+    """Rows in the order in which they are added.
 
-    ``weights`` float (resamples, n_users) are the draws that all rows share.
+    ``weights`` float (resamples, n_users) are the draws that all rows share. ``kinds`` says what
+    the measured methods are; one that is not in it is a method.
     """
 
     weights: np.ndarray
-    rows: list[dict] = field(default_factory=list)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    rows: list[ResultRow] = field(default_factory=list)
     _replicates: dict[Key, np.ndarray] = field(default_factory=dict, repr=False)
     _values: dict[Key, tuple[float, int]] = field(default_factory=dict, repr=False)
 
@@ -32,7 +60,7 @@ class Results:
         """Add one value over ``n`` rows (or users, queries), with its value in each resample."""
         self._replicates[key] = replicates
         self._values[key] = value, n
-        self._append(key, value, n, replicates)
+        self._append(key, value, n, replicates, self.kinds.get(key[0], "method"))
 
     def add_difference(self, method: str, other: str) -> None:
         """Add ``method - other`` for every metric and group in which both were measured alike.
@@ -47,6 +75,8 @@ class Results:
                     value - self._values[same][0],
                     n,
                     self._replicates[key] - self._replicates[same],
+                    "difference",
+                    (method, other),
                 )
 
     def add_scores(
@@ -145,20 +175,31 @@ class Results:
             replicates = bootstrap.mean(users, hits, self.weights)
             self.add((method, task, metric, group), float(hits.mean()), len(hits), replicates)
 
-    def _append(self, key: Key, value: float, n: int, replicates: np.ndarray) -> None:
+    def _append(
+        self,
+        key: Key,
+        value: float,
+        n: int,
+        replicates: np.ndarray,
+        kind: Kind,
+        pair: tuple[str, str] = ("", ""),
+    ) -> None:
         low, high = bootstrap.interval(replicates)
         method, task, metric, group = key
         self.rows.append(
-            {
-                "method": method,
-                "task": task,
-                "metric": metric,
-                "group": group,
-                "value": _number(value),
-                "low": _number(low),
-                "high": _number(high),
-                "n": int(n),
-            }
+            ResultRow(
+                method=method,
+                kind=kind,
+                first=pair[0],
+                other=pair[1],
+                task=task,
+                metric=metric,
+                group=group,
+                value=_number(value),
+                low=_number(low),
+                high=_number(high),
+                n=int(n),
+            )
         )
 
 

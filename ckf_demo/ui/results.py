@@ -250,7 +250,7 @@ def differences_markup(results: Results, view: View, kind: str) -> str:
         OPEN: OPEN,
     }
     verdicts = [verdict(row, view.lower) for row in rows]
-    names = [f"{row.first} − {row.second}" if kind == PAIR else row.second for row in rows]
+    names = [f"{row.first} − {row.other}" if kind == PAIR else row.other for row in rows]
     counts = Counter(verdicts)
     summary = (
         f"In {counts[BETTER]} of {len(rows)} comparisons {outcomes[BETTER]}, in {counts[WORSE]} "

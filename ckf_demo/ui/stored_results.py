@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ckf_demo.baselines import BASELINES
-from ckf_demo.evaluation import blends
-from ckf_demo.evaluation import sampled_negatives as choices
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
-from ckf_demo.fusion.registry import METHODS
+from ckf_demo.evaluation.stored_rows import read_rows
 from ckf_demo.runtime.errors import UserError
 
 RESULTS = "results.json"
@@ -30,7 +27,6 @@ KINDS = {
 """Files of results beside a checkpoint, and what sets them apart."""
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
-DIFFERENCE = " - "
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
 TASKS = {
@@ -77,9 +73,15 @@ another one, of the own method to an ablation of it, and between two other metho
 
 
 class Measured(BaseModel):
-    """A method's value, or a paired difference ("A - B"), with its 95 % interval over users."""
+    """A method's value, or a paired difference, with its 95 % interval over users.
+
+    The fields are those of `ckf_demo.metrics.results.ResultRow`.
+    """
 
     method: str
+    kind: str = ""
+    first: str = ""
+    other: str = ""
     task: str
     metric: str
     group: str
@@ -87,16 +89,6 @@ class Measured(BaseModel):
     low: float | None = None
     high: float | None = None
     n: int
-
-    @property
-    def first(self) -> str:
-        """The method that was measured, or the first one of a difference."""
-        return self.method.partition(DIFFERENCE)[0]
-
-    @property
-    def second(self) -> str:
-        """The method that is subtracted; empty for a value."""
-        return self.method.partition(DIFFERENCE)[2]
 
 
 class WrongRow(BaseModel):
@@ -126,35 +118,30 @@ class Results(BaseModel):
     settings: list[str] = []
     """Groups that are settings of the data, the usual one first."""
 
+    @field_validator("rows")
+    @classmethod
+    def with_kinds(cls, rows: list[Measured]) -> list[Measured]:
+        """Rows with what they measure, which older files do not say."""
+        return [Measured(**row) for row in read_rows(row.model_dump() for row in rows)]
+
     @cached_property
     def own(self) -> str | None:
         """The checkpoint's own method: the one that the others are compared with."""
-        firsts = Counter(row.first for row in self.rows if row.second)
+        firsts = Counter(row.first for row in self.rows if row.other)
         return firsts.most_common(1)[0][0] if firsts else None
 
     @cached_property
     def ablations(self) -> set[str]:
-        """Methods that are the own one with something taken away.
-
-        They are those it is compared with, without baselines, blends, its other seeds, and its own
-        other ways to answer; the names of the last two begin with its own.
-        """
-        others = {row.second for row in self.rows if row.second and row.first == self.own}
-        methods = {*BASELINES, *choices.BASELINES, *METHODS, blends.ALL}
-        variants = (f"{self.own} ", f"{self.own}'s ", f"{self.own},")
-        return {
-            other
-            for other in others
-            if other not in methods and blends.WITH not in other and not other.startswith(variants)
-        }
+        """Methods that are the own one with one component changed."""
+        return {row.method for row in self.rows if row.kind == "component"}
 
     def kind(self, row: Measured) -> str:
         """What a row measures: `VALUE`, `AGAINST`, `ABLATION` or `PAIR`."""
-        if not row.second:
+        if not row.other:
             return VALUE
         if row.first != self.own:
             return PAIR
-        return ABLATION if row.second in self.ablations else AGAINST
+        return ABLATION if row.other in self.ablations else AGAINST
 
     @property
     def part(self) -> str:
@@ -187,7 +174,7 @@ class Results(BaseModel):
         ]
         if kind == AGAINST:
             places = {row.method: n for n, row in enumerate(self.chosen(view, VALUE))}
-            return sorted(rows, key=lambda row: places.get(row.second, len(places)))
+            return sorted(rows, key=lambda row: places.get(row.other, len(places)))
         defined = [row for row in rows if row.value is not None]
         undefined = [row for row in rows if row.value is None]
         return sorted(defined, key=lambda row: row.value, reverse=not view.lower) + undefined

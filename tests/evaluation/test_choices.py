@@ -21,6 +21,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID, last_of_each
 from ckf_demo.evaluation import report
 from ckf_demo.evaluation import sampled_negatives as choices
+from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.run import evaluate
 from ckf_demo.lab import faithful, overlap
 from ckf_demo.lab import groundedness as held
@@ -294,11 +295,9 @@ def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     found = evaluate(
         "checkpoints/tiny",
-        split="valid",
+        Settings(split="valid", limit=40, resamples=50),
         json_path="results.json",
         predictions_path="rows.parquet",
-        limit=40,
-        resamples=50,
     )
     assert json.loads(Path("results.json").read_text()) == found
     frame = pd.read_parquet("rows.parquet")
@@ -320,14 +319,9 @@ def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
 def test_joint_training_is_held_against_clicks_alone(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     train(workplace / "config.toml", only="ctr")
-    alone = evaluate("checkpoints/tiny-ctr", split="valid", limit=16, resamples=20)
-    found = evaluate(
-        "checkpoints/tiny",
-        split="valid",
-        limit=16,
-        resamples=20,
-        single_task=["checkpoints/tiny-ctr"],
-    )
+    settings = Settings(split="valid", limit=16, resamples=20)
+    alone = evaluate("checkpoints/tiny-ctr", settings)
+    found = evaluate("checkpoints/tiny", replace(settings, single_task=["checkpoints/tiny-ctr"]))
     cells = {(r["method"], r["metric"], r["group"]): r["value"] for r in found["rows"]}
     own = {(r["method"], r["metric"], r["group"]): r["value"] for r in alone["rows"]}
     for name, other in (
@@ -343,10 +337,7 @@ def test_joint_training_is_held_against_clicks_alone(workplace, monkeypatch):
     train(workplace / "config.toml", only="explanation")
     with pytest.raises(UserError, match="answers no clicks of made-up"):
         evaluate(
-            "checkpoints/tiny",
-            split="valid",
-            limit=16,
-            single_task=["checkpoints/tiny-explanation"],
+            "checkpoints/tiny", replace(settings, single_task=["checkpoints/tiny-explanation"])
         )
 
 

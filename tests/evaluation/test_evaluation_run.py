@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from random import Random
@@ -16,11 +17,15 @@ from rich.console import Console
 
 from ckf_demo.baselines import BASELINES
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.evaluation import ratings as by_ratings
 from ckf_demo.evaluation import report, run
+from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
 from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
+from ckf_demo.evaluation.stored_rows import read_rows
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import EvalInstances
+from ckf_demo.metrics.results import ResultRow, Results
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.facts import compose
 from support.synthetic import made_up
@@ -113,8 +118,9 @@ def checkpoint(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("evaluation")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr(run, "Recommender", FakeRecommender)
-        patch.setattr(run, "BASELINES", FEW)
+        for module in (run, by_ratings):
+            patch.setattr(module, "Recommender", FakeRecommender)
+        patch.setattr(by_ratings, "BASELINES", FEW)
         for name in ("made-up", "made-up-text"):
             (folder / name).mkdir()
             (folder / name / "weights").write_bytes(name.encode())
@@ -130,11 +136,9 @@ def uncounted():
 def small(checkpoint) -> dict:
     return run.evaluate(
         checkpoint,
+        Settings(sample=60, explanations=30, resamples=50),
         json_path=checkpoint.parent / "out.json",
         predictions_path=checkpoint.parent / "out.parquet",
-        sample=60,
-        explanations=30,
-        resamples=50,
     )
 
 
@@ -146,8 +150,16 @@ def test_results_have_the_agreed_form(small, checkpoint):
         sizes = [abs(e["score"] - e["label"]) for e in errors]
         assert sizes == sorted(sizes, reverse=True)
         assert len({e["user"] for e in errors}) == len(errors) > 5
-    fields = {"method", "task", "metric", "group", "value", "low", "high", "n"}
-    assert all(set(row) == fields for row in small["rows"])
+    assert all(set(row) == set(ResultRow.__annotations__) for row in small["rows"])
+    kinds = {row["method"]: row["kind"] for row in small["rows"]}
+    assert kinds["ckf"] == "method"
+    assert kinds["text-only"] == "component"
+    assert kinds["gradient boosting"] == "baseline"
+    for answer in (" without tokens", "'s language model alone", "'s collaborative prior"):
+        assert kinds[f"ckf{answer}"] == "answer"
+    for row in small["rows"]:
+        named = f"{row['first']} - {row['other']}"
+        assert (row["method"] == named) == (row["kind"] == "difference")
     keys = [(r["method"], r["task"], r["metric"], r["group"]) for r in small["rows"]]
     assert len(keys) == len(set(keys))
     methods = {r["method"] for r in small["rows"]}
@@ -177,13 +189,13 @@ def test_cut_histories_are_measured_on_the_same_rows_for_every_method(small):
     sizes = {
         r["n"]
         for r in small["rows"]
-        if r["metric"] == "rmse" and r["group"].startswith("k=") and " - " not in r["method"]
+        if r["metric"] == "rmse" and r["group"].startswith("k=") and r["kind"] != "difference"
     }
     assert len(sizes) == 1
 
 
 def test_a_second_run_asks_the_model_nothing(small, checkpoint):
-    again = run.evaluate(checkpoint, sample=60, explanations=30, resamples=50)
+    again = run.evaluate(checkpoint, Settings(sample=60, explanations=30, resamples=50))
     assert FakeRecommender.calls == []
     assert again == small
 
@@ -255,24 +267,23 @@ def test_text_only_and_single_task_checkpoints_can_be_measured_too(checkpoint):
     single, other = (checkpoint.with_name(f"made-up-{name}") for name in ("single", "collm-text"))
     for folder in (single, other):
         shutil.copytree(text, folder, dirs_exist_ok=True)
-    found = run.evaluate(
-        checkpoint, limit=40, sample=20, explanations=3, resamples=20, single_task=[single, other]
-    )
+    settings = Settings(limit=40, sample=20, explanations=3, resamples=20)
+    found = run.evaluate(checkpoint, replace(settings, single_task=[single, other]))
     assert {"ckf - CKF-S rating+ctr", "ckf - collm-text"} <= {r["method"] for r in found["rows"]}
-    alone = run.evaluate(text, limit=40, sample=20, explanations=3, resamples=20)
+    alone = run.evaluate(text, settings)
     assert "text-only - bias folded in" in {r["method"] for r in alone["rows"]}
 
 
 def test_limit_measures_fewer_rows(checkpoint):
-    found = run.evaluate(checkpoint, limit=40, sample=20, explanations=0, resamples=20)
+    found = run.evaluate(checkpoint, Settings(limit=40, sample=20, explanations=0, resamples=20))
     sizes = {r["n"] for r in found["rows"] if r["metric"] == "rmse" and r["group"] == "all"}
     assert len(sizes) == 1
     assert sizes.pop() < len(DATA.rows(split=2))
 
 
-def test_unknown_split_is_one_clear_message(checkpoint):
+def test_unknown_split_is_one_clear_message():
     with pytest.raises(UserError, match="valid, test"):
-        run.evaluate(checkpoint, split="training")
+        Settings(split="training")
 
 
 def test_report_prints_and_writes_what_the_results_say(small, tmp_path):
@@ -296,8 +307,22 @@ def test_report_without_markers_is_one_clear_message(tmp_path):
 
 
 def test_undefined_values_are_null():
-    results = run.Results(np.ones((3, 2), np.float32))
+    results = Results(np.ones((3, 2), np.float32))
     results.add(("m", "ctr", "auc", "all"), float("nan"), 4, np.full(3, np.nan))
     assert results.rows[0]["value"] is None
     found = {"dataset": "d", "split": "test", "rows": results.rows}
     assert "–" in report.markdown(found)
+
+
+def test_rows_of_older_results_are_read_with_their_kinds(small):
+    older = [
+        {key: row[key] for key in row if key not in ("kind", "first", "other")}
+        for row in small["rows"]
+    ]
+    assert read_rows(small["rows"]) == read_rows(older) == small["rows"]
+    names = ["a blend of all", "ckf's language model alone + biased MF", "ckf, seed-1", "no-bridge"]
+    common = {"task": "ctr", "metric": "auc", "group": "all", "value": 0.5, "n": 9}
+    rows = [{"method": name, **common} for name in ("ckf", *names)]
+    rows += [{"method": f"ckf - {name}", **common} for name in names]
+    kinds = [row["kind"] for row in read_rows(rows)]
+    assert kinds == ["method", "blend", "blend", "seed", "component", *["difference"] * 4]

@@ -12,9 +12,8 @@ from ckf_demo.baselines.sequences import Setting
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import choosing_half
-from ckf_demo.evaluation import blends
+from ckf_demo.lab import blends, report
 from ckf_demo.lab import leaderboard as field
-from ckf_demo.lab import report
 from ckf_demo.lab.answers import Answers
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import EvalInstances

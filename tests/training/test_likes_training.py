@@ -13,7 +13,8 @@ from ckf_demo.baselines import BASELINES
 from ckf_demo.config import RunConfig
 from ckf_demo.data.splits import VALID
 from ckf_demo.data.store import write_store
-from ckf_demo.evaluation import run as evaluation
+from ckf_demo.evaluation import ratings as evaluation
+from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.run import checkpoint_for, evaluate
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System, read_manifest
@@ -27,6 +28,7 @@ from support.synthetic import made_up_likes
 from support.tiny import save_backbone, tiny_config, tiny_data, write_config
 
 DATA = made_up_likes()
+SIBLINGS = ("allmrec", "collm", "cora", "prompt4nr")
 CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"
 
 
@@ -129,9 +131,7 @@ def test_an_evaluation_has_both_halves_and_what_suits_likes(workplace, monkeypat
     monkeypatch.setattr(evaluation, "BASELINES", {name: BASELINES[name] for name in few})
     found = evaluate(
         "checkpoints/tiny",
-        split="valid",
-        resamples=50,
-        sample=20,
+        Settings(split="valid", resamples=50, sample=20),
         predictions_path=tmp_path / "p.parquet",
     )
     methods = {r["method"] for r in found["rows"]}
@@ -150,17 +150,18 @@ def test_an_evaluation_has_both_halves_and_what_suits_likes(workplace, monkeypat
 def test_one_task_measured_again_leaves_the_others(workplace, monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation, "BASELINES", {"item mean": BASELINES["item mean"]})
     path = tmp_path / "results.json"
-    options = {"split": "valid", "resamples": 20, "sample": 20, "json_path": path}
-    found = evaluate("checkpoints/tiny", **options)
+    settings = Settings(split="valid", resamples=20, sample=20)
+    found = evaluate("checkpoints/tiny", settings, json_path=path)
     other = {"method": "ckf", "task": "rating", "metric": "rmse", "group": "all"}
     other |= {"value": 1.0, "low": 0.9, "high": 1.1, "n": 5}
     path.write_text(json.dumps(found | {"rows": [other, *found["rows"]]}))
-    again = evaluate("checkpoints/tiny", tasks=("ctr",), **options)
+    settings = replace(settings, tasks=("ctr",))
+    again = evaluate("checkpoints/tiny", settings, json_path=path)
     assert sorted(map(str, again["rows"])) == sorted(map(str, [other, *found["rows"]]))
     path.write_text(json.dumps(found | {"split": "test", "rows": [other]}))
-    assert evaluate("checkpoints/tiny", tasks=("ctr",), **options)["rows"] == found["rows"]
+    assert evaluate("checkpoints/tiny", settings, json_path=path)["rows"] == found["rows"]
     with pytest.raises(UserError, match="Unknown task 'stars'"):
-        evaluate("checkpoints/tiny", tasks=("stars",))
+        Settings(tasks=("stars",))
 
 
 def test_a_checkpoint_is_found_by_its_data(tmp_path):
@@ -169,14 +170,19 @@ def test_a_checkpoint_is_found_by_its_data(tmp_path):
         checkpoint_for(tmp_path)
 
 
-def configuration(path):
-    """Siblings' ablations fit their collaborative models anew each, which takes long in sum."""
-    sibling = path.parent.name in ("allmrec", "collm", "cora", "text", "prompt4nr")
-    return pytest.param(path, id=path.stem, marks=[pytest.mark.long] if sibling else [])
+def configurations():
+    """Every configuration and every variant.
+
+    Siblings' variants fit their collaborative models each, which takes long in sum.
+    """
+    for path in sorted(CONFIGS.rglob("*.toml")):
+        long = path.parent.name == "ablations" and path.stem in SIBLINGS
+        for config in RunConfig.load_all(path):
+            yield pytest.param(config, id=config.name, marks=[pytest.mark.long] if long else [])
 
 
-@pytest.mark.parametrize("path", [configuration(path) for path in sorted(CONFIGS.rglob("*.toml"))])
-def test_every_configuration_trains(workplace, path, monkeypatch):
+@pytest.mark.parametrize("config", configurations())
+def test_every_configuration_trains(workplace, config, monkeypatch):
     # what is fitted before is tested with the methods
     monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
     monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
@@ -185,7 +191,6 @@ def test_every_configuration_trains(workplace, path, monkeypatch):
     # the tokenizer of these tests has two words alone
     two = {name: replace(task, answers=TASKS["ctr"].answers) for name, task in CLOZES.items()}
     monkeypatch.setattr("ckf_demo.tasks.prompts.CLOZES", two)
-    config = RunConfig.load(path)
     small = {"steps": 4, "accumulate": 1, "rows": 2, "validation_sequences": 2, "negatives": 2}
     # a checkpoint to start from is not at hand here
     small |= {"adapters_from": ""}

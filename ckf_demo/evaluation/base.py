@@ -1,0 +1,195 @@
+"""What both protocols of `ckf evaluate` share: settings, answers in, and names of methods."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from ckf_demo.baselines import BASELINES
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TEST, VALID
+from ckf_demo.fusion.registry import METHODS
+from ckf_demo.metrics import bootstrap
+from ckf_demo.metrics.results import Kind, Results
+from ckf_demo.recommender import Recommender
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.registry import TASKS
+
+SPLITS = {"valid": VALID, "test": TEST}
+CANDIDATES = 100
+"""Items that the candidate stage hands to the re-ranker."""
+
+ALONE = "alone"
+VARIANTS = {
+    ALONE: "{}'s language model alone",
+    "no-tokens": "{} without tokens",
+    "collaborative": "{}'s collaborative prior",
+}
+"""Methods of a recommender beside its own, and their names in the results.
+
+`ALONE` is the answer with collaborative tokens before it is pooled with the prior; it comes from
+the same pass.
+"""
+
+TEXT_ONLY = "text-only"
+WORST = 50
+"""How many rows of each task are listed as the most wrong ones."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `evaluate` measures, and on how much.
+
+    Attributes
+    ----------
+    split
+        ``"valid"`` or ``"test"``.
+    limit
+        For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
+        ranking queries and explanations.
+    single_task
+        Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, other
+        methods or ablations, measured by what their names have beyond the checkpoint's.
+    sample
+        Rows that the language model scores again with histories cut to k = 0, 1, 3, 10; baselines
+        are measured on the same rows. 0 for none.
+    explanations
+        (User, item) pairs that are explained; 0 for none.
+    without_tokens
+        Whether the language model answers once more without its collaborative tokens.
+    tasks
+        What is measured, as far as the checkpoint answers it.
+    resamples, seed
+        Of the bootstrap and of every sample.
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    single_task: Sequence[Path | str] = ()
+    sample: int = 2000
+    explanations: int = 150
+    without_tokens: bool = True
+    tasks: Sequence[str] = tuple(TASKS)
+    resamples: int = bootstrap.RESAMPLES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """UserError for an unknown split or task."""
+        split_part(self.split)
+        for task in self.tasks:
+            if task not in TASKS:
+                raise UserError(f"Unknown task {task!r}; choose among {', '.join(TASKS)}.")
+
+    def share(self, size: int) -> int:
+        """``size`` queries or pairs, or with a limit a tenth of that at most."""
+        return size if self.limit is None else min(size, max(1, self.limit // 10))
+
+
+def split_part(split: str) -> int:
+    """The part of the data that a split names; UserError for an unknown one."""
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    return SPLITS[split]
+
+
+class Predictions:
+    """Every scored pair of every method, ``users`` and ``items`` being their indices, int (n,)."""
+
+    def __init__(self, prepared: Prepared, users: np.ndarray, items: np.ndarray):
+        self._pairs = {
+            "user": np.array(prepared.user_ids, dtype=object)[users],
+            "item": np.array(prepared.item_ids, dtype=object)[items],
+        }
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, method: str, task: str, label: np.ndarray, score: np.ndarray | None) -> None:
+        """Add a method's scores (n,) of all pairs; nothing for a task that it lacks.
+
+        ``label`` (n,) is the true rating, or for clicks 1 where the item was liked and 0 otherwise.
+        ``score`` is the predicted rating, or the greater the more probable the click.
+        """
+        if score is not None:
+            columns = {
+                **self._pairs,
+                "label": np.asarray(label, dtype=np.float32),
+                "method": method,
+                "score": np.asarray(score, dtype=np.float32),
+                "task": task,
+            }
+            self._parts.append(pd.DataFrame(columns))
+
+    def worst(self, method: str, beside: str) -> list[dict]:
+        """The `WORST` rows of each task in which a method was most wrong, one for each user.
+
+        ``prior`` is the score of ``beside`` for the same row, None where it was not measured.
+        """
+        rows = []
+        for task, frame in self.frame().groupby("task", sort=False) if self._parts else ():
+            chosen = frame[frame["method"] == method]
+            other = frame[frame["method"] == beside]
+            chosen = chosen.assign(
+                wrong=(chosen["score"] - chosen["label"]).abs(),
+                prior=other["score"].to_numpy() if len(other) else None,
+            )
+            chosen = chosen.sort_values("wrong", ascending=False, kind="stable")
+            for row in chosen.drop_duplicates("user").head(WORST).itertuples():
+                rows.append(
+                    {
+                        "task": task,
+                        "user": row.user,
+                        "item": row.item,
+                        "label": float(row.label),
+                        "score": round(float(row.score), 4),
+                        "prior": None if row.prior is None else round(float(row.prior), 4),
+                    }
+                )
+        return rows
+
+    def frame(self) -> pd.DataFrame:
+        """All parts below each other, ordered by task and method as they were added."""
+        return pd.concat(self._parts, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a protocol measured: ``tasks`` anew, and in ``errors`` the most wrong rows."""
+
+    results: Results
+    predictions: Predictions
+    tasks: Sequence[str]
+    errors: list[dict]
+
+
+class EvaluationProtocol(Protocol):
+    """Measures a checkpoint from ``folder``, its relatives and all baselines on the same rows."""
+
+    def __call__(
+        self, recommender: Recommender, folder: Path, settings: Settings, progress: Progress
+    ) -> Measured: ...
+
+
+def method_names(recommender: Recommender) -> dict[str, str]:
+    """A checkpoint's methods and what they are called in the results."""
+    method, *others = recommender.methods
+    name = TEXT_ONLY if method == "text" else method
+    others = [ALONE, *others] if "collaborative" in others else others
+    return {method: name} | {other: VARIANTS[other].format(name) for other in others}
+
+
+def relative_name(recommender: Recommender, relative: Recommender) -> str:
+    """``CKF-S ctr`` for fewer tasks than the checkpoint's, otherwise what the name adds."""
+    same = relative.methods[0] == recommender.methods[0]
+    if same and len(relative.tasks) < len(recommender.tasks):
+        return f"CKF-S {'+'.join(relative.tasks)}"
+    return relative.manifest["name"].removeprefix(f"{recommender.manifest['name']}-")
+
+
+def kind_of(name: str) -> Kind:
+    """What a method is by its name: a baseline, a fusion method, or one with something changed."""
+    if name in BASELINES:
+        return "baseline"
+    return "method" if name in METHODS else "component"
