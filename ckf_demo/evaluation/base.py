@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ckf_demo.baselines import BASELINES
 from ckf_demo.data.prepared import Prepared
@@ -162,6 +163,12 @@ class Measured:
     predictions: Predictions
     tasks: Sequence[str]
     errors: list[dict]
+
+
+def progress_bars() -> Progress:
+    """Progress of what is measured, on stderr."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
 class EvaluationProtocol(Protocol):

@@ -4,6 +4,8 @@ Truth is checked against the store, statement by statement (`ckf_demo.tasks.expl
 the tone is judged by an external lexicon; nothing here trusts what the model says about itself.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
@@ -11,7 +13,8 @@ from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.metrics.metrics import distinct, unique_share
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import Results
-from ckf_demo.tasks.explanations.claims import check
+from ckf_demo.recommender import Recommender
+from ckf_demo.tasks.explanations.claims import ClaimReport, check
 from ckf_demo.tasks.explanations.facts import Film, polarity_for
 
 POLARITIES = ("positive", "mixed", "negative")
@@ -37,58 +40,64 @@ def choose_rows(cases: EvalInstances, size: int, seed: int) -> np.ndarray:
 def measure_explanations(
     method: str, model: CachedModel, rows: np.ndarray, results: Results
 ) -> None:
-    """Explain the item of each row at its moment and add what is found.
+    """Explain the item of each row at its moment and add what holds in the texts.
 
     Metrics: ``names_evidence``, the share of texts that name a film of the history at all;
     ``named_in_history``, the share of texts in which every named film is in the history
     or is the candidate; ``true_ties``, the share in which every stated tie is true by the data;
-    ``regenerated`` and ``dropped``, the shares in which a sentence was written once more since the
-    data did not bear it out, and in which one was left out in the end;
-    ``polarity_agreement``, the share whose tone is that of the predicted rating, also for each
-    class of predicted rating (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``,
-    ``distinct_2`` and ``unique``, over all texts together.
+    ``regenerated`` and ``dropped``, the shares in which a sentence was written again because the
+    data contradicted it, and in which one was left out in the end; ``polarity_agreement``, the
+    share whose tone is that of the predicted rating, also for each class of predicted rating
+    (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``, ``distinct_2`` and ``unique``,
+    over all texts together.
     """
-    prepared = model.prepared
-    users = prepared.user[rows]
-    films, titles = catalogue(prepared), tuple(prepared.titles)
-    said = [model.explanation(int(row)) for row in rows]
-    reports = []
-    for row, answer in zip(rows, said, strict=True):
-        before = prepared.history.before(int(row))
-        reports.append(
-            check(
-                answer["text"],
-                [(films[prepared.item[r]], float(prepared.rating[r])) for r in before],
-                films[prepared.item[row]],
-                answer["rating"],
-                model.whole.liked_together,
-                titles,
-            )
-        )
-    expected = np.array([polarity_for(answer["rating"]) for answer in said])
+    users = model.prepared.user[rows]
+    answers = [model.explanation(int(row)) for row in rows]
+    reports = checked(model.whole, rows, answers)
+    expected = np.array([polarity_for(answer["rating"]) for answer in answers])
     agrees = np.array([report.polarity for report in reports]) == expected
     for metric, hits in (
         ("names_evidence", np.array([bool(report.evidence) for report in reports])),
         ("named_in_history", np.array([report.ok_films for report in reports])),
         ("true_ties", np.array([report.ok_ties for report in reports])),
-        ("regenerated", np.array([answer["regenerated"] > 0 for answer in said])),
-        ("dropped", np.array([answer["dropped"] > 0 for answer in said])),
+        ("regenerated", np.array([answer["regenerated"] > 0 for answer in answers])),
+        ("dropped", np.array([answer["dropped"] > 0 for answer in answers])),
         ("polarity_agreement", agrees),
     ):
-        results.add_share(method, "explanation", metric, "all", users, hits)
+        results.add_mean((method, "explanation", metric, "all"), users, hits)
     for group in POLARITIES:
         kept = expected == group
-        results.add_share(
-            method, "explanation", "polarity_agreement", group, users[kept], agrees[kept]
-        )
-    texts = [answer["text"] for answer in said]
+        key = method, "explanation", "polarity_agreement", group
+        results.add_mean(key, users[kept], agrees[kept])
+    texts = [answer["text"] for answer in answers]
     for metric, value in (
         ("distinct_1", distinct(texts, 1)),
         ("distinct_2", distinct(texts, 2)),
         ("unique", unique_share(texts)),
     ):
-        # not a mean over users: no interval
-        results.add((method, "explanation", metric, "all"), value, len(texts), np.array([np.nan]))
+        results.add((method, "explanation", metric, "all"), value, len(texts))
+
+
+def checked(
+    recommender: Recommender, rows: np.ndarray, answers: Sequence[dict]
+) -> list[ClaimReport]:
+    """What holds in the explanation of each row, by the user's history before it."""
+    prepared = recommender.prepared
+    films, titles = catalogue(prepared), tuple(prepared.titles)
+    return [
+        check(
+            answer["text"],
+            [
+                (films[prepared.item[r]], float(prepared.rating[r]))
+                for r in prepared.history.before(int(row))
+            ],
+            films[prepared.item[row]],
+            answer["rating"],
+            recommender.liked_together,
+            titles,
+        )
+        for row, answer in zip(rows, answers, strict=True)
+    ]
 
 
 def catalogue(prepared: Prepared) -> list[Film]:

@@ -10,15 +10,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from ckf_demo.backbone.loading import dense_precision, prepare_backbone
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source, source_of
 from ckf_demo.evaluation import ratings, report, sampled_negatives
-from ckf_demo.evaluation.base import EvaluationProtocol, Settings
+from ckf_demo.evaluation.base import EvaluationProtocol, Settings, progress_bars
 from ckf_demo.model.system import read_manifest
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.runtime.errors import UserError
@@ -77,9 +74,7 @@ def evaluate(
     protocol: EvaluationProtocol = ratings.measure
     if prepared.positive_only:
         protocol = sampled_negatives.measure
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with progress_bars() as progress:
         measured = protocol(recommender, checkpoint, settings, progress)
     results = {
         "dataset": prepared.dataset,

@@ -22,7 +22,7 @@ from scipy import stats
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
 from ckf_demo.runtime.paths import prepared_path, write_json
 from ckf_demo.training.loop import sequence_losses_of, validation_sequences
@@ -134,7 +134,7 @@ def main(
     single: Annotated[list[Path] | None, typer.Option()] = None,
     sequences: Annotated[int, typer.Option()] = 60,
     parts: Annotated[bool, typer.Option(help="Take parts away one at a time.")] = True,
-    json_path: Annotated[Path | None, typer.Option("--json")] = None,
+    json_path: Json = None,
 ) -> None:
     """Losses with one part taken away at a time, and joint against single-task training."""
     console = Console()

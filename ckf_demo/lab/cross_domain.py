@@ -35,10 +35,10 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.settings import restricted
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation.base import split_part
+from ckf_demo.evaluation.base import progress_bars, split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Checkpoints, Json, Split, dataset_of, one_line_errors
 from ckf_demo.lab.popularity_strata import FEWEST_USERS
 from ckf_demo.lab.sampled_ranking import (
     EVERYBODY,
@@ -49,7 +49,7 @@ from ckf_demo.lab.sampled_ranking import (
     gains,
     hits,
 )
-from ckf_demo.lab.trained import Scorer, bars
+from ckf_demo.lab.trained import Scorer
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import BANDS
 from ckf_demo.metrics.results import Results
@@ -148,10 +148,7 @@ def measure(
     part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
     asked = {folder.name: question(folder) for folder in folders}
-    sources = {read_manifest(folder)["dataset"] for folder in folders}
-    if len(sources) != 1:
-        raise UserError(f"Checkpoints for {' and '.join(sorted(sources))}; name those of one.")
-    source = Prepared.load(prepared_path(sources.pop()))
+    source = Prepared.load(prepared_path(dataset_of(folders)))
     if source.feedback != "ratings":
         raise UserError(
             f"The data '{source.dataset}' hold likes alone, and their prompts have no stars; name "
@@ -167,7 +164,7 @@ def measure(
     bands = {name: (lengths >= low) & (lengths <= high) for name, low, high in BANDS}
     groups |= {name: mask for name, mask in bands.items() if mask.sum() >= FEWEST_USERS}
     results = Results(bootstrap.user_weights(own, prepared.n_users, resamples, seed))
-    found = {
+    results_file = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
         "trained_on": source.dataset,
@@ -186,7 +183,7 @@ def measure(
         }
         for metric, value in values.items():
             for group, mask in groups.items():
-                results.add_share(name, "sampled", metric, group, own[mask], value[mask])
+                results.add_mean((name, "sampled", metric, group), own[mask], value[mask])
 
     knowledge = knowledge_of(prepared).fit(prepared, seed=seed)
     popularity = Popularity()
@@ -196,7 +193,7 @@ def measure(
     add(Popularity.name, [popularity.counts[case.candidates] for case in cases])
     add(SIMILARITY, [similarity(texts, c.query.items, c.candidates) for c in cases])
     names: list[str] = []
-    with bars() as progress:
+    with progress_bars() as progress:
         for folder in folders:
             bar = progress.add_task(folder.name, total=len(cases))
             system = System.load_for_other_data(
@@ -217,21 +214,20 @@ def measure(
                 for other in (Popularity.name, SIMILARITY, prior, *names):
                     results.add_difference(name, other)
             names += own_answers
-            write_json(json_path, found)
-    return found
+            write_json(json_path, results_file)
+    return results_file
 
 
 @one_line_errors
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
+    checkpoint: Checkpoints,
     data: Annotated[str, typer.Option(help="Prepared data to use them on.")] = "xrec-yelp",
-    split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    split: Split = "valid",
+    json_path: Json = None,
     users: Annotated[int, typer.Option(min=2, help="So many people at most.")] = USERS,
 ) -> None:
     """Hit@1 of checkpoints on items of another domain, among one that was chosen and 19 others."""
-    found = measure(checkpoint, data, split, json_path, users)
-    report.show(found)
+    report.show(measure(checkpoint, data, split, json_path, users))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.settings import applied
 from ckf_demo.data.splits import TEST
-from ckf_demo.evaluation.base import ALONE, VARIANTS
+from ckf_demo.evaluation.base import ALONE, VARIANTS, progress_bars
 from ckf_demo.evaluation.cached import checkpoint_hash
 from ckf_demo.evaluation.ratings import RatingMeasurement, Scope
-from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
+from ckf_demo.lab.trained import TrainedModel, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, sample_by_user
 from ckf_demo.metrics.results import Results
@@ -127,7 +127,7 @@ def setting_rows(
     )
     results = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
     own = model.method
-    with bars() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task(f"measuring {own}", total=len(cases) + len(queries))
         model.advance = lambda n: progress.advance(bar, n)
         scores = tuple(task for task in ("rating", "ctr") if task in tasks)

@@ -13,25 +13,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import LIKED, LIKED_STARS, Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.evaluation.base import split_part
+from ckf_demo.evaluation.base import progress_bars, split_part
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Checkpoints, Json, People, Split, dataset_of, one_line_errors
 from ckf_demo.lab.favourites import favourite_genre
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.results import Results
 from ckf_demo.model.predict import profile_of
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 
@@ -125,10 +123,7 @@ def measure(
     """
     part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
-    datasets = {read_manifest(folder)["dataset"] for folder in folders}
-    if len(datasets) != 1:
-        raise UserError(f"Checkpoints for {' and '.join(sorted(datasets))}; name those of one.")
-    prepared = Prepared.load(prepared_path(datasets.pop()))
+    prepared = Prepared.load(prepared_path(dataset_of(folders)))
     asked = people(prepared, part, limit, seed)
     if not asked:
         raise UserError(f"'{prepared.dataset}' has nobody with {LIKES} liked films with genres.")
@@ -142,7 +137,7 @@ def measure(
     def add(name: str, hits: Sequence[float]) -> None:
         right = np.asarray(hits, dtype=np.float64)
         for group, mask in groups.items():
-            results.add_share(name, "genre", "accuracy", group, users[mask], right[mask])
+            results.add_mean((name, "genre", "accuracy", group), users[mask], right[mask])
 
     add(CHANCE, [len(p.right) / n_genres for p in asked])
     add(POPULAR, [popular in p.right for p in asked])
@@ -154,7 +149,7 @@ def measure(
         "genres": n_genres,
         "rows": results.rows,
     }
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         for folder in folders:
             system = System.load(folder, prepared, quantization=dense_precision())
             for setting, options in settings(system).items():
@@ -185,16 +180,13 @@ def measure(
 
 @one_line_errors
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
-    split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=2, help="So many people, for a quick look.")
-    ] = None,
+    checkpoint: Checkpoints,
+    split: Split = "valid",
+    json_path: Json = None,
+    limit: People = None,
 ) -> None:
     """Share of people whose favourite genre the language model names."""
-    found = measure(checkpoint, split, json_path, limit)
-    report.show(found)
+    report.show(measure(checkpoint, split, json_path, limit))
 
 
 if __name__ == "__main__":

@@ -23,16 +23,15 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
+from ckf_demo.evaluation.base import progress_bars
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Checkpoints, Json, one_line_errors
 from ckf_demo.lab.general_questions import QUESTIONS, Question
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.results import Results
@@ -238,12 +237,12 @@ def measure(
         right = found[:, 0]
         text_of = {"accuracy": right > found[:, 1:].max(1), "choice_loss": -np.log(right)}
         for metric, values in text_of.items():
-            quiz.add_share(name, "questions", metric, "all", asked, values)
+            quiz.add_mean((name, "questions", metric, "all"), asked, values)
         if name != BACKBONE:
             text.add_difference(name, BACKBONE)
             quiz.add_difference(name, BACKBONE)
 
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("checkpoints", total=len(manifests))
         for folder, manifest in manifests.items():
             prepared = Prepared.load(prepared_path(manifest["dataset"]))
@@ -281,15 +280,14 @@ def measure(
 
 @one_line_errors
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    checkpoint: Checkpoints,
+    json_path: Json = None,
     limit: Annotated[
         int | None, typer.Option(min=2, help="So many passages and questions, for a quick look.")
     ] = None,
 ) -> None:
     """Loss on plain text and accuracy on general questions, before and after training."""
-    found = measure(checkpoint, json_path, limit)
-    report.show(found)
+    report.show(measure(checkpoint, json_path, limit))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What a checkpoint says where people wrote about items, and whether that holds.
+"""A checkpoint's explanations for data with reviews, and whether the data support them.
 
-`Said.by` asks a checkpoint for its texts, each as it was first written, as it is given, and with
-summaries. `Said.held` reads them: how many statements are borne out
-(`tasks.explanations.grounding`), how many texts were written once more or lost a sentence, how
-often sentences repeat, whether a text picks its own reader out of ten by what these wrote before,
-or by summaries of them. The reader of statements itself is measured on texts that are true by
-construction, and on what was planted into them (`PLANTS`).
+`CheckpointTexts.ask` gets a checkpoint's texts, each as first written, as given, and with
+summaries. `CheckpointTexts.measure` reads them: how many statements the data support
+(`tasks.explanations.grounding`), how many texts were written again or lost a sentence, how often
+sentences repeat, and whether a text picks its own user out of ten by what these wrote before, or by
+summaries of them. The reader of statements itself is measured on texts that are true by
+construction, and on falsehoods that are planted into them (`PLANTS`).
 """
 
 import random
@@ -16,13 +16,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.evaluation.base import progress_bars
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.lab.faithful import add_removals
+from ckf_demo.lab.faithful import add_removals, spread
 from ckf_demo.lab.overlap import embedded
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.metrics import unique_share
@@ -36,16 +35,17 @@ from ckf_demo.tasks.explanations.verified import NOTHING
 
 FIRST, GIVEN, SUMMED = "CKF as first written", "CKF", "CKF with summaries"
 READERS = 10
-"""People among whom a text is to pick its own reader."""
+"""Users among whom a text has to pick its own one."""
 WRITTEN, SUMMARISED = "by what they wrote", "by summaries of people"
-PRINTED = 100
-LIKED = 4.0
 
 
 @dataclass(frozen=True)
-class Said:
-    """Explanations of interactions ``rows`` by a ``model``: answers of `CachedModel.explanation`,
-    with summaries ``summed`` where the data have any and they were asked for."""
+class CheckpointTexts:
+    """Explanations of interactions ``rows`` by a ``model``.
+
+    ``answers`` are those of `CachedModel.explanation`, ``summed`` those with summaries where the
+    data have any and they were asked for.
+    """
 
     model: CachedModel
     rows: np.ndarray
@@ -53,10 +53,10 @@ class Said:
     summed: list[dict]
 
     @classmethod
-    def by(
+    def ask(
         cls, checkpoint: Path, dataset: str, rows: np.ndarray, *, summaries: bool = True
-    ) -> "Said":
-        """Ask a checkpoint, with ``summaries`` once more where there are any.
+    ) -> "CheckpointTexts":
+        """Ask a checkpoint, and with ``summaries`` once more where the data have any.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Said:
                 f"{checkpoint} explains nothing of {dataset}; name a checkpoint that does."
             )
         again = bool(summaries and prepared.about_items)
-        with Progress(console=Console(stderr=True)) as progress:
+        with progress_bars() as progress:
             bar = progress.add_task("explaining", total=(1 + again) * len(rows))
             model = CachedModel(recommender, checkpoint, lambda n: progress.advance(bar, n))
             answers = [model.explanation(int(row)) for row in rows]
@@ -93,14 +93,14 @@ class Said:
         }
         if self.summed:
             texts[SUMMED] = [answer["text"] for answer in self.summed]
-        return {name: [text or None for text in own] for name, own in texts.items()}
+        return {name: [text or None for text in given] for name, given in texts.items()}
 
     @cached_property
     def writings(self) -> TextEvidence:
         return TextEvidence(self.prepared)
 
     def reader(self, row: int, evidence: Evidence) -> Reader:
-        """Who holds texts about an interaction's item against what is known."""
+        """The reader that compares texts about an interaction's item with the evidence."""
         title = self.prepared.titles[self.prepared.item[row]]
         return Reader(title, evidence, {c.title: c.people for c in reversed(evidence.together)}.get)
 
@@ -118,17 +118,19 @@ class Said:
             summaries=summaries,
         )
 
-    def held(
+    def measure(
         self,
         resamples: int,
         seed: int,
         removals: int = 0,
         others: Mapping[str, Sequence[str]] | None = None,
     ) -> dict:
-        """``held``: rows as `Results` gives them; ``reader``: {name: [how many, of how many]};
-        ``texts``: a hundred of them to be judged. What is cited is taken out of the history for
-        ``removals`` pairs at most (`ckf_demo.lab.faithful.add_removals`). ``others`` are
-        texts of other systems about the same pairs; whether they pick their reader is measured.
+        """Measure what the texts state, and the reader itself.
+
+        ``held`` has rows as `Results` gives them, ``reader`` {name: [how many, of how many]} and
+        ``texts`` a hundred of the texts for people to judge. Cited items are taken out of the
+        history for ``removals`` pairs at most (`ckf_demo.lab.faithful.add_removals`). ``others``
+        are texts of other systems about the same pairs; whether they pick their user is measured.
         """
         data, users = self.prepared, self.prepared.user[self.rows]
         results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
@@ -163,13 +165,12 @@ class Said:
         users = data.user[self.rows]
         people, holds, sentences, whole = [], [], [], []
         for row, text, answer in zip(self.rows, texts, answers, strict=True):
-            known = self.evidence(int(row), stars=answer["rating"], summaries=summaries)
-            reader = self.reader(int(row), known)
-            read = reader.read(text) if text != NOTHING else []
-            own = [statement.supported for sentence in read for statement in sentence.statements]
-            people += [data.user[row]] * len(own)
-            holds += own
-            whole.append(all(own))
+            evidence = self.evidence(int(row), stars=answer["rating"], summaries=summaries)
+            read = self.reader(int(row), evidence).read(text) if text != NOTHING else []
+            supported = [claim.supported for sentence in read for claim in sentence.statements]
+            people += [data.user[row]] * len(supported)
+            holds += supported
+            whole.append(all(supported))
             sentences += [sentence.text for sentence in read]
         shares = [
             ("supported statements", np.array(people, np.int64), np.array(holds)),
@@ -184,40 +185,42 @@ class Said:
                 shares.append((label, users, np.array([answer[key] > 0 for answer in answers])))
         if data.feedback == "ratings":
             tone = ["positive" if polarity(text) == "positive" else "other" for text in texts]
-            wanted = np.where(data.rating[self.rows] >= LIKED, "positive", "other")
+            wanted = np.where(data.liked[self.rows], "positive", "other")
             shares.append(("tone agrees with the rating", users, np.array(tone) == wanted))
-        for metric, own_users, hits in shares:
-            results.add_share(name, "explanation", metric, "all", own_users, hits)
+        for metric, of, hits in shares:
+            results.add_mean((name, "explanation", metric, "all"), of, hits)
         self._add_picked(results, name, texts, seed)
-        for metric, own in (("unique texts", texts), ("unique sentences", sentences)):
-            # not a mean over users: no interval
-            key = name, "explanation", metric, "all"
-            results.add(key, unique_share(own), len(own), np.array([np.nan]))
+        for metric, parts in (("unique texts", texts), ("unique sentences", sentences)):
+            results.add((name, "explanation", metric, "all"), unique_share(parts), len(parts))
 
     def _add_picked(self, results: Results, name: str, texts: list[str], seed: int) -> None:
-        """Add whether each text is nearer (MiniLM) to what is known of its own person than to what
-        is known of nine others; nothing is added where nobody is known by any text."""
+        """Add whether each text is nearer (MiniLM) to its own user's texts than to nine others'.
+
+        Nothing is added where no user has any text.
+        """
         users = self.prepared.user[self.rows]
         centres, by = self.known_people
         rng = np.random.default_rng(seed)
         among = np.flatnonzero(np.isin(users, list(centres)))
         if not len(among):
             return
-        people, said = np.array(sorted(centres)), embedded(texts)
+        people, vectors = np.array(sorted(centres)), embedded(texts)
         hits = []
         for place in among.tolist():
             user = int(users[place])
             others = rng.choice(people[people != user], READERS - 1, replace=False)
-            near = [float(said[place] @ centres[int(u)]) for u in (user, *others)]
+            near = [float(vectors[place] @ centres[int(u)]) for u in (user, *others)]
             hits.append(int(np.argmax(near)) == 0)
         metric = f"picks its reader of {READERS}, {by}"
-        results.add_share(name, "explanation", metric, "all", users[among], np.array(hits))
+        results.add_mean((name, "explanation", metric, "all"), users[among], np.array(hits))
 
     @cached_property
     def known_people(self) -> tuple[dict[int, np.ndarray], str]:
-        """MiniLM's mean of what users wrote in training of other things, and that it is this; of
-        the summaries of people where nobody who is asked about wrote any. A summary may have seen
-        the text that is asked for."""
+        """Mean MiniLM vector of each user's training texts, by user, and what it is made of.
+
+        Where none of the explained users wrote any, it is the vector of the user's summary, which
+        may have seen the reference text.
+        """
         data = self.prepared
         wrote = np.flatnonzero(data.written & (data.split == 0))
         if np.isin(data.user[self.rows], data.user[wrote]).any():
@@ -231,17 +234,17 @@ class Said:
         return dict(zip(users, vectors, strict=True)), SUMMARISED
 
     def measure_reader(self, rng: random.Random) -> dict[str, tuple[int, int]]:
-        """What the reader makes of true texts and of planted falsehoods, over rows with evidence.
+        """How the reader judges true texts and planted falsehoods, over rows with evidence.
 
-        True by construction are a statement that others wrote of the item, behind an opening, and
-        what the data say by themselves (`Evidence.closing`).
+        True by construction are a statement that others wrote about the item, behind an opening,
+        and what the data say by themselves (`Evidence.closing`).
         """
         counts: dict[str, list[int]] = {}
 
         def count(name: str, good: bool) -> None:
-            own = counts.setdefault(name, [0, 0])
-            own[0] += good
-            own[1] += 1
+            pair = counts.setdefault(name, [0, 0])
+            pair[0] += good
+            pair[1] += 1
 
         data = self.prepared
         learnt = np.flatnonzero(data.written & (data.split == 0))
@@ -254,7 +257,7 @@ class Said:
             reader = self.reader(row, evidence)
 
             def passes(text: str, reader: Reader = reader) -> bool:
-                return all(own.supported for own in reader.read(text))
+                return all(sentence.supported for sentence in reader.read(text))
 
             for text in _true_texts(title, evidence, rng):
                 count("true texts passed", passes(text))
@@ -267,8 +270,7 @@ class Said:
         return {name: (good, n) for name, (good, n) in counts.items()}
 
     def _printed(self) -> list[dict]:
-        """Evenly spread `PRINTED` of them; what somebody wrote is left to the data."""
-        places = np.linspace(0, len(self.rows) - 1, min(PRINTED, len(self.rows))).astype(int)
+        """Evenly spread texts; quotations of what users wrote are left to the data."""
         data = self.prepared
         return [
             {
@@ -277,23 +279,23 @@ class Said:
                 "text": re.sub("“[^”]*”", "“…”", self.answers[i]["text"]),
                 "regenerated": self.answers[i]["regenerated"],
             }
-            for i in map(int, places)
+            for i in spread(len(self.rows))
         ]
 
 
 def _true_texts(title: str, evidence: Evidence, rng: random.Random) -> list[str]:
     texts = []
     if evidence.of_item:
-        said = rng.choice(evidence.of_item).text.strip(" .!?")
-        if not FIRST_PERSON & {word.lower() for word in re.findall(r"[\w'’]+", said)}:
-            texts.append(f"The user would enjoy {title} because {said[:1].lower()}{said[1:]}.")
+        reason = rng.choice(evidence.of_item).text.strip(" .!?")
+        if not FIRST_PERSON & {word.lower() for word in re.findall(r"[\w'’]+", reason)}:
+            texts.append(f"The user would enjoy {title} because {reason[:1].lower()}{reason[1:]}.")
     if closing := evidence.closing(title):
         texts.append(closing)
     return texts
 
 
 def _words_of(text: str, title: str) -> list[str]:
-    """Words of a text that say something, but for those of the title."""
+    """Content words of a text, without those of the title."""
     return [w for w in re.findall(r"[^\W\d_]+", text.replace(title, "")) if content(w)]
 
 
@@ -307,53 +309,53 @@ def _another_name(text, title, evidence, rng, words, titled) -> str | None:
 
 
 def _another_word(text, title, evidence, rng, words, titled) -> str | None:
-    """A word that others wrote of something else, in the place of one that they wrote of it."""
+    """A word from texts about another item in the place of one about this item."""
     if not text.startswith("The user"):
         return None
     names = [title, *(c.title for c in evidence.together)]
     known = {w for w, _ in tokens(" ".join([*names, *evidence.texts]))}
-    own = _words_of(text, title)
+    stated = _words_of(text, title)
     new = [w for w in rng.sample(words, min(len(words), 50)) if w not in known and len(w) > 3]
-    if not own or not new:
+    if not stated or not new:
         return None
-    return text.replace(rng.choice(own), new[0], 1)
+    return text.replace(rng.choice(stated), new[0], 1)
 
 
 def _denied(text, title, evidence, rng, words, titled) -> str | None:
     """A word of the statement denied."""
     if not text.startswith("The user"):
         return None
-    own = [w for w, denied in tokens(text) if not denied]
-    said = [w for w in _words_of(text, title) if stem(w) in own]
-    if not said:
+    affirmed = [w for w, denied in tokens(text) if not denied]
+    stated = [w for w in _words_of(text, title) if stem(w) in affirmed]
+    if not stated:
         return None
-    word = rng.choice(said)
+    word = rng.choice(stated)
     return text.replace(f" {word}", f" not {word}", 1)
 
 
 def _another_number(text, title, evidence, rng, words, titled) -> str | None:
     """Another count, or other stars."""
-    found = re.match(r"(\d+) people|Somebody who gave it (\d+) ", text)
-    if found is None:
+    match = re.match(r"(\d+) people|Somebody who gave it (\d+) ", text)
+    if match is None:
         return None
-    number = found[1] or found[2]
+    number = match[1] or match[2]
     other = rng.choice([n for n in (1, 2, 3, 4, 5) if n != int(number)])
-    new = int(number) + rng.choice((1, 2, 5, 20)) if found[1] else other
+    new = int(number) + rng.choice((1, 2, 5, 20)) if match[1] else other
     return text.replace(number, str(new), 1)
 
 
 def _misquoted(text, title, evidence, rng, words, titled) -> str | None:
     """A word of a quotation left out."""
-    found = re.search(r"“(.+)”", text)
-    quoted = found[1].split() if found else []
-    if len(quoted) < 3:
+    match = re.search(r"“(.+)”", text)
+    quoted = match[1].split() if match else []
+    if match is None or len(quoted) < 3:
         return None
     del quoted[rng.randrange(len(quoted))]
-    return text.replace(found[1], " ".join(quoted)) if found else None
+    return text.replace(match[1], " ".join(quoted))
 
 
 def _other_company(text, title, evidence, rng, words, titled) -> str | None:
-    """Another thing that the same people are said to have chosen."""
+    """Another item in the place of one that the same people chose."""
     if not text.split(" ")[0].isdigit():
         return None
     known = {c.title for c in evidence.together} | {title}
@@ -362,7 +364,7 @@ def _other_company(text, title, evidence, rng, words, titled) -> str | None:
 
 
 def _invented(text, title, evidence, rng, words, titled) -> str | None:
-    """A sentence of something else behind it."""
+    """An unfounded sentence at the end."""
     if not evidence.of_item:
         return None
     return f"{text} It is open {rng.randint(13, 24)} hours and has {rng.randint(2, 9)} awards."

@@ -19,7 +19,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
@@ -36,6 +35,7 @@ from ckf_demo.evaluation.base import (
     TEXT_ONLY,
     kind_of,
     method_names,
+    progress_bars,
     split_part,
 )
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
@@ -44,7 +44,7 @@ from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
 from ckf_demo.lab import blends, report
 from ckf_demo.lab.answers import Answers
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, ranked, user_groups
 from ckf_demo.metrics.results import Kind, Results
@@ -112,7 +112,7 @@ def measure(
         if prepared.feedback in kind.feedback and (names is None or name in names)
     }
     missing = {name: kind for name, kind in suitable.items() if name not in answers.notes}
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         if missing:
             folder = checkpoint_named(dataset)
             knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
@@ -337,21 +337,20 @@ def said(setting: object) -> str:
 @one_line_errors
 def main(
     dataset: Annotated[str, typer.Option(help="A prepared data set.")],
-    split: Annotated[str, typer.Option(help="valid or test.")] = "valid",
+    split: Split = "valid",
     checkpoint: Annotated[
         list[Path] | None, typer.Option(help="A trained language model; repeatable.")
     ] = None,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answers to begin with and to add to.")
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    json_path: Json = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A baseline by name; repeatable. All without any.")
     ] = None,
 ) -> None:
     """Every baseline, language models and blends of them under one table."""
-    found = measure(dataset, split, checkpoint or (), answers, json_path, only)
-    report.show(found)
+    report.show(measure(dataset, split, checkpoint or (), answers, json_path, only))
 
 
 if __name__ == "__main__":

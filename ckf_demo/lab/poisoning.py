@@ -35,7 +35,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.model.system import COLLABORATIVE, System, checked_manifest
 from ckf_demo.runtime.errors import UserError
@@ -278,7 +278,7 @@ def main(
         list[str] | None, typer.Option(help="Attacks under which CKF is asked too; repeatable.")
     ] = None,
     seed: int = 0,
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    json_path: Json = None,
 ) -> None:
     """How many fake people move one film into the top ten of real people."""
     found = measure(

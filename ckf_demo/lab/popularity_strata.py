@@ -19,7 +19,7 @@ import typer
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import BANDS, EvalInstances, item_tails
 from ckf_demo.metrics.results import Results
@@ -216,11 +216,10 @@ def main(
     method: Annotated[
         list[str] | None, typer.Option(help="Shown; repeatable, all unless named.")
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    json_path: Json = None,
 ) -> None:
     """AUC and UAUC by how much the training part holds of items and people."""
-    found = measure(predictions, dataset, against, method or (), json_path)
-    report.show(found)
+    report.show(measure(predictions, dataset, against, method or (), json_path))
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.base import split_part
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, Split, one_line_errors
 from ckf_demo.lab.features import Features
-from ckf_demo.lab.groundedness import FIRST, Said
+from ckf_demo.lab.groundedness import FIRST, CheckpointTexts
 from ckf_demo.lab.overlap import OVERLAP, embedded
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.metrics import distinct, unique_share
@@ -55,7 +55,7 @@ explanation in the training part."""
 
 
 @dataclass(frozen=True)
-class TrainingData:
+class ExplainedPairs:
     """Explained pairs: ``texts`` by interaction, ``learnt`` those of the training part.
 
     ``learnt`` and ``asked`` are interactions (int64), in the order of the data.
@@ -67,7 +67,7 @@ class TrainingData:
     asked: np.ndarray
 
     @classmethod
-    def load(cls, dataset: str, split: str) -> "TrainingData":
+    def load(cls, dataset: str, split: str) -> "ExplainedPairs":
         """Of a prepared data set.
 
         Raises
@@ -94,28 +94,28 @@ class TrainingData:
         return [self.texts[row] for row in self.learnt.tolist()]
 
 
-def typical(material: TrainingData) -> list[str]:
+def typical(pairs: ExplainedPairs) -> list[str]:
     """For everybody the training explanation that is nearest to all others (MiniLM)."""
-    vectors = embedded(material.learnt_texts)
+    vectors = embedded(pairs.learnt_texts)
     best = int((vectors @ vectors.mean(axis=0)).argmax())
-    return [material.learnt_texts[best]] * len(material.asked)
+    return [pairs.learnt_texts[best]] * len(pairs.asked)
 
 
-def like_titled(material: TrainingData) -> list[str]:
+def like_titled(pairs: ExplainedPairs) -> list[str]:
     """That of the item whose title is nearest (MiniLM); of several the first."""
-    titles = material.prepared.titles
-    learnt = embedded([titles[i] for i in material.prepared.item[material.learnt]])
-    asked = embedded([titles[i] for i in material.prepared.item[material.asked]])
-    return [material.learnt_texts[i] for i in (asked @ learnt.T).argmax(axis=1)]
+    titles = pairs.prepared.titles
+    learnt = embedded([titles[i] for i in pairs.prepared.item[pairs.learnt]])
+    asked = embedded([titles[i] for i in pairs.prepared.item[pairs.asked]])
+    return [pairs.learnt_texts[i] for i in (asked @ learnt.T).argmax(axis=1)]
 
 
-def chosen_together(material: TrainingData) -> list[str]:
+def chosen_together(pairs: ExplainedPairs) -> list[str]:
     """That of the item which the same people choose: cosine of factors of all training rows.
 
     It is the item itself where it has an explanation; of several the first is taken. An item that
     nobody chose in training is near to none, and gets the first of all.
     """
-    data = material.prepared
+    data = pairs.prepared
     rows = data.rows(split=TRAIN)
     model = ImplicitMF.fit(
         Rows(data.user[rows], data.item[rows], data.rating[rows], data.n_items),
@@ -127,11 +127,11 @@ def chosen_together(material: TrainingData) -> list[str]:
     )
     norms = np.linalg.norm(model.items, axis=1, keepdims=True)
     table = np.divide(model.items, norms, out=np.zeros_like(model.items), where=norms > 0)
-    near = table[data.item[material.asked]] @ table[data.item[material.learnt]].T
-    return [material.learnt_texts[i] for i in near.argmax(axis=1)]
+    near = table[data.item[pairs.asked]] @ table[data.item[pairs.learnt]].T
+    return [pairs.learnt_texts[i] for i in near.argmax(axis=1)]
 
 
-RIVALS: dict[str, Callable[[TrainingData], list[str]]] = {
+RIVALS: dict[str, Callable[[ExplainedPairs], list[str]]] = {
     "the most typical one": typical,
     "of the nearest title": like_titled,
     "of what is chosen together": chosen_together,
@@ -166,44 +166,44 @@ def measure(
         For an unknown split, a data set without explanations, or files that are damaged or have a
         pair that is not explained in the part.
     """
-    material = TrainingData.load(dataset, split)
-    if size is not None and size < len(material.asked):
-        drawn = np.random.default_rng(seed).choice(material.asked, size, replace=False)
-        material = replace(material, asked=np.sort(drawn))
-    data, asked = material.prepared, material.asked
+    pairs = ExplainedPairs.load(dataset, split)
+    if size is not None and size < len(pairs.asked):
+        drawn = np.random.default_rng(seed).choice(pairs.asked, size, replace=False)
+        pairs = replace(pairs, asked=np.sort(drawn))
+    data, asked = pairs.prepared, pairs.asked
     users = data.user[asked]
-    references = [material.texts[row] for row in asked.tolist()]
+    references = [pairs.texts[row] for row in asked.tolist()]
     systems = read_texts(texts, data, asked)
     files = dict(systems)
     held = {}
     if checkpoint is not None:
         # where there are files, the pairs that they all have texts about
         among = _beside(systems, len(asked))
-        said = Said.by(checkpoint, dataset, asked[among])
-        for name, own in said.texts.items():
-            systems[name] = _spread_texts(own, among)
+        written = CheckpointTexts.ask(checkpoint, dataset, asked[among])
+        for name, texts_of in written.texts.items():
+            systems[name] = _spread_texts(texts_of, among)
         places = np.flatnonzero(among).tolist()
         others = {
-            name: [own[i] for i in places]
-            for name, own in {**files, GIVEN_TEXT: references}.items()
+            name: [texts_of[i] for i in places]
+            for name, texts_of in {**files, GIVEN_TEXT: references}.items()
         }
-        held = said.held(resamples, seed, removals, others)
+        held = written.measure(resamples, seed, removals, others)
         for folder in single:
-            other = Said.by(folder, dataset, asked[among], summaries=False)
+            other = CheckpointTexts.ask(folder, dataset, asked[among], summaries=False)
             name = f"CKF-S {'+'.join(other.model.whole.tasks)}, as first written"
             systems[name] = _spread_texts(other.texts[FIRST], among)
     beside = _beside(systems, len(asked))
-    known = np.isin(data.item[asked], data.item[material.learnt])
+    known = np.isin(data.item[asked], data.item[pairs.learnt])
     groups = {EVERYBODY: np.ones(len(asked), dtype=bool), KNOWN: known, NEW: ~known}
     if systems:
         groups[BESIDE] = beside
     results = Results(bootstrap.user_weights(users, data.n_users, resamples, seed))
-    features = Features(material.learnt_texts)
-    for name, own in systems.items():
+    features = Features(pairs.learnt_texts)
+    for name, texts_of in systems.items():
         place = {BESIDE: beside, KNOWN: beside & known, NEW: beside & ~known}
-        _add(results, name, own, references, users, place, features)
+        _add(results, name, texts_of, references, users, place, features)
     for name, rival in RIVALS.items():
-        _add(results, name, list(rival(material)), references, users, groups, features)
+        _add(results, name, list(rival(pairs)), references, users, groups, features)
     names = list(systems)
     for place, name in enumerate(names):
         for other in (*names[:place], *RIVALS):
@@ -212,7 +212,7 @@ def measure(
         "analysis": ANALYSIS,
         "dataset": dataset,
         "split": split,
-        "explained_in_training": len(material.learnt),
+        "explained_in_training": len(pairs.learnt),
         "features": len(features),
         **({"checkpoint": Path(checkpoint).as_posix()} if checkpoint is not None else {}),
         "rows": results.rows,
@@ -263,8 +263,8 @@ def read_texts(paths: list[Path], data: Prepared, asked: np.ndarray) -> dict[str
 def _beside(systems: dict[str, list[str | None]], n: int) -> np.ndarray:
     """The places (n,) about which all systems have texts: bool."""
     beside = np.ones(n, dtype=bool)
-    for own in systems.values():
-        beside &= np.array([text is not None for text in own])
+    for texts in systems.values():
+        beside &= np.array([text is not None for text in texts])
     return beside
 
 
@@ -294,11 +294,7 @@ def _add(
         n = int(mask.sum())
         for metric, whole in values.items():
             kept = mask & ~np.isnan(whole)
-            if not kept.any():
-                continue
-            replicates = bootstrap.mean(users[kept], whole[kept], results.weights)
-            key = name, REFERENCE, metric, group
-            results.add(key, float(whole[kept].mean()), int(kept.sum()), replicates)
+            results.add_mean((name, REFERENCE, metric, group), users[kept], whole[kept])
         these = [text for text, kept in zip(texts, mask, strict=True) if kept and text is not None]
         for metric, value in (
             ("distinct_1", distinct(these, 1)),
@@ -307,7 +303,7 @@ def _add(
             ("feature_coverage", features.coverage(these)),
             ("features_in_common", features.in_common(these)),
         ):
-            results.add((name, REFERENCE, metric, group), value, n, np.array([np.nan]))
+            results.add((name, REFERENCE, metric, group), value, n)
 
 
 def _spread_texts(texts: list[str | None], among: np.ndarray) -> list[str | None]:
@@ -325,11 +321,11 @@ def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
 @one_line_errors
 def main(
     dataset: Annotated[str, typer.Option(help="A prepared data set with explanations.")],
-    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+    split: Split = "test",
     texts: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Texts of systems; repeatable.")
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
+    json_path: Json = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A checkpoint that explains, of these data.")
     ] = None,
@@ -345,7 +341,7 @@ def main(
     ] = 0,
 ) -> None:
     """How near texts come to given explanations."""
-    found = measure(
+    results = measure(
         dataset,
         split,
         texts or [],
@@ -355,7 +351,7 @@ def main(
         single=single_task or [],
         removals=removals,
     )
-    report.show(found)
+    report.show(results)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.settings import applied
 from ckf_demo.data.splits import VALID
+from ckf_demo.evaluation.base import progress_bars
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.lab.data_settings import SETTINGS, is_setting, measure_settings
-from ckf_demo.lab.trained import TrainedModel, bars, console, shortened, some, trained
+from ckf_demo.lab.trained import TrainedModel, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, sample_by_user, user_groups
 from ckf_demo.metrics.results import Results
@@ -159,7 +160,7 @@ def add_variant(
     queries = scope.queries if "ranking" in known else []
     wordings = scope.wordings if "explanation" in known else 0
     everything = {POOLED: scope.groups["all"]}
-    with bars() as progress:
+    with progress_bars() as progress:
         total = len(scope.cases) * bool(scores) + len(queries) + wordings
         bar = progress.add_task(f"measuring {name}", total=total)
         model.advance = lambda n: progress.advance(bar, n)
@@ -179,9 +180,7 @@ def add_variant(
         if wordings:
             users, sequences = model.wordings(base, wordings)
             losses = model.wording_losses(sequences)
-            replicates = bootstrap.mean(users, losses, results.weights)
-            key = name, "explanation", "loss", "all"
-            results.add(key, float(losses.mean()), len(losses), replicates)
+            results.add_mean((name, "explanation", "loss", "all"), users, losses)
 
 
 @one_line_errors
@@ -193,7 +192,7 @@ def main(
     base: Annotated[Path, typer.Option()] = Path("assets/configs/collm-ml-1m-aligned.toml"),
     steps: Annotated[int, typer.Option(min=1, help="Sequences per run.")] = 300,
     rows: Annotated[int, typer.Option(min=1, help="About so many rows are measured.")] = ROWS,
-    json_path: Annotated[Path | None, typer.Option("--json")] = None,
+    json_path: Json = None,
 ) -> None:
     """Each configuration trained on the same budget and measured on the same rows."""
     known = RunConfig.load(base)

@@ -16,8 +16,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines import BASELINES
@@ -26,10 +24,10 @@ from ckf_demo.baselines.candidates import CandidateStage
 from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
-from ckf_demo.evaluation.base import split_part
+from ckf_demo.evaluation.base import CANDIDATES, VARIANTS, progress_bars, split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.lab import report
-from ckf_demo.lab.commands import one_line_errors
+from ckf_demo.lab.commands import Checkpoints, Json, People, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import item_tails, ranked
 from ckf_demo.metrics.results import Results
@@ -45,9 +43,8 @@ COLD_PER_PERSON = 5
 CUT = 3
 """Interactions that are left of a cold user's history, the last ones."""
 
-CANDIDATES = 100
 EVERYBODY, WARM_ITEMS, COLD_ITEMS, COLD_USERS = "all", "warm items", "cold items", "cold users"
-ALONE, PRIOR = "{}'s language model alone", "{}'s collaborative prior"
+ALONE, PRIOR = VARIANTS["alone"], VARIANTS["collaborative"]
 
 
 @dataclass(frozen=True)
@@ -192,12 +189,12 @@ def measure(
 
     def add(name: str, group: str, scores: Sequence[np.ndarray]) -> None:
         own = np.array([c.query.user for c in asked[group]], dtype=int)
-        results.add_share(name, "sampled", "hit@1", group, own, hits(scores))
+        results.add_mean((name, "sampled", "hit@1", group), own, hits(scores))
 
     def add_catalogue(name: str, rankings: list[np.ndarray]) -> None:
         results.add_rankings(name, queries, {EVERYBODY: np.ones(len(queries), bool)}, rankings)
         top = [ranking[0] in q.relevant for ranking, q in zip(rankings, queries, strict=True)]
-        results.add_share(name, "ranking", "hit@1", EVERYBODY, users, np.array(top))
+        results.add_mean((name, "ranking", "hit@1", EVERYBODY), users, np.array(top))
 
     def save() -> None:
         write_json(json_path, found)
@@ -212,7 +209,7 @@ def measure(
         if catalogue:
             whole = [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
             add_catalogue(kind.name, whole)
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         for folder, recommender in loaded:
             task = "ranking" if "ranking" in recommender.tasks else "ctr"
             name = folder.name
@@ -243,17 +240,14 @@ def measure(
 
 @one_line_errors
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="A checkpoint's folder; repeatable.")],
-    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=2, help="So many people, for a quick look.")
-    ] = None,
+    checkpoint: Checkpoints,
+    split: Split = "test",
+    json_path: Json = None,
+    limit: People = None,
     catalogue: Annotated[bool, typer.Option(help="Rank the whole catalogue as well.")] = True,
 ) -> None:
     """Hit@1 among one film that was liked and 19 that were never rated."""
-    found = measure(checkpoint, split, json_path, limit, catalogue=catalogue)
-    report.show(found)
+    report.show(measure(checkpoint, split, json_path, limit, catalogue=catalogue))
 
 
 if __name__ == "__main__":

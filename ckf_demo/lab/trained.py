@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
@@ -192,9 +191,3 @@ def some(queries: Sequence[Query], size: int, seed: int) -> list[Query]:
         return list(queries)
     chosen = np.random.default_rng(seed).choice(len(queries), size, replace=False)
     return [queries[i] for i in np.sort(chosen)]
-
-
-def bars() -> Progress:
-    """Progress of what is measured, on stderr."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(*columns, TimeRemainingColumn(), console=console)

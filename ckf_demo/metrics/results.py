@@ -56,11 +56,26 @@ class Results:
     _replicates: dict[Key, np.ndarray] = field(default_factory=dict, repr=False)
     _values: dict[Key, tuple[float, int]] = field(default_factory=dict, repr=False)
 
-    def add(self, key: Key, value: float, n: int, replicates: np.ndarray) -> None:
-        """Add one value over ``n`` rows (or users, queries), with its value in each resample."""
+    def add(self, key: Key, value: float, n: int, replicates: np.ndarray | None = None) -> None:
+        """Add one value over ``n`` rows (or users, queries), with its value in each resample.
+
+        A value that is no mean over users has no ``replicates`` and no interval.
+        """
+        if replicates is None:
+            replicates = np.full(len(self.weights), np.nan)
         self._replicates[key] = replicates
         self._values[key] = value, n
         self._append(key, value, n, replicates, self.kinds.get(key[0], "method"))
+
+    def add_mean(self, key: Key, users: np.ndarray, values: np.ndarray) -> None:
+        """Add the mean of a value (n,) of rows with their user's index (n,); nothing without rows.
+
+        For a bool value that is the share of rows in which something holds.
+        """
+        if len(values):
+            values = np.asarray(values, dtype=np.float64)
+            replicates = bootstrap.mean(users, values, self.weights)
+            self.add(key, float(values.mean()), len(values), replicates)
 
     def add_difference(self, method: str, other: str) -> None:
         """Add ``method - other`` for every metric and group in which both were measured alike.
@@ -152,28 +167,14 @@ class Results:
             if not mask.any():
                 continue
             u, n = users[mask], int(mask.sum())
-            for name, values in (("ndcg@10", ndcg), ("recall@10", recall)):
-                self.add(
-                    (method, "ranking", name, group),
-                    float(values[mask].mean()),
-                    n,
-                    bootstrap.mean(u, values[mask], self.weights),
-                )
+            self.add_mean((method, "ranking", "ndcg@10", group), u, ndcg[mask])
+            self.add_mean((method, "ranking", "recall@10", group), u, recall[mask])
             self.add(
                 (method, "ranking", "candidate_loss", group),
                 float(lost[mask].sum() / wanted[mask].sum()),
                 n,
                 bootstrap.ratio(u, lost[mask], wanted[mask], self.weights),
             )
-
-    def add_share(
-        self, method: str, task: str, metric: str, group: str, users: np.ndarray, hits: np.ndarray
-    ) -> None:
-        """Add the share of rows (user index each) in which something holds."""
-        if len(hits):
-            hits = np.asarray(hits, dtype=np.float64)
-            replicates = bootstrap.mean(users, hits, self.weights)
-            self.add((method, task, metric, group), float(hits.mean()), len(hits), replicates)
 
     def _append(
         self,

@@ -23,8 +23,7 @@ from ckf_demo.evaluation import report
 from ckf_demo.evaluation import sampled_negatives as choices
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.run import evaluate
-from ckf_demo.lab import faithful, overlap
-from ckf_demo.lab import groundedness as held
+from ckf_demo.lab import faithful, groundedness, overlap
 from ckf_demo.lab import reference_explanations as given
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import Recommender
@@ -343,7 +342,7 @@ def test_joint_training_is_held_against_clicks_alone(workplace, monkeypatch):
 
 def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
-    for module in (given, held, overlap):
+    for module in (given, groundedness, overlap):
         monkeypatch.setattr(module, "embedded", lambda texts: np.ones((len(texts), 1)))
     found = given.measure(
         "made-up",
@@ -356,18 +355,18 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
         removals=4,
     )
     names = {row["method"] for row in found["rows"]}
-    assert {held.FIRST, held.GIVEN, held.SUMMED, *given.RIVALS} <= names
+    assert {groundedness.FIRST, groundedness.GIVEN, groundedness.SUMMED, *given.RIVALS} <= names
     cells = {(r["method"], r["metric"]): r["value"] for r in found["held"]}
     # the same checkpoint under another name writes the same
     again = "CKF-S ctr+ranking+explanation, as first written"
     level = {r["method"]: r for r in found["rows"] if r["metric"] == "rouge_l"}
-    assert level[again]["value"] == level[held.FIRST]["value"]
-    assert level[f"{again} - {held.FIRST}"]["high"] == 0.0
+    assert level[again]["value"] == level[groundedness.FIRST]["value"]
+    assert level[f"{again} - {groundedness.FIRST}"]["high"] == 0.0
     moved = [r for r in found["held"] if r["metric"] == "moves the probability by"]
     assert [r["method"] for r in moved[:2]] == [faithful.CITED, faithful.OTHERS]
     assert 0 < moved[0]["n"] <= 4
-    assert cells[held.GIVEN, "supported statements"] == 1.0
-    assert cells[held.GIVEN, "texts without an unsupported statement"] == 1.0
+    assert cells[groundedness.GIVEN, "supported statements"] == 1.0
+    assert cells[groundedness.GIVEN, "texts without an unsupported statement"] == 1.0
     good, n = found["reader"]["true texts passed"]
     assert good == n > 20
     caught, planted = found["reader"]["planted falsehoods caught"]
@@ -382,7 +381,7 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
 def test_a_checkpoint_of_other_data_is_refused(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     with pytest.raises(UserError, match="explains nothing of xrec-yelp"):
-        held.Said.by(Path("checkpoints/tiny"), "xrec-yelp", np.array([0]))
+        groundedness.CheckpointTexts.ask(Path("checkpoints/tiny"), "xrec-yelp", np.array([0]))
 
 
 def test_a_pair_is_explained_through_another_persons_bridges(recommender, monkeypatch):

@@ -14,7 +14,7 @@ from ckf_demo.lab import overlap, report
 from ckf_demo.lab import reference_explanations as given
 from ckf_demo.lab.features import Features
 from ckf_demo.lab.reference_explanations import (
-    TrainingData,
+    ExplainedPairs,
     chosen_together,
     like_titled,
     measure,
@@ -38,11 +38,11 @@ def counted(texts) -> np.ndarray:
 
 
 @pytest.fixture
-def material(tmp_path, empty_cache, monkeypatch) -> TrainingData:
+def pairs(tmp_path, empty_cache, monkeypatch) -> ExplainedPairs:
     for module in (given, overlap):
         monkeypatch.setattr(module, "embedded", counted)
     prepare("xrec-yelp", write_xrec(tmp_path / "yelp", explained=EXPLAINED))
-    return TrainingData.load("xrec-yelp", "test")
+    return ExplainedPairs.load("xrec-yelp", "test")
 
 
 LEARNT = [
@@ -102,18 +102,18 @@ def test_bleu_is_one_for_the_same_words():
     assert overlap.bleu(same, [same[0].upper()]) == pytest.approx([1])
 
 
-def test_rivals_say_what_training_says_and_nothing_else(material):
-    assert (material.prepared.split[material.asked] == TEST).all()
-    learnt = set(material.learnt_texts)
+def test_rivals_say_what_training_says_and_nothing_else(pairs):
+    assert (pairs.prepared.split[pairs.asked] == TEST).all()
+    learnt = set(pairs.learnt_texts)
     assert learnt == {"Why 6.", "Why 1.", "Why 2."}
-    titles = [material.prepared.titles[i] for i in material.prepared.item[material.asked]]
-    assert len(set(typical(material))) == 1
-    near = dict(zip(titles, like_titled(material), strict=True))
+    titles = [pairs.prepared.titles[i] for i in pairs.prepared.item[pairs.asked]]
+    assert len(set(typical(pairs))) == 1
+    near = dict(zip(titles, like_titled(pairs), strict=True))
     assert near["Blue Cup"] == "Why 1." and near["Red Cup"] == "Why 2."
-    together = dict(zip(titles, chosen_together(material), strict=True))
+    together = dict(zip(titles, chosen_together(pairs), strict=True))
     assert together["Blue Cup"] == "Why 1." and together["Red Cup"] == "Why 2."
     for name, rival in given.RIVALS.items():
-        assert set(rival(material)) <= learnt, name
+        assert set(rival(pairs)) <= learnt, name
 
 
 def texts(place: Path, *lines: dict | str) -> Path:
@@ -123,7 +123,7 @@ def texts(place: Path, *lines: dict | str) -> Path:
     return path
 
 
-def test_a_systems_texts_stand_beside_the_rivals_on_its_own_pairs(material, tmp_path):
+def test_a_systems_texts_stand_beside_the_rivals_on_its_own_pairs(pairs, tmp_path):
     lines = [
         {"uid": 7, "iid": 1, "explanation": "Why 1.", "mine": "Why 1.", "yours": "Taco"},
         {"uid": "9", "iid": "7", "explanation": "Why 7.", "mine": "Blue Cup", "yours": "Taco"},
@@ -159,12 +159,12 @@ def test_a_systems_texts_stand_beside_the_rivals_on_its_own_pairs(material, tmp_
         ({"uid": 7, "iid": 1, "mine": 3}, "line 1: 'mine' is no text"),
     ],
 )
-def test_a_file_of_something_else_is_refused(material, tmp_path, line, said):
+def test_a_file_of_something_else_is_refused(pairs, tmp_path, line, said):
     with pytest.raises(UserError, match=said):
         measure("xrec-yelp", "test", [texts(tmp_path, line)], resamples=20)
 
 
-def test_what_cannot_be_measured_is_said(material, tmp_path):
+def test_what_cannot_be_measured_is_said(pairs, tmp_path):
     with pytest.raises(UserError, match="Unknown split 'training'"):
         measure("xrec-yelp", "training", [])
     with pytest.raises(UserError, match="is not a file"):
@@ -175,4 +175,4 @@ def test_data_without_explanations_are_said(tmp_path, empty_cache):
     few = {part: [] for part in EXPLAINED} | {"test": EXPLAINED["test"]}
     prepare("xrec-yelp", write_xrec(tmp_path / "yelp", explained=few))
     with pytest.raises(UserError, match="No interaction of the train part of 'xrec-yelp'"):
-        TrainingData.load("xrec-yelp", "test")
+        ExplainedPairs.load("xrec-yelp", "test")
