@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.data.splits import VALID
 from ckf_demo.fusion import allmrec
-from ckf_demo.lab import cross_domain, report
+from ckf_demo.lab import commands, cross_domain, report
 from ckf_demo.lab import sampled_ranking as sampled
 from ckf_demo.lab.cross_domain import measure, similarity, titled
 from ckf_demo.model.system import System
@@ -99,7 +100,7 @@ def test_without_titles_nothing_can_be_measured():
 
 def test_a_target_and_its_rivals_are_in_no_history():
     data = titled(PLACES)
-    for case in sampled.choices(data, sampled.SPLITS["valid"], 0)["all"]:
+    for case in sampled.choices(data, VALID, 0)["all"]:
         assert not set(case.candidates) & set(case.query.items)
         earlier = data.timestamp < case.query.at
         mine = data.item[earlier & (data.user == case.query.user)]
@@ -213,13 +214,15 @@ def test_checkpoints_that_cannot_be_used_say_so(checkpoints, monkeypatch):
         "neither ranking nor CTR": {"tasks": ["rating"]},
         "hold likes alone": {"dataset": "places"},
     }.items():
-        monkeypatch.setattr(
-            cross_domain, "read_manifest", lambda folder, own=changes: manifest | own
-        )
+        for module in (cross_domain, commands):
+            monkeypatch.setattr(
+                module, "read_manifest", lambda folder, changed=changes: manifest | changed
+            )
         with pytest.raises(UserError, match=said):
             measure([checkpoints / "text"], "places")
     monkeypatch.setattr(
-        cross_domain, "read_manifest", lambda folder: manifest | {"dataset": folder.name}
+        commands, "read_manifest", lambda folder: manifest | {"dataset": folder.name}
     )
+    monkeypatch.setattr(cross_domain, "read_manifest", lambda folder: manifest)
     with pytest.raises(UserError, match="ckf and text"):
         measure([checkpoints / "text", checkpoints / "ckf"], "places")
