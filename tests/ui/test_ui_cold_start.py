@@ -4,12 +4,14 @@ what is said when something is missing."""
 import json
 import re
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import cold_start as tab
+from ckf_demo.ui.charts import signed
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.pair import Pair
 from support.fakes import NASTY_TITLE, FakeRecommender
@@ -50,7 +52,7 @@ def test_a_replay_grows_and_ends_with_errors_and_bridge(made):
     assert latest.finished
     assert len(figures(shown[1])) == 3  # the first step: nothing of the targets yet
     film, error, bridge = figures(shown[-1])
-    most = len(latest.asked.added)
+    most = len(latest.replay.added)
     assert [point[0] for point in bridge["series"][0]["points"]] == list(range(most + 1))
     assert [len(series["points"]) for series in error["series"]] == [most + 1] * 3
     assert film["truth"] is not None and film["k"] == 2
@@ -60,7 +62,7 @@ def test_a_replay_grows_and_ends_with_errors_and_bridge(made):
 
 def test_lines_end_where_the_film_was_rated(made):
     shown, _, latest = replayed(made)
-    asked = latest.asked
+    asked = latest.replay
     assert asked.truth.item == "7" and asked.until < len(asked.added)
     for series in figures(shown[-1])[0]["series"]:
         assert max(point[0] for point in series["points"]) == asked.until
@@ -72,12 +74,12 @@ def test_every_added_film_is_named_with_its_effect(made):
     own = {n: value for n, value, *_ in figures(shown[-1])[0]["series"][0]["points"]}
     for n, (item, _) in enumerate(PICKS.history, start=1):
         row = re.search(rf'<tr id="replay-{n}" data-pick="{item}">.*?</tr>', shown[-1])[0]
-        assert f"{own[n] - own[n - 1]:+.2f}".replace("-", "−") in row
+        assert signed(own[n] - own[n - 1]) in row
 
 
 def test_picks_have_no_later_films_and_no_truth(made):
     shown, after, latest = replayed(made, PICKS)
-    assert latest.finished and latest.asked.truth is None
+    assert latest.finished and latest.replay.truth is None
     assert len(figures(shown[-1])) == 2 and "3 picks" in shown[-1]
     assert after[-1] == ""
 
@@ -146,7 +148,7 @@ def test_results_are_files(made):
     # the next measurement removes the files of this one
     folder = updates[-1][made.people.file]
     list(made.measure_items(REQUEST, ["ckf"], 2, 4, "mae", folder))
-    assert not tab.Path(folder).exists()
+    assert not Path(folder).exists()
 
 
 def test_a_stopped_measurement_keeps_what_is_complete(made):
@@ -191,4 +193,4 @@ def test_films_by_their_ratings_have_counts(made):
 
 def test_a_latest_replay_is_told_by_what_was_asked(made):
     _, _, latest = replayed(made)
-    assert latest == Latest(latest.asked) and not Latest(latest.asked).finished
+    assert latest == Latest(latest.replay) and not Latest(latest.replay).finished

@@ -1,0 +1,386 @@
+"""What the Cold start tab shows of one person's replay, as HTML: the prediction, its error and the
+bridge after k opinions, and what comes next."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ckf_demo.inference.replay import Rated, Replay, Step, errors
+from ckf_demo.ui.charts import (
+    Point,
+    beside,
+    card,
+    cell,
+    count,
+    estimate,
+    facts,
+    hover,
+    line_plot,
+    listing,
+    number,
+    percentage_points,
+    series,
+    signed,
+)
+from ckf_demo.ui.markup import Cell, Column, Row, date_text, escape, notice, percent, stars_text
+from ckf_demo.ui.words import Words
+
+CARD = "ckf-card ckf-replayed"
+NO_NEGATIVES = (
+    "These data hold likes alone: without negatives there is no error to measure predictions by."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the replay: the key of its answers, and how these are written and named."""
+
+    label: str
+    key: str
+    axis: str
+    what: str
+    written: Callable[[float], str]
+    change: Callable[[float], str]
+    metric: str
+    metric_name: str
+
+
+QUESTIONS = {
+    "rating": Question(
+        "Stars",
+        "rating",
+        "Predicted stars",
+        "Expected stars",
+        number,
+        signed,
+        "mae",
+        "MAE, in stars",
+    ),
+    "ctr": Question(
+        "Likes it",
+        "probability",
+        "Probability of a like",
+        "Probability of a like",
+        percent,
+        percentage_points,
+        "log_loss",
+        "Log loss, in nats",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Latest:
+    """What was replayed last, and its steps so far; two with the same question are equal."""
+
+    replay: Replay
+    steps: tuple[Step, ...] = field(default=(), compare=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is answered."""
+        if len(self.steps) <= len(self.replay.added):
+            return False
+        return not self.replay.targets or self.steps[-1].targets is not None
+
+
+def title_of(film: Rated) -> str:
+    """An item's title, or its number where it has none."""
+    return film.title or f"No. {film.item}"
+
+
+def replay_markup(
+    latest: Latest,
+    question: Question,
+    k: int,
+    labels: Mapping[str, str],
+    film: str,
+    words: Words,
+    *,
+    negatives: bool = True,
+    stopped: bool = False,
+) -> str:
+    """The prediction, its error and the bridge against k, each beside its table (HTML).
+
+    ``negatives`` says whether the data hold any, without which errors mean nothing.
+    """
+    replay, steps = latest.replay, latest.steps
+    parts = [
+        _facts(replay, words),
+        _progress(latest, stopped, words),
+        _film_card(replay, steps, question, k, labels, film, words),
+    ]
+    if replay.targets and negatives:
+        parts.append(_error_card(replay, steps, question, k, labels, words))
+    elif replay.targets:
+        parts.append(notice(NO_NEGATIVES))
+    if any(step.distance is not None for step in steps):
+        parts.append(_bridge_card(steps, k, words))
+    return "".join(parts)
+
+
+def _facts(replay: Replay, words: Words) -> str:
+    n = len(replay.added)
+    if "user" not in replay.person:
+        return facts(
+            f"{count(n, 'pick')} of the person that you described, in the order in which they "
+            f"were made. Add another {words.thing} under “New person” and the line grows."
+        )
+    text = f"User {replay.person['user']} from their first {words.opinion} on. "
+    if n:
+        text += (
+            f"{count(n, words.opinion)} from {date_text(replay.added[0].timestamp)}, one after "
+            f"another, then {count(len(replay.targets), words.thing)} that they {words.rated} "
+            f"strictly later, from {date_text(replay.targets[0].timestamp)} on: the same ones for "
+            "every k."
+        )
+    else:
+        text += f"All their {words.opinion}s are of one moment, so nothing is known before any."
+    if not replay.from_training:
+        return facts(text)
+    return facts(text) + notice(
+        f"{replay.from_training} of these {len(replay.targets)} {words.opinion}s are in the "
+        "training part: the model was fitted to them, so its errors are smaller here than for "
+        "somebody new. Users who began after the split have none."
+    )
+
+
+def _progress(latest: Latest, stopped: bool, words: Words) -> str:
+    steps, total = latest.steps, len(latest.replay.added) + 1
+    answered = sum(step.targets is not None for step in steps)
+    text = "Everything is answered; the answers are remembered."
+    if len(steps) < total:
+        text = f"The {words.thing}: {len(steps)} of {total} histories asked."
+    elif not latest.finished:
+        text = f"The later {words.things}: {answered} of {total} histories asked."
+    if stopped:
+        text += f" Stopped; another question, {words.thing} or number goes on from here."
+    return facts(text, id="replay-status", role="status")
+
+
+def _by_k(words: Words) -> str:
+    return f"k, first {words.opinion}s known"
+
+
+def _truth(replay: Replay, question: Question, words: Words) -> tuple[float, str] | None:
+    """Where the line of the truth is drawn, and its text."""
+    truth = replay.truth
+    if truth is None:
+        return None
+    gave = words.rated if truth.rating is None else f"gave it {stars_text(truth.rating)} ★"
+    if question.key == "probability":
+        return float(truth.liked), f"{gave}: {'liked' if truth.liked else 'not liked'}"
+    return (truth.rating, gave) if truth.rating is not None else None
+
+
+def _film_card(
+    replay: Replay,
+    steps: Sequence[Step],
+    question: Question,
+    k: int,
+    labels: Mapping[str, str],
+    film: str,
+    words: Words,
+) -> str:
+    values: dict[str, dict[int, float]] = {}
+    for step in steps:
+        for row in step.film:
+            values.setdefault(row["method"], {})[step.k] = row[question.key]
+    first = next(iter(values.values()), {})
+    effects = {n: first[n] - first[n - 1] for n in first if n - 1 in first}
+
+    def point(n: int, value: float, label: str) -> Point:
+        added = [f"added: {title_of(replay.added[n - 1])}"] if n else []
+        return Point(n, value, hover(label, f"k = {n}: {question.written(value)}", *added))
+
+    strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
+    plot = line_plot(
+        [
+            series(place, labels[method], [point(n, v, labels[method]) for n, v in own.items()])
+            for place, (method, own) in enumerate(values.items())
+        ],
+        x=_by_k(words),
+        y=question.axis,
+        ticks=range(len(replay.added) + 1),
+        percent=question.key == "probability",
+        truth=_truth(replay, question, words),
+        k=k,
+        notes=[
+            {"x": n, "y": first[n], "text": _short(title_of(replay.added[n - 1]))}
+            for n in strongest
+            if effects[n]
+        ],
+    )
+    rows = [
+        Row(
+            pick=replay.added[step.k - 1].item if step.k else None,
+            anchor=f"replay-{step.k}",
+            cells=[
+                step.k,
+                _added(replay.added[step.k - 1], words) if step.k else Cell("nothing yet", ""),
+                cell(effects.get(step.k), question.change),
+                *(cell(own.get(step.k), question.written) for own in values.values()),
+            ],
+        )
+        for step in steps
+    ]
+    caption = f"{question.what} for {film}"
+    if values:
+        caption += f"; effect: how much the {words.thing} added moved {labels[next(iter(values))]}"
+    answers = listing(
+        [
+            "k",
+            Column(f"{words.thing.capitalize()} added", wide=True),
+            "Effect",
+            *(labels[method] for method in values),
+        ],
+        rows,
+        caption=caption,
+        empty="Nothing is answered yet.",
+        height=400,
+    )
+    ended = ""
+    if replay.truth is not None and replay.until < len(replay.added):
+        who = "They" if "user" in replay.person else "You"
+        ended = notice(
+            f"{who} {words.rated} this {words.thing} as number {replay.until + 1} at the earliest: "
+            "later histories hold it or what came after, so the lines end there. Choose another "
+            f"{words.thing} to see the rest."
+        )
+    heading = f"What becomes of the prediction for {film}?"
+    return card(heading, ended, beside(plot, answers), style=CARD)
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= 24 else f"{title[:23]}…"
+
+
+def _added(film: Rated, words: Words) -> Cell:
+    gave, title = words.opinion_cell(film.rating, film.liked), title_of(film)
+    return Cell(
+        f'<button type="button" class="ckf-pick">{escape(title)}</button> '
+        f'<span class="ckf-gave">{gave.markup}</span>',
+        f"{title} {gave.sort}",
+    )
+
+
+def _error_card(
+    replay: Replay,
+    steps: Sequence[Step],
+    question: Question,
+    k: int,
+    labels: Mapping[str, str],
+    words: Words,
+) -> str:
+    rows = [row for row in errors(replay, steps) if row["metric"] == question.metric]
+    by_method: dict[str, dict[int, dict]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], {})[row["k"]] = row
+
+    def written(row: dict) -> str:
+        return estimate(row["value"], row["low"], row["high"])
+
+    plot = line_plot(
+        [
+            series(
+                place,
+                labels[method],
+                [
+                    Point(
+                        n,
+                        row["value"],
+                        hover(labels[method], f"k = {n}: {written(row)}"),
+                        row["low"],
+                        row["high"],
+                    )
+                    for n, row in own.items()
+                ],
+            )
+            for place, (method, own) in enumerate(by_method.items())
+        ],
+        x=_by_k(words),
+        y=question.metric_name,
+        ticks=range(len(replay.added) + 1),
+        k=k,
+    )
+    n = len(replay.targets)
+    values = listing(
+        ["k", *(labels[method] for method in by_method)],
+        [
+            [at, *(Cell(written(own[at]), own[at]["value"]) for own in by_method.values())]
+            for at in dict.fromkeys(row["k"] for row in rows)
+        ],
+        caption=f"{question.metric_name}, over n = {n} later {words.things}; in brackets its 95 % "
+        f"interval over {words.things}",
+        empty=f"These {words.things} are asked about after the one above.",
+        height=400,
+    )
+    heading = f"How wrong about the next {count(n, words.thing)}?"
+    return card(heading, beside(plot, values), style=CARD)
+
+
+def _bridge_card(steps: Sequence[Step], k: int, words: Words) -> str:
+    def written(distance: float) -> str:
+        return number(distance, 3)
+
+    distances = [step.distance for step in steps if step.distance is not None]
+    plot = line_plot(
+        [
+            series(
+                0,
+                "Bridges",
+                [Point(n, d, f"k = {n}: {written(d)}") for n, d in enumerate(distances)],
+            )
+        ],
+        x=_by_k(words),
+        y="Distance of the bridges",
+        ticks=range(len(steps)),
+        k=k,
+        zero=True,
+    )
+    changes = [None, *(after - before for before, after in pairwise(distances))]
+    values = listing(
+        ["k", "Distance", "Change"],
+        [
+            [n, cell(distance, written), cell(change, lambda value: signed(value, 3))]
+            for n, (distance, change) in enumerate(zip(distances, changes, strict=True))
+        ],
+        caption="‖W − W₀‖ / ‖W₀‖ over both bridges, W₀ those of somebody without a history",
+        empty="Nothing is answered yet.",
+        height=320,
+    )
+    heading = "How far has their bridge moved from the average newcomer’s?"
+    return card(heading, beside(plot, values), style=CARD)
+
+
+def after_markup(
+    latest: Latest, question: Question, k: int, labels: Mapping[str, str], words: Words
+) -> str:
+    """The later items with what is predicted of each after the first k opinions (HTML)."""
+    replay, steps = latest.replay, latest.steps
+    if not replay.targets or k >= len(steps) or steps[k].targets is None:
+        return ""
+    answers = steps[k].targets
+    methods = list(dict.fromkeys(row["method"] for row in answers))
+    values = {(row["item"], row["method"]): row[question.key] for row in answers}
+    known = f"after the first {count(k, words.opinion)}" if k else f"before any {words.opinion}"
+    predictions = listing(
+        [
+            Column(words.thing.capitalize(), pick=True, wide=True),
+            "Gave",
+            *(labels[method] for method in methods),
+        ],
+        [
+            Row(
+                pick=target.item,
+                cells=[
+                    title_of(target),
+                    words.opinion_cell(target.rating, target.liked),
+                    *(cell(values[target.item, method], question.written) for method in methods),
+                ],
+            )
+            for target in replay.targets
+        ],
+        caption=f"What they did next, and what is predicted {known}",
+    )
+    return card(f"The next {words.things}, {known}", predictions)
