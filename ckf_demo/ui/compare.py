@@ -3,12 +3,28 @@ person and, if one likes, for a second one beside them. Baselines can be added, 
 before they are compared."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import FittedBaseline, MethodComparison, TrainedMethod
+from ckf_demo.ui.charts import (
+    DISC,
+    NONE,
+    PROBABILITY,
+    SQUARE,
+    Axis,
+    card,
+    cell,
+    facts,
+    listing,
+    number,
+    points,
+    stars_cell,
+    two_lines,
+)
+from ckf_demo.ui.charts import STARS as FIVE_STARS
 from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -23,31 +39,34 @@ from ckf_demo.ui.markup import (
     plain_table,
     spread,
     stars_text,
-    table,
     warn,
 )
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import LIKED, Pair, history_of, known_user, later_rating
+from ckf_demo.ui.words import Words, words_of
 
 FILM, LIST = "film", "list"
 TOP = 10
 CANDIDATES = 20
-# So many methods are asked before anybody chooses.
 CHOSEN = 5
-# So many of the first method's films are drawn in colour.
+"""Methods that are compared before anybody chooses."""
+
 COLOURED = 5
+"""Items of the first method's list that are drawn in colour."""
+
 ROW_HEIGHT = 22
-# One mark per person: shape first, colour second.
-MARKS = (
-    '<circle cx="8" cy="8" r="6" class="ckf-fill"/>',
-    '<rect x="3" y="3" width="10" height="10" class="ckf-open"/>',
-)
+MARKS = DISC, SQUARE
+"""One mark per person."""
+
+GAVE = "What they gave it"
+HALVES = replace(PROBABILITY, parts=2)
+BASELINE_COLUMNS = "Baseline", "What it does", "Knows", "Answers"
 BY = {"ranking": "Ordered by ranking", "ctr": "By the probability that they like it"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was asked, which alone tells two comparisons apart, and what has been answered.
+    """A question, which alone tells two comparisons apart, and its answers so far.
 
     ``answers`` hold one tuple per person: the rows of `MethodComparison.compare_item` or
     `compare_list`, as many as there are so far.
@@ -69,19 +88,20 @@ class CompareTab:
 
     def __init__(self, recommender, method_comparison: MethodComparison) -> None:
         self.store, self.method_comparison = recommender.store, method_comparison
+        self.words = words_of(recommender)
         methods, baselines = method_comparison.methods, method_comparison.baselines
         self._labels = {method.name: method.label for method in (*methods, *baselines)}
         gr.HTML(
             "<p>The same question to every method that was trained on these data with the same "
-            "language model: what each thinks of the film, or how each orders the same "
-            f"{CANDIDATES} candidates.</p>",
+            f"language model: what each thinks of the {self.words.thing}, or how each orders the "
+            f"same {CANDIDATES} candidates.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
         panel(availability(method_comparison), elem_id="compare-available")
         with gr.Row(elem_classes="ckf-controls"):
             self.mode = gr.Radio(
-                [("This film", FILM), ("Top list", LIST)],
+                [(f"This {self.words.thing}", FILM), ("Top list", LIST)],
                 value=FILM,
                 label="Compare on",
                 min_width=200,
@@ -109,10 +129,12 @@ class CompareTab:
                 elem_id="compare-baselines",
             )
             panel(
-                '<p class="ckf-facts">They have no language model. Each is fitted to the training '
-                "part when it is first chosen, its settings on the validation part: a moment for "
-                "means and popularity, half a minute or more for small networks, minutes for "
-                "RECFORMER. From then on it answers at once, whoever asks.</p>"
+                facts(
+                    "They have no language model. Each is fitted to the training part when it is "
+                    "first chosen, its settings on the validation part: a moment for means and "
+                    "popularity, half a minute or more for small networks, minutes for RECFORMER. "
+                    "From then on it answers at once, for all visitors."
+                )
             )
         self.fitting = panel("", elem_id="compare-fitting")
         # Those of the chosen baselines that are fitted.
@@ -150,7 +172,7 @@ class CompareTab:
 
     @property
     def changes(self) -> list:
-        """The events of the controls after which one compares anew."""
+        """The events of the controls after which the methods are compared again."""
         return [
             self.mode.change,
             self.methods.change,
@@ -180,8 +202,8 @@ class CompareTab:
             fitted.fit(name)
             yield {self.ready: tuple(each for each in chosen if each in fitted.seconds)}
         took = ", ".join(f"{name} ({fitted.seconds[name]:.1f} s)" for name in chosen)
-        said = f'<p class="ckf-facts">Fitted: {escape(took)}.</p>' if chosen else ""
-        yield {self.ready: tuple(chosen), self.fitting: said}
+        done = facts(f"Fitted: {took}.") if chosen else ""
+        yield {self.ready: tuple(chosen), self.fitting: done}
 
     def compare(
         self,
@@ -202,10 +224,10 @@ class CompareTab:
         if people[1:] == [pair]:
             problem = notice(f"User {pair.user} is on the page already; give another id.")
             people = [pair]
-        # a list depends on the person alone; the film is only marked in it
-        asked = tuple(person.who if mode == LIST else person for person in people)
+        # a list depends on the person alone; the item is only marked in it
+        persons = tuple(person.who if mode == LIST else person for person in people)
         chosen = tuple(name for name in self._labels if name in {*methods, *ready})
-        question = Comparison(mode, asked, chosen)
+        question = Comparison(mode, persons, chosen)
         if question == latest:
             yield {self.shown: problem + self.markup(latest, pair)}
             return
@@ -217,17 +239,17 @@ class CompareTab:
             return
         yield {self.latest: comparison}
 
-    def _steps(self, asked: Comparison) -> Iterator[Comparison]:
+    def _steps(self, question: Comparison) -> Iterator[Comparison]:
         """The comparison as it grows, each method in turn for everybody."""
-        ask = self._film if asked.mode == FILM else self._list
-        streams = [ask(asked.methods, person) for person in asked.people]
+        ask = self._film if question.mode == FILM else self._list
+        streams = [ask(question.methods, person) for person in question.people]
         answers: list[tuple[dict, ...]] = [()] * len(streams)
-        if asked.methods:
-            yield Comparison(asked.mode, asked.people, asked.methods, tuple(answers))
-        for _ in range(len(asked.methods) + 1):
+        if question.methods:
+            yield replace(question, answers=tuple(answers))
+        for _ in range(len(question.methods) + 1):
             for place, stream in enumerate(streams):
                 answers[place] += (next(stream),)
-                yield Comparison(asked.mode, asked.people, asked.methods, tuple(answers))
+                yield replace(question, answers=tuple(answers))
 
     def _film(self, methods: Sequence[str], pair: Pair) -> Iterator[dict]:
         return self.method_comparison.compare_item(methods, **pair.person, item=pair.item)
@@ -240,28 +262,28 @@ class CompareTab:
     def markup(self, comparison: Comparison, pair: Pair) -> str:
         """What is answered so far (HTML)."""
         if comparison.mode == FILM:
-            shown = film_markup(comparison, self._labels, self.store)
+            shown = film_markup(comparison, self._labels, self.store, self.words)
         else:
-            shown = "".join(
-                list_markup(person, rows, comparison.methods, self._labels, self.store, pair.item)
+            about = comparison.methods, self._labels, self.store, pair.item, self.words
+            lists = (
+                list_markup(person, rows, *about)
                 for person, rows in zip(comparison.people, comparison.answers, strict=True)
             )
-            shown = f'<div class="ckf-beside">{shown}</div>'
+            shown = f'<div class="ckf-beside">{"".join(lists)}</div>'
         return progress(comparison, self._labels) + shown
 
 
 def availability(method_comparison: MethodComparison) -> str:
-    """What is missing on the shelf, and how to get it (HTML); nothing where all is well."""
+    """Which methods are missing, and how to get them (HTML); empty where none is."""
     parts = [notice(text, "problem") for text in method_comparison.problems]
     methods = method_comparison.methods
     if len(methods) == 1:
         parts.append(
             notice(
-                f"Only {methods[0].label} is at hand for "
-                f"{method_comparison.served.manifest['dataset']}. Train "
-                "another method on the same data and backbone with ckf train --config "
-                "assets/configs/NAME.toml, put its checkpoint beside "
-                f"{methods[0].checkpoint}, and start again."
+                f"{methods[0].label} is the only method for "
+                f"{method_comparison.served.manifest['dataset']}. Train another one on the same "
+                "data and backbone with ckf train --config assets/configs/NAME.toml, put its "
+                f"checkpoint beside {methods[0].checkpoint}, and start again."
             )
         )
     return "".join(parts)
@@ -269,65 +291,51 @@ def availability(method_comparison: MethodComparison) -> str:
 
 def methods_markup(methods: Sequence[TrainedMethod]) -> str:
     """Every method with what it is and what it cost (HTML)."""
-    rows = [
-        Row(
-            pick=None,
-            cells=[
-                Cell(
-                    f"{escape(method.label)}"
-                    f'<span class="ckf-below">{escape(_arxiv(method.paper))}</span>',
-                    method.label,
+    return listing(
+        [
+            Column("Method"),
+            Column("What it does", wide=True),
+            Column("Trained for"),
+            Column("Checkpoint"),
+            "Trainable parameters",
+            "Training, minutes",
+        ],
+        [
+            [
+                two_lines(
+                    method.label, f"arXiv {method.paper}" if method.paper else "", method.label
                 ),
                 method.summary,
                 ", ".join(method.tasks),
                 method.checkpoint,
-                *(
-                    Cell("–", "") if value is None else Cell(f"{value:{style}}", value)
-                    for value, style in ((method.parameters, ",d"), (method.minutes, ".0f"))
-                ),
-            ],
-        )
-        for method in methods
-    ]
-    columns = [
-        Column("Method"),
-        Column("What it does", wide=True),
-        Column("Trained for"),
-        Column("Checkpoint"),
-        Column("Trainable parameters", numeric=True),
-        Column("Training, minutes", numeric=True),
-    ]
-    return table(columns, rows, caption="Methods at hand", empty="There are none.")
+                cell(method.parameters, "{:,d}".format),
+                cell(method.minutes, "{:.0f}".format),
+            ]
+            for method in methods
+        ],
+        caption="Methods",
+        empty="There are none.",
+    )
 
 
 def baselines_markup(baselines: Sequence[FittedBaseline]) -> str:
-    """Every baseline with what it is and what it stands on (HTML); nothing without any."""
+    """Every baseline with what it is and what it is fitted to (HTML); empty without any."""
     if not baselines:
         return ""
-    rows = [
-        Row(
-            pick=None,
-            cells=[each.name, each.summary, ", ".join(each.needs), ", ".join(each.tasks)],
-        )
-        for each in baselines
-    ]
-    columns = [
-        Column("Baseline"),
-        Column("What it does", wide=True),
-        Column("Knows"),
-        Column("Answers"),
-    ]
-    return table(columns, rows, caption="Baselines", empty="There are none.")
-
-
-def _arxiv(number: str) -> str:
-    return f"arXiv {number}" if number else ""
+    return listing(
+        [Column(name, wide=name == "What it does") for name in BASELINE_COLUMNS],
+        [
+            [each.name, each.summary, ", ".join(each.needs), ", ".join(each.tasks)]
+            for each in baselines
+        ],
+        caption="Baselines",
+    )
 
 
 def progress(comparison: Comparison, labels: dict[str, str]) -> str:
-    """One line about who is being asked (HTML); its room stays when there is nothing to say."""
+    """One line on which method is being asked (HTML)."""
     done = min((len(rows) for rows in comparison.answers), default=0)
-    text = "What was asked before is remembered and answered in no time."
+    text = "Answers are remembered: the same question is answered at once."
     if done < len(comparison.methods):
         text = (
             f"{done} of {len(comparison.methods)} methods have answered; asking "
@@ -335,7 +343,7 @@ def progress(comparison: Comparison, labels: dict[str, str]) -> str:
         )
     elif not comparison.finished:
         text = "All methods have answered; putting them side by side."
-    return f'<p class="ckf-facts" role="status">{escape(text)}</p>'
+    return facts(text, role="status")
 
 
 def name_of(pair: Pair) -> str:
@@ -343,18 +351,14 @@ def name_of(pair: Pair) -> str:
     return f"User {pair.user}" if pair.user else "New person"
 
 
-def _mark(place: int) -> str:
-    return (
-        '<svg class="ckf-mark" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
-        f"{MARKS[place]}</svg>"
-    )
+# --- one item -----------------------------------------------------------------------------------
 
 
-# --- one film -----------------------------------------------------------------------------------
+def film_markup(comparison: Comparison, labels: dict[str, str], store, words: Words) -> str:
+    """Both quantities on lines, one lane per method, beside a table per person (HTML).
 
-
-def film_markup(comparison: Comparison, labels: dict[str, str], store) -> str:
-    """Both quantities on lines, one lane per method, beside a table per person (HTML)."""
+    Stars are left out where no method answers with any.
+    """
     people = comparison.people
     truths = [later_rating(store, person) for person in people]
     answers = [{row["method"]: row for row in rows} for rows in comparison.answers]
@@ -362,33 +366,23 @@ def film_markup(comparison: Comparison, labels: dict[str, str], store) -> str:
     names |= {
         name: row["label"] for rows in answers for name, row in rows.items() if name not in names
     }
+    marks = list(zip(MARKS, map(name_of, people), strict=False))
 
-    def lanes(key: str) -> list[tuple[str, list[float | None]]]:
-        return [
+    def plot(heading: str, key: str, axis: Axis, written, truth: Sequence[float | None]) -> str:
+        lanes = [
             (label, [rows[name][key] if name in rows else None for rows in answers])
             for name, label in names.items()
         ]
+        if any(value is not None for value in truth):
+            lanes.append((GAVE, truth))
+        return card(heading, points(lanes, marks, axis, written))
 
-    stars = lanes("rating")
-    if any(truths):
-        stars.append(("What they gave it", [truth and truth[0] for truth in truths]))
-    plots = _lanes(
-        "Which rating would they give?",
-        stars,
-        people,
-        (1, 5),
-        [(n, str(n)) for n in range(1, 6)],
-        lambda value: f"{value:.2f}",
-    ) + _lanes(
-        "Would they like it?",
-        lanes("probability"),
-        people,
-        (0, 1),
-        [(n / 2, percent(n / 2)) for n in range(3)],
-        percent,
-    )
+    plots = plot("Would they like it?", "probability", HALVES, percent, [])
+    if words.stars:
+        given = [truth and truth[0] for truth in truths]
+        plots = plot("Which rating would they give?", "rating", FIVE_STARS, number, given) + plots
     tables = "".join(
-        _film_table(person, names, rows, truth, store)
+        _film_table(person, names, rows, truth, store, words)
         for person, rows, truth in zip(people, answers, truths, strict=True)
     )
     return (
@@ -397,118 +391,53 @@ def film_markup(comparison: Comparison, labels: dict[str, str], store) -> str:
     )
 
 
-def _lanes(
-    heading: str,
-    lanes: list[tuple[str, list[float | None]]],
-    people: Sequence[Pair],
-    ends: tuple[float, float],
-    ticks: list[tuple[float, str]],
-    written,
+def _film_table(
+    person: Pair, names: dict[str, str], rows: dict[str, dict], truth, store, words: Words
 ) -> str:
-    """A dot plot: a lane per method, a mark per person; its figures are in the table beside it."""
-    low, high = ends
-
-    def left(value: float) -> str:
-        return f"left:{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
-
-    drawn = []
-    for label, values in lanes:
-        marks = "".join(
-            f'<span class="ckf-point" style="{left(value)}" '
-            f'title="{escape(f"{label}, {name_of(person)}: {written(value)}")}">{_mark(place)}'
-            "</span>"
-            for place, (person, value) in enumerate(zip(people, values, strict=True))
-            if value is not None
-        )
-        drawn.append(
-            f'<span class="ckf-lane-name">{escape(label)}</span>'
-            f'<span class="ckf-lane"><span class="ckf-track"></span>{marks}</span>'
-        )
-    scale = "".join(
-        f'<span class="ckf-tick" style="{left(value)}">{escape(text)}</span>'
-        for value, text in ticks
-    )
-    legend = ""
-    if len(people) > 1:
-        entries = "".join(
-            f"<li>{_mark(place)}<span>{escape(name_of(person))}</span></li>"
-            for place, person in enumerate(people)
-        )
-        legend = f'<ul class="ckf-legend">{entries}</ul>'
-    return (
-        f'<section class="ckf-card"><h3>{escape(heading)}</h3>{legend}'
-        f'<div class="ckf-lanes" aria-hidden="true">{"".join(drawn)}'
-        f'<span></span><span class="ckf-lane ckf-scale">{scale}</span></div></section>'
-    )
-
-
-def _film_table(person: Pair, names: dict[str, str], rows: dict[str, dict], truth, store) -> str:
-    listed = []
+    columns = [
+        Column("Method", wide=True),
+        *(["Stars"] if words.stars else []),
+        "Likes it",
+        "Seconds",
+    ]
+    values = []
     for name, label in names.items():
         row = rows.get(name)
         if row is None:
-            listed.append(Row(pick=None, cells=[label, *[Cell("…", "")] * 3]))
+            values.append([label, *[Cell("…", "")] * (len(columns) - 1)])
             continue
-        seconds = row["seconds"]
-        said = label
+        method = label
         if row["rating"] is None and row["probability"] is None:
-            why = "answers neither question; see “Top list”"
-            said = Cell(f'{escape(label)}<span class="ckf-below">{why}</span>', label)
-        listed.append(
-            Row(
-                pick=None,
-                cells=[
-                    said,
-                    _stars(row["rating"], row["distribution"]),
-                    _or_dash(row["probability"], percent),
-                    _or_dash(seconds, lambda value: f"{value:.2f}"),
-                ],
-            )
+            method = two_lines(label, "answers neither question; see “Top list”", label)
+        values.append(
+            [
+                method,
+                *([_stars(row["rating"], row["distribution"])] if words.stars else []),
+                cell(row["probability"], percent),
+                cell(row["seconds"]),
+            ]
         )
-    if truth is not None:
+    if truth is not None and words.stars:
         rating, timestamp = truth
-        given = Cell(
-            f"What they gave it<span class='ckf-below'>{escape(date_text(timestamp))}</span>",
-            "What they gave it",
-        )
-        listed.append(
-            Row(
-                pick=None,
-                cells=[given, Cell(f"{stars_text(rating)}&nbsp;★", rating), *[Cell("–", "")] * 2],
-            )
-        )
-    known = [row["rating"] for row in history_of(store, person) if row["item"] == person.item]
-    note = f" They rated it before, {stars_text(known[-1])} of 5." if known else ""
-    listing = table(
-        [
-            Column("Method", wide=True),
-            Column("Stars", numeric=True),
-            Column("Likes it", numeric=True),
-            Column("Seconds", numeric=True),
-        ],
-        listed,
-        caption="Expected stars ± one standard deviation; probability of 4 or 5 stars",
-        empty="No method is chosen.",
-        height=640,
-    )
-    return (
-        f'<section class="ckf-card"><h3>{escape(name_of(person))}</h3>'
-        f'<p class="ckf-facts">{escape(film_text(store.item(person.item)))}.{escape(note)}</p>'
-        f"{listing}</section>"
-    )
+        values.append([two_lines(GAVE, date_text(timestamp), GAVE), stars_cell(rating), NONE, NONE])
+    before = [row["rating"] for row in history_of(store, person) if row["item"] == person.item]
+    about = f"{film_text(store.item(person.item))}."
+    if before:
+        about += f" They {words.rated} it before"
+        about += f", {stars_text(before[-1])} of 5." if words.stars else "."
+    if truth is not None and not words.stars:
+        about += f" They chose it later, {date_text(truth[1])}."
+    caption = "Probability that they like it"
+    if words.stars:
+        caption = "Expected stars ± one standard deviation; probability of 4 or 5 stars"
+    answers = listing(columns, values, caption=caption, empty="No method is chosen.", height=640)
+    return card(name_of(person), facts(about), answers)
 
 
 def _stars(rating: float | None, distribution: dict | None) -> Cell:
-    if rating is None:
-        return Cell("–", "")
-    below = ""
-    if distribution:
-        below = f'<span class="ckf-below">± {spread(distribution)[1]:.2f}</span>'
-    return Cell(f"{rating:.2f}{below}", rating)
-
-
-def _or_dash(value: float | None, written) -> Cell:
-    return Cell("–", "") if value is None else Cell(escape(written(value)), value)
+    if rating is None or not distribution:
+        return cell(rating)
+    return two_lines(number(rating), f"± {spread(distribution)[1]:.2f}", rating)
 
 
 # --- a list of candidates -----------------------------------------------------------------------
@@ -521,50 +450,51 @@ def list_markup(
     labels: dict[str, str],
     store,
     item: str,
+    words: Words,
 ) -> str:
     """One person's candidates by every method: ranks as lines and as a table, and how far the
-    methods agree (HTML). ``item`` is the film that is marked."""
+    methods agree (HTML). ``item`` is the one that is marked."""
     rows = [row for row in answers if "items" in row]
     ordered = [row for row in rows if row["items"]]
-    heading = f"<h3>{escape(name_of(person))}</h3>"
     if not ordered:
-        none = len(rows) == len(methods)
-        text = (
-            "None of these methods was trained to order films; choose another one."
-            if none
-            else "The candidates are being ordered."
-        )
-        return f'<section class="ckf-card">{heading}{notice(text)}</section>'
+        text = "The candidates are being ordered."
+        if len(rows) == len(methods):
+            text = f"None of these methods was trained to order {words.things}; choose another one."
+        return card(name_of(person), notice(text))
     films = {film["item"]: film for film in ordered[0]["items"]}
     ranks = {
         row["method"]: {film["item"]: film["rank"] for film in row["items"]} for row in ordered
     }
-    said = _said(rows)
-    agreed = next((row["agreement"] for row in answers if "agreement" in row), [])
-    return (
-        f'<section class="ckf-card">{heading}<p class="ckf-facts">{escape(said)}.</p>'
-        f"{_slopes(films, ranks, labels, item)}"
-        f"{_ranks_table(person, films, ranks, methods, labels, store, item)}"
-        f"{_agreement(agreed, labels)}</section>"
+    agreement = next((row["agreement"] for row in answers if "agreement" in row), [])
+    return card(
+        name_of(person),
+        facts(f"{_orders(rows, words)}."),
+        _slopes(films, ranks, labels, item, words),
+        _ranks_table(person, films, ranks, methods, labels, store, item, words),
+        _agreement(agreement, labels, words),
     )
 
 
-def _said(rows: Sequence[dict]) -> str:
+def _orders(rows: Sequence[dict], words: Words) -> str:
     """By what each method put the candidates in order, and how long that took."""
     parts = []
-    for by, words in BY.items():
-        own = [f"{r['label']} ({r['seconds']:.2f} s)" for r in rows if r["orders_by"] == by]
-        if own:
-            parts.append(f"{words}: {', '.join(own)}")
+    for by, text in BY.items():
+        timed = [f"{r['label']} ({r['seconds']:.2f} s)" for r in rows if r["orders_by"] == by]
+        if timed:
+            parts.append(f"{text}: {', '.join(timed)}")
     if none := [row["label"] for row in rows if row["orders_by"] is None]:
-        parts.append(f"Not made to order films: {', '.join(none)}")
+        parts.append(f"Not made to order {words.things}: {', '.join(none)}")
     return ". ".join(parts)
 
 
 def _slopes(
-    films: dict[str, dict], ranks: dict[str, dict[str, int]], labels: dict[str, str], item: str
+    films: dict[str, dict],
+    ranks: dict[str, dict[str, int]],
+    labels: dict[str, str],
+    item: str,
+    words: Words,
 ) -> str:
-    """Every film's rank from the candidate stage through all methods, as one line each."""
+    """Every item's rank from the candidate stage through all methods, as one line each."""
     stages = [{film: row["collaborative_rank"] for film, row in films.items()}, *ranks.values()]
     heads = ["Candidate stage", *(labels[name] for name in ranks)]
     xs = [100 * (place + 0.5) / len(stages) for place in range(len(stages))]
@@ -601,7 +531,7 @@ def _slopes(
         if len(films) > TOP
         else ""
     )
-    chosen = ", and the chosen film" if item in films else ""
+    chosen = f", and the chosen {words.thing}" if item in films else ""
     return (
         f'<div class="ckf-scroll ckf-slopes" style="--columns:{len(stages)};'
         f'--row:{ROW_HEIGHT}px" role="img" aria-label="{escape(about)}" tabindex="0">'
@@ -609,9 +539,10 @@ def _slopes(
         f"<span></span><ol>{numbers}</ol>"
         f'<svg viewBox="0 0 100 {len(films)}" preserveAspectRatio="none">{cut}{"".join(lines)}'
         f'</svg><ol class="ckf-slopes-films">{names}</ol></div></div>'
-        f'<p class="ckf-facts">In colour: the {COLOURED} films that '
-        f"{escape(labels[next(iter(ranks))])} puts first{chosen}. Titles stand in the "
-        "order of the last column.</p>"
+        + facts(
+            f"In colour: the {COLOURED} {words.things} that {labels[next(iter(ranks))]} puts "
+            f"first{chosen}. Titles stand in the order of the last column."
+        )
     )
 
 
@@ -629,44 +560,47 @@ def _ranks_table(
     labels: dict[str, str],
     store,
     item: str,
+    words: Words,
 ) -> str:
-    later = {}
+    later, columns = {}, []
     if person.user:
-        given = store.later(person.user, person.at)
-        later = dict(zip(given["item"], given["rating"], strict=True))
-    rows = [
-        Row(
-            pick=film,
-            selected=film == item,
-            cells=[
-                Cell(escape(film_text(about)), about["title"]),
-                about["collaborative_rank"],
-                *(ranks[name][film] if name in ranks else Cell("–", "") for name in methods),
-                *([_later(later.get(film))] if person.user else []),
-            ],
-        )
-        for film, about in films.items()
-    ]
-    columns = [
-        Column("Film", pick=True, wide=True),
-        Column("Candidate stage", numeric=True),
-        *(Column(labels[name], numeric=True) for name in methods),
-        *([Column("Later rated", numeric=True)] if person.user else []),
-    ]
-    return table(
-        columns, rows, caption="Rank by every method", empty="There are no candidates.", height=420
+        rows = store.later(person.user, person.at)
+        later = dict(zip(rows["item"], rows["rating"], strict=True))
+        columns = ["Later rated" if words.stars else "Chosen later"]
+    return listing(
+        [
+            Column(words.thing.capitalize(), pick=True, wide=True),
+            "Candidate stage",
+            *(labels[name] for name in methods),
+            *columns,
+        ],
+        [
+            Row(
+                pick=film,
+                selected=film == item,
+                cells=[
+                    Cell(escape(film_text(about)), about["title"]),
+                    about["collaborative_rank"],
+                    *(cell(ranks.get(name, {}).get(film), str) for name in methods),
+                    *(_later(later.get(film), words) for _ in columns),
+                ],
+            )
+            for film, about in films.items()
+        ],
+        caption="Rank by every method",
     )
 
 
-def _later(rating: float | None) -> Cell:
+def _later(rating: float | None, words: Words) -> Cell:
     if rating is None:
         return Cell("–", 0)
-    liked = ' class="ckf-liked"' if rating >= LIKED else ""
-    return Cell(f"<span{liked}>{stars_text(rating)}&nbsp;★</span>", rating)
+    opinion = words.opinion_cell(rating)
+    liked = ' class="ckf-liked"' if not words.stars or rating >= LIKED else ""
+    return Cell(f"<span{liked}>{opinion.markup}</span>", rating)
 
 
-def _agreement(agreed: Sequence[dict], labels: dict[str, str]) -> str:
-    """Kendall's τ and shared top films of every two methods, as a square (HTML)."""
+def _agreement(agreed: Sequence[dict], labels: dict[str, str], words: Words) -> str:
+    """Kendall's τ and shared top items of every two methods, as a square (HTML)."""
     if not agreed:
         return ""
     names = list(dict.fromkeys(name for each in agreed for name in each["methods"]))
@@ -675,13 +609,13 @@ def _agreement(agreed: Sequence[dict], labels: dict[str, str]) -> str:
     def cell(one: str, other: str) -> str:
         if one == other:
             return "–"
-        found = cells[frozenset((one, other))]
-        tau = found["kendall_tau"]
-        tau = "–" if tau is None else f"{tau:.2f}".replace("-", "−")
-        return f"{tau} · {found['shared']}"
+        both = cells[frozenset((one, other))]
+        tau = both["kendall_tau"]
+        return f"{'–' if tau is None else number(tau)} · {both['shared']}"
 
     return plain_table(
         ["", *(labels[name] for name in names)],
         [(labels[one], *(cell(one, other) for other in names)) for one in names],
-        f"Agreement: Kendall’s τ over all candidates · films shared in the top {agreed[0]['k']}",
+        f"Agreement: Kendall’s τ over all candidates · {words.things} shared in the top "
+        f"{agreed[0]['k']}",
     )

@@ -1,5 +1,5 @@
-"""The Map tab: films or people in the collaborative space, in the language model's token space
-after this person's bridge, and in the space of the films' texts, in two or three dimensions."""
+"""The Map tab: items or people in the collaborative space, in the language model's token space
+after this person's bridge, and in the space of the items' texts, in two or three dimensions."""
 
 import base64
 import json
@@ -18,13 +18,20 @@ from ckf_demo.inference.projections import (
     TOKENS,
     UMAP,
     UNTRAINED,
-    Measured,
     Projection,
     Spaces,
     View,
 )
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.charts import PLOTLY_HEAD, PLOTLY_SCRIPT
+from ckf_demo.ui.charts import (
+    PLOTLY_HEAD,
+    PLOTLY_SCRIPT,
+    beside,
+    cell,
+    estimate,
+    facts,
+    listing,
+)
 from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -36,13 +43,13 @@ from ckf_demo.ui.markup import (
     panel,
     percent,
     present,
-    table,
     warn,
     year_text,
 )
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
+from ckf_demo.ui.pair import GROUPS, Pair, group_of, has_genres, history_of, known_user
 from ckf_demo.ui.topk import Ranking
+from ckf_demo.ui.words import words_of
 
 NAMES = {
     "collaborative": "Collaborative",
@@ -69,8 +76,8 @@ COLOURS = (
     "#F0E442",
     "#999999",
 )
-# Five shapes that Plotly draws in three dimensions with any font, but the ring, which marks
-# recommendations; against eight colours no two of up to 40 genres share both.
+# Shapes that Plotly draws in three dimensions with any font, without the ring, which marks
+# recommendations. With eight colours no two of up to 40 genres look alike.
 SHAPES = ("circle", "square", "diamond", "cross", "diamond-open")
 DRAW_SCRIPT = (
     "watch('value', window.ckf.maps("
@@ -115,23 +122,25 @@ class MapTab:
     def __init__(self, recommender, spaces: Spaces) -> None:
         self.recommender = recommender
         self.store = recommender.store
-        self.spaces = spaces
+        self.spaces, self.words = spaces, words_of(recommender)
+        thing, things = self.words.thing, self.words.things
         items = self.store.items().set_index("item").loc[recommender.item_order].reset_index()
         self._films = items.to_dict("records")
         self._places = {item: place for place, item in enumerate(recommender.item_order)}
+        self._genres = has_genres(recommender)
         self._users = self.store.users().to_dict("records")
         self._user_places = {user["user"]: place for place, user in enumerate(self._users)}
         gr.HTML(
-            "<p>Three views of the same films: near one another means rated alike, passed alike to "
-            "the language model for this person, or described alike. Point at a film to find it in "
-            "all of them, click it to choose it. Drag to move; zoom with the buttons, by pinching, "
-            "or with Ctrl and the wheel.</p>",
+            f"<p>Three views of the same {things}: near one another means {self.words.rated} "
+            "alike, passed alike to the language model for this person, or described alike. Point "
+            f"at a {thing} to find it in all of them, click it to choose it. Drag to move; zoom "
+            "with the buttons, by pinching, or with Ctrl and the wheel.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
         with gr.Row(elem_classes="ckf-controls"):
             self.kind = gr.Radio(
-                [("Films", FILMS), ("People", PEOPLE)],
+                [(things.capitalize(), FILMS), ("People", PEOPLE)],
                 value=FILMS,
                 label="Points",
                 min_width=150,
@@ -243,7 +252,7 @@ class MapTab:
         ]
 
     def stopped(self) -> dict:
-        """What is shown after a stop."""
+        """The message after a stop."""
         return {
             self.message: notice(
                 "Stopped; the maps show what they showed before. Choose another view, or this one "
@@ -258,13 +267,14 @@ class MapTab:
         if kind == PEOPLE:
             names = list(GROUPS)
             group = [names.index(group_of(user["n_before"])) for user in self._users]
-            ids, hover = list(self._user_places), [_user_hover(user) for user in self._users]
-            shown = [f"{name} ratings before" for name in names]
+            ids, hover = list(self._user_places), [self._user_hover(user) for user in self._users]
+            shown = [f"{name} {self.words.opinion}s before" for name in names]
         else:
-            main = [film["genres"][0] if len(film["genres"]) else "unknown" for film in self._films]
+            rest = "genre unknown" if self._genres else self.words.things
+            main = [film["genres"][0] if len(film["genres"]) else rest for film in self._films]
             shown = [genre for genre, _ in Counter(main).most_common()]
             group = [shown.index(genre) for genre in main]
-            ids, hover = list(self._places), [_film_hover(film) for film in self._films]
+            ids, hover = list(self._places), [self._film_hover(film) for film in self._films]
         groups = [
             {
                 "name": name,
@@ -276,7 +286,7 @@ class MapTab:
         return {"items": ids, "hover": hover, "group": group, "groups": groups}
 
     def choose(self, current: Pair, event: gr.EventData) -> Pair:
-        """The pair with the chosen point's film, or with the chosen point's person."""
+        """The pair with the chosen point's item, or with the chosen point's person."""
         if event.kind == PEOPLE:
             return known_user(self.store, event.pick, current.item)
         return current.with_item(event.pick)
@@ -302,9 +312,11 @@ class MapTab:
         beside: str,
         progress: Callable | None = None,
     ) -> Iterator[dict]:
-        """Draw the maps, the nearest of what is chosen, how far to trust all that, and the
-        highlighted films; whatever must be computed first is said, space by space, and how many
-        people are done by ``progress`` (a `gr.Progress`)."""
+        """Draw the maps, and fill the tables with neighbours, trust and highlighted items.
+
+        A message names each space that must be computed first; ``progress`` (a `gr.Progress`)
+        shows how many people are done.
+        """
 
         def done(people: int) -> None:
             if progress is not None and people % 20 == 0:
@@ -354,7 +366,7 @@ class MapTab:
                 space: {
                     "points": _encoded(view.points),
                     "person": None if view.person is None else np.round(view.person, 4).tolist(),
-                    "hover": _person_hover(name, kind, view),
+                    "hover": self._person_hover(name, kind, view),
                     "facts": _view_facts(view, projection),
                     "title": NAMES[space],
                 }
@@ -375,22 +387,26 @@ class MapTab:
     def _tables(
         self, pair: Pair, ranking: Ranking | None, kind: str, shown: tuple[str, ...]
     ) -> dict:
+        """The nearest neighbours in each space, and the highlighted items."""
         if kind == PEOPLE:
-            found = {space: self.spaces.people_like(space, pair.person) for space in shown}
-            return {self.neighbours: "", self.people: self._alike(found), self.highlights: ""}
-        found = {space: self.spaces.neighbours(space, pair.item, pair.person) for space in shown}
+            near = {space: self.spaces.people_like(space, pair.person) for space in shown}
+            alike = _nearest_tables("this person", "Person", "people", near, self._user_name)
+            return {self.neighbours: "", self.people: alike, self.highlights: ""}
+        near = {space: self.spaces.neighbours(space, pair.item, pair.person) for space in shown}
+        thing, things = self.words.thing.capitalize(), self.words.things
+        target = self._film_name(pair.item)
         return {
-            self.neighbours: self._neighbour_table(pair, found),
+            self.neighbours: _nearest_tables(target, thing, things, near, self._film_name),
             self.people: "",
             self.highlights: self._highlight_table(*self._highlighted(pair, ranking)),
         }
 
     def _facts(self, pair: Pair, kind: str, shown: tuple[str, ...], projection: Projection) -> str:
-        text = ""
+        text, things = "", self.words.things
         if kind == FILMS and TOKENS in shown:
             share = self.spaces.moved(TOKENS, pair.person)
             text = (
-                "In the language model’s space this person’s bridge has moved the films by "
+                f"In the language model’s space this person’s bridge has moved the {things} by "
                 f"{share:.2f} of their usual distance from the centre, compared with the average "
                 f"person’s (median, n = {len(self._films):,})."
             )
@@ -402,132 +418,114 @@ class MapTab:
         elif kind == PEOPLE:
             text = (
                 f"{len(self._users):,} people of the data at their default moments. The space of "
-                "the films’ texts holds no people."
+                f"the {things}’ texts holds no people."
             )
-        return f'<p class="ckf-facts">{escape(text)}</p>'
+        return facts(text)
 
     def _trust(
         self, person: dict, kind: str, projection: Projection, views: dict[str, View]
     ) -> str:
         """How far each picture can be trusted, and how far the spaces agree (HTML)."""
-        pictures = [
-            Row(
-                pick=None,
-                cells=[
-                    NAMES[space],
-                    self.spaces.vectors(space, person, kind).shape[1],
-                    Cell("–", "") if view.variance is None else _share(view.variance),
-                    view.trust.value,
-                ],
-            )
-            for space, view in views.items()
-        ]
-        against = list(combinations(views, 2))
+        pairs = list(combinations(views, 2))
         if UNTRAINED in views:
             others = [name for name in self.spaces.names_of(kind) if name not in views]
-            against += [(space, other) for other in others for space in views]
-        pairs = []
-        for first, second in against:
-            measured = self.spaces.agreement(first, second, person, kind)
-            pairs.append(
-                Row(
-                    pick=None,
-                    cells=[
-                        f"{NAMES[first]} and {NAMES[second].lower()}",
-                        Cell(_interval(measured), measured.value),
-                        f"{measured.n:,}",
-                    ],
-                )
-            )
+            pairs += [(space, other) for other in others for space in views]
+        agreements = [
+            (first, second, self.spaces.agreement(first, second, person, kind))
+            for first, second in pairs
+        ]
         drawn = f"{METHODS[projection.method]}, {projection.dimensions}-D"
         sample = max(view.trust.n for view in views.values())
-        chance = self.spaces.chance(kind)
-        return (
-            "<h3>How far to trust the pictures</h3>"
-            '<p class="ckf-facts">Trustworthiness is 1 when all neighbours in a picture are '
-            f"neighbours in the space itself ({NEAREST} nearest by cosine, on a sample of n "
-            "points). "
-            f"Two spaces that have nothing in common would share {percent(chance)} of their "
-            f"{NEAREST} nearest by chance; the interval is one of 95 % over the points.</p>"
-            '<div class="ckf-beside"><div>'
-            + table(
-                [
-                    Column("Space", wide=True),
-                    Column("Dimensions", numeric=True),
-                    Column("Variance kept", numeric=True),
-                    Column("Trustworthiness", numeric=True),
-                ],
-                pictures,
-                caption=f"Pictures ({drawn}), trustworthiness with n = {sample:,}",
-                empty="No picture is drawn.",
-            )
-            + "</div><div>"
-            + table(
-                [
-                    Column("Spaces", wide=True),
-                    Column(f"Shared of the {NEAREST} nearest", numeric=True),
-                    Column("n", numeric=True),
-                ],
-                pairs,
-                caption="How far the spaces agree",
-                empty="There is one space only.",
-            )
-            + "</div></div>"
-        )
-
-    def _neighbour_table(self, pair: Pair, nearest: dict[str, list[tuple[str, float]]]) -> str:
-        parts = [
-            _nearest_table(
-                f"{NAMES[space]}: nearest films",
-                "Film",
-                [(item, film_text(self._films[self._places[item]]), near) for item, near in found],
-            )
-            for space, found in nearest.items()
-        ]
-        name = escape(film_text(self._films[self._places[pair.item]]))
-        return f'<h3>Nearest to {name}</h3><div class="ckf-three">{"".join(parts)}</div>'
-
-    def _alike(self, nearest: dict[str, list[tuple[str, float]]]) -> str:
-        parts = [
-            _nearest_table(
-                f"{NAMES[space]}: nearest people",
-                "Person",
-                [
-                    (user, _user_text(self._users[self._user_places[user]]), near)
-                    for user, near in found
-                ],
-            )
-            for space, found in nearest.items()
-        ]
-        return f'<h3>Nearest to this person</h3><div class="ckf-three">{"".join(parts)}</div>'
-
-    @staticmethod
-    def _highlight_table(history: list[dict], recommended: tuple[dict, ...]) -> str:
-        rows = [
-            Row(
-                pick=row["item"],
-                cells=[
-                    row["title"],
-                    year_text(row["year"]),
-                    ", ".join(row["genres"]),
-                    f"history, rated {row['rating']:g}"
-                    if "rating" in row
-                    else f"recommended, rank {row['rank']}",
-                ],
-            )
-            for row in (*recommended, *history)
-        ]
-        return table(
+        pictures = listing(
+            [Column("Space", wide=True), "Dimensions", "Variance kept", "Trustworthiness"],
             [
-                Column("Film", pick=True, wide=True),
-                Column("Year", numeric=True),
-                Column("Genres", wide=True),
-                Column("Highlighted as", wide=True),
+                [
+                    NAMES[space],
+                    self.spaces.vectors(space, person, kind).shape[1],
+                    cell(view.variance, percent),
+                    view.trust.value,
+                ]
+                for space, view in views.items()
             ],
-            rows,
+            caption=f"Pictures ({drawn}), trustworthiness with n = {sample:,}",
+        )
+        shared = listing(
+            [Column("Spaces", wide=True), f"Shared of the {NEAREST} nearest", "n"],
+            [
+                [
+                    f"{NAMES[first]} and {NAMES[second].lower()}",
+                    Cell(estimate(share.value, share.low, share.high, percent), share.value),
+                    f"{share.n:,}",
+                ]
+                for first, second, share in agreements
+            ],
+            caption="How far the spaces agree",
+            empty="There is one space only.",
+        )
+        about = (
+            "Trustworthiness is 1 when all neighbours in a picture are neighbours in the space "
+            f"itself ({NEAREST} nearest by cosine, on a sample of n points). Two spaces that have "
+            f"nothing in common would share {percent(self.spaces.chance(kind))} of their {NEAREST} "
+            "nearest by chance; the interval is one of 95 % over the points."
+        )
+        return f"<h3>How far to trust the pictures</h3>{facts(about)}{beside(pictures, shared)}"
+
+    def _highlight_table(self, history: list[dict], recommended: tuple[dict, ...]) -> str:
+        years = any(present(film["year"]) for film in self._films)
+        columns = [
+            Column(self.words.thing.capitalize(), pick=True, wide=True),
+            *(["Year"] if years else []),
+            *([Column("Genres", wide=True)] if self._genres else []),
+            Column("Highlighted as", wide=True),
+        ]
+        return listing(
+            columns,
+            [
+                Row(
+                    pick=row["item"],
+                    cells=[
+                        film_text({**row, "year": None}),
+                        *([year_text(row["year"])] if years else []),
+                        *([", ".join(row["genres"])] if self._genres else []),
+                        self._highlight(row),
+                    ],
+                )
+                for row in (*recommended, *history)
+            ],
             caption="Recommendations and history",
             empty="No history and no recommendations yet.",
         )
+
+    def _highlight(self, row: dict) -> str:
+        if "rank" in row:
+            return f"recommended, rank {row['rank']}"
+        return f"history, rated {row['rating']:g}" if self.words.stars else "history, liked"
+
+    def _film_hover(self, film: dict) -> str:
+        genres = f"<br>{escape(', '.join(film['genres']))}" if self._genres else ""
+        return (
+            f"<b>{escape(film_text(film))}</b>{genres}"
+            f"<br>{int(film['n_ratings']):,} training {self.words.opinion}s"
+        )
+
+    def _user_text(self, user: dict) -> str:
+        """ "User 405: 12 ratings, 22, healthcare" """
+        about = [f"{user['n_before']} {self.words.opinion}s", user["age"], user["occupation"]]
+        return f"User {user['user']}: " + ", ".join(str(part) for part in about if present(part))
+
+    def _film_name(self, item: str) -> str:
+        return film_text(self._films[self._places[item]])
+
+    def _user_name(self, user: str) -> str:
+        return self._user_text(self._users[self._user_places[user]])
+
+    def _user_hover(self, user: dict) -> str:
+        return f"<b>{escape(self._user_text(user)).replace(': ', '</b><br>', 1)}"
+
+    def _person_hover(self, name: str, kind: str, view: View) -> str:
+        near = "" if view.closest is None else f"{view.closest:.2f}"
+        other = self.words.thing if kind == FILMS else "person"
+        return f"<b>{escape(name.capitalize())}</b><br>nearest {other} at a cosine of {near}"
 
 
 def _encoded(points: np.ndarray) -> str:
@@ -535,48 +533,24 @@ def _encoded(points: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(points, dtype="<f4").tobytes()).decode()
 
 
-def _film_hover(film: dict) -> str:
-    genres = escape(", ".join(film["genres"]))
-    return (
-        f"<b>{escape(film_text(film))}</b><br>{genres}"
-        f"<br>{int(film['n_ratings']):,} training ratings"
-    )
-
-
-def _user_text(user: dict) -> str:
-    """ "User 405: 12 ratings, 22, healthcare" """
-    parts = [f"{user['n_before']} ratings", user["age"], user["occupation"]]
-    return f"User {user['user']}: " + ", ".join(str(part) for part in parts if present(part))
-
-
-def _user_hover(user: dict) -> str:
-    return f"<b>{escape(_user_text(user)).replace(': ', '</b><br>', 1)}"
-
-
-def _person_hover(name: str, kind: str, view: View) -> str:
-    near = "" if view.closest is None else f"{view.closest:.2f}"
-    other = "film" if kind == FILMS else "person"
-    return f"<b>{escape(name.capitalize())}</b><br>nearest {other} at a cosine of {near}"
-
-
-def _nearest_table(caption: str, what: str, found: list[tuple[str, str, float]]) -> str:
-    listing = table(
-        [Column(what, pick=True, wide=True), Column("Cosine", numeric=True)],
-        [Row(pick=pick, cells=[text, near]) for pick, text, near in found],
-        caption=caption,
-        empty="There are no others.",
-    )
-    return f"<div>{listing}</div>"
-
-
-def _share(value: float) -> Cell:
-    return Cell(percent(value), value)
-
-
-def _interval(measured: Measured) -> str:
-    if measured.low is None or measured.high is None:
-        return percent(measured.value)
-    return f"{percent(measured.value)} ({100 * measured.low:.0f}–{percent(measured.high)})"
+def _nearest_tables(
+    target: str,
+    column: str,
+    plural: str,
+    near: dict[str, list[tuple[str, float]]],
+    name_of: Callable[[str], str],
+) -> str:
+    """The nearest of each space with their cosines, side by side (HTML)."""
+    tables = [
+        listing(
+            [Column(column, pick=True, wide=True), "Cosine"],
+            [Row(pick=key, cells=[name_of(key), cosine]) for key, cosine in nearest],
+            caption=f"{NAMES[space]}: nearest {plural}",
+            empty="There are no others.",
+        )
+        for space, nearest in near.items()
+    ]
+    return f"<h3>Nearest to {escape(target)}</h3>{beside(*tables, style='ckf-three')}"
 
 
 def _view_facts(view: View, projection: Projection) -> str:
@@ -592,5 +566,5 @@ def _waiting(space: str, kind: str, projection: Projection, number: int, of: int
     return notice(
         f"Space {number + 1} of {of}, {NAMES[space].lower()}: {doing}laying it out by "
         f"{METHODS[projection.method]} in {projection.dimensions}-D. This is done once and kept; "
-        "other views stay at hand meanwhile."
+        "other views can be looked at meanwhile."
     )

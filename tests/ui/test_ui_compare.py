@@ -135,7 +135,7 @@ def test_what_is_missing_is_said_with_what_to_do(fake, method_comparison):
     method_comparison.problems.append("<b> was passed over")
     assert "&lt;b&gt; was passed over" in availability(method_comparison)
     alone = availability(MethodComparison(fake))
-    assert "Only CKF" in alone and "ckf train --config" in alone
+    assert "CKF is the only method" in alone and "ckf train --config" in alone
 
 
 def test_the_methods_are_described(method_comparison):
