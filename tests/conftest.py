@@ -29,6 +29,30 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "ckf-demo"
 
 
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to train in; see `support.training.make_workplace`."""
+    from support.training import make_workplace
+
+    return make_workplace(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def stirred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `support.training.save_stirred` left a checkpoint and its backbone."""
+    from support.training import save_stirred
+
+    place = tmp_path_factory.mktemp("stirred")
+    save_stirred(place)
+    return place
+
+
+@pytest.fixture
+def checkpoint(stirred: Path, tmp_path: Path) -> Path:
+    """A copy of that checkpoint, to be changed."""
+    return Path(shutil.copytree(stirred / "checkpoint", tmp_path / "checkpoint"))
+
+
 @pytest.fixture(scope="session")
 def real_cache():
     """A context in which the user's own cache is in use, whatever a test has set."""

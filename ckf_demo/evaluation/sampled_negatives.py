@@ -1,7 +1,7 @@
 """The protocol for positive-only data: clicks against sampled items, and what is chosen next.
 
 Every choice of a part comes with one item that its user never chose, drawn from the items known in
-training (popular ones more often, `ckf_demo.tasks.ranking.sample_negatives`). That is easier than
+training (popular ones more often, `ckf_demo.tasks.negatives.sample_negatives`). That is easier than
 to separate likes from dislikes, and its AUC is comparable with nothing else. Rankings are of the
 whole catalogue minus the history, with the candidates of the implicit factors. Where only some
 users have texts, only they are asked about: the language model learnt from such users.
@@ -43,8 +43,8 @@ from ckf_demo.metrics.results import Results
 from ckf_demo.model.predict import score_rows
 from ckf_demo.recommender import COLLABORATIVE, Recommender
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.negatives import with_negatives
 from ckf_demo.tasks.registry import TASKS
-from ckf_demo.training.negatives import with_negatives
 
 QUERIES = 150
 """Rankings that the language model is asked for, of so many people drawn at random."""

@@ -20,13 +20,17 @@ from rich.table import Table
 from scipy import stats
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
 from ckf_demo.runtime.paths import prepared_path, write_json
-from ckf_demo.training.loop import sequence_losses_of, validation_sequences
-from ckf_demo.training.sequences import PackedSequence, Packer
+from ckf_demo.training.losses import sequence_losses_of
+from ckf_demo.training.sequences import (
+    PackedSequence,
+    Packer,
+    co_liked_by_id,
+    validation_sequences,
+)
 
 PARTS = {
     "shared adapter": Ablation(shared_adapter=False),
@@ -42,14 +46,12 @@ POOLED, ALONE = "pooled", "language model alone"
 
 def sequences_for(system: System, size: int) -> list[PackedSequence]:
     """The first ``size`` validation sequences, the same for every checkpoint of a configuration."""
-    data, fit = system.prepared, system.prepared.fit
-    fans = CoLikedItems.fit(data.user[fit], data.item[fit], data.rating[fit], data.n_items)
     packer = Packer(
-        data,
+        system.prepared,
         system.config.train,
         system.config.prompt,
         system.knowledge,
-        lambda a, b: fans(data.item_index[a], data.item_index[b]),
+        co_liked_by_id(system.prepared),
     )
     return validation_sequences(packer, size, text_only=not system.fusion.fuses)
 

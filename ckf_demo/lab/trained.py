@@ -13,7 +13,6 @@ import numpy as np
 from rich.console import Console
 
 from ckf_demo.backbone.loading import dense_precision
-from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
@@ -23,9 +22,10 @@ from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
 from ckf_demo.recommender import COLLABORATIVE
 from ckf_demo.runtime.paths import cache_dir, replacing
-from ckf_demo.training.loop import Run, sequence_losses_of
+from ckf_demo.training.loop import Run
+from ckf_demo.training.losses import sequence_losses_of
 from ckf_demo.training.ranking_stage import candidates, scored
-from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
+from ckf_demo.training.sequences import PackedSequence, Packer, co_liked_by_id, segments_of
 
 VALIDATIONS = 3
 """How often a run looks at validation to choose its weights."""
@@ -63,7 +63,7 @@ def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
     folder = cache_dir() / "robustness" / f"{config.name}-{key}"
     done = folder / "done.json"
     if not done.exists():
-        run = Run(config, prepared, folder=folder)
+        run = Run.prepare(config, prepared, folder=folder)
         run.run(stages=False)
         known = {
             "parameters": sum(p.numel() for kind in run.system.trainable().values() for p in kind),
@@ -166,16 +166,13 @@ class TrainedModel(CachedModel):
         The same ones for every configuration that sees the same data; ``base`` says how long the
         shown histories are.
         """
-        prepared, fit = self.prepared, self.prepared.fit
-        fans = CoLikedItems.fit(
-            prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
-        )
+        prepared = self.prepared
         packer = Packer(
             prepared,
             base.train.model_copy(update={"tasks": ("explanation",)}),
             base.prompt,
             self.system.knowledge,
-            lambda a, b: fans(prepared.item_index[a], prepared.item_index[b]),
+            co_liked_by_id(prepared),
         )
         rng = np.random.default_rng(0)
         segments = segments_of(prepared, prepared.rows(split=VALID), base.prompt)

@@ -38,7 +38,6 @@ from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
-from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptWriter, single_token
 from ckf_demo.tasks.registry import TASKS
@@ -56,7 +55,6 @@ _NEEDED = {
     *("seed", "versions", "config"),
 }
 _ENTRIES = _NEEDED | {"training", "stages", SEAL}
-COMBINE = {"rating": rating.combine, "ctr": ctr.combine, "ranking": ranking.combine}
 
 
 def config_hash(config: dict) -> str:
@@ -256,7 +254,7 @@ class System:
         if fused is not None and task in fused.prior:
             prior = fused.prior[task][torch.as_tensor(rows, device=logits.device)]
             weight = fused.weight[task]
-        out = COMBINE[task](logits, prior, weight)
+        out = self.writer.tasks[task].combine(logits, prior, weight)
         if calibrate and task in self.calibration:
             slope, intercept = self.calibration[task]
             out = slope * out + intercept

@@ -1,33 +1,193 @@
-"""What a task is: a question at the end of a branch, and how its answer is read."""
+"""A task: a question at the end of a branch, how it is learnt and how its answer is read."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from ckf_demo.collaborative.registry import Knowledge
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.tasks.explanations.facts import CoLikedItems
+
+NOTHING = torch.zeros(0)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One branch of a training sequence, with its answer.
+
+    Attributes
+    ----------
+    length
+        How many items of the history the question sees.
+    target
+        The right answer as the task reads it: stars, or 1 for yes.
+    labels
+        How many labels of the training part count, where the collaborative side uses any.
+    facts, text
+        The fact line of an explanation, and the text to be learnt.
+    hide_title
+        Whether the candidate is shown by year and genres only.
+    """
+
+    task: str
+    item: int
+    length: int
+    target: float = 0.0
+    labels: int = 0
+    facts: str = ""
+    text: str = ""
+    hide_title: bool = False
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is true of m questions of one task.
+
+    ``values`` float32 (m,) are their `Question.target`; ``counts`` float32 (m,) how often the items
+    were rated; ``group`` the number of candidates of each ranking. A task may leave some unread.
+    """
+
+    values: Tensor = NOTHING
+    counts: Tensor = NOTHING
+    group: int = 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the questions of one training sequence are drawn from.
+
+    Attributes
+    ----------
+    rows
+        Target interactions int (n,), whose user is the same.
+    visible, labels
+        Per target row, `Question.length` and `Question.labels`.
+    history, shown_from
+        Interactions of the history, oldest first, and where the shown part begins.
+    taste
+        The taste line of the prompt.
+    liked_together
+        Whether the same people like two items, by index.
+    writings
+        Texts that explanations are learnt from; None where the data have none.
+    choices, negatives
+        Ranking groups per sequence, and sampled items per group.
+    show_summaries
+        Share of explanations that are learnt with a summary of the item.
+    """
+
+    prepared: Prepared
+    knowledge: Knowledge
+    rows: np.ndarray
+    visible: dict[int, int]
+    labels: dict[int, int]
+    history: np.ndarray
+    shown_from: int
+    taste: str
+    liked_together: CoLikedItems
+    writings: TextEvidence | None
+    choices: int
+    negatives: int
+    show_summaries: float
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True)
 class Task:
-    """A question about a (person, item) pair.
+    """A question about a (user, item) pair.
 
-    ``cue`` ends the branch; ``answers`` are the single-token answers that are scored, empty for a
-    task that is answered in free text. Where a configuration asks the question first
-    (`PromptConfig.question_first`), ``lead`` stands before the film instead, so that all candidates
-    share it.
+    A new task is a subclass in a file of its own and one line in the registry. It says which
+    questions it draws from a sequence (`about_row`, `about_moment`), how the logits of its answer
+    words become an answer (`combine`, `alone`), and what is lost by an answer (`loss`). What is
+    written here is a task that is answered by yes or no.
+
+    Attributes
+    ----------
+    name, label
+        As the name stands in configurations and results, and as pages show it.
+    cue
+        Ends the branch.
+    answers
+        The single-token answers that are scored; empty for a task answered in free text.
+    lead
+        Where a configuration asks the question first (`PromptConfig.question_first`), it stands
+        before the item instead of the cue, so that all candidates share it. Empty for a task that
+        cannot be asked first.
+    weight
+        Of its loss in the total.
+    selects
+        Whether its validation loss decides when training stops.
+    metrics
+        Names of the metrics that it is measured by, in `ckf_demo.metrics`.
     """
 
     name: str
     label: str
     cue: str
-    answers: tuple[str, ...] = ()
+    answers: tuple[str, ...] = (" Yes", " No")
     lead: str = ""
+    weight: float = 1.0
+    selects: bool = True
+    metrics: tuple[str, ...] = ()
+
+    def about_row(self, moment: Moment, row: int, *, hide_title: bool) -> list[Question]:
+        """The questions that the task asks about one of ``moment.rows``; none by default."""
+        return []
+
+    def about_moment(self, moment: Moment) -> list[Question]:
+        """The questions that the task asks once per sequence; none by default."""
+        return []
+
+    def example_answer(self, stars: float, liked: bool) -> int | None:
+        """Which of ``answers`` is right about an interaction, in a worked example.
+
+        None for a task that worked examples do not show.
+        """
+        return None
+
+    def combine(self, logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
+        """The answer, by default the logit (m,) of yes.
+
+        Parameters
+        ----------
+        logits
+            The language model's logits of ``answers`` (m, A).
+        prior, weight
+            The collaborative prior's answer, as in `ckf_demo.fusion.base.Fused`, and the language
+            model's weight in the pool of both; None for the language model alone.
+        """
+        return pool(logits[:, 0] - logits[:, 1], prior, weight)
+
+    def probabilities(self, answer: Tensor) -> Tensor:
+        """The answer of `combine` as probabilities, by default (m,) of yes."""
+        return answer.sigmoid()
+
+    def loss(self, answer: Tensor, targets: Targets) -> Tensor:
+        """By default binary cross-entropy of logits (m,), mean over m."""
+        return F.binary_cross_entropy_with_logits(answer, targets.values)
+
+    def alignment(self, answer: Tensor, prior: Tensor, targets: Targets) -> Tensor:
+        """How far the language model's own answer is from the prior's.
+
+        By default the cross-entropy of two logits (m,), mean over m.
+        """
+        return F.binary_cross_entropy_with_logits(answer, prior.sigmoid())
+
+    def within_user(self, answer: Tensor, targets: Targets) -> Tensor | None:
+        """A loss on the order of one user's answers; None for a task without one."""
+        return None
 
 
-def pool(own: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
+def pool(lm_only: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
     """Logarithmic opinion pool of the language model's logits and the collaborative prior's.
 
-    ``weight`` in 0–1 is the language model's; without a prior its own logits stand.
+    ``weight`` in 0–1 is the language model's; without a prior its own logits are the answer.
     """
     if prior is None:
-        return own
+        return lm_only
     assert weight is not None  # a prior comes with its weight
-    return (1 - weight) * prior + weight * own
+    return (1 - weight) * prior + weight * lm_only

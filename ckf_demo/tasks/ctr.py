@@ -1,34 +1,51 @@
 """CTR: would they like it (four stars or more)? Yes or no, read as a probability."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.tasks.base import Task, pool
+from ckf_demo.tasks.base import Moment, Question, Targets, Task
+from ckf_demo.tasks.negatives import not_chosen
 
-TASK = Task("ctr", "Like", "\nWould like it:", (" Yes", " No"), lead=" would like:")
 LIKED = 4.0
 
 
-def combine(logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
-    """The logit (m,) of yes, from the language model's (m, 2) and the prior's (m,)."""
-    return pool(logits[:, 0] - logits[:, 1], prior, weight)
+@dataclass(frozen=True)
+class CTR(Task):
+    """Answers are logits (m,) of yes, learnt by binary cross-entropy."""
+
+    def about_row(self, moment: Moment, row: int, *, hide_title: bool) -> list[Question]:
+        """One question, about the item of the row; positive-only data adds a sampled negative."""
+        data = moment.prepared
+        asked = [(int(data.item[row]), float(data.liked[row]))]
+        if data.positive_only:
+            negative = not_chosen(data, moment.knowledge, row, 1, moment.rng)[0]
+            asked.append((int(negative), 0.0))
+        visible, labels = moment.visible[row], moment.labels[row]
+        return [
+            Question(self.name, item, visible, target, labels, hide_title=hide_title)
+            for item, target in asked
+        ]
+
+    def example_answer(self, stars: float, liked: bool) -> int | None:
+        return 0 if liked else 1
+
+    def within_user(self, answer: Tensor, targets: Targets) -> Tensor | None:
+        """Pairwise logistic loss of one user's liked items above the others (BPR), mean over pairs.
+
+        Zero for a user with one kind alone.
+        """
+        liked = targets.values.bool()
+        above, below = answer[liked], answer[~liked]
+        pairs = above[:, None] - below[None, :]
+        return F.softplus(-pairs).mean() if pairs.numel() else answer.sum() * 0.0
 
 
-def loss(logit: Tensor, liked: Tensor) -> Tensor:
-    """Binary cross-entropy of logits (m,) against what was liked, bool (m,); mean over m."""
-    return F.binary_cross_entropy_with_logits(logit, liked.float())
-
-
-def within_user(logit: Tensor, liked: Tensor) -> Tensor:
-    """Pairwise logistic loss of one person's liked items above the others (BPR), mean over pairs.
-
-    Logits (m,) and what was liked, bool (m,); zero for a person with one kind alone.
-    """
-    above, below = logit[liked], logit[~liked]
-    pairs = above[:, None] - below[None, :]
-    return F.softplus(-pairs).mean() if pairs.numel() else logit.sum() * 0.0
-
-
-def alignment(logit: Tensor, prior: Tensor) -> Tensor:
-    """Cross-entropy of the language model's own answer (m,) to the prior's, mean over m."""
-    return F.binary_cross_entropy_with_logits(logit, prior.sigmoid())
+TASK = CTR(
+    "ctr",
+    "Like",
+    "\nWould like it:",
+    lead=" would like:",
+    metrics=("auc", "uauc", "log_loss", "ece"),
+)

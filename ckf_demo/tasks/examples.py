@@ -6,11 +6,10 @@ import numpy as np
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.tasks.prompts import PromptWriter
+from ckf_demo.tasks.registry import TASKS
 
 FILMS = 5
-"""Of each example's history, the last ones."""
-
-ANSWERED = ("rating", "ctr")
+"""Items of each example's history, the last ones."""
 
 
 def worked_examples(
@@ -18,8 +17,8 @@ def worked_examples(
 ) -> list[int]:
     """Token ids of `PromptConfig.examples` answered questions, to stand before a prompt.
 
-    They are training rows of as many people, liked and disliked in turn, as prompts without tokens
-    ask them; none where the configuration wants none.
+    They are training rows of as many users, liked and disliked in turn, asked as prompts without
+    tokens ask; none where the configuration wants none.
     """
     size = writer.config.examples
     if not size:
@@ -44,11 +43,9 @@ def _answered(
     """One person's films, and the questions about the next with their answers."""
     before = prepared.history.before(row, FILMS)
     ids = writer.prefix(prepared.item[before], prepared.rating[before]).ids
-    for task in (task for task in ANSWERED if task in tasks):
-        branch = writer.branch(task, int(prepared.item[row]), len(ids), with_tokens=False)
-        if task == "rating":
-            place = int(prepared.rating[row] + 0.5) - 1
-        else:
-            place = 0 if prepared.liked[row] else 1
-        ids = [*ids, *branch.ids, writer.answers[task][place], *writer.tokens("\n")]
+    for name, task in TASKS.items():
+        answer = task.example_answer(float(prepared.rating[row]), bool(prepared.liked[row]))
+        if name in tasks and answer is not None:
+            branch = writer.branch(name, int(prepared.item[row]), len(ids), with_tokens=False)
+            ids = [*ids, *branch.ids, writer.answers[name][answer], *writer.tokens("\n")]
     return ids

@@ -128,7 +128,8 @@ class PromptWriter:
         self.config = config
         self.tasks = {name: self.domain.asked(task) for name, task in TASKS.items()}
         if config.cloze:
-            self.tasks["ctr"] = CLOZES[config.cloze]
+            cloze = CLOZES[config.cloze]
+            self.tasks[cloze.name] = cloze
         self.examples: list[int] = []
         self._kept: dict[str, list[int]] = {}
         self.answers = {

@@ -1,23 +1,17 @@
-"""Ranking: which film do they choose next and like? One score per candidate.
+"""Ranking: which item do they choose next and like? One score per candidate.
 
-Another question than CTR: that one asks about films that somebody did watch. Here the films that
+Another question than CTR: that one asks about items that the user did choose. Here the items that
 they had not seen compete, so what is learnt is choice and liking together.
 """
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.tasks.base import Task, pool
-
-TASK = Task("ranking", "Top-K", "\nWatches it next:", (" Yes", " No"), lead=" watches next:")
-POWER = 0.75
-
-
-def combine(logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
-    """Scores (m,), comparable within one person."""
-    return pool(logits[:, 0] - logits[:, 1], prior, weight)
+from ckf_demo.tasks.base import Moment, Question, Targets, Task
+from ckf_demo.tasks.negatives import POWER, not_chosen
 
 
 def sampled(scores: Tensor, counts: Tensor, group: int) -> Tensor:
@@ -30,21 +24,38 @@ def sampled(scores: Tensor, counts: Tensor, group: int) -> Tensor:
     return (scores - POWER * torch.log(counts + 1.0)).view(-1, group).log_softmax(-1)
 
 
-def loss(scores: Tensor, counts: Tensor, group: int) -> Tensor:
-    """Sampled softmax cross-entropy of the first item of every ``group``, mean over groups."""
-    return -sampled(scores, counts, group)[:, 0].mean()
+@dataclass(frozen=True)
+class Ranking(Task):
+    """Answers are scores (m,), comparable within one user's candidates."""
+
+    def about_moment(self, moment: Moment) -> list[Question]:
+        """Groups of one liked item and sampled negatives, the liked one first."""
+        data = moment.prepared
+        liked = [int(r) for r in moment.rows if data.liked[r]]
+        moment.rng.shuffle(liked)
+        questions = []
+        for row in liked[: moment.choices]:
+            others = not_chosen(data, moment.knowledge, row, moment.negatives, moment.rng)
+            for item in (int(data.item[row]), *map(int, others)):
+                questions.append(Question(self.name, item, moment.visible[row]))
+        return questions
+
+    def loss(self, answer: Tensor, targets: Targets) -> Tensor:
+        """Sampled softmax cross-entropy of the first item of every group, mean over groups."""
+        return -sampled(answer, targets.counts, targets.group)[:, 0].mean()
+
+    def alignment(self, answer: Tensor, prior: Tensor, targets: Targets) -> Tensor:
+        """Divergence of the language model's own choice from the prior's, mean over groups."""
+        lm_only = sampled(answer, targets.counts, targets.group)
+        other = sampled(prior, targets.counts, targets.group)
+        return F.kl_div(lm_only, other, reduction="batchmean", log_target=True)
 
 
-def alignment(scores: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
-    """Divergence of the language model's own choice from the prior's, mean over groups."""
-    own, other = sampled(scores, counts, group), sampled(prior, counts, group)
-    return F.kl_div(own, other, reduction="batchmean", log_target=True)
-
-
-def sample_negatives(
-    counts: np.ndarray, seen: np.ndarray, size: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Items (size,) that a person never rated, popular ones more often (∝ (count + 1)^`POWER`)."""
-    weights = (counts + 1.0) ** POWER
-    weights[seen] = 0.0
-    return rng.choice(len(counts), size=size, replace=False, p=weights / weights.sum())
+TASK = Ranking(
+    "ranking",
+    "Top-K",
+    "\nWatches it next:",
+    lead=" watches next:",
+    weight=0.7,
+    metrics=("ndcg_at_10", "recall_at_10"),
+)

@@ -5,7 +5,7 @@
 A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation got
 better, so that a kill at any time loses minutes at most. Each of the last stages begins with a
 copy of the checkpoint in the cache, from which a resumed run begins that stage again. Several
-processes share the sequences of each optimiser step, and its main one alone writes
+processes share the sequences of each optimiser step, and the main one alone writes
 (`ckf_demo.training.distributed`).
 """
 
@@ -15,296 +15,135 @@ import math
 import pickle
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor
-from torch.nn import functional as F
+from rich.progress import Progress
 
-from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
-from ckf_demo.fusion.base import Fused
-from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
+from ckf_demo.model.system import COMPLETE, System, read_manifest
 from ckf_demo.runtime.caches import DAMAGE
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
-from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.tasks.explanations.evidence import TextEvidence
-from ckf_demo.training.config import TrainConfig
+from ckf_demo.training.calibration_stage import CalibrationStage
 from ckf_demo.training.distributed import Processes
-from ckf_demo.training.negatives import with_negatives
-from ckf_demo.training.prior import fit_prior
-from ckf_demo.training.ranking_stage import weights_by_ndcg
-from ckf_demo.training.sequences import PackedSequence, Packer, Segment, segments_of
-
-TASK_WEIGHT = {"rating": 1.0, "ctr": 1.0, "ranking": 0.7, "explanation": 0.4}
-SAVE_EVERY = 100
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
+from ckf_demo.training.explanation_stage import ExplanationStage
+from ckf_demo.training.losses import (
+    selection_loss,
+    sequence_losses,
+    sequence_losses_of,
+    weighted_sum,
 )
-console = Console(stderr=True)
+from ckf_demo.training.prior import fit_before
+from ckf_demo.training.ranking_stage import RankingStage
+from ckf_demo.training.schedule import joint_rate_factor, text_probability
+from ckf_demo.training.sequences import (
+    Packer,
+    Segment,
+    co_liked_by_id,
+    segment_at,
+    segments_of,
+    validation_sequences,
+)
+from ckf_demo.training.stage import COLUMNS, SAVE_EVERY, Stage, console, in_words
+
+STAGES: tuple[type[Stage], ...] = (RankingStage, ExplanationStage, CalibrationStage)
+"""What follows the joint stage, in this order, where a configuration needs it."""
 
 
-def text_probability(progress: float, config: TrainConfig) -> float:
-    """Share of text-only sequences at ``progress`` in 0–1: a sigmoid with a floor."""
-    gate = (progress - config.curriculum_middle) / config.curriculum_width
-    return max(config.text_share, 1.0 / (1.0 + math.exp(min(gate, 50.0))))
+@dataclass
+class Inputs:
+    """What is fitted before the language model is trained.
 
-
-def rate_factor(progress: float, config: TrainConfig) -> float:
-    """Learning rate relative to its peak: linear warm-up, then a cosine to a twentieth."""
-    if progress < config.warmup:
-        return progress / config.warmup
-    rest = (progress - config.warmup) / (1.0 - config.warmup)
-    return 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * min(rest, 1.0)))
-
-
-def sequence_losses(
-    system: System,
-    sequence: PackedSequence,
-    ablation: Ablation = COMPLETE,
-    *,
-    teach: bool = False,
-) -> dict[str, Tensor]:
-    """Mean loss per task of one packed sequence, in one forward pass.
-
-    With ``teach`` the language model is also asked without the prior: it must answer by itself,
-    from what the collaborative tokens and the text tell it, and stay near what the prior says
-    (``own_weight`` and ``alignment`` of the configuration). Without that, a good prior leaves
-    tokens and adapters nothing to learn.
+    Attributes
+    ----------
+    packer, segments
+        What training sequences are drawn with, and from.
+    prior
+        Losses of what the fusion fitted beforehand, by name.
+    processes
+        Those that share the run.
     """
-    questions = sequence.questions
-    if not questions:
-        # one task alone may have nothing to ask, as ranking where nothing was liked
-        return {}
-    fuses = system.fusion.fuses and not sequence.text_only
-    with_tokens = fuses and ablation.tokens and system.fusion.uses_tokens
-    prefix = system.writer.prefix(
-        sequence.items[sequence.shown_from :],
-        sequence.ratings[sequence.shown_from :],
-        sequence.profile,
-        sequence.taste,
-        with_tokens=with_tokens,
+
+    system: System
+    packer: Packer
+    segments: list[Segment]
+    prior: dict[str, float]
+    processes: Processes
+
+
+def prepare_inputs(config: RunConfig, prepared: Prepared, warm_start: Path | None = None) -> Inputs:
+    """Fit tables, embeddings and prior, or take them from the checkpoint ``warm_start``."""
+    train = config.train
+    processes = Processes()
+    processes.check(train.accumulate)
+    console.quiet = not processes.main
+    if processes.count > 1:
+        console.print(f"{processes.count} processes share each optimiser step.")
+    knowledge = None
+    if warm_start is None:
+        knowledge = processes.from_main(lambda: System.fit_knowledge(config, prepared))
+    system = System.for_training(
+        config, prepared, warm_start, knowledge=knowledge, device=processes.device
     )
-    branches = [
-        system.writer.branch(
-            q.task,
-            q.item,
-            prefix.ends[q.length - sequence.shown_from],
-            with_tokens=with_tokens,
-            facts=q.facts,
-            hide_title=q.hide_title,
-            continuation=q.text,
-        )
-        for q in questions
-    ]
-    fused: Fused | None = None
-    if fuses:
-        pairs = system.pairs(
-            sequence.items,
-            sequence.ratings,
-            np.array([q.length for q in questions]),
-            np.array([q.item for q in questions]),
-            sequence.labelled,
-            np.array([q.labels for q in questions]),
-        )
-        fused = system.fuse(pairs, ablation)
-    slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
-    if fused is not None and fused.updates and ablation.tokens:
-        hidden = system.engine.separate(prefix.ids, branches, fused.updates)
+    packer = Packer(
+        prepared,
+        train,
+        config.prompt,
+        system.knowledge,
+        co_liked_by_id(prepared),
+        TextEvidence(prepared) if prepared.texts else None,
+    )
+    if train.adapters_from and warm_start is None:
+        system.lora.load(Path(train.adapters_from) / "adapters")
+    if train.adapters_from:
+        for parameter in system.lora.adapter_parameters():
+            parameter.requires_grad_(False)
+    if warm_start is not None:
+        prior = read_manifest(warm_start)["training"].get("prior", {})
     else:
-        hidden = system.engine.forward(
-            prefix.ids,
-            branches,
-            slots,
-            shared=ablation.shared_adapter,
-            tasks=ablation.task_adapter,
-        )
-    prior = fused if ablation.prior else None
-    device, train = system.engine.device, system.config.train
-    truth = {
-        "rating": torch.tensor([q.stars for q in questions], device=device),
-        "ctr": torch.tensor([q.liked for q in questions], device=device),
-    }
-    counts = torch.from_numpy(system.knowledge.item_count[[q.item for q in questions]]).to(device)
-    losses: dict[str, Tensor] = {}
-    for task in dict.fromkeys(q.task for q in questions):
-        rows = [i for i, q in enumerate(questions) if q.task == task]
-        if task == "explanation":
-            texts = [_text_loss(system, hidden[i], questions[i].text) for i in rows]
-            losses[task] = torch.stack(texts).mean()
-            continue
-        last = torch.cat([hidden[i] for i in rows])
-        known = truth[task][rows] if task in truth else None, counts[rows], train.negatives + 1
-        pooled = system.read(task, last, prior, rows, calibrate=False)
-        losses[task] = _answer_loss(task, pooled, *known)
-        if teach and prior is not None and task in prior.prior:
-            own = system.read(task, last, None, rows, calibrate=False)
-            distance = _alignment(task, own, prior.prior[task][rows], *known[1:])
-            losses[task] = (
-                losses[task]
-                + train.own_weight * _answer_loss(task, own, *known)
-                + train.alignment * distance
-            )
-            if task == "ctr" and train.within_user:
-                losses[task] = losses[task] + train.within_user * ctr.within_user(own, known[0])
-    return losses
+        prior = fit_before(system, processes)
+    segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
+    return Inputs(system, packer, segments, prior, processes)
 
 
-def _answer_loss(
-    task: str, answer: Tensor, truth: Tensor | None, counts: Tensor, group: int
-) -> Tensor:
-    if task == "ranking":
-        return ranking.loss(answer, counts, group)
-    return (rating if task == "rating" else ctr).loss(answer, truth)
-
-
-def _alignment(task: str, own: Tensor, prior: Tensor, counts: Tensor, group: int) -> Tensor:
-    if task == "ranking":
-        return ranking.alignment(own, prior, counts, group)
-    return (rating if task == "rating" else ctr).alignment(own, prior)
-
-
-def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:
-    target = torch.tensor(system.writer.continuation(text), device=hidden.device)
-    return F.cross_entropy(system.engine.logits(hidden), target)
-
-
-@torch.inference_mode()
-def sequence_losses_of(
-    system: System, sequences: Iterable[PackedSequence], ablation: Ablation = COMPLETE
-) -> dict[str, np.ndarray]:
-    """Loss per task and sequence; NaN where a sequence has no such question: float64 (n,).
-
-    Questions of tasks that the system does not know are left out.
-    """
-    system.lora.eval()
-    system.fusion.eval()
-    tasks = system.config.train.tasks
-    rows = []
-    for sequence in sequences:
-        known = [q for q in sequence.questions if q.task in tasks]
-        losses = sequence_losses(system, replace(sequence, questions=known), ablation)
-        rows.append([losses[t].item() if t in losses else np.nan for t in tasks])
-    return dict(zip(tasks, np.array(rows).reshape(-1, len(tasks)).T, strict=True))
-
-
-def validation_sequences(packer: Packer, size: int, *, text_only: bool) -> list[PackedSequence]:
-    """The same validation sequences each time: whole histories, nothing dropped."""
-    rng = np.random.default_rng(12345)
-    prepared = packer.prepared
-    segments = segments_of(prepared, prepared.choosing_rows(), packer.prompt)
-    if packer.writings is not None:
-        segments = [own for own in segments if prepared.written[own.rows].any()]
-    chosen = rng.choice(len(segments), min(size, len(segments)), replace=False)
-    return [packer.draw(segments[i], rng, text_only=text_only, augment=False) for i in chosen]
-
-
-def selection_loss(losses: dict[str, float]) -> float:
-    """What early stopping looks at: the weighted sum over tasks with a measured answer.
-
-    Explanations go on getting better long after the others have begun to overfit, and have a last
-    stage of their own; they decide only when there is no other task.
-    """
-    answers = {t: x for t, x in losses.items() if t != "explanation"} or losses
-    return sum(TASK_WEIGHT[task] * value for task, value in answers.items())
+def _training_rows(prepared: Prepared, config: RunConfig) -> np.ndarray:
+    """Interactions that the language model learns from: those of `TrainConfig.users_share`."""
+    rows, share = prepared.learning_rows(), config.train.users_share
+    if share == 1:
+        return rows
+    users = np.unique(prepared.user[rows])
+    size = max(1, round(share * len(users)))
+    kept = np.random.default_rng(config.train.seed).choice(users, size, replace=False)
+    return rows[np.isin(prepared.user[rows], kept)]
 
 
 class Run:
-    """One training run: its data, its system, its optimiser and where it stands.
+    """One training run: its inputs, its optimiser and how far it has come.
 
-    ``folder`` is where the checkpoint is written, ``checkpoints/NAME`` by default.
+    Parameters
+    ----------
+    inputs
+        From `prepare_inputs`.
+    folder
+        Where the checkpoint is written, ``checkpoints/NAME`` by default.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        prepared: Prepared,
-        warm_start: Path | None = None,
-        folder: Path | None = None,
-    ):
-        self.config = config
-        self.folder = folder or Path("checkpoints") / config.name
-        train = config.train
-        self.processes = Processes()
-        self.processes.check(train.accumulate)
-        console.quiet = not self.processes.main
-        if self.processes.count > 1:
-            console.print(f"{self.processes.count} processes share each optimiser step.")
-        knowledge = None
-        if warm_start is None:
-            knowledge = self.processes.from_main(lambda: System.fit_knowledge(config, prepared))
-        self.system = System.for_training(
-            config, prepared, warm_start, knowledge=knowledge, device=self.processes.device
-        )
-        fit = prepared.fit
-        liked = CoLikedItems.fit(
-            prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items
-        )
-        self.packer = Packer(
-            prepared,
-            train,
-            config.prompt,
-            self.system.knowledge,
-            lambda a, b: liked(prepared.item_index[a], prepared.item_index[b]),
-            TextEvidence(prepared) if prepared.texts else None,
-        )
-        rows = prepared.learning_rows()
-        if train.users_share < 1:
-            users = np.unique(prepared.user[rows])
-            size = max(1, round(train.users_share * len(users)))
-            kept = np.random.default_rng(train.seed).choice(users, size, replace=False)
-            rows = rows[np.isin(prepared.user[rows], kept)]
-        self.segments = segments_of(prepared, rows, config.prompt)
-        self.worded = self.segments
-        if prepared.texts:
-            self.worded = [own for own in self.segments if prepared.written[own.rows].any()]
-        self.prior: dict[str, float] = {}
-        if train.adapters_from and warm_start is None:
-            self.system.lora.load(Path(train.adapters_from) / "adapters")
-        if train.adapters_from:
-            for parameter in self.system.lora.adapter_parameters():
-                parameter.requires_grad_(False)
-        fusion, knowledge = self.system.fusion, self.system.knowledge
-        if warm_start is not None:
-            self.prior = read_manifest(warm_start)["training"].get("prior", {})
-        else:
-            self.prior = self.processes.from_main(
-                lambda: fusion.fit(prepared, knowledge, seed=train.seed)
-            )
-            if self.prior:
-                console.print(f"Before the language model: {_row(self.prior)}")
-            if fusion.prior is not None:
-                console.print("Fitting the collaborative prior …")
-                losses = self.processes.from_main(
-                    lambda: fit_prior(fusion, prepared, knowledge, seed=train.seed)
-                )
-                fusion.prior.requires_grad_(False)
-                console.print(f"  validation: {_row(losses)}")
-                self.prior |= losses
+    def __init__(self, inputs: Inputs, folder: Path | None = None):
+        self.system, self.processes, self.prior = inputs.system, inputs.processes, inputs.prior
+        self.packer, self.segments = inputs.packer, inputs.segments
+        self.config = self.system.config
+        self.folder = folder or Path("checkpoints") / self.config.name
+        train = self.config.train
         kinds = self.system.trainable()
-        self.processes.align(fusion, torch.nn.ParameterList(kinds["adapters"]))
+        self.processes.align(self.system.fusion, torch.nn.ParameterList(kinds["adapters"]))
         self.optimiser = torch.optim.AdamW(
             [
                 {"kind": kind, "params": kinds[kind], "lr": peak, "peak": peak}
@@ -316,12 +155,23 @@ class Run:
             weight_decay=train.weight_decay,
         )
         self.validation = validation_sequences(
-            self.packer, train.validation_sequences, text_only=not fusion.fuses
+            self.packer, train.validation_sequences, text_only=not self.system.fusion.fuses
         )
         self.step, self.best, self.bad, self.seconds = 0, math.inf, 0, 0.0
         self.log: list[dict] = []
         self.recent: list[dict[str, float]] = []
         self.ended = False
+
+    @classmethod
+    def prepare(
+        cls,
+        config: RunConfig,
+        prepared: Prepared,
+        warm_start: Path | None = None,
+        folder: Path | None = None,
+    ) -> "Run":
+        """Fit everything that comes before the language model, and begin a run with it."""
+        return cls(prepare_inputs(config, prepared, warm_start), folder)
 
     @property
     def state_path(self) -> Path:
@@ -366,16 +216,6 @@ class Run:
         for stage in self.last_stages:
             shutil.rmtree(self.before(stage), ignore_errors=True)
 
-    def segment(
-        self, step: int, segments: list[Segment] | None = None
-    ) -> tuple[Segment, np.random.Generator]:
-        """Each step's segment, of all or of some, follows from the seed, so that a resumed run goes
-        on as it was."""
-        segments = self.segments if segments is None else segments
-        epoch, place = divmod(step, len(segments))
-        order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(segments))
-        return segments[order[place]], np.random.default_rng([self.config.train.seed, 1, step])
-
     def train_step(self) -> dict[str, float]:
         """One sequence forward and backward; an optimiser step after every ``accumulate``.
 
@@ -390,7 +230,7 @@ class Run:
             parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
             self.processes.sum_gradients(parameters)
             for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * self._rate(group["kind"], progress)
+                group["lr"] = group["peak"] * joint_rate_factor(group["kind"], progress, config)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
             self._take_over()
@@ -400,7 +240,7 @@ class Run:
     def _learn_from_one(self, progress: float) -> dict[str, float]:
         """Add this step's sequence to the gradients."""
         config = self.config.train
-        segment, rng = self.segment(self.step)
+        segment, rng = segment_at(self.segments, self.step, config.seed)
         torch.manual_seed(self.step)
         text_only = rng.random() < text_probability(progress, config)
         if config.text_first:
@@ -415,7 +255,7 @@ class Run:
             fusion.prior.eval()
         losses = sequence_losses(self.system, sequence, teach=True)
         if losses:
-            total = sum(TASK_WEIGHT[t] * x for t, x in losses.items()) / config.accumulate
+            total = weighted_sum(losses) / config.accumulate
             # words alone give a frozen backbone nothing to learn
             if total.requires_grad:
                 total.backward()
@@ -425,17 +265,6 @@ class Run:
         """With full fine-tuning the backbone follows its masters."""
         if self.system.lora.full is not None:
             self.system.lora.full.take_over()
-
-    def _rate(self, kind: str, progress: float) -> float:
-        """The rate of adapters or fusion relative to its peak; in two steps each has its own."""
-        config = self.config.train
-        if not config.text_first:
-            return rate_factor(progress, config)
-        first = progress < config.text_first
-        if first != (kind == "adapters"):
-            return 0.0
-        own = config.text_first if first else 1 - config.text_first
-        return rate_factor((progress - (0 if first else config.text_first)) / own, config)
 
     def validate(self) -> dict[str, float]:
         """Mean losses by task over the validation sequences, which the processes share."""
@@ -546,149 +375,6 @@ class Run:
             texts={"losses.csv": table.getvalue()},
         )
 
-    def word(self, progress: Progress) -> None:
-        """The last stage: the explanation adapter learns to put facts into words."""
-        config = self.config.train
-        own = self._hold_all_but("explanation")
-        self.system.lora.train()
-        optimiser = torch.optim.AdamW(own, lr=config.wording_rate, weight_decay=0.0)
-        bar = progress.add_task("wording", total=config.wording_steps)
-        losses: list[float] = []
-        for step in range(config.wording_steps):
-            torch.manual_seed(step)
-            segment, rng = self.segment(config.steps + step, self.worded)
-            sequence = self.packer.draw_wordings(segment, rng, config.wording_size)
-            loss = sequence_losses(self.system, sequence)["explanation"]
-            loss.backward()
-            optimiser.param_groups[0]["lr"] = config.wording_rate * rate_factor(
-                step / config.wording_steps, config
-            )
-            torch.nn.utils.clip_grad_norm_(own, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            progress.update(bar, completed=step + 1)
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.wording_steps:
-                recent = float(np.mean(losses[-SAVE_EVERY:]))
-                console.print(f"wording {step + 1}: {recent:.4f}")
-                self._save_stage("wording", {"steps": step + 1, "explanation": round(recent, 5)})
-
-    def order(self, progress: Progress) -> None:
-        """A last stage: the ranking adapter alone, then its weight in the pool.
-
-        The adapter is the one that was best on validation, that of before included; the weight is
-        the one with the best order of validation queries.
-        """
-        config, system = self.config.train, self.system
-        own = self._hold_all_but("ranking")
-        alone = config.model_copy(update={"tasks": ("ranking",), "choices": config.ranking_size})
-        packer = Packer(
-            system.prepared,
-            alone,
-            self.config.prompt,
-            system.knowledge,
-            self.packer.liked_together,
-            self.packer.writings,
-        )
-        sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
-        best = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
-        console.print(f"ranking 0: {best:.4f}")
-        optimiser = torch.optim.AdamW(own, lr=config.ranking_rate, weight_decay=0.0)
-        bar = progress.add_task("ranking", total=config.ranking_steps)
-        for step in range(config.ranking_steps):
-            torch.manual_seed(step)
-            segment, rng = self.segment(config.steps + step)
-            bare = bool(rng.random() < config.text_share)
-            system.lora.train()
-            losses = sequence_losses(
-                system, packer.draw(segment, rng, text_only=bare, augment=True), teach=True
-            )
-            if losses:
-                losses["ranking"].backward()
-            optimiser.param_groups[0]["lr"] = config.ranking_rate * rate_factor(
-                step / config.ranking_steps, config
-            )
-            torch.nn.utils.clip_grad_norm_(own, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            progress.update(bar, completed=step + 1)
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.ranking_steps:
-                loss = float(np.nanmean(sequence_losses_of(system, sequences)["ranking"]))
-                console.print(f"ranking {step + 1}: {loss:.4f}")
-                if loss < best:
-                    best = loss
-                    self._save_stage("ranking", {"steps": step + 1, "ranking": round(loss, 5)})
-        self._weigh(progress)
-
-    def _weigh(self, progress: Progress) -> None:
-        """Set the weight in the ranking pool by the order of validation queries."""
-        self.system.load_weights(self.folder)
-        bar = progress.add_task("weight of ranking", total=None)
-        found = weights_by_ndcg(self.system, lambda: progress.advance(bar))
-        console.print(" ".join(f"{w:g}: {x:.4f}" for w, x in found.items()))
-        weight = max(found, key=found.get)
-        record = read_manifest(self.folder).get("stages", {}).get("ranking", {"steps": 0})
-        self.system.fusion.set_weight("ranking", weight)
-        self._save_stage("ranking", record | {"weight": weight, "ndcg@10": round(found[weight], 5)})
-
-    def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
-        """Take the best weights so far and let one task's own parameters learn, which are returned.
-
-        The other tasks stay as they are: a task adapter answers for one alone.
-        """
-        self.system.load_weights(self.folder)
-        self.system.fusion.eval()
-        own = []
-        for parameter in self.system.fusion.parameters():
-            parameter.requires_grad_(False)
-        for name, parameter in self.system.lora.peft.named_parameters():
-            parameter.requires_grad_(task in name.split("."))
-            if parameter.requires_grad:
-                own.append(parameter)
-        return own
-
-    def _save_stage(self, name: str, record: dict) -> None:
-        """Write the checkpoint, with what the manifest says of the stages before and of this."""
-        manifest = read_manifest(self.folder)
-        stages = manifest.get("stages", {}) | {name: record}
-        if name != "calibration":
-            self.system.calibration = manifest["calibration"]
-        self.system.save(self.folder, extra={"training": manifest["training"], "stages": stages})
-
-    def calibrate(self) -> None:
-        """Fit slope and intercept of the CTR logit on validation rows, for the best weights.
-
-        With ``pool_on_validation`` the language model's own logit and the prior's are fitted side
-        by side, which gives their weights in the pool as well.
-        """
-        system = self.system
-        system.load_weights(self.folder)
-        system.calibration = {}
-        system.lora.eval()
-        system.fusion.eval()
-        rows = system.prepared.choosing_rows()
-        size = min(self.config.train.calibration_rows, len(rows))
-        rng = np.random.default_rng(0)
-        chosen = np.sort(rng.choice(rows, size, replace=False))
-        chosen, items, liked = with_negatives(system.prepared, system.knowledge, chosen, rng)
-        scores = score_rows(system, chosen, tasks=("ctr",), targets=items)
-        if self.config.train.pool_on_validation:
-            prior = score_rows(system, chosen, tasks=("ctr",), targets=items, prior_only=True)[
-                "ctr"
-            ]
-            both = np.stack([_logit(scores["ctr alone"]), _logit(prior)], axis=1)
-            fitted = LogisticRegression(C=1e6).fit(both, liked)
-            own, other = fitted.coef_[0].clip(min=0.0)
-            slope, weight = float(own + other), float(own / (own + other))
-            console.print(f"weight of the language model: {weight:.3f}")
-            system.fusion.set_weight("ctr", weight)
-        else:
-            fitted = LogisticRegression(C=1e6).fit(_logit(scores["ctr"])[:, None], liked)
-            slope, weight = float(fitted.coef_[0, 0]), None
-        record = {"rows": size} | ({} if weight is None else {"weight": round(weight, 4)})
-        system.calibration = {"ctr": (slope, float(fitted.intercept_[0]))}
-        self._save_stage("calibration", record)
-
     def run(self, *, stages: bool = True) -> None:
         """Train to the end or until validation stops getting better; then the last stages.
 
@@ -736,33 +422,24 @@ class Run:
 
     @property
     def last_stages(self) -> list[str]:
-        """Which stages follow the joint one for these tasks."""
-        config = self.config.train
-        needed = {
-            "ranking": config.ranking_steps > 0 and self.system.fusion.prior is not None,
-            "wording": "explanation" in config.tasks and config.wording_steps > 0,
-            "calibration": "ctr" in config.tasks,
-        }
-        return [stage for stage, wanted in needed.items() if wanted]
+        """Names of the stages that follow the joint one in this configuration."""
+        return [stage.name for stage in STAGES if stage.needed(self.system)]
 
-    def finish(self, stage: str) -> None:
+    def finish(self, name: str) -> None:
         """Run one of the last stages on the weights in the checkpoint's folder.
 
         Raises
         ------
         UserError
-            For a stage that these tasks do not have.
+            For a stage that this configuration does not need.
         """
-        if stage not in self.last_stages:
+        if name not in self.last_stages:
             raise UserError(
-                f"No stage '{stage}' for these tasks; there are: {', '.join(self.last_stages)}."
+                f"No stage '{name}' for these tasks; there are: {', '.join(self.last_stages)}."
             )
-        if stage == "calibration":
-            console.print("Calibrating …")
-            self.calibrate()
-            return
+        stage = next(stage for stage in STAGES if stage.name == name)
         with Progress(*COLUMNS, console=console) as progress:
-            (self.order if stage == "ranking" else self.word)(progress)
+            stage(self.system, self.folder, self.packer, self.segments).run(progress)
 
     def _recent_of_all(self) -> list[dict[str, float]]:
         """The losses of each step since the last look at validation, whosever it was."""
@@ -783,21 +460,15 @@ class Run:
         self.recent = []
         row = {"step": self.step, "total": total, **losses, **training}
         self.log.append({k: round(v, 5) for k, v in row.items()})
-        console.print(f"step {self.step}: {_row(losses)} total {total:.4f} | {_row(training)}")
+        console.print(
+            f"step {self.step}: {in_words(losses)} total {total:.4f} | {in_words(training)}"
+        )
         if total < self.best:
             self.best, self.bad = total, 0
             if self.processes.main:
                 self.save_checkpoint()
         else:
             self.bad += 1
-
-
-def _logit(probability: np.ndarray) -> np.ndarray:
-    return np.log(probability / (1 - probability))
-
-
-def _row(values: dict[str, float]) -> str:
-    return " ".join(f"{k} {v:.4f}" for k, v in values.items())
 
 
 def train(
@@ -840,13 +511,13 @@ def train(
         )
     prepared = applied(Prepared.load(prepared_path(config.data.dataset)), config.data)
     if stage is not None:
-        run = Run(config, prepared, Path("checkpoints") / config.name)
+        run = Run.prepare(config, prepared, Path("checkpoints") / config.name)
         run.processes.part()
         if run.processes.main:
             with run.undisturbed():
                 run.finish(stage)
         return run.folder
-    run = Run(config, prepared, warm_start)
+    run = Run.prepare(config, prepared, warm_start)
     with run.undisturbed():
         if resume:
             run.resume()

@@ -1,6 +1,7 @@
-"""The collaborative prior is fitted first, on features alone, and then held.
+"""What is fitted before the language model: embeddings, codes and the collaborative prior.
 
-It takes seconds, and the language model starts where the collaborative signal ends.
+The prior is fitted on pair features alone and then held. It takes seconds, and the language model
+starts where the collaborative signal ends.
 """
 
 from typing import cast
@@ -8,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.collaborative.pair_features import row_features
@@ -16,11 +17,38 @@ from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import CKF
+from ckf_demo.model.system import System
 from ckf_demo.tasks import ctr, ranking, rating
-from ckf_demo.training.negatives import not_chosen, with_negatives
+from ckf_demo.tasks.base import Targets
+from ckf_demo.tasks.negatives import not_chosen, with_negatives
+from ckf_demo.training.distributed import Processes
+from ckf_demo.training.stage import console, in_words
 
 EPOCHS, BATCH, RATE, DECAY = 30, 512, 3e-3, 0.1
 GROUP = 10
+
+
+def fit_before(system: System, processes: Processes) -> dict[str, float]:
+    """Fit what a method needs before the language model is trained, and its prior.
+
+    The main process fits it, and the others take it over later (`Processes.align`).
+
+    Returns
+    -------
+    Losses by name.
+    """
+    fusion, prepared, knowledge = system.fusion, system.prepared, system.knowledge
+    seed = system.config.train.seed
+    losses = processes.from_main(lambda: fusion.fit(prepared, knowledge, seed=seed))
+    if losses:
+        console.print(f"Before the language model: {in_words(losses)}")
+    if fusion.prior is None:
+        return losses
+    console.print("Fitting the collaborative prior …")
+    prior = processes.from_main(lambda: fit_prior(fusion, prepared, knowledge, seed=seed))
+    fusion.prior.requires_grad_(False)
+    console.print(f"  validation: {in_words(prior)}")
+    return losses | prior
 
 
 def fit_prior(
@@ -55,7 +83,7 @@ def _fit_network(
     raw = torch.from_numpy(row_features(prepared, knowledge, learnt, targets))
     fusion.standardise(raw)
     features = fusion.standard(raw)
-    stars, likes = torch.from_numpy(prepared.rating[learnt]), torch.from_numpy(likes)
+    stars, likes = torch.from_numpy(prepared.rating[learnt]), torch.from_numpy(likes).float()
     rated = prepared.feedback == "ratings"
 
     liked = rows[prepared.liked[rows]]
@@ -87,10 +115,12 @@ def _fit_network(
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
             out = prior(features[batch], choice[group].flatten())
-            loss = ctr.loss(out["ctr"], likes[batch])
+            loss = ctr.TASK.loss(out["ctr"], Targets(likes[batch]))
             if rated:
-                loss = loss + rating.loss(out["rating"].log_softmax(-1), stars[batch])
-            loss = loss + ranking.loss(out["ranking"], counts[group].flatten(), GROUP)
+                stars_given = Targets(stars[batch])
+                loss = loss + rating.TASK.loss(out["rating"].log_softmax(-1), stars_given)
+            groups_of_items = Targets(counts=counts[group].flatten(), group=GROUP)
+            loss = loss + ranking.TASK.loss(out["ranking"], groups_of_items)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -98,10 +128,10 @@ def _fit_network(
     prior.eval()
     with torch.no_grad():
         out = prior(valid_features, torch.zeros(len(valid)))
-        losses["ctr"] = float(ctr.loss(out["ctr"], torch.from_numpy(valid_likes)))
+        losses["ctr"] = _ctr_loss(out["ctr"], valid_likes)
         if rated:
             distribution = out["rating"].log_softmax(-1)
-            losses["rating"] = float(rating.loss(distribution, valid_stars))
+            losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
             losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     prior.requires_grad_(False)
     return losses
@@ -124,4 +154,8 @@ def _fit_scale(fusion: CKF, prepared: Prepared, knowledge: Knowledge) -> dict[st
         logit = prior(features, torch.zeros(len(valid)))["ctr"]
     prior.requires_grad_(False)
     prior.eval()
-    return {"ctr": float(ctr.loss(logit, torch.from_numpy(prepared.liked[valid])))}
+    return {"ctr": _ctr_loss(logit, prepared.liked[valid])}
+
+
+def _ctr_loss(logit: Tensor, liked: np.ndarray) -> float:
+    return float(ctr.TASK.loss(logit, Targets(torch.from_numpy(liked).float())))

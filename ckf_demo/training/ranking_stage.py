@@ -1,13 +1,13 @@
 """A stage for ranking alone: its adapter, then its weight in the pool with the candidate stage.
 
-One task in four gets too little of the joint stage to learn an order. All else is held, so the
-answers to other tasks stay as they are.
+One task in four gets too little of the joint stage to learn an order.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.progress import Progress
 from sklearn.metrics import ndcg_score
 from torch import Tensor
 
@@ -16,13 +16,75 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
 from ckf_demo.model.predict import profile_of
-from ckf_demo.model.system import System
+from ckf_demo.model.system import System, read_manifest
+from ckf_demo.tasks import ranking
 from ckf_demo.tasks.prompts import window_start
+from ckf_demo.training.losses import sequence_losses, sequence_losses_of
+from ckf_demo.training.sequences import Packer, segment_at, validation_sequences
+from ckf_demo.training.stage import Stage, console
 
+TASK = ranking.TASK.name
 CANDIDATES, CUTOFF = 100, 10
 WEIGHTS = tuple(i / 20 for i in range(21))
 QUERIES = 400
 """Rankings by which the weight is chosen at most, drawn at random."""
+
+
+class RankingStage(Stage):
+    """Trains the ranking adapter, then sets its weight.
+
+    The adapter is the one that was best on validation, the one of before included. The weight is
+    the one with the best order of validation queries.
+    """
+
+    name = "ranking"
+
+    @classmethod
+    def needed(cls, system: System) -> bool:
+        config = system.config.train
+        return TASK in config.tasks and config.ranking_steps > 0 and system.fusion.prior is not None
+
+    def run(self, progress: Progress) -> None:
+        """Train for the configured steps; the checkpoint is written where validation is better."""
+        system, config = self.system, self.system.config.train
+        packer = Packer(
+            system.prepared,
+            config.model_copy(update={"tasks": (TASK,), "choices": config.ranking_size}),
+            system.config.prompt,
+            system.knowledge,
+            self.packer.liked_together,
+            self.packer.writings,
+        )
+        sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
+        best = np.inf
+
+        def loss_at(step: int) -> Tensor | None:
+            segment, rng = segment_at(self.segments, config.steps + step, config.seed)
+            text_only = bool(rng.random() < config.text_share)
+            sequence = packer.draw(segment, rng, text_only=text_only, augment=True)
+            return sequence_losses(system, sequence, teach=True).get(TASK)
+
+        def look(step: int) -> None:
+            nonlocal best
+            loss = float(np.nanmean(sequence_losses_of(system, sequences)[TASK]))
+            console.print(f"ranking {step}: {loss:.4f}")
+            if step and loss < best:
+                self.save({"steps": step, "ranking": round(loss, 5)})
+            best = min(best, loss)
+
+        self.train_adapter(TASK, config.ranking_steps, config.ranking_rate, loss_at, look, progress)
+        self._set_weight(progress)
+
+    def _set_weight(self, progress: Progress) -> None:
+        """Set the weight in the pool by the order of validation queries."""
+        self.system.load_weights(self.folder)
+        bar = progress.add_task("weight of ranking", total=None)
+        ndcgs = weights_by_ndcg(self.system, lambda: progress.advance(bar))
+        console.print(" ".join(f"{w:g}: {x:.4f}" for w, x in ndcgs.items()))
+        weight = max(ndcgs, key=ndcgs.get)
+        record = read_manifest(self.folder).get("stages", {}).get(self.name, {"steps": 0})
+        self.system.fusion.set_weight(TASK, weight)
+        self.save(record | {"weight": weight, "ndcg@10": round(ndcgs[weight], 5)})
 
 
 @dataclass(frozen=True)

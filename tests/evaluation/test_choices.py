@@ -29,8 +29,9 @@ from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.tasks.negatives import not_chosen, with_negatives
+from ckf_demo.training.explanation_stage import draw_explanations
 from ckf_demo.training.loop import train
-from ckf_demo.training.negatives import not_chosen, with_negatives
 from ckf_demo.training.sequences import Packer, segments_of
 from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
@@ -222,7 +223,7 @@ def test_a_sequence_asks_for_each_choice_something_that_was_not_chosen():
     for seed, segment in enumerate(segments_of(DATA, LEARNT, own.prompt)):
         drawn = own.draw(segment, np.random.default_rng(seed), text_only=False, augment=False)
         asked = [q for q in drawn.questions if q.task == "ctr"]
-        assert [q.liked for q in asked] == [True, False] * (len(asked) // 2)
+        assert [q.target for q in asked] == [True, False] * (len(asked) // 2)
         texts = [q for q in drawn.questions if q.task == "explanation"]
         assert len(texts) == DATA.written[segment.rows].any()
         for question in texts:
@@ -232,7 +233,7 @@ def test_a_sequence_asks_for_each_choice_something_that_was_not_chosen():
 def test_texts_are_learnt_each_at_its_own_moment():
     own = packer()
     segments = [s for s in segments_of(DATA, LEARNT, own.prompt) if DATA.written[s.rows].any()]
-    drawn = own.draw_wordings(segments[0], np.random.default_rng(0), 9)
+    drawn = draw_explanations(own, segments[0], np.random.default_rng(0), 9)
     rows = [row for row in segments[0].rows if row in DATA.texts]
     assert [q.item for q in drawn.questions] == DATA.item[rows].tolist()
     assert [q.length for q in drawn.questions] == DATA.history.lengths[rows].tolist()

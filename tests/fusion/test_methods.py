@@ -24,7 +24,9 @@ from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import NO_TOKENS, Recommender
 from ckf_demo.runtime.paths import prepared_path
-from ckf_demo.training.loop import Run, sequence_losses, sequence_losses_of, validation_sequences
+from ckf_demo.training.loop import Run
+from ckf_demo.training.losses import sequence_losses, sequence_losses_of
+from ckf_demo.training.sequences import Packer, validation_sequences
 from support.tiny import (
     save_backbone,
     stir,
@@ -97,7 +99,7 @@ def config_for(workplace: Path, name: str, **train) -> RunConfig:
 
 
 def trained(workplace: Path, name: str, **train) -> Run:
-    run = Run(config_for(workplace, name, **train), DATA)
+    run = Run.prepare(config_for(workplace, name, **train), DATA)
     run.run()
     return run
 
@@ -153,7 +155,7 @@ def test_it_answers_for_people_it_never_saw_and_for_films_alone(workplace, name)
 
 @every_method
 def test_losses_reach_all_that_is_trained(workplace, name):
-    system = Run(config_for(workplace, name), DATA).system
+    system = Run.prepare(config_for(workplace, name), DATA).system
     run_config = system.config
     # what begins at zero hides what stands before it
     stir(system.lora)
@@ -179,8 +181,6 @@ def kinds_of(name: str) -> set[str]:
 
 
 def draw(system: System, config: RunConfig):
-    from ckf_demo.training.sequences import Packer
-
     packer = Packer(DATA, config.train, config.prompt, system.knowledge, lambda a, b: False)
     return [
         s
@@ -210,7 +210,7 @@ def test_a_new_method_is_one_class(workplace, monkeypatch):
 
 
 def test_two_steps_train_adapters_first_and_the_map_afterwards(workplace):
-    run = Run(config_for(workplace, "collm", text_first=0.5, steps=8, accumulate=1), DATA)
+    run = Run.prepare(config_for(workplace, "collm", text_first=0.5, steps=8, accumulate=1), DATA)
     adapters = [p.detach().clone() for p in run.system.lora.adapter_parameters()]
     fusion = [p.detach().clone() for p in run.system.fusion.learnt()]
     shown = [run.train_step()["text_only"] for _ in range(4)]
@@ -303,7 +303,7 @@ def test_tokens_of_the_history_are_seen_by_what_follows():
 
 
 def test_losses_of_validation_do_not_depend_on_what_they_are_packed_with(workplace):
-    run = Run(config_for(workplace, "cora"), DATA)
+    run = Run.prepare(config_for(workplace, "cora"), DATA)
     sequences = draw(run.system, run.config)
     once = sequence_losses_of(run.system, sequences)
     again = sequence_losses_of(run.system, sequences[::-1])

@@ -1,5 +1,6 @@
 """What the benchmark compares gives the same answers, and its clock is fair."""
 
+import json
 from importlib.metadata import version
 
 import numpy as np
@@ -10,11 +11,14 @@ from torch.testing import assert_close
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.lab.ablation import sequences_for
+from ckf_demo.lab.bench import llamacpp, report
 from ckf_demo.lab.bench.people import answers, people
 from ckf_demo.lab.bench.plain import plain_prompts
+from ckf_demo.lab.bench.run import MEASUREMENTS, bench
 from ckf_demo.lab.bench.training import gradients
 from ckf_demo.model.system import System
 from ckf_demo.runtime import machine
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.machine import describe, linear_shapes, matrix_rate, token_operations
 from ckf_demo.runtime.timing import PeakMemory, Row, alternate
 from support.tiny import TASKS, stir, tiny_data, tiny_system
@@ -126,3 +130,40 @@ def test_bf16_instructions_are_read_off_the_processor(monkeypatch):
     assert machine.bf16_instructions() == []
     assert dense_precision("cpu") == "nf4-fp32"
     assert dense_precision("cuda") == "nf4-bf16"
+
+
+def test_the_benchmark_measures_all_and_writes_the_agreed_form(workplace, checkpoint, monkeypatch):
+    path, plot = workplace / "speed.json", workplace / "growth.html"
+    quick = {"quantization": "nf4-bf16", "rounds": 1}
+    # a store, weights of whole 4-bit blocks and llama.cpp are not at hand here
+    missing = ("again", "profile", "precision", "llama-cpp", "why")
+    only = [name for name in MEASUREMENTS if name not in missing]
+    bench(checkpoint, only=only, json_path=path, plot_path=plot, **quick)
+    assert "catalogue" in plot.read_text()
+    result = json.loads(path.read_text())
+    text = report.markdown(result)
+    assert "| rank_100_vs_one_prompt_each |" in text
+    assert "| candidates |" in text
+    assert result["machine"]["quantization"] == "nf4-bf16"
+    rows = {row["name"]: row for row in result["rows"]}
+    assert {
+        "rank_100_vs_one_prompt_each",
+        "train_vs_one_prompt_each",
+        "decode_vs_generate",
+        "rank_prefill_vs_matmul_rate",
+        "decode_merged_int8_vs_adapters_beside",
+        "train_float32_vs_bf16_adapters",
+        "rank_100_in_passes_of_512_tokens",
+    } < rows.keys()
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+    assert rows["rank_100_difference_to_plain_float32"]["high"] < 1e-4
+    assert rows["train_gradient_cosine"]["value"] > 0.9
+    assert any(name.startswith("growth_history_") for name in rows)
+    with pytest.raises(UserError, match="No measurement 'speed'"):
+        bench(checkpoint, only=["speed"], **quick)
+    with pytest.raises(UserError, match="add --only growth"):
+        bench(checkpoint, only=["rate"], plot_path=plot, **quick)
+    monkeypatch.setattr(llamacpp, "available", lambda: False)
+    with pytest.raises(UserError, match="pip install -r requirements-bench.txt"):
+        bench(checkpoint, only=["llama-cpp"], **quick)

@@ -309,7 +309,7 @@ def test_gradients_of_masters_are_those_of_the_weights():
 
 def test_a_checkpoint_of_all_weights_is_loaded_as_it_was_trained(workplace):
     config = tiny_config(workplace / "backbone", name="whole", lora={"full": True})
-    run = Run(config, DATA, folder=workplace / "whole")
+    run = Run.prepare(config, DATA, folder=workplace / "whole")
     for _ in range(2):
         run.train_step()
     run.log.append({})

@@ -274,7 +274,7 @@ def test_two_trainings_of_one_name_do_not_mix(
     tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = Run(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+    run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
     with (
         run.undisturbed(),
         pytest.raises(UserError, match="Another training of 'tiny'"),
@@ -296,7 +296,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
             seeded = config.model_copy(
                 update={"train": config.train.model_copy(update={"seed": seed, "steps": 2})}
             )
-            Run(seeded, tiny_data(), folder=folder / name).run(stages=False)
+            Run.prepare(seeded, tiny_data(), folder=folder / name).run(stages=False)
     return folder
 
 
@@ -351,7 +351,7 @@ def test_a_damaged_state_of_a_training_says_so(
     tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = Run(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+    run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
     run.begin()
     whole = run.state_path.read_bytes()
     for harmed in (whole[: len(whole) // 2], b"", b"x" * 100):

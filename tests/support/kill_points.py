@@ -57,7 +57,7 @@ from ckf_demo.backbone.loading import BackboneConfig
 from ckf_demo.data import store
 from ckf_demo.model import system
 from ckf_demo.runtime import downloads
-from ckf_demo.training import loop
+from ckf_demo.training import loop, stage
 from support.small_data import write_recbole_tables
 from support.synthetic import made_up
 from support.tiny import tiny_config, tiny_llama, tiny_tokenizer
@@ -225,7 +225,7 @@ class Workplace:
         downloads.PINS = root / "pins"
         downloads.PINS.write_text(pins)
         stand_in_for_gguf()
-        loop.SAVE_EVERY = 2
+        loop.SAVE_EVERY = stage.SAVE_EVERY = 2
         (self.start / "work").mkdir(parents=True)
         (self.start / "cache").mkdir()
         for name, seed in (("old", 1), ("new", 0)):

@@ -100,7 +100,7 @@ def test_codes_tell_likes_from_dislikes_where_embeddings_do(monkeypatch):
 
 
 def test_prompts_hold_the_codes_own_digits(workplace):
-    run = Run(config_for(workplace, "binllm"), DATA)
+    run = Run.prepare(config_for(workplace, "binllm"), DATA)
     system = run.system
     assert run.prior["codes"] > 0
     lengths, targets = np.array([3]), np.array([5])
@@ -118,8 +118,8 @@ def test_prompts_hold_the_codes_own_digits(workplace):
 def test_codes_are_fitted_on_the_rows_that_are_learnt_from(workplace):
     later = DATA.split != TRAIN
     rating = np.where(later, 6 - DATA.rating, DATA.rating).astype(np.float32)
-    one = Run(config_for(workplace, "binllm"), DATA)
-    other = Run(config_for(workplace, "binllm"), replace(DATA, rating=rating))
+    one = Run.prepare(config_for(workplace, "binllm"), DATA)
+    other = Run.prepare(config_for(workplace, "binllm"), replace(DATA, rating=rating))
     assert one.prior == other.prior
 
 
@@ -175,7 +175,7 @@ def test_a_cloze_stands_in_the_place_of_the_question(workplace, monkeypatch):
     assert other.answers["rating"] == usual.answers["rating"]
     pieces = [text for text, _ in other.pieces("ctr", 1, with_tokens=False)]
     assert pieces[-1] == CLOZES["utility"].cue
-    run = Run(config_for(workplace, "prompt4nr", prompt={"cloze": "utility"}), DATA)
+    run = Run.prepare(config_for(workplace, "prompt4nr", prompt={"cloze": "utility"}), DATA)
     run.run()
     assert np.isfinite(score_rows(run.system, DATA.rows(split=1)[:4])["ctr"]).all()
 
@@ -209,7 +209,7 @@ def test_examples_hold_nothing_of_later_parts():
 @pytest.mark.parametrize("method", ["llm-only", "icl"])
 def test_nothing_is_trained_and_a_checkpoint_answers(workplace, method):
     prompt = {"examples": 2} if method == "icl" else {}
-    run = Run(config_for(workplace, method, prompt=prompt, steps=0), DATA)
+    run = Run.prepare(config_for(workplace, method, prompt=prompt, steps=0), DATA)
     run.run()
     assert run.step == 0
     system = System.load(run.folder, DATA, quantization="bf16")
@@ -226,6 +226,6 @@ def test_examples_change_the_answer(workplace):
     rows = DATA.rows(split=1)[:4]
     answers = []
     for prompt in ({}, {"examples": 4}):
-        system = Run(config_for(workplace, "icl", prompt=prompt, steps=0), DATA).system
+        system = Run.prepare(config_for(workplace, "icl", prompt=prompt, steps=0), DATA).system
         answers.append(score_rows(system, rows)["ctr"])
     assert not np.allclose(answers[0], answers[1])

@@ -23,7 +23,9 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
 from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.registry import TASKS
-from ckf_demo.training.loop import Run, sequence_losses, train, validation_sequences
+from ckf_demo.training.loop import Run, train
+from ckf_demo.training.losses import sequence_losses
+from ckf_demo.training.sequences import validation_sequences
 from support.synthetic import made_up_likes
 from support.tiny import save_backbone, tiny_config, tiny_data, write_config
 
@@ -82,7 +84,7 @@ def test_what_is_scored_is_what_is_trained(workplace):
         fusion={"hidden": 8, "prior": "score"},
         train={"tasks": ["ctr"], "rows": 1000},
     )
-    run = Run(config, DATA)
+    run = Run.prepare(config, DATA)
     for sequence in validation_sequences(run.packer, 3, text_only=False):
         run.system.lora.eval()
         run.system.fusion.eval()
@@ -201,7 +203,7 @@ def test_every_configuration_trains(workplace, config, monkeypatch):
             "train": config.train.model_copy(update=small),
         }
     )
-    run = Run(config, DATA if config.data.dataset == "collm-ml-1m" else tiny_data())
+    run = Run.prepare(config, DATA if config.data.dataset == "collm-ml-1m" else tiny_data())
     if config.fusion.method in ("icl", "llm-only"):
         assert not any(run.system.trainable().values())
         return

@@ -29,7 +29,9 @@ from ckf_demo.data.settings import applied
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.machine import describe
 from ckf_demo.runtime.paths import prepared_path, replacing, write_json
-from ckf_demo.training.loop import TASK_WEIGHT, Run
+from ckf_demo.tasks.registry import TASKS
+from ckf_demo.training.loop import Run
+from ckf_demo.training.losses import weighted_sum
 
 WARM = 1
 """Optimiser steps that are not timed."""
@@ -42,7 +44,9 @@ def follow(config_path: Path, steps: int, out: Path) -> None:
     and the seconds that it took.
     """
     config = RunConfig.load(config_path)
-    run = Run(config, applied(Prepared.load(prepared_path(config.data.dataset)), config.data))
+    run = Run.prepare(
+        config, applied(Prepared.load(prepared_path(config.data.dataset)), config.data)
+    )
     losses, seconds = [], []
     for _ in range(steps):
         began = time.perf_counter()
@@ -51,9 +55,7 @@ def follow(config_path: Path, steps: int, out: Path) -> None:
         every = run.processes.gathered(own)
         found = [next(filter(None, step)) for step in zip(*every, strict=True)]
         losses.append(
-            float(
-                np.mean([sum(TASK_WEIGHT[t] * f.get(t, 0.0) for t in TASK_WEIGHT) for f in found])
-            )
+            float(np.mean([weighted_sum({t: f.get(t, 0.0) for t in TASKS}) for f in found]))
         )
     if run.processes.main:
         with replacing(out) as temporary:

@@ -11,7 +11,7 @@ from ckf_demo.lab.ablation import sequences_for
 from ckf_demo.lab.bench.plain import plain_prompts
 from ckf_demo.model.system import System
 from ckf_demo.runtime.timing import Row, alternate
-from ckf_demo.training.loop import TASK_WEIGHT, sequence_losses
+from ckf_demo.training.losses import sequence_losses, weighted_sum
 from ckf_demo.training.sequences import PackedSequence
 
 SEQUENCES = 1
@@ -32,7 +32,7 @@ def gradients(system: System, sequences: list[PackedSequence]) -> Tensor:
         parameter.grad = None
     for sequence in sequences:
         losses = sequence_losses(system, sequence, teach=True)
-        sum(TASK_WEIGHT[t] * x for t, x in losses.items()).backward()
+        weighted_sum(losses).backward()
     return torch.cat([p.grad.float().flatten() for p in learnt if p.grad is not None])
 
 

@@ -1,0 +1,133 @@
+"""What the stages after the joint one have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+
+from ckf_demo.model.system import System, read_manifest
+from ckf_demo.training.schedule import rate_factor
+from ckf_demo.training.sequences import Packer, Segment
+
+SAVE_EVERY = 100
+"""Sequences between two saves of a run's state, and between two looks of a stage."""
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
+console = Console(stderr=True)
+
+
+def in_words(values: dict[str, float]) -> str:
+    """Values by name in one line."""
+    return " ".join(f"{k} {v:.4f}" for k, v in values.items())
+
+
+@dataclass
+class Stage(ABC):
+    """A stage on the best weights of the joint one, which are read from the checkpoint.
+
+    A stage changes what belongs to one task. The answers to all other tasks stay as they are.
+
+    Attributes
+    ----------
+    name
+        As in the manifest's ``stages`` and behind ``ckf train --stage``.
+    system, folder
+        The system, and where its checkpoint is.
+    packer, segments
+        What training sequences are drawn with, and from.
+    """
+
+    name: ClassVar[str]
+    system: System
+    folder: Path
+    packer: Packer
+    segments: list[Segment]
+
+    @classmethod
+    @abstractmethod
+    def needed(cls, system: System) -> bool:
+        """Whether the stage belongs to the configuration of a system."""
+
+    @abstractmethod
+    def run(self, progress: Progress) -> None:
+        """Train or fit, and write the checkpoint with a record of the stage."""
+
+    def save(self, record: dict) -> None:
+        """Write the checkpoint; its manifest keeps what it says of earlier stages."""
+        manifest = read_manifest(self.folder)
+        stages = manifest.get("stages", {}) | {self.name: record}
+        self.system.save(self.folder, extra={"training": manifest["training"], "stages": stages})
+
+    def train_adapter(
+        self,
+        task: str,
+        steps: int,
+        rate: float,
+        loss_at: Callable[[int], Tensor | None],
+        look: Callable[[int], None],
+        progress: Progress,
+    ) -> None:
+        """Train a task's adapter alone, all else held.
+
+        Parameters
+        ----------
+        rate
+            The peak learning rate.
+        loss_at
+            The loss of a step; None where its sequence has no question of the task.
+        look
+            Called with the number of steps done, every `SAVE_EVERY` and at the end.
+        """
+        config = self.system.config.train
+        parameters = self._hold_all_but(task)
+        look(0)
+        optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+        bar = progress.add_task(self.name, total=steps)
+        for step in range(steps):
+            torch.manual_seed(step)
+            self.system.lora.train()
+            loss = loss_at(step)
+            if loss is not None:
+                loss.backward()
+            optimiser.param_groups[0]["lr"] = rate * rate_factor(step / steps, config)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            progress.update(bar, completed=step + 1)
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+                look(step + 1)
+
+    def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
+        """Take the best weights so far and return the parameters of a task's adapter.
+
+        No other parameter keeps a gradient.
+        """
+        manifest = read_manifest(self.folder)
+        self.system.load_weights(self.folder)
+        self.system.calibration = manifest["calibration"]
+        self.system.fusion.eval()
+        self.system.fusion.requires_grad_(False)
+        learnt = []
+        for name, parameter in self.system.lora.peft.named_parameters():
+            parameter.requires_grad_(task in name.split("."))
+            if parameter.requires_grad:
+                learnt.append(parameter)
+        return learnt

@@ -1,0 +1,148 @@
+"""Checkpoints are saved whole, and one that is damaged or does not fit is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ckf_demo.model.system import System, read_manifest
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.training.loop import Run
+from ckf_demo.training.losses import sequence_losses_of
+from support.synthetic import made_up
+from support.tiny import save_backbone, tiny_config
+from support.training import (
+    DATA,
+    draws,
+    reload,
+)
+
+FILES = [
+    "adapters/shared/adapter_model.safetensors",
+    "adapters/rating/adapter_model.safetensors",
+    "adapters/ctr/adapter_model.safetensors",
+    "adapters/ranking/adapter_model.safetensors",
+    "adapters/explanation/adapter_model.safetensors",
+    "fusion.safetensors",
+    "collaborative.safetensors",
+]
+
+
+def test_a_checkpoint_is_read_back_as_it_was_saved(checkpoint):
+    system = reload(checkpoint)
+    assert system.calibration == {"ctr": (0.8, 0.1)}
+    again = checkpoint.with_name("again")
+    system.save(again)
+    names = sorted(str(p.relative_to(checkpoint)) for p in checkpoint.rglob("*.safetensors"))
+    # shared and four tasks, fusion, tables
+    assert len(names) == 7
+    for name in names:
+        assert (again / name).read_bytes() == (checkpoint / name).read_bytes(), name
+    sequences = draws(3, augment=False)
+    for task, losses in sequence_losses_of(system, sequences).items():
+        other = sequence_losses_of(reload(again), sequences)[task]
+        np.testing.assert_array_equal(losses, other)
+
+
+def test_what_is_served_is_what_was_trained(workplace):
+    config = tiny_config(workplace / "backbone")
+    run = Run.prepare(config, DATA)
+    run.run()
+    served = reload(run.folder)
+    for one, other in zip(
+        served.engine.model.parameters(),
+        run.system.engine.model.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_saving_over_a_checkpoint_leaves_one_that_loads(checkpoint):
+    system = reload(checkpoint)
+    for parameter in system.lora.adapter_parameters():
+        parameter.data *= 2
+    system.save(checkpoint)
+    doubled = reload(checkpoint)
+    for one, other in zip(
+        system.lora.adapter_parameters(), doubled.lora.adapter_parameters(), strict=True
+    ):
+        assert torch.equal(one.bfloat16(), other.bfloat16())
+
+
+def test_a_later_run_starts_from_committed_weights(workplace, stirred):
+    run = Run.prepare(tiny_config(workplace / "backbone"), DATA, warm_start=stirred / "checkpoint")
+    served = reload(stirred / "checkpoint")
+    for one, other in zip(
+        run.system.lora.adapter_parameters(), served.lora.adapter_parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    for name, value in served.fusion.state_dict().items():
+        assert torch.equal(value, run.system.fusion.state_dict()[name]), name
+    np.testing.assert_array_equal(run.system.knowledge.item_table, served.knowledge.item_table)
+    assert run.prior == read_manifest(stirred / "checkpoint")["training"]["prior"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_is_found(checkpoint, name):
+    data = bytearray((checkpoint / name).read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    (checkpoint / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"damaged: {name}"):
+        reload(checkpoint)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_missing_file_is_named(checkpoint, name):
+    (checkpoint / name).unlink()
+    with pytest.raises(UserError, match=name):
+        reload(checkpoint)
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    with pytest.raises(UserError, match="No checkpoint at"):
+        reload(tmp_path / "none")
+
+
+def test_a_damaged_manifest_is_named(checkpoint):
+    path = checkpoint / "manifest.json"
+    whole = path.read_text()
+    path.write_text(whole[:-20])
+    with pytest.raises(UserError, match="manifest.json is damaged"):
+        reload(checkpoint)
+    path.write_text(json.dumps({**json.loads(whole), "format": 99}))
+    with pytest.raises(UserError, match="format 99"):
+        reload(checkpoint)
+
+
+def test_a_changed_configuration_is_found(checkpoint):
+    path = checkpoint / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["config"]["lora"]["alpha"] = 99
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="configuration"):
+        reload(checkpoint)
+
+
+def test_other_data_are_refused(checkpoint):
+    with pytest.raises(UserError, match="other data"):
+        reload(checkpoint, made_up(n_users=50, n_items=60, n=1500, seed=1))
+
+
+def test_another_backbone_is_refused(checkpoint, stirred):
+    """The folder of the same name holds other weights."""
+    kept = stirred / "kept"
+    (stirred / "backbone").rename(kept)
+    try:
+        save_backbone(stirred / "backbone", seed=5)
+        with pytest.raises(UserError, match="another backbone"):
+            reload(checkpoint)
+    finally:
+        shutil.rmtree(stirred / "backbone")
+        kept.rename(stirred / "backbone")
+
+
+def test_an_unknown_quantization_is_refused(checkpoint):
+    with pytest.raises(UserError, match="choose one of nf4"):
+        System.load(checkpoint, DATA, quantization="int3")
