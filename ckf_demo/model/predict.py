@@ -22,6 +22,7 @@ from ckf_demo.config import PromptConfig
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.model.system import COMPLETE, Ablation, System
+from ckf_demo.tasks.base import Question
 from ckf_demo.tasks.prompts import PrefixText, PromptWriter, profile_text, window_start
 
 Prefixes = Callable[[list[int]], Prefix]
@@ -75,44 +76,19 @@ class Context:
         )
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question about an item, asked when the first ``length`` items of the history are known.
-
-    Attributes
-    ----------
-    labels
-        How many labels of the context count.
-    tokens
-        Whether collaborative tokens or weight updates enter, for methods that have any.
-    facts
-        What is known of the pair, in words; for explanations.
-    hide_title
-        Whether the item is described without its title.
-    text
-        An explanation to be learnt; its states are then one per token.
-    """
-
-    task: str
-    item: int
-    length: int
-    labels: int = field(default=0, kw_only=True)
-    tokens: bool = field(default=True, kw_only=True)
-    facts: str = field(default="", kw_only=True)
-    hide_title: bool = field(default=False, kw_only=True)
-    text: str = field(default="", kw_only=True)
-
-    def branch(self, system: System, prefix: PrefixText, context: Context, acts: bool) -> Branch:
-        """Its tokens behind the prefix; collaborative tokens are among them if the method acts."""
-        return system.writer.branch(
-            self.task,
-            self.item,
-            prefix.ends[self.length - context.shown_from],
-            with_tokens=acts and system.fusion.uses_tokens,
-            facts=self.facts,
-            hide_title=self.hide_title,
-            continuation=self.text,
-        )
+def branch_of(
+    system: System, question: Question, prefix: PrefixText, context: Context, acts: bool
+) -> Branch:
+    """A question's tokens behind the prefix, with collaborative ones if the method acts."""
+    return system.writer.branch(
+        question.task,
+        question.item,
+        prefix.ends[question.length - context.shown_from],
+        with_tokens=acts and system.fusion.uses_tokens,
+        facts=question.facts,
+        hide_title=question.hide_title,
+        continuation=question.text,
+    )
 
 
 def fuse(
@@ -183,7 +159,7 @@ def answer_states(
         if not places:
             continue
         text = context.prefix(system.writer, with_tokens=group is not False)
-        branches = [questions[i].branch(system, text, context, acts[i]) for i in places]
+        branches = [branch_of(system, questions[i], text, context, acts[i]) for i in places]
         if group and fused is not None and fused.updates:
             rows = [pairs[i] for i in places]
             updates = {name: (a[rows], b) for name, (a, b) in fused.updates.items()}
@@ -255,7 +231,7 @@ def suffix_of(
     """Where the prompts of a changed context leave a prefix, and the questions behind that."""
     text = context.prefix(system.writer)
     at = shared_length(tuple(text.ids), tuple(prefix_ids))
-    branches = [q.branch(system, text, context, True) for q in questions]
+    branches = [branch_of(system, q, text, context, True) for q in questions]
     return Suffix(text.ids[at:], at, branches)
 
 
@@ -293,16 +269,16 @@ def score_rows(
 
     Returns
     -------
-    ``rating`` float32 (n, 5) and ``ctr`` float32 (n,), both probabilities. Where answers are pooled
-    with a prior, ``rating alone`` and ``ctr alone`` are the language model's alone, uncalibrated.
+    The probabilities of each task float32: (n, 5) for ``rating``, otherwise (n,). Where answers are
+    pooled with a prior, ``rating alone`` and so on are the language model's alone, uncalibrated.
     """
     targets = system.prepared.item[rows] if targets is None else targets
     out: dict[str, np.ndarray] = {}
 
     def keep(name: str, task: str, group: np.ndarray, answer: Tensor) -> None:
-        shape = (len(rows), 5) if task == "rating" else (len(rows),)
-        values = answer.softmax(-1) if task == "rating" else answer.sigmoid()
-        out.setdefault(name, np.empty(shape, np.float32))[group] = values.float().cpu().numpy()
+        values = system.writer.tasks[task].probabilities(answer).float().cpu().numpy()
+        shape = len(rows), *values.shape[1:]
+        out.setdefault(name, np.empty(shape, np.float32))[group] = values
 
     enters = ablation.tokens or ablation.prior or prior_only
     for group, context, lengths, labels in contexts_of_rows(system, rows, k):

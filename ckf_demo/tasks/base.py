@@ -1,6 +1,6 @@
 """A task: a question at the end of a branch, how it is learnt and how its answer is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,30 +17,33 @@ NOTHING = torch.zeros(0)
 
 @dataclass(frozen=True)
 class Question:
-    """One branch of a training sequence, with its answer.
+    """A question about an item, asked when the first ``length`` items of the history are known.
 
     Attributes
     ----------
-    length
-        How many items of the history the question sees.
-    target
-        The right answer as the task reads it: stars, or 1 for yes.
     labels
         How many labels of the training part count, where the collaborative side uses any.
-    facts, text
-        The fact line of an explanation, and the text to be learnt.
+    tokens
+        Whether collaborative tokens or weight updates enter, for methods that have any.
+    facts
+        What is known of the pair, in words; for explanations.
     hide_title
-        Whether the candidate is shown by year and genres only.
+        Whether the item is described without its title.
+    text
+        An explanation to be learnt; its states are then one per token.
+    target
+        In training, the right answer as the task reads it: stars, or 1 for yes.
     """
 
     task: str
     item: int
     length: int
-    target: float = 0.0
-    labels: int = 0
-    facts: str = ""
-    text: str = ""
-    hide_title: bool = False
+    labels: int = field(default=0, kw_only=True)
+    tokens: bool = field(default=True, kw_only=True)
+    facts: str = field(default="", kw_only=True)
+    hide_title: bool = field(default=False, kw_only=True)
+    text: str = field(default="", kw_only=True)
+    target: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,13 @@ class Moment:
     negatives: int
     show_summaries: float
     rng: np.random.Generator
+
+    def question(
+        self, task: str, row: int, item: int, target: float, *, hide_title: bool
+    ) -> Question:
+        """A question about an item, asked when a target row was."""
+        visible, labels = self.visible[row], self.labels[row]
+        return Question(task, item, visible, labels=labels, hide_title=hide_title, target=target)
 
 
 @dataclass(frozen=True)

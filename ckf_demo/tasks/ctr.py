@@ -22,9 +22,8 @@ class CTR(Task):
         if data.positive_only:
             negative = not_chosen(data, moment.knowledge, row, 1, moment.rng)[0]
             asked.append((int(negative), 0.0))
-        visible, labels = moment.visible[row], moment.labels[row]
         return [
-            Question(self.name, item, visible, target, labels, hide_title=hide_title)
+            moment.question(self.name, row, item, target, hide_title=hide_title)
             for item, target in asked
         ]
 

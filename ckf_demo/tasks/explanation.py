@@ -78,7 +78,9 @@ def text_question(
         summaries=bool(rng.random() < show_summaries),
     )
     text = writings.text(row)
-    return Question(TASK.name, item, len(history), stars or 0.0, facts=evidence.line, text=text)
+    return Question(
+        TASK.name, item, len(history), facts=evidence.line, text=text, target=stars or 0.0
+    )
 
 
 def composed_question(
@@ -97,4 +99,4 @@ def composed_question(
     facts, _ = fact_line(history, candidate, stars, liked_together, taste)
     wording = random.Random(int(rng.integers(WORDINGS)))
     text = compose(history, candidate, stars, liked_together, wording, taste).text
-    return Question(TASK.name, item, length, stars, facts=facts, text=text)
+    return Question(TASK.name, item, length, facts=facts, text=text, target=stars)

@@ -29,8 +29,7 @@ class Rating(Task):
         """One question, about the item of the row."""
         data = moment.prepared
         item, stars = int(data.item[row]), float(data.rating[row])
-        visible, labels = moment.visible[row], moment.labels[row]
-        return [Question(self.name, item, visible, stars, labels, hide_title=hide_title)]
+        return [moment.question(self.name, row, item, stars, hide_title=hide_title)]
 
     def example_answer(self, stars: float, liked: bool) -> int | None:
         return int(nearest_star(stars))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ckf_demo.fusion.base import Fused
+from ckf_demo.model.predict import answer_states, fuse
 from ckf_demo.model.system import COMPLETE, Ablation, System
 from ckf_demo.tasks.base import Targets
 from ckf_demo.tasks.registry import TASKS
@@ -36,7 +36,8 @@ def sequence_losses(
     if not questions:
         # one task alone may have nothing to ask, as ranking where nothing was liked
         return {}
-    hidden, fused = question_states(system, sequence, ablation)
+    fused = None if sequence.text_only else fuse(system, sequence, questions, ablation)
+    hidden = answer_states(system, sequence, questions, fused, ablation, training=True)
     prior = fused if ablation.prior else None
     device, train = system.engine.device, system.config.train
     values = torch.tensor([q.target for q in questions], device=device)
@@ -64,62 +65,6 @@ def sequence_losses(
             if within_user is not None:
                 losses[name] = losses[name] + train.within_user * within_user
     return losses
-
-
-def question_states(
-    system: System, sequence: PackedSequence, ablation: Ablation
-) -> tuple[list[Tensor], Fused | None]:
-    """The hidden states of every question, and what was fused for them.
-
-    Returns
-    -------
-    (n, H) for each question, n being 1 or the tokens of the text to be learnt; None for a sequence
-    or a method without anything collaborative.
-    """
-    questions = sequence.questions
-    fuses = system.fusion.fuses and not sequence.text_only
-    with_tokens = fuses and ablation.tokens and system.fusion.uses_tokens
-    prefix = system.writer.prefix(
-        sequence.items[sequence.shown_from :],
-        sequence.ratings[sequence.shown_from :],
-        sequence.profile,
-        sequence.taste,
-        with_tokens=with_tokens,
-    )
-    branches = [
-        system.writer.branch(
-            q.task,
-            q.item,
-            prefix.ends[q.length - sequence.shown_from],
-            with_tokens=with_tokens,
-            facts=q.facts,
-            hide_title=q.hide_title,
-            continuation=q.text,
-        )
-        for q in questions
-    ]
-    fused: Fused | None = None
-    if fuses:
-        pairs = system.pairs(
-            sequence.items,
-            sequence.ratings,
-            np.array([q.length for q in questions]),
-            np.array([q.item for q in questions]),
-            sequence.labelled,
-            np.array([q.labels for q in questions]),
-        )
-        fused = system.fuse(pairs, ablation)
-    slots = system.slots(fused, branches) if with_tokens else [None] * len(branches)
-    if fused is not None and fused.updates and ablation.tokens:
-        return system.engine.separate(prefix.ids, branches, fused.updates), fused
-    hidden = system.engine.forward(
-        prefix.ids,
-        branches,
-        slots,
-        shared=ablation.shared_adapter,
-        tasks=ablation.task_adapter,
-    )
-    return hidden, fused
 
 
 def _text_loss(system: System, hidden: Tensor, text: str) -> Tensor:

@@ -6,19 +6,16 @@ One task in four gets too little of the joint stage to learn an order.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from rich.progress import Progress
 from sklearn.metrics import ndcg_score
 from torch import Tensor
 
-from ckf_demo.backbone.engine import Engine
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
-from ckf_demo.model.predict import profile_of
+from ckf_demo.model.predict import profile_of, score_candidates
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.tasks import ranking
-from ckf_demo.tasks.prompts import window_start
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, segment_at, validation_sequences
 from ckf_demo.training.stage import Stage, console
@@ -27,7 +24,7 @@ TASK = ranking.TASK.name
 CANDIDATES, CUTOFF = 100, 10
 WEIGHTS = tuple(i / 20 for i in range(21))
 QUERIES = 400
-"""Rankings by which the weight is chosen at most, drawn at random."""
+"""Rankings by which the weight is chosen, at most; drawn at random."""
 
 
 class RankingStage(Stage):
@@ -91,64 +88,52 @@ class RankingStage(Stage):
 class Choice:
     """Candidates of one query: both scores and relevance, each float (n,)."""
 
-    own: np.ndarray
+    lm_only: np.ndarray
     prior: np.ndarray
     relevant: np.ndarray
 
 
 def choices(system: System, query: Query) -> Choice | None:
-    """The candidate stage's best for a query; None when nothing relevant is among them."""
-    found = candidates(system, query)
-    relevant = np.isin(found, query.relevant)
+    """The best candidates of a query; None when nothing relevant is among them."""
+    items = candidates(system, query)
+    relevant = np.isin(items, query.relevant)
     if not relevant.any():
         return None
-    return Choice(*scored(system, query, found)[:2], relevant.astype(float))
+    return Choice(*scored(system, query, items)[:2], relevant.astype(float))
 
 
 def candidates(system: System, query: Query) -> np.ndarray:
-    """What the candidate stage finds best for a query, best first: int64 (n,)."""
+    """The best items of the candidate stage for a query, best first: int64 (n,)."""
     scores = system.knowledge.candidate_scores(query.items, query.ratings)
     scores[query.seen] = -np.inf
     return np.argsort(-scores, kind="stable")[:CANDIDATES]
 
 
-@torch.inference_mode()
 def scored(
     system: System, query: Query, found: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of candidates (n,): the language model's own, the prior's and pooled; float32.
+    """Scores of candidates (n,): the language model's alone, the prior's and pooled; float32.
 
-    Of a method without a prior its own stand for all three.
+    A method without a prior has the same three times.
     """
-    items, ratings = query.items.astype(np.int64), query.ratings
-    lengths = np.full(len(found), len(items))
-    fused = system.fuse(system.pairs(items, ratings, lengths, found))
-    start = window_start(len(items), system.config.prompt)
-    text = system.writer.prefix(items[start:], ratings[start:], profile_of(system, query.user))
-    branches = [
-        system.writer.branch("ranking", int(item), len(text.ids), with_tokens=True)
-        for item in found
-    ]
-    engine: Engine = system.engine
-    parts = engine.score(engine.prefill(text.ids), branches, system.slots(fused, branches))
-    hidden: Tensor = torch.cat([h for part in parts for h in part])
-    places = range(len(branches))
-    own = system.read("ranking", hidden, None, places, calibrate=False)
-    pooled = system.read("ranking", hidden, fused, places, calibrate=False)
-    every = own, fused.prior.get("ranking", own), pooled
-    return tuple(scores.float().cpu().numpy() for scores in every)
+    scores = score_candidates(
+        system, query.items, query.ratings, found, TASK, profile=profile_of(system, query.user)
+    )
+    ensemble = scores["own"]
+    return scores.get("alone", ensemble), scores.get("prior", ensemble), ensemble
 
 
-def ndcg(found: list[Choice], weight: float) -> float:
+def ndcg(choices: list[Choice], weight: float) -> float:
     """Mean NDCG@10 among the candidates with the language model at ``weight`` in the pool."""
     values = [
-        ndcg_score([c.relevant], [weight * c.own + (1 - weight) * c.prior], k=CUTOFF) for c in found
+        ndcg_score([c.relevant], [weight * c.lm_only + (1 - weight) * c.prior], k=CUTOFF)
+        for c in choices
     ]
     return float(np.mean(values))
 
 
 def asked_queries(prepared: Prepared, seed: int) -> list[Query]:
-    """Validation queries of people to choose on, `QUERIES` of them at most."""
+    """Validation queries of the users to choose on, `QUERIES` of them at most."""
     queries = [q for q in ranking_queries(prepared, VALID) if prepared.choosing_users[q.user]]
     if len(queries) <= QUERIES:
         return queries
@@ -163,9 +148,9 @@ def weights_by_ndcg(system: System, advance) -> dict[float, float]:
     """
     system.lora.eval()
     system.fusion.eval()
-    found = []
+    drawn = []
     for query in asked_queries(system.prepared, system.config.train.seed):
-        found.append(choices(system, query))
+        drawn.append(choices(system, query))
         advance()
-    kept = [c for c in found if c is not None]
-    return {weight: ndcg(kept, weight) for weight in WEIGHTS}
+    with_relevant = [c for c in drawn if c is not None]
+    return {weight: ndcg(with_relevant, weight) for weight in WEIGHTS}

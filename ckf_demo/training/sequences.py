@@ -13,6 +13,7 @@ from ckf_demo.collaborative.co_liked_items import CoLikedItems as CoLikedModel
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.model.predict import Context
 from ckf_demo.tasks.base import Moment, Question
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import CoLikedItems
@@ -25,17 +26,11 @@ SHORT_HISTORIES = (0, 1, 3, 10)
 
 
 @dataclass(frozen=True)
-class PackedSequence:
-    """A history (items and ratings, oldest first), what is shown of it, and the questions."""
+class PackedSequence(Context):
+    """A user's context and questions about it, which are asked in one pass."""
 
-    items: np.ndarray
-    ratings: np.ndarray
-    shown_from: int
-    profile: str
-    taste: str
     questions: list[Question]
     text_only: bool
-    labelled: Labelled | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +187,9 @@ class Packer:
     ) -> PackedSequence:
         """A sequence of history rows, with profile and taste as its description."""
         items, ratings = self.prepared.item[history], self.prepared.rating[history]
-        return PackedSequence(items, ratings, start, *description, questions, text_only, labelled)
+        return PackedSequence(
+            items, ratings, start, *description, questions, text_only, labelled=labelled
+        )
 
     def description(
         self, user: int, before: np.ndarray, rng: np.random.Generator, *, augment: bool

@@ -13,7 +13,6 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.backbone.multilora import LoraConfig, MultiLora
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.cli import app
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.fusion import registry
@@ -23,12 +22,10 @@ from ckf_demo.fusion.registry import METHODS
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import NO_TOKENS, Recommender
-from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, validation_sequences
 from support.tiny import (
-    save_backbone,
     stir,
     tiny_config,
     tiny_data,
@@ -75,17 +72,12 @@ class Plain(FusionMethod):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: KNOWLEDGE)
+def workplace(workplace, monkeypatch) -> Path:
     texts = np.random.default_rng(0).normal(size=(DATA.n_items, 6)).astype(np.float32)
     monkeypatch.setattr("ckf_demo.fusion.allmrec.item_text_vectors", lambda prepared: texts)
     monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
     monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
-    DATA.save(prepared_path("made-up"))
-    save_backbone(tmp_path / "backbone")
-    return tmp_path
+    return workplace
 
 
 def config_for(workplace: Path, name: str, **train) -> RunConfig:

@@ -45,6 +45,12 @@ def draws(n: int, **options) -> list[PackedSequence]:
     return [packer().draw(SEGMENTS[i % len(SEGMENTS)], rng, **options) for i in range(n)]
 
 
+def use_fitted_tables(patch: pytest.MonkeyPatch) -> None:
+    """Take the tables of the made-up data in the place of fitting any."""
+    knowledge = tiny_knowledge()
+    patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: knowledge)
+
+
 def make_workplace(place: Path, patch: pytest.MonkeyPatch, data: Prepared | None = None) -> Path:
     """Work in a folder with a cache of its own, prepared data and a tiny backbone.
 
@@ -53,7 +59,7 @@ def make_workplace(place: Path, patch: pytest.MonkeyPatch, data: Prepared | None
     patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     patch.chdir(place)
     if data is None:
-        patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: tiny_knowledge())
+        use_fitted_tables(patch)
     (data or DATA).save(prepared_path("made-up"))
     save_backbone(place / "backbone")
     return place
@@ -63,7 +69,7 @@ def save_stirred(place: Path) -> None:
     """A checkpoint of stirred weights at ``place / "checkpoint"``, beside its backbone."""
     save_backbone(place / "backbone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: tiny_knowledge())
+        use_fitted_tables(patch)
         system = System.for_training(tiny_config(place / "backbone"), DATA)
     torch.manual_seed(7)
     for kind in system.trainable().values():

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion import binllm
@@ -25,7 +24,6 @@ from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from ckf_demo.training.loop import Run
 from support.tiny import (
-    save_backbone,
     tiny_config,
     tiny_data,
     tiny_knowledge,
@@ -35,15 +33,6 @@ from support.tiny import (
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
 SHAPE = BackboneShape.of(tiny_llama())
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: KNOWLEDGE)
-    save_backbone(tmp_path / "backbone")
-    return tmp_path
 
 
 def config_for(workplace: Path, method: str, *, prompt: dict | None = None, **train) -> RunConfig:

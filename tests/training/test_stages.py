@@ -95,8 +95,8 @@ def test_a_ranking_stage_changes_ranking_alone_and_sets_its_weight(workplace):
 def test_the_weight_of_a_pool_is_the_one_with_the_best_order():
     relevant = np.array([0.0, 1.0, 0.0])
     right, wrong = np.array([0.0, 2.0, 1.0]), np.array([5.0, 0.0, 1.0])
-    good = Choice(own=right, prior=wrong, relevant=relevant)
-    bad = Choice(own=wrong, prior=right, relevant=relevant)
+    good = Choice(lm_only=right, prior=wrong, relevant=relevant)
+    bad = Choice(lm_only=wrong, prior=right, relevant=relevant)
     assert ndcg([good], 1.0) == ndcg([bad], 0.0) == 1.0
     assert ndcg([good], 0.0) == ndcg([bad], 1.0) == pytest.approx(0.5)
 
