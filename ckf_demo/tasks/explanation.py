@@ -8,7 +8,8 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.tasks.base import Moment, Question, Task
 from ckf_demo.tasks.explanations.evidence import TextEvidence
-from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, compose, fact_line
+from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, fact_line
+from ckf_demo.tasks.explanations.wording import compose
 
 MAX_TOKENS = 90
 WORDINGS = 4

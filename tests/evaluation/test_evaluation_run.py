@@ -27,7 +27,7 @@ from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import ResultRow, Results
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.tasks.explanations.facts import compose
+from ckf_demo.tasks.explanations.wording import compose
 from support.synthetic import made_up
 
 DATA = made_up(n=1500)

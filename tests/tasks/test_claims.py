@@ -8,7 +8,8 @@ import pytest
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.lab.claim_reader import PLANTS, plant
 from ckf_demo.tasks.explanations.claims import check
-from ckf_demo.tasks.explanations.facts import GENRES, Film, compose
+from ckf_demo.tasks.explanations.facts import GENRES, Film
+from ckf_demo.tasks.explanations.wording import compose
 
 HEAT = Film("9", "Heat", 1995, ("Action", "Crime", "Thriller"))
 HISTORY = [

@@ -9,18 +9,15 @@ from hypothesis import strategies as st
 
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import (
-    _VERDICT,
-    _WISH,
-    _WISH_FRAMES,
     Film,
-    compose,
     fact_line,
     gather,
     polarity_for,
     taste_genres,
-    word,
 )
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
+from ckf_demo.tasks.explanations.templates import VERDICT, WISH, WISH_FRAMES
+from ckf_demo.tasks.explanations.wording import compose, word
 
 TITLES = (
     "Toy Story", "Fargo", "Heat", "M", "Alien", "Alien 3", "Seven (Se7en)", "Die Hard", "Misery",
@@ -85,7 +82,7 @@ def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
 )
 def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polarity):
     film = Film("0", "Toy Story", None, ("Action",))
-    for wish, frame, verdict in product(_WISH[kind], _WISH_FRAMES, _VERDICT[polarity]):
+    for wish, frame, verdict in product(WISH[kind], WISH_FRAMES, VERDICT[polarity]):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
         text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)
         assert tone(text, [film.title]) == polarity, text
