@@ -1,12 +1,11 @@
-"""Reads an explanation as a sceptical stranger would, and checks what it says against the data.
+"""Finds the claims in an explanation and checks them against the data.
 
-The reader knows English, the catalogue and the person's history, and nothing of how explanations
+The checker knows English, the catalogue and the person's history, and nothing of how explanations
 are composed. It finds the films that a text names, and its claims: genres, decades and years,
 ratings and opinions of the person, "liked by the same people", "no genre in common", and what the
-person asked for. Each claim is attached to films clause by clause and then looked up. Where it is
-in doubt about a film, it counts the claim as false: a capitalised name that is no known film is an
-unknown film, a genre given to a film that is neither in the history nor the candidate is a false
-claim.
+person asked for. Each claim is attached to films clause by clause and then looked up. A claim in
+doubt counts as false: a capitalised name that is no known film is an unknown film, and a genre of a
+film that is neither in the history nor the candidate is a false claim.
 """
 
 from __future__ import annotations
@@ -47,14 +46,22 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimReport:
-    """What a text says and whether it holds.
+    """The films and claims of a text, and which of them are wrong.
 
-    named: titles of known films in order of first mention, the candidate's included.
-    unknown_films: names that look like films and are none of the catalogue.
-    outside: titles of known films that are neither in the history nor the candidate.
-    evidence: titles of the history's films that are named.
-    ties, false_ties: all claims, and those that do not hold.
-    polarity: the tone by the external lexicon.
+    Attributes
+    ----------
+    named
+        Titles of known films in order of first mention, the candidate's included.
+    unknown_films
+        Names that look like films and are none of the catalogue.
+    outside
+        Titles of known films that are neither in the history nor the candidate.
+    evidence
+        Titles of the films of the history that are named.
+    ties, false_ties
+        All claims, and the false ones.
+    polarity
+        The tone by the external lexicon.
     """
 
     named: list[str]
@@ -67,12 +74,12 @@ class ClaimReport:
 
     @property
     def ok_films(self) -> bool:
-        """Every film named is in the history or is the candidate."""
+        """Whether every film named is in the history or is the candidate."""
         return not self.unknown_films and not self.outside
 
     @property
     def ok_ties(self) -> bool:
-        """Every claim holds."""
+        """Whether every claim is true."""
         return not self.false_ties
 
 
@@ -85,16 +92,24 @@ def check(
     catalogue_titles: Iterable[str],
     taste: str | None = None,
 ) -> ClaimReport:
-    """Finds and verifies everything that `text` says.
+    """Find and check everything that ``text`` says.
 
-    Args:
-        text: an explanation, in free wording.
-        history: the person's films before the moment with their ratings (1–5).
-        candidate: the film that is explained.
-        rating: the predicted rating (1–5), for texts that state it.
-        liked_together: whether the same people like two items, by their ids.
-        catalogue_titles: every known title; pass the same tuple each time, since its index is kept.
-        taste: the person's taste line, if there is one.
+    Parameters
+    ----------
+    text
+        An explanation, in free wording.
+    history
+        The person's films before the moment with their ratings (1–5).
+    candidate
+        The film that is explained.
+    rating
+        The predicted rating (1–5), for texts that state it.
+    liked_together
+        Whether the same people like two items, by their ids.
+    catalogue_titles
+        Every known title; pass the same tuple each time, since its index is kept.
+    taste
+        The person's taste line, if there is one.
     """
     allowed = {film.title: film for film, _ in history} | {candidate.title: candidate}
     page = _Page(text, _index(tuple(catalogue_titles)), tuple(allowed))
@@ -221,7 +236,7 @@ class _Page:
         return name, title
 
     def _strike_unknown(self, text: str) -> str:
-        """Records what looks like the name of a film and is none, and marks it as one."""
+        """Record names that look like films and are none of the catalogue; mark them as films."""
 
         def mark(name: str) -> str:
             self.unknown.append(self._plain(name).strip(" ,.;:!?"))
@@ -277,7 +292,7 @@ class _Page:
 
 
 class _Data:
-    """The facts that claims are held against."""
+    """The facts against which claims are checked."""
 
     def __init__(
         self,

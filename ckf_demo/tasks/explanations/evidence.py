@@ -1,11 +1,14 @@
-"""What may be said of an item where people wrote about such: their words, and who else chose it.
+"""The evidence for explanations where a data set has texts: what users wrote, and who chose both.
 
-Where a data set has texts, explanations are learnt from them. `TextEvidence` finds what is known
-before a moment: what others wrote of the item (those first whose rating is nearest to the
-predicted one, and of these whose words are most like the person's own), what the person wrote of
-other things, and which things of their history are chosen by the same people. `Evidence.line`
-puts it into the prompt, in training as in serving. The text that is to be predicted is never among
-it, nor anything later.
+`TextEvidence` gathers three things for a user, an item and a moment:
+
+- what others wrote of the item. Those come first whose rating is nearest to the predicted one,
+  then those whose words are most like the user's own;
+- what the user wrote of other items;
+- the items of the history that the same users chose.
+
+`Evidence.line` puts them into the prompt, in training as in serving. The text that is to be
+predicted is never among them, nor anything later.
 """
 
 from __future__ import annotations
@@ -24,21 +27,24 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.tasks.explanations.facts import number
 
 OF_ITEM, OF_PERSON, TOGETHER = 2, 1, 2
-"""How many texts of the item and of the person, and how many things of the history, are shown."""
+"""How many texts of the item, texts of the user and items of the history are shown."""
 LEAST_COMMON = 3
-"""People from whom on two things count as chosen together."""
+"""Users who must have chosen two items for these to count as chosen together."""
 UNNAMED = "this one"
 """How texts call an item without a title."""
 LONGEST = 32
-"""Words of a text that are shown."""
+"""Words of a text that are shown, at most."""
 SENTENCE_WORDS = 5, 30
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
 
 
 @dataclass(frozen=True)
 class Said:
-    """A text of the data: ``row`` its interaction, or -1 for a summary of many; ``stars`` what its
-    writer gave the item, or None where nobody rates."""
+    """A text of the data.
+
+    ``row`` is its interaction, or -1 for a summary of many. ``stars`` is its writer's rating of the
+    item, or None for positive-only data.
+    """
 
     item: int
     row: int
@@ -48,7 +54,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A thing of the history that ``people`` chose who chose the item in question as well."""
+    """An item of the history, and how many ``people`` chose both it and the item in question."""
 
     item: int
     title: str
@@ -57,14 +63,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a pair, most telling first.
+    """The evidence for a (user, item) pair, most telling first.
 
     Attributes
     ----------
     of_item, of_person
-        What others wrote of the item, and the person of other things.
+        What others wrote of the item, and what the user wrote of other items.
     together
-        Things of the history that the same people chose.
+        Items of the history that the same users chose.
     stars
         The rating that is predicted, or None where the data have none.
     """
@@ -77,7 +83,7 @@ class Evidence:
 
     @property
     def line(self) -> str:
-        """As it stands in the prompt."""
+        """The evidence as the prompt shows it."""
         lines = [] if self.stars is None else [f"Stars: {self.stars:.1f}"]
         lines += [f"Others: {_clipped(said.text)}" for said in (*self.summaries, *self.of_item)]
         lines += [f"Before: {_clipped(said.text)}" for said in self.of_person]
@@ -87,12 +93,14 @@ class Evidence:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All that was written, as what is said can be held against."""
+        """All texts, against which an explanation is checked."""
         return tuple(said.text for said in (*self.summaries, *self.of_item, *self.of_person))
 
     def closing(self, title: str) -> str:
-        """What the data say by themselves, in a sentence: somebody's words where people rate, else
-        who chose both; empty where they say nothing."""
+        """One sentence of evidence that no language model wrote.
+
+        A quotation where users rate, otherwise who chose both; empty where there is neither.
+        """
         for said in self.of_item:
             if said.stars is not None:
                 text = _clipped(said.text).replace("“", '"').replace("”", '"')
@@ -105,7 +113,7 @@ class Evidence:
 
 
 class TextEvidence:
-    """Texts and choices of the training part.
+    """Gathers evidence from the texts and choices of the training part.
 
     Parameters
     ----------
@@ -125,8 +133,11 @@ class TextEvidence:
         self._sentences: dict[int, str] = {}
 
     def text(self, row: int) -> str:
-        """What is learnt of an interaction's text: all of a given explanation; of a review the
-        sentence that is nearest to what all reviews of the item say."""
+        """The part of an interaction's text that is learnt.
+
+        A given explanation is learnt as it is; of a review, the sentence that is nearest to all
+        reviews of the item.
+        """
         if self._data.given_split:
             return self._data.texts[row]
         if row not in self._sentences:
@@ -143,7 +154,7 @@ class TextEvidence:
         before: int | None = None,
         summaries: bool = False,
     ) -> Evidence:
-        """What is known of a person and an item.
+        """The evidence for a user and an item.
 
         Parameters
         ----------
@@ -152,12 +163,12 @@ class TextEvidence:
         stars
             The rating that was predicted.
         user
-            Index of a known user, whose own texts count as theirs and as nobody else's.
+            Index of a known user, whose texts then count as their own.
         before
             The moment of the question, in seconds: only what was written earlier counts. None for
             all of the training part.
         summaries
-            Whether what somebody summed up of texts counts, the target's perhaps among them.
+            Whether a summary of the item's texts counts, in which the target may be among them.
         """
         data = self._data
         # rows are in time order, and those of the same moment are not in each other's past
@@ -188,7 +199,7 @@ class TextEvidence:
         )
 
     def together(self, items: np.ndarray, target: int) -> tuple[Chosen, ...]:
-        """Things of a history with a title that the same people chose as another, by cosine."""
+        """Titled items of a history that the same users chose as ``target``, by cosine."""
         items = np.unique(np.asarray(items, np.int64))
         items = items[[bool(self._data.titles[i]) and i != target for i in items]]
         if not len(items):
@@ -205,7 +216,7 @@ class TextEvidence:
 
     @cached_property
     def _chosen(self) -> sparse.csc_matrix:
-        """Who liked what among the rows of collaborative models: 0/1, (U, I)."""
+        """Which users liked which items among the rows of collaborative models: 0/1, (U, I)."""
         data = self._data
         rows = np.flatnonzero(data.fit & data.liked)
         matrix = sparse.csc_matrix(
@@ -220,11 +231,11 @@ class TextEvidence:
         return np.asarray(self._chosen.sum(0)).ravel()
 
     def _apart(self, row: int, stars: float | None) -> float:
-        """How far the rating that belongs to a text is from ``stars``; 0 where nobody rates."""
+        """How far a text's rating is from ``stars``; 0 for positive-only data."""
         return 0.0 if stars is None else abs(float(self._data.rating[row]) - stars)
 
     def _nearness(self, rows: list[int], own: list[int]) -> list[float]:
-        """How like what a person wrote (``own``) other texts are by tf-idf; 0 for not at all."""
+        """Similarity by tf-idf of texts (``rows``) to what a user wrote (``own``)."""
         if not rows or not own:
             return [0.0] * len(rows)
         theirs = np.asarray(self._vectors[[self._place[r] for r in own]].sum(0)).ravel()

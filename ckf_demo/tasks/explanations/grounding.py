@@ -1,14 +1,18 @@
-"""Reads a text about an item as a stranger would who has nothing but what was written and chosen.
+"""Checks a text about an item against the texts and choices that it may rest on.
 
-Where people wrote about items there is no table of facts to look statements up in, only other
-texts. So a statement, what stands between commas or "and", holds when each of its words is borne
-out: by what others wrote of the item, by what the person wrote before, or by its name. Words that
-say nothing of an item ("the user would enjoy it for") bear themselves. A word that is denied must
-be denied there too, and one that is not must not be; a number must stand there. Nothing is said in
-the first person, since who writes has been nowhere. "12 people who chose X chose Y too" is counted
-again, and "Somebody who gave it 4 of 5 wrote" compared with what they wrote. In doubt a statement
-does not hold: "tasty" is not borne out by "delicious". What this does not see is who did what to
-whom: words that were all written may be put together to something that nobody wrote.
+Texts give no table of facts to look statements up in, so words are compared. A statement is what
+stands between commas or "and". It is supported when each of its words occurs in what others wrote
+of the item, in what the user wrote before, or in the item's title.
+
+- Words that say nothing of an item ("the user would enjoy it for") need no support.
+- A negated word needs a text that negates it too, and any other word one that does not.
+- A number must occur in a text.
+- A statement in the first person is not supported, since the language model has been nowhere.
+- "12 people who chose X chose Y too" is counted again.
+- "Somebody who gave it 4 of 5 wrote" is compared with what they wrote.
+
+A statement in doubt is not supported: "delicious" does not support "tasty". The check does not see
+who did what to whom, so words that were all written may be joined to something that nobody wrote.
 """
 
 from __future__ import annotations
@@ -31,20 +35,20 @@ SPEECH = frozenset(
     user users value values visit visited visiting visitor visitors want wants way well who will
     would you your""".split()
 )
-"""Words that say nothing of an item, besides those of grammar."""
+"""Words that say nothing of an item, besides stop words."""
 TELLING = frozenset(
     """amount bill bottom cry detail eight eleven empty fifteen fifty fill fire five forty four
     front full hundred interest mill mine nine serious side sincere six sixty system ten thick
     thin third three top twelve twenty two""".split()
 )
-"""Words on scikit-learn's list of stop words that do say something."""
+"""Words on scikit-learn's list of stop words that do say something of an item."""
 NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
                       "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
 FIRST_PERSON = frozenset(
     """i i'm i've i'd i'll me my mine myself we we're we've us our ours ourselves""".split()
 )
 REACH = 3
-"""Words behind a negation that it denies."""
+"""Words behind a negation that it negates."""
 _WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")
 _STATEMENT = re.compile(r"[,;:]\s+(?:and\s+|but\s+)?|\s+(?:and|but|while|making it|as well as)\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
@@ -54,13 +58,13 @@ _COUNTED = re.compile(r"^(\d+) people who chose (.+) chose (.+) too\.?$")
 
 @dataclass(frozen=True)
 class Statement:
-    """A part of a sentence; ``rows`` are the interactions whose texts bear its words out."""
+    """A part of a sentence; ``rows`` are the interactions whose texts support its words."""
 
     text: str
     supported: bool
     rows: tuple[int, ...] = ()
     items: tuple[int, ...] = ()
-    """Things of the history that it names."""
+    """Items of the history that it names."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,12 @@ class Grounded:
 
     @property
     def supported(self) -> bool:
-        """Whether all of them hold."""
+        """Whether all statements are supported."""
         return all(statement.supported for statement in self.statements)
 
 
 def stem(word: str) -> str:
-    """A word without the commonest endings, in lower case: "flavors" and "flavored" meet."""
+    """A word in lower case without the commonest endings: "flavor" for "flavors" and "flavored"."""
     word = word.lower().replace("’", "'").removesuffix("'s")
     for ending in ("ingly", "edly", "ing", "ies", "ed", "es", "ly", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
@@ -87,7 +91,7 @@ def stem(word: str) -> str:
 
 
 def tokens(text: str) -> list[tuple[str, bool]]:
-    """Stems of a text's words and whether each is denied; negations themselves left out."""
+    """Stems of a text's words, and whether each is negated; negations themselves are left out."""
     out, denied = [], 0
     for found in _WORD.finditer(text):
         word = found[0].lower().replace("’", "'")
@@ -109,17 +113,17 @@ def content(word: str) -> bool:
 
 
 class Reader:
-    """Holds texts about one item against what is known.
+    """Checks texts about one item against the evidence.
 
     Parameters
     ----------
     title
         Of the item.
     evidence
-        What others wrote, and what is chosen together.
+        What others wrote, and which items the same users chose.
     common
-        How many people chose both the item and a thing of a given title; None for a thing that the
-        person did not choose.
+        How many users chose both the item and one of a given title; None for an item that the user
+        did not choose.
     """
 
     def __init__(self, title: str, evidence: Evidence, common: Callable[[str], int | None]):
@@ -177,6 +181,6 @@ class Reader:
 
 
 def vocabulary(title: str, evidence: Evidence) -> str:
-    """Words that a text about an item may be made of, as one text."""
+    """The words that a text about an item may use, as one text."""
     words = " ".join([title, *evidence.texts, *sorted(_PLAIN)]).split()
     return " ".join(word for word in words if word.lower() not in FIRST_PERSON)

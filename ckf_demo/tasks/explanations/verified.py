@@ -1,4 +1,4 @@
-"""An explanation sentence by sentence: what each says, and whether the data bear it out."""
+"""Checks an explanation sentence by sentence: what each says, and whether the data support it."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -19,11 +19,11 @@ class Sentence:
     Attributes
     ----------
     claims
-        What it adds to what the sentences before it say.
+        The claims that no sentence before it makes.
     films
-        Titles of the history's films that it names: what it rests on.
+        Titles of the films of the history that it names.
     supported
-        Every film that it names is known to the person, and every claim holds.
+        Whether every film that it names is in the history, and every claim is true.
     """
 
     text: str
@@ -47,7 +47,7 @@ def sentences(text: str, titles: Iterable[str]) -> list[str]:
 def verified(
     text: str, titles: Sequence[str], check: Callable[[str], ClaimReport]
 ) -> list[Sentence]:
-    """Every sentence, judged behind those before it that are supported.
+    """Every sentence, checked together with the supported ones before it.
 
     Parameters
     ----------
