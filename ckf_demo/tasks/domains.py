@@ -13,12 +13,11 @@ class Domain:
     Attributes
     ----------
     person, thing
-        Who chooses, and what: "Viewer" and "film".
+        The words for a user and an item: "Viewer" and "film".
     openings
-        The first line of a prompt by what a history holds, `Prepared.feedback`; where things stand
-        without stars, all of them were liked.
+        The first line of a prompt, by `Prepared.feedback`. A history without stars holds likes.
     takes
-        What somebody does with what they choose: "watches".
+        The verb for choosing an item: "watches".
     """
 
     person: str
@@ -28,22 +27,22 @@ class Domain:
 
     @property
     def things(self) -> str:
-        """Several of them: "films"."""
+        """The plural: "films"."""
         return f"{self.thing}s"
 
     @property
     def take(self) -> str:
-        """What one does to take one of them: "watch"."""
+        """The verb's infinitive: "watch"."""
         # "watches" has an e that the others do not
         return self.takes.removesuffix("s").removesuffix("e")
 
     def asked(self, task: Task) -> Task:
         """A task in the words of the domain."""
-        own = DOMAINS[FILMS]
+        films = DOMAINS[FILMS]
         return replace(
             task,
-            cue=task.cue.replace(own.takes.capitalize(), self.takes.capitalize()),
-            lead=task.lead.replace(own.takes, self.takes),
+            cue=task.cue.replace(films.takes.capitalize(), self.takes.capitalize()),
+            lead=task.lead.replace(films.takes, self.takes),
         )
 
 

@@ -35,7 +35,7 @@ from ckf_demo.tasks.registry import TASKS, task_with_lead
 USER, ITEM = "user_token", "item_token"
 
 WORDS = {"add_special_tokens": False, "split_special_tokens": True}
-"""For the tokenizer: a text that spells a special token, as titles and tastes may, is words."""
+"""Options of the tokenizer: a title or taste that spells a special token is split like any text."""
 
 
 class PromptConfig(Section):
@@ -67,7 +67,7 @@ class PrefixText:
 
 
 def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """The id of a text that is one token; UserError when it is none."""
+    """The id of a text that is one token; UserError when it is several."""
     ids = tokenizer(text, **WORDS).input_ids
     if len(ids) != 1:
         raise UserError(
@@ -92,7 +92,7 @@ def profile_text(profile: Mapping[str, object] | None) -> str:
 
 
 class PromptWriter:
-    """Writes token ids; a catalogue's lines are tokenised once and kept.
+    """Writes prompts as token ids; the lines of a catalogue are tokenised once and kept.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class PromptWriter:
     token_width
         How many places the user's token takes, and the item's.
     domain
-        What the items are; see `ckf_demo.tasks.domains`. Those without a title are no part of a
+        What the items are; see `ckf_demo.tasks.domains`. Items without a title are left out of a
         shown history.
     history_tokens
         Whether each history title is followed by a token of its item, −1 − item among the ids.
@@ -162,7 +162,7 @@ class PromptWriter:
     ) -> PrefixText:
         """Worked examples, opening, profile, taste and the given history lines, oldest first.
 
-        ``with_tokens`` is for methods whose history holds items' tokens beside titles.
+        ``with_tokens`` matters for methods whose history holds a token of each item.
         """
         ids = [*self.examples, *self.tokens(self.domain.openings[self.feedback])]
         if profile:
@@ -253,17 +253,17 @@ class PromptWriter:
 
 
 def taste_from(genres: Sequence[Sequence[str]], ratings: Numbers, size: int = 3) -> str:
-    """``likes Film-Noir, Thriller``: the genres that stand out among a person's films.
+    """``likes Film-Noir, Thriller``: the genres that a user rates above their own mean.
 
-    Genres are ordered by the sum of ratings above the person's own mean, and at least two films
-    must speak for one; empty when nothing does.
+    Genres are ordered by the sum of ratings above that mean, each with at least two items. Empty
+    when there is none.
     """
     if not len(ratings):
         return ""
     mean = float(np.mean(ratings))
     totals: dict[str, list[float]] = {}
-    for own, rating in zip(genres, ratings, strict=True):
-        for genre in own:
+    for labels, rating in zip(genres, ratings, strict=True):
+        for genre in labels:
             totals.setdefault(genre, []).append(float(rating) - mean + 0.1)
     best = sorted(((sum(v), g) for g, v in totals.items() if len(v) >= 2), reverse=True)
     liked = [g for total, g in best[:size] if total > 0]

@@ -3,17 +3,17 @@
     accelerate launch --multi_gpu --num_processes 2 -m ckf_demo train \\
         --config assets/configs/ml-100k.toml
 
-(with ``ACCELERATE_USE_CPU=true`` before it where there are CPUs alone).
+(with ``ACCELERATE_USE_CPU=true`` before it on a machine without a GPU).
 
 All processes go through the same steps. Each computes its share of an optimiser step's sequences,
-drawn as one process would draw them, and the gradients are added up: what comes out is what one
-process computes, up to the order of additions.
+drawn as one process would draw them, and the gradients are added up. The result is that of one
+process, up to the order of additions.
 
-The model is not wrapped in DistributedDataParallel. That averages gradients in hooks around the
-model's own ``forward``, which the engine does not call as a whole, and expects every process to use
-the same parameters, where a sequence of words alone leaves out the fusion, and one without a liked
-film the ranking adapter. One sum of all gradients at the end of an optimiser step, by
-``Accelerator.reduce``, has neither trouble.
+The model is not wrapped in DistributedDataParallel, for two reasons. That averages gradients in
+hooks around the model's own ``forward``, which the engine does not call as a whole. And it expects
+every process to use the same parameters, but a text-only sequence leaves out the fusion, and one
+without a liked item the ranking adapter. So all gradients are added once at the end of an optimiser
+step, by ``Accelerator.reduce``.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from ckf_demo.runtime.errors import UserError
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=12)
-"""How long the others wait while the main process fits what comes before the language model."""
+"""Time for which the others wait while the main process fits tables and prior."""
 
 
 class Processes:
@@ -39,7 +39,7 @@ class Processes:
     Attributes
     ----------
     count, index
-        How many there are, and which one this is; 0 is the main one, which alone writes files.
+        How many there are, and which one this is. 0 is the main one; only it writes files.
     """
 
     def __init__(self) -> None:
@@ -53,14 +53,14 @@ class Processes:
 
     @property
     def device(self) -> str | None:
-        """Where this process computes, or None for the best device at hand."""
+        """The device of this process, or None for the best one available."""
         device = self._accelerator.device
-        # a processor may come with a number, which says nothing
+        # a CPU may come with a number, which means nothing
         named = device.type if device.type == "cpu" else str(device)
         return None if self.count == 1 else named
 
     def check(self, sequences: int) -> None:
-        """Make sure that every process has something to do.
+        """Check that every process has a sequence in each optimiser step.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Processes:
         return number % self.count == self.index
 
     def from_main(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives in the main process, which alone calls it; picklable."""
+        """The picklable result of ``make``, which only the main process calls."""
         if self.count == 1:
             return make()
         return broadcast_object_list([make() if self.main else None])[0]
@@ -119,7 +119,7 @@ class Processes:
             parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if holders else None
 
     def part(self) -> None:
-        """Leave the others: from here on nothing is shared, and this one is alone."""
+        """Leave the group of processes: nothing is shared any more."""
         if self.count > 1:
             self._accelerator.state.destroy_process_group()
             self.count = 1

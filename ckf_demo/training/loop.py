@@ -2,10 +2,10 @@
 
     ckf train --config assets/configs/ml-100k.toml
 
-A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation got
-better, so that a kill at any time loses minutes at most. Each of the last stages begins with a
-copy of the checkpoint in the cache, from which a resumed run begins that stage again. Several
-processes share the sequences of each optimiser step, and the main one alone writes
+A run keeps its state in the user's cache and writes ``checkpoints/NAME`` whenever validation gets
+better, so a kill at any time loses minutes at most. Each of the last stages begins with a copy of
+the checkpoint in the cache, from which a resumed run repeats that stage. Several processes may
+share the sequences of each optimiser step, and only the main one writes
 (`ckf_demo.training.distributed`).
 """
 
@@ -183,12 +183,12 @@ class Run:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Keep other trainings of the same name away.
+        """Hold the lock of this run's name.
 
         Raises
         ------
         UserError
-            When there is one.
+            When another training of the same name holds it.
         """
 
         def busy() -> None:
@@ -206,7 +206,7 @@ class Run:
             yield
 
     def begin(self) -> None:
-        """Forget what an earlier run of this name left; a kill from here on can be resumed."""
+        """Remove the state of an earlier run of this name and save the first state of this one."""
         if self.processes.main:
             self.forget_stages()
         self.save_state()
@@ -219,7 +219,10 @@ class Run:
     def train_step(self) -> dict[str, float]:
         """One sequence forward and backward; an optimiser step after every ``accumulate``.
 
-        The losses by task; nothing for a sequence that is another process's.
+        Returns
+        -------
+        Losses by task and whether the sequence was text-only; empty where another process has the
+        sequence.
         """
         config = self.config.train
         progress = self.step / config.steps
@@ -238,7 +241,7 @@ class Run:
         return losses
 
     def _learn_from_one(self, progress: float) -> dict[str, float]:
-        """Add this step's sequence to the gradients."""
+        """Add the gradients of this step's sequence."""
         config = self.config.train
         segment, rng = segment_at(self.segments, self.step, config.seed)
         torch.manual_seed(self.step)
@@ -256,13 +259,13 @@ class Run:
         losses = sequence_losses(self.system, sequence, teach=True)
         if losses:
             total = weighted_sum(losses) / config.accumulate
-            # words alone give a frozen backbone nothing to learn
+            # a text-only sequence trains nothing where the backbone is frozen
             if total.requires_grad:
                 total.backward()
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
     def _take_over(self) -> None:
-        """With full fine-tuning the backbone follows its masters."""
+        """With full fine-tuning, copy the float32 weights to the backbone."""
         if self.system.lora.full is not None:
             self.system.lora.full.take_over()
 
@@ -284,7 +287,7 @@ class Run:
         return means
 
     def save_state(self) -> None:
-        """Everything that a resumed run needs, beside and renamed; the main process alone."""
+        """Write everything that a resumed run needs; only the main process writes."""
         recent = self._recent_of_all()
         if not self.processes.main:
             return
@@ -305,16 +308,19 @@ class Run:
             torch.save(state, temporary)
 
     def _end(self) -> None:
-        """Say in the state that nothing is left to do; the last stages are no part of it."""
+        """Mark the run as ended in its state and remove the copies of the last stages."""
         self.ended = True
         if self.state_path.exists():
             self._write_state({**self._state(), "ended": True})
         self.forget_stages()
 
     def resume(self) -> None:
-        """Go on where `save_state` left off; UserError when there is nothing that fits.
+        """Take the state that `save_state` wrote. The number of processes may differ.
 
-        The number of processes may be another than before.
+        Raises
+        ------
+        UserError
+            When there is no state, or one that is damaged or of another configuration.
         """
         state = self.processes.from_main(self._state)
         if state["config"] != self.config.model_dump_json():
@@ -335,7 +341,7 @@ class Run:
         self.ended = state.get("ended", False)
 
     def _state(self) -> dict:
-        """What `save_state` wrote, on the CPU."""
+        """The state that `save_state` wrote, on the CPU."""
         if not self.state_path.exists():
             raise UserError(f"Nothing to resume at {self.state_path}; start without --resume.")
         try:
@@ -347,7 +353,7 @@ class Run:
             ) from error
 
     def save_checkpoint(self) -> None:
-        """Write the checkpoint with what is known of the run, and its losses as a table."""
+        """Write the checkpoint, with a record of the run and its losses as a table."""
         table = io.StringIO()
         writer = csv.DictWriter(table, list(dict.fromkeys(k for row in self.log for k in row)))
         writer.writeheader()
@@ -376,9 +382,9 @@ class Run:
         )
 
     def run(self, *, stages: bool = True) -> None:
-        """Train to the end or until validation stops getting better; then the last stages.
+        """Train until the end or until validation stops getting better, then run the last stages.
 
-        Those have one sequence in an optimiser step, so the main process takes them alone.
+        The last stages have one sequence in an optimiser step, so the main process runs them alone.
         """
         config = self.config.train
         saved = self.step
@@ -411,7 +417,10 @@ class Run:
         console.print(f"See {self.folder}")
 
     def _stages_to_go(self) -> list[str]:
-        """The last stages from the one that was interrupted on, its checkpoint put back; or all."""
+        """Names of the last stages to run, from the one that was interrupted on.
+
+        The checkpoint with which that stage began is put back.
+        """
         stages = self.last_stages
         begun = [stage for stage in stages if self.before(stage).exists()]
         if not begun:
@@ -442,7 +451,7 @@ class Run:
             stage(self.system, self.folder, self.packer, self.segments).run(progress)
 
     def _recent_of_all(self) -> list[dict[str, float]]:
-        """The losses of each step since the last look at validation, whosever it was."""
+        """The losses of each step since the last validation, from all processes."""
         if not self.recent:
             return []
         steps = zip(*self.processes.gathered(self.recent), strict=True)

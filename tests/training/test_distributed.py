@@ -3,7 +3,6 @@
 Starts real processes through ``accelerate launch``, which takes a while.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from ckf_demo.model.system import read_manifest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.training.distributed import Processes
-from support.tiny import save_backbone, tiny_config, tiny_data
+from support.tiny import save_backbone, tiny_config, tiny_data, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = [*launcher(2), "-m", "ckf_demo", "train", "--config", "config.toml"]
@@ -40,14 +39,7 @@ def place(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def configured(place: Path, **train) -> Path:
-    config = tiny_config(place / "backbone", train=train)
-    lines = [f'name = "{config.name}"']
-    for section, values in config.model_dump().items():
-        if isinstance(values, dict):
-            lines.append(f"[{section}]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
-    (place / "config.toml").write_text("\n".join(lines))
-    return place / "config.toml"
+    return write_config(place, tiny_config(place / "backbone", train=train))
 
 
 def step_of(state: Path) -> int:
