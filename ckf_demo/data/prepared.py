@@ -195,8 +195,44 @@ class Prepared:
 
     @cached_property
     def positive_only(self) -> bool:
-        """Whether nobody says no: then what was not chosen is all that there is against it."""
+        """Whether every interaction is a like; then only items that were not chosen speak against
+        an item."""
         return self.feedback == "likes" and bool(self.liked.all())
+
+    @property
+    def has_ratings(self) -> bool:
+        """Whether people gave stars."""
+        return self.feedback == "ratings"
+
+    @cached_property
+    def has_genres(self) -> bool:
+        """Whether any item has a genre."""
+        return any(self.genres)
+
+    @cached_property
+    def has_ages(self) -> bool:
+        """Whether any user's age is known."""
+        return bool(self.ages.any())
+
+    @cached_property
+    def has_occupations(self) -> bool:
+        """Whether any user's occupation is known."""
+        return any(self.occupations)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether people wrote about items."""
+        return bool(self.texts)
+
+    @cached_property
+    def has_times(self) -> bool:
+        """Whether timestamps are moments; sources without dates number their rows instead."""
+        return not np.array_equal(self.timestamp, np.arange(len(self.timestamp)))
+
+    @cached_property
+    def has_titles(self) -> bool:
+        """Whether nearly all items, nine of ten, have a title."""
+        return 10 * sum(map(bool, self.titles)) >= 9 * len(self.titles)
 
     @cached_property
     def written(self) -> np.ndarray:

@@ -189,7 +189,10 @@ class Spaces:
 
     def __init__(self, recommender, folder: Path | None = None) -> None:
         self.recommender = recommender
-        self.names: tuple[str, ...] = recommender.spaces
+        # items without a title have no text of their own to be near one another by
+        self.names: tuple[str, ...] = tuple(
+            name for name in recommender.spaces if name != "text" or recommender.prepared.has_titles
+        )
         self.users = [str(user) for user in recommender.store.users()["user"]]
         self.folder = folder or cache_dir() / "spaces"
         self._lock = threading.RLock()

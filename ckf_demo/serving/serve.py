@@ -1,7 +1,7 @@
 """From nothing to a served page: prepares what is missing, loads the model, launches the app.
 
 ``python app.py`` (a hosted Space, ``make demo``) and ``ckf serve`` both end here. The page itself
-is built in `ckf_demo.ui.app`, or in `ckf_demo.ui.choices_page` where the data hold likes alone.
+is built in `ckf_demo.ui.app`.
 Other checkpoints are pages beside the first, which load when they are first asked for.
 """
 
@@ -89,10 +89,8 @@ def build_demo(
         raise _lacks(checkpoint, missing, TASKS)
     with_gpu_on_demand(recommender).warm_up()
     say("Building the page")
-    if missing:
-        from ckf_demo.ui.choices_page import build
-    else:
-        from ckf_demo.ui.app import build
+    from ckf_demo.ui.app import build
+
     demo = build(recommender, places=places, own=own, beside=beside)
     settle()
     return demo

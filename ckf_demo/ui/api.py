@@ -1,11 +1,13 @@
-"""The app's named endpoints, for ``gradio_client``, assistants (as MCP tools) and other programs.
+"""The named endpoints for ``gradio_client``, assistants (as MCP tools) and other programs.
 
-Signatures and docstrings are the endpoints' schema. A person is a ``user`` of the data set, or is
-described by a ``history`` of ratings, a ``taste`` sentence and a ``profile``, or by both together.
+A person is a ``user`` of the data set, or is described by a ``history`` of ratings, a ``taste``
+sentence and a ``profile``, or by both together. Signatures and docstrings are the endpoints'
+schema: `_Vocabulary` documents the arguments, in the words of the data set.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, TypedDict
+from inspect import Parameter, Signature, cleandoc, isgeneratorfunction
+from typing import Any, Literal, TypedDict
 
 import gradio as gr
 from gradio.utils import get_function_description
@@ -18,7 +20,7 @@ from ckf_demo.ui.service import Service
 
 
 class Rated(TypedDict):
-    """One entry of a history: a film's id, and one to five stars."""
+    """One entry of a history: an item's id, and one to five stars."""
 
     item: str | int
     rating: float
@@ -32,297 +34,278 @@ class Profile(TypedDict, total=False):
     occupation: str
 
 
-def given_id(value: str | int | None) -> str | None:
+PERSON = ("user", "history", "taste", "profile")
+Id = str | int | None
+
+
+class _Vocabulary:
+    """The arguments of the endpoints: their types, defaults and documentation."""
+
+    def __init__(self, recommender) -> None:
+        prepared, thing = recommender.prepared, recommender.domain.thing
+        self.words = {"thing": thing, "things": recommender.domain.things}
+        chosen, stars, whose, seconds = "rated", "1 to 5", "ratings", " (Unix seconds)"
+        if prepared.positive_only:
+            chosen, stars, whose = "liked", "5", "choices"
+        if not prepared.has_times:
+            seconds = ""
+        self.words |= {"chosen": chosen, "whose": whose, "Whose": whose.capitalize()}
+        # Spelled out in the schema, so that a program need not guess the names.
+        # pyrefly: ignore[invalid-literal]
+        method: Any = Literal[tuple(recommender.methods)] | None
+        self._arguments: dict[str, tuple[Any, Any, str]] = {
+            "user": (Id, None, "A user id of the data set, or empty for a new person."),
+            "history": (
+                list[Rated] | None,
+                None,
+                f'What they {chosen}, oldest first, as [{{"item": id, "rating": {stars}}}, …].',
+            ),
+            "taste": (str | None, None, "What they like, in a sentence."),
+            "profile": (
+                Profile | None,
+                None,
+                '{"age", "gender", "occupation"}, each optional.',
+            ),
+            "item": (Id, None, f"The {thing}'s id."),
+            "k": (int, 10, "The length of the list."),
+            "at": (
+                int | None,
+                None,
+                f"Only {whose} before this moment{seconds} are known; a user has a default.",
+            ),
+            "method": (
+                method,
+                None,
+                "The method to answer with; the checkpoint's own, the first, if it is left out.",
+            ),
+            "other": (
+                Id,
+                None,
+                f"The id of the {thing} to hold it against; may be empty where bridges_of is "
+                "given.",
+            ),
+            "bridges_of": (
+                Id,
+                None,
+                "A user id of the data set; their bridges stand in for the person's own.",
+            ),
+        }
+
+    def about_person(self, function: Callable[..., Any], *names: str) -> Callable[..., Any]:
+        """An endpoint that asks ``function`` about a person.
+
+        Its arguments are those of `PERSON` and ``names``, documented in its docstring. Ids are
+        given to ``function`` as text, and empty ones as None.
+
+        Raises
+        ------
+        UserError
+            By the endpoint: when it takes an item and none was given.
+        """
+        names = (*PERSON, *names)
+        signature = Signature(
+            [
+                Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=kind, default=default)
+                for name in names
+                for kind, default, _ in [self._arguments[name]]
+            ],
+            return_annotation=function.__annotations__["return"],
+        )
+
+        def given(args: tuple, kwargs: dict) -> dict:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            values = bound.arguments
+            values["taste"] = values["taste"] or None
+            for name in ("user", "other", "bridges_of"):
+                if name in values:
+                    values[name] = given_id(values[name])
+            if "item" in values:
+                values["item"] = self._item(values["item"])
+            return values
+
+        if isgeneratorfunction(function):
+
+            def ask(*args, **kwargs):
+                yield from function(**given(args, kwargs))
+
+        else:
+
+            def ask(*args, **kwargs):
+                return function(**given(args, kwargs))
+
+        arguments = "".join(f"\n    {name}: {self._arguments[name][2]}" for name in names)
+        about, _, returns = self.worded(function).partition("\n\nReturns:")
+        ask.__name__ = function.__name__
+        ask.__doc__ = f"{about}\n\nArgs:{arguments}\n\nReturns:{returns}"
+        ask.__signature__ = signature  # type: ignore[attr-defined]
+        ask.__annotations__ = {
+            **{name: self._arguments[name][0] for name in names},
+            "return": signature.return_annotation,
+        }
+        return ask
+
+    def worded(self, function: Callable[..., Any]) -> str:
+        """A docstring in the words of the data set, which stand in it as «thing»."""
+        text = cleandoc(function.__doc__ or "")
+        for name, word in self.words.items():
+            text = text.replace(f"«{name}»", word)
+        return text
+
+    def _item(self, item: Id) -> str:
+        item = given_id(item)
+        if item is None:
+            raise UserError(
+                f"no item was given; give the id of a {self.words['thing']}, as /search_items "
+                "returns it"
+            )
+        return item
+
+
+def given_id(value: Id) -> str | None:
     """An id as text; None where the field was left empty."""
     return None if value in (None, "") else str(value)
 
 
 def add_endpoints(recommender, method_comparison: MethodComparison, service: Service) -> None:
-    """Register the named endpoints in the current Blocks context."""
-    # Spelled out in the schema, so that a program need not guess the names.
-    # pyrefly: ignore[invalid-literal]
-    Method = Literal[tuple(recommender.methods)]
+    """Register the named endpoints in the current Blocks context.
+
+    A checkpoint that was not trained for ratings has no ``/rate``.
+    """
+    vocabulary = _Vocabulary(recommender)
 
     def search_items(query: str, limit: int = 10) -> list[dict]:
-        """Find films by their title.
+        """Find «things» by their title.
 
         Args:
             query: Part of a title.
-            limit: The most films to return.
+            limit: The most «things» to return.
 
         Returns:
-            Films as {"item", "title", "year", "genres"}; year is null where it is unknown.
+            «Things» as {"item", "title", "year", "genres"}; year is null where it is unknown.
         """
         return recommender.search_items(query, limit=limit)
 
     def history(user: str | int, at: int | None = None) -> list[dict]:
-        """What a user rated before a moment, oldest first.
+        """What a user «chosen» before a moment, oldest first.
 
         Args:
             user: A user id of the data set.
             at: The moment in Unix seconds; the user's default moment if it is left out.
 
         Returns:
-            Ratings as {"item", "title", "rating", "timestamp"}.
+            «Whose» as {"item", "title", "rating", "timestamp"}.
         """
         if given_id(user) is None:
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
-    def rate(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-        method: Method | None = None,
-    ) -> dict:
-        """Predict the rating a person would give to a film.
+    vocabulary.words["Things"] = recommender.domain.things.capitalize()
+    for function in (search_items, history):
+        function.__doc__ = vocabulary.worded(function)
+        offer(service, function, concurrency_limit=4)
+    for function, *names in _about_people(recommender, method_comparison):
+        offer(service, vocabulary.about_person(function, *names), service.model, **GATED)
+    offer(service, querying(recommender.store), **DATA_QUEUE)
 
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
-            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+
+def _about_people(recommender, method_comparison: MethodComparison) -> list[tuple]:
+    """The endpoints about a person: what each asks, and its arguments beside the person."""
+
+    def rate(**asked) -> dict:
+        """Predict the rating a person would give to a «thing».
 
         Returns:
             {"rating": expectation, "distribution": {"1": p, …, "5": p}, "at", "seconds"}.
         """
-        return recommender.rate(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            at=at,
-            method=method,
-        )
+        return recommender.rate(**asked)
 
-    def click(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-        method: Method | None = None,
-    ) -> dict:
-        """Predict how probably a person would like a film (rate it 4 or 5).
-
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
-            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+    def click(**asked) -> dict:
+        """Predict how probably a person would like a «thing» (rate it 4 or 5).
 
         Returns:
             {"probability", "at", "seconds"}.
         """
-        return recommender.click(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            at=at,
-            method=method,
-        )
+        return recommender.click(**asked)
 
-    def rank(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        k: int = 10,
-        at: int | None = None,
-        method: Method | None = None,
-    ) -> list[dict]:
-        """Rank the whole catalogue, without what they have rated, for a person.
+    if recommender.prepared.positive_only:
+        click.__doc__ = """Predict how probably a person would choose a «thing», against one that
+        they did not choose.
 
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            k: The length of the list.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
-            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+        Returns:
+            {"probability", "at", "seconds"}.
+        """
+
+    def rank(**asked) -> list[dict]:
+        """Rank the whole catalogue, without what they have «chosen», for a person.
 
         Returns:
             [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
             "later_rating"}, …], best first.
         """
-        return recommender.rank(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            k=k,
-            at=at,
-            method=method,
-        )
+        return recommender.rank(**asked)
 
-    def explain(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-        method: Method | None = None,
-    ) -> Iterator[dict]:
-        """Say in words why a person may like a film or not; the text arrives as it is written.
-
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
-            method: The method to answer with; the checkpoint's own, the first, if it is left out.
+    def explain(**asked) -> Iterator[dict]:
+        """Say in words why a person may like a «thing» or not; the text arrives as it is written.
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
             "title"}, …], "polarity": "positive", "mixed" or "negative", "sentences": [{"text",
             "evidence": [{"item", "title", "rating"}, …]}, …], "regenerated", "dropped", …}: what
-            the data do not bear out is written once more and then left out.
+            the data do not support is written again and then left out.
         """
-        yield from recommender.explain(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            at=at,
-            method=method,
-        )
+        yield from recommender.explain(**asked)
 
-    def contrast(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-        other: str | int | None = None,
-        bridges_of: str | int | None = None,
-    ) -> Iterator[dict]:
-        """Say in words why a person may like a film beside another film, or through the personal
-        bridges of somebody else, or both; the texts arrive as they are written.
-
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
-            other: The id of the film to hold it against; may be empty where bridges_of is given.
-            bridges_of: A user id of the data set; their bridges stand in for the person's own.
+    def contrast(**asked) -> Iterator[dict]:
+        """Say in words why a person may like a «thing» beside another «thing», or through the
+        personal bridges of somebody else, or both; the texts arrive as they are written.
 
         Returns:
             {"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"},
             …], "finished"} with the texts so far, and at the end "only" besides. A side is "this"
-            for the film, "that" for the other one and "bridges" for the film through those of user
-            "whose", which has no rating and probability of its own; an explanation is as /explain
-            returns it, null before its turn; "only" holds the titles that the words for this or
-            that name alone. Null for what the checkpoint was not trained for.
+            for the «thing», "that" for the other one and "bridges" for the «thing» through those of
+            user "whose", which has no rating and probability of its own; an explanation is as
+            /explain returns it, null before its turn; "only" holds the titles that the words for
+            this or that name alone. Null for what the checkpoint was not trained for.
         """
-        yield from recommender.contrasts.sides(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            other=given_id(other),
-            bridges_of=given_id(bridges_of),
-            at=at,
-        )
+        yield from recommender.contrasts.sides(**asked)
 
-    def compare(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-    ) -> list[dict]:
-        """Predict what a person thinks of a film by every method at hand, side by side.
-
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+    def compare(**asked) -> list[dict]:
+        """Predict what a person thinks of a «thing» by every method at hand, side by side.
 
         Returns:
             [{"method", "label", "rating", "distribution": {"1": p, …, "5": p}, "probability",
             "seconds"}, …], at the end everybody's average; null where a method was not trained
             for a task.
         """
-        return list(
-            method_comparison.compare_item(
-                user=given_id(user),
-                history=history,
-                taste=taste or None,
-                profile=profile,
-                item=_item(item),
-                at=at,
-            )
-        )
+        return list(method_comparison.compare_item(**asked))
 
-    def why(
-        user: str | int | None = None,
-        history: list[Rated] | None = None,
-        taste: str | None = None,
-        profile: Profile | None = None,
-        item: str | int | None = None,
-        at: int | None = None,
-    ) -> dict:
-        """Say which of a person's rated films move the prediction for a film: each is removed alone
-        and the prediction computed anew.
-
-        Args:
-            user: A user id of the data set, or empty for a new person.
-            history: What they rated, oldest first, as [{"item": id, "rating": 1 to 5}, …].
-            taste: What they like, in a sentence.
-            profile: {"age", "gender", "occupation"}, each optional.
-            item: The film's id.
-            at: Only ratings before this moment (Unix seconds) are known; a user has a default.
+    def why(**asked) -> dict:
+        """Say which of a person's «chosen» «things» move the prediction for a «thing»: each is
+        removed alone and the prediction computed again.
 
         Returns:
             {"rating", "probability", "without": [{"item", "title", "stars", "rating",
             "probability", "effect"}, …], "shown", "known", "window_moves", "at", "seconds"}:
-            the prediction as it is, and without each of the films that the prompt shows, the
-            greatest effect first. An effect is the prediction as it is minus that without the film,
-            in stars, or as a probability where ratings are not predicted. Null for what the
-            checkpoint was not trained for.
+            the prediction as it is, and without each of the «things» that the prompt shows, the
+            greatest effect first. An effect is the prediction as it is minus that without the
+            «thing», in stars, or as a probability where ratings are not predicted. Null for what
+            the checkpoint was not trained for.
         """
-        *_, found = recommender.counterfactuals.leave_one_out(
-            user=given_id(user),
-            history=history,
-            taste=taste or None,
-            profile=profile,
-            item=_item(item),
-            at=at,
-        )
-        return found
+        *_, effects = recommender.counterfactuals.leave_one_out(**asked)
+        return effects
 
-    for function in (search_items, history):
-        offer(service, function, concurrency_limit=4)
-    for function in (rate, click, rank, explain, contrast, compare, why):
-        offer(service, function, service.model, **GATED)
-    offer(service, querying(recommender.store), **DATA_QUEUE)
+    endpoints: list[tuple] = [
+        (click, "item", "at", "method"),
+        (rank, "k", "at", "method"),
+        (explain, "item", "at", "method"),
+        (contrast, "item", "at", "other", "bridges_of"),
+        (compare, "item", "at"),
+        (why, "item", "at"),
+    ]
+    if "rating" in recommender.tasks:
+        endpoints.insert(0, (rate, "item", "at", "method"))
+    return endpoints
 
 
 def querying(store) -> Callable[[str], dict]:
@@ -341,8 +324,8 @@ def querying(store) -> Callable[[str], dict]:
             {"columns": names, "rows": [[value, …], …], "truncated": whether there were more rows
             than the 1,000 returned}; times are ISO text, null stands for missing and NaN.
         """
-        found = store.query(sql)
-        return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
+        result = store.query(sql)
+        return {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
 
     return query
 
@@ -365,10 +348,3 @@ def described(function: Callable) -> str:
     """
     summary, _, returns = get_function_description(function)
     return f"{summary} Returns {' '.join(returns)}"
-
-
-def _item(item: str | int | None) -> str:
-    found = given_id(item)
-    if found is None:
-        raise UserError("no item was given; give the id of a film, as /search_items returns it")
-    return found

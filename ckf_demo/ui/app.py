@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from ckf_demo.inference.projections import Spaces
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison
+from ckf_demo.ui.answer import Answer, finished_answer
 from ckf_demo.ui.api import add_endpoints
 from ckf_demo.ui.cold_start import ColdStartTab
 from ckf_demo.ui.compare import CompareTab
@@ -26,7 +27,7 @@ from ckf_demo.ui.moment import MomentControls
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pages import Late, Place, data_links
 from ckf_demo.ui.pair import Pair, bar, from_query
-from ckf_demo.ui.predict import Answer, PredictTab, finished_answer
+from ckf_demo.ui.predict import PredictTab
 from ckf_demo.ui.python import PythonTab
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.routes import OpenRoutes

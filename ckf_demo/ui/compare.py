@@ -42,7 +42,7 @@ from ckf_demo.ui.markup import (
     warn,
 )
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import LIKED, Pair, history_of, known_user, later_rating
+from ckf_demo.ui.pair import Pair, history_of, known_user, later_rating
 from ckf_demo.ui.words import Words, words_of
 
 FILM, LIST = "film", "list"
@@ -595,7 +595,7 @@ def _later(rating: float | None, words: Words) -> Cell:
     if rating is None:
         return Cell("–", 0)
     opinion = words.opinion_cell(rating)
-    liked = ' class="ckf-liked"' if not words.stars or rating >= LIKED else ""
+    liked = ' class="ckf-liked"' if not words.stars or rating >= words.liked_from else ""
     return Cell(f"<span{liked}>{opinion.markup}</span>", rating)
 
 

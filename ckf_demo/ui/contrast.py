@@ -1,23 +1,20 @@
 """Why this and not another: two explanations side by side, or one through others' bridges."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from operator import attrgetter
 
 import gradio as gr
 
 from ckf_demo.inference.contrasts import BRIDGES, THAT
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.answer import evidence_markup
 from ckf_demo.ui.events import GATED, PRIVATE, QUIET
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.stops import Stops
-
-Words = Callable[[Mapping, str], str]
-"""A step of an explanation and the id of what it is about, as HTML."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,8 @@ class Contrasted:
     found: dict
 
 
-def text_alone(step: Mapping, item: str) -> str:
-    """The text of an explanation (HTML)."""
-    return f'<p aria-live="polite">{escape(step["text"])}</p>'
-
-
-def sides_markup(found: Mapping, words: Words = text_alone, *, writing: bool = False) -> str:
-    """What was found so far, one card a side (HTML); ``writing`` while more is to come."""
+def sides_markup(recommender, found: Mapping, *, writing: bool = False) -> str:
+    """The sides so far, one card each (HTML); ``writing`` while more is to come."""
     sides = found["sides"]
     items = {film_text(side): side["item"] for side in sides}
     # two branches of one house have one title
@@ -42,12 +34,12 @@ def sides_markup(found: Mapping, words: Words = text_alone, *, writing: bool = F
     cards = []
     for side in sides:
         heading = _numbered(side) if alike else film_text(side)
-        cards.append(_card(side, heading, found.get("only", {}), words, writing))
+        cards.append(_card(recommender, side, heading, found.get("only", {}), writing))
     return f'<div class="ckf-sides">{"".join(cards)}</div>'
 
 
 def _card(
-    side: dict, heading: str, only: Mapping[str, list[str]], words: Words, writing: bool
+    recommender, side: dict, heading: str, only: Mapping[str, list[str]], writing: bool
 ) -> str:
     if side["side"] == BRIDGES:
         heading += f", through the bridges of user {side['whose']}"
@@ -57,7 +49,8 @@ def _card(
     if side["probability"] is not None:
         figures.append(f"{percent(side['probability'])} that they like it")
     if step := side["explanation"]:
-        said = words(step, side["item"])
+        said = f'<p aria-live="polite">{escape(step["text"])}</p>'
+        said += evidence_markup(recommender, step)
     else:
         said = f"<p>{'Waiting for its turn.' if writing else 'Stopped before its turn.'}</p>"
     alone = ""
@@ -85,22 +78,10 @@ class ContrastPanel:
     ----------
     stops
         Of the page's explanations: another pair ends what is written here as well.
-    words
-        How an explanation is shown.
-    person
-        The person of a pair as the recommender takes them; may raise a UserError.
     """
 
-    def __init__(
-        self,
-        recommender,
-        stops: Stops,
-        *,
-        words: Words = text_alone,
-        person: Callable[[Pair], dict] = attrgetter("person"),
-    ) -> None:
+    def __init__(self, recommender, stops: Stops) -> None:
         self.recommender, self.stops = recommender, stops
-        self._words, self._person = words, person
         thing = recommender.domain.thing
         with gr.Accordion(
             f"Why this {thing} and not another?", open=False, elem_id="contrast-fold"
@@ -190,10 +171,10 @@ class ContrastPanel:
         found: dict = {}
         try:
             for found in self.recommender.contrasts.sides(
-                **self._person(pair), item=pair.item, **asked, stop=stop
+                **pair.person, item=pair.item, **asked, stop=stop
             ):
                 yield {
-                    self.shown: sides_markup(found, self._words, writing=True),
+                    self.shown: sides_markup(self.recommender, found, writing=True),
                     self.halt: gr.update(interactive=True),
                 }
         except UserError as error:
@@ -207,5 +188,5 @@ class ContrastPanel:
         if "problem" in found:
             shown = notice(found["problem"], "problem")
         elif found:
-            shown = sides_markup(found, self._words)
+            shown = sides_markup(self.recommender, found)
         return {self.shown: shown, self.halt: gr.update(interactive=False)}

@@ -5,9 +5,9 @@ from functools import partial
 import gradio as gr
 
 from ckf_demo.ui.events import QUIET
-from ckf_demo.ui.markup import Column, Row, film_text, notice, panel, table
+from ckf_demo.ui.markup import Column, Row, name_cell, notice, panel, table
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import has_genres
+from ckf_demo.ui.pair import number_note
 
 MOST = 12
 
@@ -17,14 +17,13 @@ def item_list(recommender, text: str) -> str:
     thing, things = recommender.domain.thing, recommender.domain.things
     if not text.strip():
         return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
-    genres = has_genres(recommender)
-    rows = [
-        Row(
-            pick=item["item"],
-            cells=[film_text(item), *([", ".join(item["genres"])] if genres else [])],
-        )
-        for item in recommender.search_items(text.strip(), limit=MOST)
-    ]
+    genres = recommender.prepared.has_genres
+    rows = []
+    for item in recommender.search_items(text.strip(), limit=MOST):
+        cells: list = [name_cell(item, number_note(item, recommender))]
+        if genres:
+            cells.append(", ".join(item["genres"]))
+        rows.append(Row(pick=item["item"], cells=cells))
     return table(
         [
             Column(thing.capitalize(), pick=True, wide=True),

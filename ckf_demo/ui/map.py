@@ -47,7 +47,7 @@ from ckf_demo.ui.markup import (
     year_text,
 )
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import GROUPS, Pair, group_of, has_genres, history_of, known_user
+from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
 from ckf_demo.ui.topk import Ranking
 from ckf_demo.ui.words import words_of
 
@@ -127,7 +127,7 @@ class MapTab:
         items = self.store.items().set_index("item").loc[recommender.item_order].reset_index()
         self._films = items.to_dict("records")
         self._places = {item: place for place, item in enumerate(recommender.item_order)}
-        self._genres = has_genres(recommender)
+        self._genres = recommender.prepared.has_genres
         self._users = self.store.users().to_dict("records")
         self._user_places = {user["user"]: place for place, user in enumerate(self._users)}
         gr.HTML(

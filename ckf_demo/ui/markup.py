@@ -90,6 +90,13 @@ class Cell:
     sort: float | str
 
 
+def name_cell(film: dict, note: str = "") -> Cell:
+    """A name as a table's cell, with a note below it where there is one."""
+    name = film_text(film)
+    below = f'<span class="ckf-below">{escape(note)}</span>' if note else ""
+    return Cell(f"{escape(name)}{below}", name)
+
+
 @dataclass(frozen=True)
 class Row:
     """A table's row: its id (sent when it is chosen; None where there is nothing to choose), and

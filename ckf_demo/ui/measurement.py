@@ -27,7 +27,7 @@ from ckf_demo.ui.charts import (
     series,
 )
 from ckf_demo.ui.markup import Cell, Column, escape, notice, panel, warn
-from ckf_demo.ui.pair import GROUPS, has_ages
+from ckf_demo.ui.pair import GROUPS
 from ckf_demo.ui.replay_markup import CARD
 from ckf_demo.ui.sidebar import AGES, ANY
 from ckf_demo.ui.stops import Stops
@@ -61,7 +61,7 @@ class CohortControls:
         genres = store.genres()
         choices = {
             "training ratings": list(GROUPS),
-            "age": list(AGES) if has_ages(recommender) else [],
+            "age": list(AGES) if recommender.prepared.has_ages else [],
             "occupation": store.occupations(),
             "genre": genres,
         }

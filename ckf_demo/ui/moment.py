@@ -1,4 +1,4 @@
-"""The fold beside the film's: at which moment the pair is asked about, and by which method."""
+"""The fold that chooses the moment at which the pair is asked about, and the method."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,22 +9,23 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.events import QUIET
 from ckf_demo.ui.markup import date_text, escape, notice, panel
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.pair import Pair, opinions
 
 
 class MomentControls:
     """Builds the controls in the current Blocks context."""
 
     def __init__(self, recommender, pair: Pair) -> None:
-        self.store = recommender.store
-        self.own = recommender.methods[0]
-        with gr.Accordion("Choose moment and method", open=False, elem_id="choose-moment"):
+        self.store, self._times = recommender.store, recommender.prepared.has_times
+        self.own, self._what = recommender.methods[0], opinions(recommender)
+        title = "Choose moment and method" if self._times else "Choose the method"
+        with gr.Accordion(title, open=False, elem_id="choose-moment"):
             with gr.Row(equal_height=False):
-                with gr.Column(min_width=260):
+                with gr.Column(min_width=260, visible=self._times):
                     # A text field: the calendar of gr.DateTime cannot be worked by keyboard.
                     self.moment = gr.Textbox(
                         moment_text(pair.at),
-                        label="Moment (UTC): only earlier ratings are known",
+                        label=f"Moment (UTC): only earlier {self._what} are known",
                         placeholder="1998-04-22 or 1998-04-22 19:10:38",
                         elem_id="moment",
                     )
@@ -38,7 +39,11 @@ class MomentControls:
                         label="Method that answers on Predict and Top-K",
                         elem_id="method",
                     )
-            self.about = panel(moment_markup(self.store, pair), elem_id="moment-about")
+            self.about = panel(
+                moment_markup(self.store, pair, self._what),
+                visible=self._times,
+                elem_id="moment-about",
+            )
 
     def wire(self, page: Page) -> None:
         """Let the controls change the pair, and the pair the controls."""
@@ -73,7 +78,7 @@ class MomentControls:
         except UserError as error:
             return gr.skip(), notice(str(error), "problem")
         if at == pair.at:
-            return gr.skip(), moment_markup(self.store, pair)
+            return gr.skip(), moment_markup(self.store, pair, self._what)
         return replace(pair, at=at), gr.skip()
 
     def show(self, pair: Pair) -> tuple:
@@ -83,7 +88,7 @@ class MomentControls:
             gr.update(value=moment_text(pair.at), interactive=known),
             gr.update(interactive=known and pair.at != self._default(pair)),
             pair.method or self.own,
-            moment_markup(self.store, pair),
+            moment_markup(self.store, pair, self._what),
         )
 
 
@@ -106,11 +111,15 @@ def read_moment(text: str) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
 
 
-def moment_markup(store, pair: Pair) -> str:
-    """What the moment means for the pair: its default, and how much lies before it (HTML)."""
+def moment_markup(store, pair: Pair, what: str = "ratings") -> str:
+    """What the moment means for the pair: its default, and how much lies before it (HTML).
+
+    ``what`` is as in `opinions`.
+    """
     if not pair.user:
         return notice(
-            "A new person's ratings carry no dates: the moment is now, and all of them are known."
+            f"The {what} of a new person carry no dates. The moment is now, and all of them are "
+            "known."
         )
     default = store.default_at(pair.user)
     before, later = len(store.history(pair.user, pair.at)), len(store.later(pair.user, pair.at))
@@ -118,7 +127,7 @@ def moment_markup(store, pair: Pair) -> str:
         '<p class="ckf-facts">'
         + escape(
             f"The default of user {pair.user} is {date_text(default)}. At the chosen moment "
-            f"{before} of their {before + later} ratings are known and {later} come later."
+            f"{before} of their {before + later} {what} are known and {later} come later."
         )
         + "</p>"
     )

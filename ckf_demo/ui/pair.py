@@ -18,7 +18,6 @@ GROUPS = {
     "4–10": (4, 10),
     "more than 10": (11, math.inf),
 }
-LIKED = 4.0
 # What an address may hold; the sidebar asks for no more.
 LONGEST_ID = 64
 LONGEST_TASTE = 300
@@ -214,32 +213,18 @@ def history_of(store, pair: Pair) -> list[dict]:
 
 
 def known_of(recommender, pair: Pair) -> list[dict]:
-    """`history_of` as the answers know it: where nobody says no, only what was liked."""
+    """`history_of` as the answers know it: only likes where the data hold likes alone."""
     history = history_of(recommender.store, pair)
     if not recommender.prepared.positive_only:
         return history
-    # what was entered here has stars, and counts from four on
-    return [row for row in history if row["timestamp"] is not None or row["rating"] >= LIKED]
+    # what was entered here has stars, and the store holds likes alone
+    liked_from = recommender.prepared.liked_from
+    return [row for row in history if row["timestamp"] is not None or row["rating"] >= liked_from]
 
 
 def opinions(recommender) -> str:
-    """What a history is made of: "ratings", or "likes" where nobody says no."""
+    """What a history is made of: "ratings", or "likes" where the data hold likes alone."""
     return "likes" if recommender.prepared.positive_only else "ratings"
-
-
-def has_genres(recommender) -> bool:
-    """Whether anything in the catalogue has a genre."""
-    return any(recommender.prepared.genres)
-
-
-def has_ages(recommender) -> bool:
-    """Whether anybody's age is known."""
-    return bool(recommender.prepared.ages.any())
-
-
-def has_occupations(recommender) -> bool:
-    """Whether anybody's occupation is known."""
-    return any(recommender.prepared.occupations)
 
 
 def later_rating(store, pair: Pair) -> tuple[float, int] | None:
@@ -253,9 +238,9 @@ def later_rating(store, pair: Pair) -> tuple[float, int] | None:
     return float(found["rating"].iloc[0]), int(found["timestamp"].iloc[0])
 
 
-def top_genres(history: list[dict], limit: int = 3) -> list[str]:
-    """The genres met most often among liked films, or among all where none was liked."""
-    liked = [row for row in history if row["rating"] >= LIKED] or history
+def top_genres(history: list[dict], liked_from: float, limit: int = 3) -> list[str]:
+    """The most frequent genres of liked items, or of all items where none was liked."""
+    liked = [row for row in history if row["rating"] >= liked_from] or history
     counts = Counter(genre for row in liked for genre in row["genres"])
     return [genre for genre, _ in counts.most_common(limit)]
 
@@ -270,6 +255,12 @@ def warmth(number: int, what: str) -> str:
     if number == 0:
         return f"no {what} yet"
     return "warm" if number > 10 else "cold start"
+
+
+def number_note(item: Mapping, recommender) -> str:
+    """The id of an item where titles are few, since several items may share one; or nothing."""
+    titled = recommender.prepared.has_titles or not item["title"]
+    return "" if titled else f"No. {item['item']}"
 
 
 def profile_text(age: object, occupation: object) -> str:
@@ -291,20 +282,20 @@ def bar(recommender, pair: Pair) -> str:
         name = f"User {pair.user}"
         profile = profile_text(user.get("age"), user.get("occupation"))
         default = " (default)" if pair.at == store.default_at(pair.user) else ""
-        moment = (
-            f"{date_text(pair.at)}{default}. Only earlier {what} are known; later ones serve to "
-            "compare."
-        )
+        when = "In the order of the data set"
+        if recommender.prepared.has_times:
+            when = f"{date_text(pair.at)}{default}"
+        moment = f"{when}. Only earlier {what} are known; later ones serve to compare."
     else:
         name = "New person"
         profile = profile_text(pair.age, pair.occupation)
         moment = "Now. Only what you entered is known."
     number = len(history)
-    genres_met = ", ".join(top_genres(history))
+    genres_met = ", ".join(top_genres(history, recommender.prepared.liked_from))
     facts = [counted(number, what), warmth(number, what), profile, genres_met]
     if pair.taste:
         facts.append(f"“{pair.taste}”")
-    genres = ", ".join(film["genres"])
+    about = ", ".join(film["genres"]) or number_note(film, recommender)
     method = ""
     if pair.method:
         method = f"<strong>Answered by: {escape(recommender.labels[pair.method])}</strong>"
@@ -316,7 +307,7 @@ def bar(recommender, pair: Pair) -> str:
         f'<div class="ckf-what"><span class="ckf-over">'
         f"{recommender.domain.thing.capitalize()}</span>"
         f"<strong>{escape(film_text(film))}</strong>"
-        f'<span class="ckf-facts">{escape(genres)}</span></div>'
+        f'<span class="ckf-facts">{escape(about)}</span></div>'
         f'<div class="ckf-when"><span class="ckf-over">Moment</span>{escape(moment)}{method}'
         '<span class="ckf-share"><button type="button" class="ckf-button" data-copy-link>Copy link'
         '</button> <span class="ckf-said" role="status"></span></span></div>'

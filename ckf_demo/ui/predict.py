@@ -1,14 +1,18 @@
 """The Predict tab: rating, click and explanation for the pair, each beside what simpler models say,
 the history they rest on, and the prompt as the model got it."""
 
-import re
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.answer import (
+    Answer,
+    ExplanationPanel,
+    answer_steps,
+    explanation_steps,
+)
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.events import ANSWER, GATED, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
@@ -17,7 +21,7 @@ from ckf_demo.ui.markup import (
     Row,
     date_text,
     escape,
-    film_text,
+    name_cell,
     notice,
     panel,
     percent,
@@ -31,9 +35,10 @@ from ckf_demo.ui.markup import (
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import (
     Pair,
-    has_genres,
+    counted,
     known_of,
     later_rating,
+    number_note,
     opinions,
     profile_text,
     top_genres,
@@ -49,75 +54,7 @@ MARKS = {
     "average": '<path d="M8 1 V15" class="ckf-open"/>',
     "truth": '<path d="M8 1 L15 8 L8 15 L1 8 Z" class="ckf-truth"/>',
 }
-HEADINGS = {
-    "positive": "Why they may like it",
-    "mixed": "Why it could go either way",
-    "negative": "Why it may not suit them",
-}
 TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
-QUOTED_WORDS = 25
-
-
-@dataclass
-class Answer:
-    """What has been answered so far for a pair; fields fill up in this order.
-
-    ``rating`` stays empty where the checkpoint knows no ratings. ``label`` names the method that
-    answers, ``silence`` says why there are no words.
-    """
-
-    pair: Pair
-    rating: dict | None = None
-    click: dict | None = None
-    comparison: list[dict] = field(default_factory=list)
-    explanation: dict | None = None
-    finished: bool = False
-    label: str = "CKF"
-    silence: str = ""
-
-
-def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Answer]:
-    """Answer a pair step by step: figures first, then what others say, then the words.
-
-    Ends early once ``stop`` is set. Raises ``UserError`` as the recommender does, save that figures
-    stand even where a method writes no words.
-    """
-    person = pair.person
-    method = pair.method or recommender.methods[0]
-    answer = Answer(pair, label=recommender.labels[method])
-    if "rating" in recommender.tasks:
-        answer.rating = recommender.rate(**person, item=pair.item, method=pair.method)
-    answer.click = recommender.click(**person, item=pair.item, method=pair.method)
-    yield answer
-    if stop.is_set():
-        return
-    rows = recommender.compare(**person, item=pair.item)
-    rows.sort(key=lambda row: row["method"] != method)
-    # the last digit may differ with what is computed beside it; one answer has one figure on screen
-    if answer.rating is not None:
-        rows[0] |= {key: answer.rating[key] for key in ("rating", "distribution")}
-    rows[0]["probability"] = answer.click["probability"]
-    answer.comparison = rows
-    yield answer
-    try:
-        for step in explanation_steps(recommender, pair, stop):
-            yield replace(answer, explanation=step, finished="polarity" in step)
-    except UserError as error:
-        yield replace(answer, silence=str(error), finished=True)
-
-
-def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[dict]:
-    """The explanation as it grows; stops soon after ``stop`` is set."""
-    if not stop.is_set():
-        yield from recommender.explain(**pair.person, item=pair.item, method=pair.method, stop=stop)
-
-
-def finished_answer(recommender, pair: Pair) -> Answer:
-    """The complete answer for a pair, for the page that visitors land on."""
-    answer = Answer(pair)
-    for answer in answer_steps(recommender, pair, threading.Event()):  # noqa: B007
-        pass
-    return answer
 
 
 def _mark(method: str) -> str:
@@ -201,8 +138,11 @@ def _rating_place(rating: float) -> float:
 
 
 def _of_a_like(recommender) -> str:
-    """What the probability of a like is one of, in words."""
-    return "that they like it" if recommender.prepared.positive_only else "of a rating of 4 or 5"
+    """The event whose probability is shown, in words."""
+    if not recommender.prepared.has_ratings:
+        return "that they like it"
+    liked_from = recommender.prepared.liked_from
+    return "of a rating of 4 or 5" if liked_from == 4 else f"of at least {liked_from:g} stars"
 
 
 def click_card(recommender, answer: Answer) -> str:
@@ -216,104 +156,18 @@ def click_card(recommender, answer: Answer) -> str:
         if row["probability"] is not None
     ] or [("ckf", answer.label, probability, percent(probability))]
     ticks = [(place / 4, percent(place / 4)) for place in range(5)]
+    note = ""
+    if recommender.prepared.positive_only:
+        thing = recommender.domain.thing
+        note = (
+            f'<p class="ckf-facts">Compared with one {thing} that they did not choose, drawn by '
+            "popularity: 50 % means no opinion.</p>"
+        )
     return (
         '<section class="ckf-card"><h3>Would they like it?</h3>'
         f'<p class="ckf-figure"><strong>{percent(probability)}</strong> '
-        f'<span class="ckf-facts">probability {_of_a_like(recommender)}</span></p>'
+        f'<span class="ckf-facts">probability {_of_a_like(recommender)}</span></p>{note}'
         f"{_line(points, ticks)}{_seconds(answer.click['seconds'])}</section>"
-    )
-
-
-def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
-    """The words so far; films found in the history are underlined, or linked to their row."""
-    step = answer.explanation
-    if step is None:
-        waiting = answer.silence or (
-            "Nothing was written. “Explain again” starts it."
-            if answer.finished
-            else "The explanation comes after the figures."
-        )
-        return (
-            '<section class="ckf-card ckf-words"><h3>Why?</h3>'
-            f'<p class="ckf-facts">{escape(waiting)}</p></section>'
-        )
-    text = escape(step["text"])
-    titles = {
-        escape(film["title"]): film["item"] for film in step.get("evidence", []) if film["title"]
-    }
-    if titles:
-        pattern = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
-
-        def emphasise(found: re.Match) -> str:
-            if not linked:
-                return f"<u>{found[0]}</u>"
-            anchor = f"rated-{escape(titles[found[0]])}"
-            return f'<a href="#{anchor}" data-jump="{anchor}">{found[0]}</a>'
-
-        text = re.sub(pattern, emphasise, text)
-    heading = HEADINGS.get(step.get("polarity", ""), "Why?")
-    caret = "" if answer.finished else '<span class="ckf-caret" aria-hidden="true"></span>'
-    time = ""
-    if "seconds" in step:
-        first = step.get("first_words_seconds")
-        words = f"first words after {first:.2f} s, " if first is not None else ""
-        time = f'<p class="ckf-time">{words}{step["seconds"]:.2f} s in all</p>'
-    return (
-        f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p aria-live="polite">{text}{caret}</p>{_rests_on(recommender, step)}{time}</section>'
-    )
-
-
-def _quoted(text: str) -> str:
-    """The beginning of what somebody wrote, in quotation marks. Not escaped."""
-    words = text.split()
-    cut = "…" if len(words) > QUOTED_WORDS else ""
-    return f"“{' '.join(words[:QUOTED_WORDS])}{cut}”"
-
-
-def _named(entry: dict) -> str:
-    """Something of the history, with what it was given where there are ratings. Not escaped."""
-    name = film_text(entry)
-    return name if entry["rating"] is None else f"{name} ({stars_text(entry['rating'])})"
-
-
-def _rests_on(recommender, step: dict) -> str:
-    """What each sentence of a finished explanation rests on, and what was left out of it."""
-    if "sentences" not in step:
-        return ""
-    thing = recommender.domain.thing
-    nothing = "rests on the names alone"
-    if recommender.prepared.feedback == "ratings":
-        nothing = f"names no {thing} that they rated"
-    rows = []
-    for sentence in step["sentences"]:
-        named = [_named(entry) for entry in sentence["evidence"] if "text" not in entry]
-        quotes = [
-            f"{film_text(entry)}: {_quoted(entry['text'])}"
-            for entry in sentence["evidence"]
-            if "text" in entry
-        ]
-        lines = [", ".join(named), *quotes] if named else quotes
-        shown = "<br>".join(escape(line) for line in lines or [nothing])
-        rows.append(
-            f'<li>{escape(sentence["text"])}<br><span class="ckf-facts">{shown}</span></li>'
-        )
-    left_out = [
-        f"{count} {'sentence was' if count == 1 else 'sentences were'} {what}"
-        for count, what in (
-            (step["regenerated"], "written once more"),
-            (step["dropped"], "left out"),
-        )
-        if count
-    ]
-    note = f"{' and '.join(left_out)}, since the data did not bear out what was said. "
-    looked_up = f"Every {thing}, genre, decade, rating and taste that is named was looked up."
-    if recommender.prepared.texts:
-        looked_up = "Every word was held against what others wrote and against the names."
-    said = (note if left_out else "") + looked_up
-    return (
-        f'<details class="ckf-rests"><summary>What it rests on</summary><ul>{"".join(rows)}</ul>'
-        f'<p class="ckf-facts">{said}</p></details>'
     )
 
 
@@ -377,7 +231,8 @@ def prompt_markup(recommender, parts: list[dict]) -> str:
 def history_markup(recommender, pair: Pair) -> str:
     """The profile in one line and the history as a table, newest first."""
     store, domain, what = recommender.store, recommender.domain, opinions(recommender)
-    rated, genres = not recommender.prepared.positive_only, has_genres(recommender)
+    prepared = recommender.prepared
+    rated, genres, times = not prepared.positive_only, prepared.has_genres, prepared.has_times
     history = known_of(recommender, pair)
     if pair.user:
         user = store.user(pair.user)
@@ -393,37 +248,41 @@ def history_markup(recommender, pair: Pair) -> str:
             f"mean rating {mean:.2f} (n = {len(history)})" if rated else f"n = {len(history)}"
         )
         if genres:
-            facts.append("likes " + ", ".join(top_genres(history)))
+            facts.append("likes " + ", ".join(top_genres(history, prepared.liked_from)))
+    if untitled := sum(not row["title"] for row in history):
+        facts.append(f"{counted(untitled, domain.things)} without a title")
     rows = [
         Row(
             pick=row["item"],
             anchor=f"rated-{row['item']}",
             selected=row["item"] == pair.item,
             cells=[
-                Cell(escape(film_text(row)), row["title"]),
+                name_cell(row, number_note(row, recommender)),
                 *([Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"])] if rated else []),
                 *([", ".join(row["genres"])] if genres else []),
-                Cell(
-                    escape(date_text(row["timestamp"])) if present(row["timestamp"]) else "now",
-                    row["timestamp"] or 0,
-                ),
+                _when(row["timestamp"]) if times else place,
             ],
         )
-        for row in reversed(history)
+        # what has a title first, as a number says nothing to a visitor
+        for place, row in sorted(
+            enumerate(history, start=1),
+            key=lambda entry: (bool(entry[1]["title"]), entry[0]),
+            reverse=True,
+        )
     ]
     columns = [
         Column(domain.thing.capitalize(), pick=True, wide=True),
         *([Column("Rated", numeric=True)] if rated else []),
         *([Column("Genres", wide=True)] if genres else []),
-        Column("When", numeric=True),
+        Column("When" if times else "Place in the history", numeric=True),
     ]
     listing = table(
         columns,
         rows,
         caption="Rated before the moment" if rated else "Liked before the moment",
-        empty=f"No {what} are known at this moment: the answers rest on the profile, the words and "
-        f"what everybody thinks of the {domain.thing}. Rate {domain.things} under “New person” to "
-        "see them change.",
+        empty=f"No {what} are known at this moment. The answers use the profile, the sentence and "
+        f"the average opinion of the {domain.thing}. Add {domain.things} under “New person” to see "
+        "them change.",
         height=400,
     )
     described = escape(" · ".join(filter(None, facts)))
@@ -433,31 +292,10 @@ def history_markup(recommender, pair: Pair) -> str:
     )
 
 
-class ExplanationPanel:
-    """The explanation of the pair with its stop button; several tabs show one."""
-
-    def __init__(self, recommender, answer: Answer, name: str, *, linked: bool) -> None:
-        self.recommender, self.linked = recommender, linked
-        self.words = panel(
-            explanation_card(recommender, answer, linked=linked), elem_id=f"explanation-{name}"
-        )
-        with gr.Row(elem_classes="ckf-buttons"):
-            self.stop = gr.Button(
-                "Stop", size="sm", interactive=False, elem_id=f"stop-{name}", min_width=90
-            )
-            self.again = gr.Button("Explain again", size="sm", elem_id=f"again-{name}")
-
-    @property
-    def components(self) -> list:
-        """What ``show`` may update."""
-        return [self.words, self.stop]
-
-    def show(self, answer: Answer, running: bool) -> dict:
-        """The updates that show ``answer``."""
-        return {
-            self.words: explanation_card(self.recommender, answer, linked=self.linked),
-            self.stop: gr.update(interactive=running),
-        }
+def _when(timestamp: object) -> Cell:
+    if not present(timestamp):
+        return Cell("now", 0)
+    return Cell(escape(date_text(timestamp)), timestamp)
 
 
 class PredictTab:
@@ -585,7 +423,7 @@ class PredictTab:
         answer = Answer(pair)
         try:
             for step in explanation_steps(self.recommender, pair, stop):
-                answer = Answer(pair, explanation=step, finished="polarity" in step)
+                answer = Answer(pair, explanation=step, finished="sentences" in step)
                 yield self._words(answer, running=not answer.finished)
         except UserError as error:
             answer = Answer(pair, silence=str(error))

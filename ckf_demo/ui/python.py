@@ -10,6 +10,9 @@ from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 
 ROOT = Path(__file__).resolve().parents[2]
+RATING = "rate", "{answer['rating']:.2f} of 5"
+CLICK = "click", "{answer['probability']:.0%} likely to be liked"
+"""What is asked, and how its answer is printed."""
 ADDRESS = "http://127.0.0.1:7860"
 
 CLIENT = """\
@@ -17,10 +20,10 @@ from gradio_client import Client
 
 client = Client({address})
 person = {person}
-film = {film}
+{thing} = {item}
 
-answer = client.predict(**person, item=film, api_name="/rate")
-print(f"{{answer['rating']:.2f}} of 5")
+answer = client.predict(**person, item={thing}, api_name="/{call}")
+print(f"{answer}")
 
 for row in client.predict(**person, k=5, api_name="/rank"):
     print(row["rank"], row["title"])
@@ -31,10 +34,10 @@ from ckf_demo.recommender import Recommender
 
 recommender = Recommender.load({checkpoint})
 person = {person}
-film = {film}
+{thing} = {item}
 
-answer = recommender.rate(**person, item=film)
-print(f"{{answer['rating']:.2f}} of 5")
+answer = recommender.{call}(**person, item={thing})
+print(f"{answer}")
 
 for row in recommender.rank(**person, k=5):
     print(row["rank"], row["title"])
@@ -49,7 +52,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 address = {mcp}
 person = {person}
-film = {film}
+{thing} = {item}
 
 
 async def main():
@@ -60,9 +63,9 @@ async def main():
         await session.initialize()
         tools = await session.list_tools()
         print("Tools:", ", ".join(tool.name for tool in tools.tools))
-        result = await session.call_tool("rate", {{**person, "item": film}})
+        result = await session.call_tool("{call}", {{**person, "item": {thing}}})
         answer = json.loads(result.content[0].text)
-        print(f"{{answer['rating']:.2f}} of 5")
+        print(f"{answer}")
 
 
 asyncio.run(main())
@@ -73,10 +76,11 @@ class PythonTab:
     """Builds the tab's components in the current Blocks context."""
 
     def __init__(self, recommender, pair: Pair) -> None:
-        self.checkpoint = recommender.checkpoint
+        self.checkpoint, self.thing = recommender.checkpoint, recommender.domain.thing
+        self.asks = RATING if "rating" in recommender.tasks else CLICK
         gr.HTML(
-            "<p>Everything the page answers can be asked from a program. The code below asks about "
-            "the person and the film in the bar, and runs as it stands.</p>",
+            "<p>Every answer of the page can be had from a program. The code below asks about the "
+            f"person and the {self.thing} in the bar, and runs as it stands.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
@@ -118,11 +122,15 @@ class PythonTab:
     def texts(self, pair: Pair, address: str) -> tuple[str, ...]:
         """The code blocks as Markdown: client, recommender, tools, an assistant's settings."""
         tools = f"{address}/gradio_api/mcp/"
+        call, answer = self.asks
         names = {
             "address": json.dumps(address),
             "mcp": json.dumps(tools),
             "person": literal(person_fields(pair)),
-            "film": literal(pair.item),
+            "thing": self.thing,
+            "item": literal(pair.item),
+            "call": call,
+            "answer": answer,
             "checkpoint": json.dumps(_readable(self.checkpoint)),
         }
         settings = json.dumps({"mcpServers": {"ckf": {"url": tools}}}, indent=2)

@@ -5,9 +5,13 @@ import json
 from dataclasses import dataclass, replace
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Column,
@@ -19,19 +23,18 @@ from ckf_demo.ui.markup import (
     present,
     star_picker,
     table,
+    warn,
 )
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import (
     GROUPS,
-    LIKED,
     LONGEST_TASTE,
+    MOST_PICKS,
     OLDEST,
     Pair,
     counted,
-    has_ages,
-    has_genres,
-    has_occupations,
     known_user,
+    number_note,
     opinions,
 )
 
@@ -45,6 +48,8 @@ AGES = {
 # Rows of the user table that a page carries; filters narrow it down further.
 SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
+LIKE = 5.0
+"""Stars of what a new person likes, where the data hold likes alone."""
 # What somebody might like, by what the items are.
 TASTES = {
     FILMS: "slow crime films of the forties",
@@ -65,13 +70,17 @@ class Example:
 def examples(recommender) -> list[Example]:
     """Three pairs chosen from the data: a cold user, a warm one, and a new person.
 
-    The known users have later ratings, so that the truth can be shown; of those rated films the one
-    with the most ratings is taken, since most people will know it. The new person has rated the
-    most-rated films of three different genres, where there are genres.
+    The known users have later ratings, so that the truth can be shown. The item is the later one
+    with the most ratings, since most people will know it. Where not every item has a title, users
+    and items are preferred of which one can be told by name, and about which the user wrote. The
+    new person has rated the most-rated items of three different genres, where there are genres.
     """
     store, what = recommender.store, opinions(recommender)
     users = store.users()
     users = users[users["n_total"] > users["n_before"]]
+    written = {} if recommender.prepared.has_titles else _written_later(recommender.prepared, users)
+    if written:
+        users = users[users["user"].isin(list(written))]
     chosen = []
     for label, target, low, high in (
         ("Cold start", 3, 1, 3),
@@ -82,7 +91,9 @@ def examples(recommender) -> list[Example]:
             continue
         distance = (group["n_before"] - target).abs()
         user = group.loc[distance.sort_values(kind="stable").index[0]]
-        item = _best_known_later(store, str(user["user"]), int(user["at"]))
+        item = written.get(str(user["user"])) or _best_known_later(
+            store, str(user["user"]), int(user["at"])
+        )
         chosen.append(
             Example(
                 f"{label}: user {user['user']}, {counted(int(user['n_before']), what)}",
@@ -91,6 +102,18 @@ def examples(recommender) -> list[Example]:
         )
     chosen.append(_new_person(recommender))
     return chosen
+
+
+def _written_later(prepared: Prepared, users: pd.DataFrame) -> dict[str, str]:
+    """Of each user the first item with a title that they wrote about outside the training part, at
+    their default moment or later."""
+    moments = dict(zip(users["user"], users["at"], strict=True))
+    items: dict[str, str] = {}
+    for row in np.flatnonzero(prepared.written & (prepared.split != TRAIN)):
+        user, item = prepared.user_ids[prepared.user[row]], prepared.item[row]
+        if prepared.titles[item] and prepared.timestamp[row] >= moments.get(user, np.inf):
+            items.setdefault(user, prepared.item_ids[item])
+    return items
 
 
 def _best_known_later(store, user: str, at: int) -> str:
@@ -104,10 +127,10 @@ def _new_person(recommender) -> Example:
     items = recommender.store.items().sort_values("n_ratings", ascending=False, kind="stable")
     # a number says nothing to a visitor
     items = items[items["title"] != ""]
-    by_genre = has_genres(recommender)
+    by_genre = recommender.prepared.has_genres
     given = EXAMPLE_STARS
     if recommender.prepared.positive_only:
-        given = tuple(max(stars, LIKED) for stars in given)
+        given = (LIKE,) * len(EXAMPLE_STARS)
     rated: list[str] = []
     used: set[str] = set()
     rest: list[str] = []
@@ -119,7 +142,8 @@ def _new_person(recommender) -> Example:
         else:
             rest.append(item)
     history = tuple(zip(rated, given, strict=False))
-    return Example(f"New person with {len(history)} ratings", Pair(item=rest[0], history=history))
+    described = counted(len(history), opinions(recommender))
+    return Example(f"New person with {described}", Pair(item=rest[0], history=history))
 
 
 class Sidebar:
@@ -129,7 +153,9 @@ class Sidebar:
         self.recommender = recommender
         self.store = recommender.store
         self._users = self.store.users()
-        self._ages, self._occupations = has_ages(recommender), has_occupations(recommender)
+        prepared = recommender.prepared
+        self._ages, self._occupations = prepared.has_ages, prepared.has_occupations
+        self._rates = not prepared.positive_only
         profiles = self._ages or self._occupations
         occupations = [ANY, *self.store.occupations()]
         things, what = recommender.domain.things, opinions(recommender)
@@ -166,6 +192,7 @@ class Sidebar:
                         min_width=110,
                         visible=self._occupations,
                     )
+                self.wrong = panel("", elem_id="user-problem")
                 self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
             with gr.Tab("New person", id="new"):
                 self.taste = gr.Textbox(
@@ -175,7 +202,9 @@ class Sidebar:
                     elem_id="taste",
                 )
                 self.find = gr.Textbox(
-                    label=f"Find {things} and give them stars",
+                    label=f"Find {things} and give them stars"
+                    if self._rates
+                    else f"Find {things} that they like",
                     placeholder="part of a title",
                     elem_id="find-films",
                 )
@@ -239,6 +268,17 @@ class Sidebar:
 
         page.chooses("user", self.users, choose_user).then(None, **CLOSE_DRAWER)
 
+        def choose_typed(current: Pair, user: str):
+            try:
+                return known_user(self.store, user.strip(), current.item, method=current.method), ""
+            except UserError as error:
+                return gr.skip(), warn(error)
+
+        pair = page.pair
+        self.search.submit(choose_typed, [pair, self.search], [pair, self.wrong], **QUIET).then(
+            None, self.wrong, **CLOSE_UNLESS_PROBLEM
+        )
+
     def _wire_new_person(self, pair: gr.State) -> None:
         self.find.change(
             self.found_films,
@@ -248,13 +288,16 @@ class Sidebar:
             **QUIET,
         )
 
-        def give_stars(draft: tuple, event: gr.EventData) -> tuple:
+        def pick(draft: tuple, event: gr.EventData):
             if event.rating is None and event.remove is None:
-                return draft
-            return self.rerate(draft, event.pick, event.rating)
+                return draft, ""
+            try:
+                return self.rerate(draft, event.pick, event.rating), ""
+            except UserError as error:
+                return gr.skip(), warn(error)
 
         for source in (self.found, self.rated):
-            source.select(give_stars, self.draft, self.draft, **QUIET)
+            source.select(pick, self.draft, [self.draft, self.problem], **QUIET)
         self.draft.change(
             lambda text, draft: (self.found_films(text, draft), self.rated_films(draft)),
             [self.find, self.draft],
@@ -329,7 +372,7 @@ class Sidebar:
         return cells
 
     def found_films(self, query: str | None, draft: tuple) -> str:
-        """Films whose title holds the query, each with five stars to give (HTML)."""
+        """Items whose title holds the query, to be given stars or added (HTML)."""
         # A field of a tab that was never open has no text yet.
         query = (query or "").strip()
         things = self.recommender.domain.things
@@ -338,32 +381,65 @@ class Sidebar:
         films = self.recommender.search_items(query, limit=8)
         if not films:
             return notice(f"No title holds “{query}”; try a shorter part of it.")
-        return _star_list(films, dict(draft), f"{things.capitalize()} found")
+        return self._picks(films, draft, f"{things.capitalize()} found")
 
     def rated_films(self, draft: tuple) -> str:
-        """What the new person has rated so far, each with a button that removes it (HTML)."""
+        """The items that the new person has picked so far, each with a button that removes it
+        (HTML)."""
         if not draft:
+            done = "rated" if self._rates else "added"
             return notice(
-                f"No {self.recommender.domain.things} rated yet. Two or three already change the "
+                f"No {self.recommender.domain.things} {done} yet. Two or three already change the "
                 "answers."
             )
         films = [self.store.item(item) for item, _ in draft]
-        return _star_list(films, dict(draft), f"Rated so far: {len(draft)}", removable=True)
+        caption = f"{'Rated' if self._rates else 'Liked'} so far: {len(draft)}"
+        return self._picks(films, draft, caption, removable=True)
+
+    def _picks(
+        self, films: list[dict], draft: tuple, caption: str, *, removable: bool = False
+    ) -> str:
+        """Items with stars to give, or with a button that adds each or removes it (HTML)."""
+        given, rows = dict(draft), []
+        for film in films:
+            item, name = str(film["item"]), film_text(film)
+            stars = star_picker(item, name, given.get(item)) if self._rates else ""
+            button = ""
+            if removable or not self._rates:
+                button = _add_or_remove(item, name, remove=item in given)
+            note = number_note(film, self.recommender)
+            below = f'<span class="ckf-below">{escape(note)}</span>' if note else ""
+            rows.append(
+                f"<li><span>{escape(name)}{below}</span>"
+                f'<span class="ckf-rate">{stars}{button}</span></li>'
+            )
+        return (
+            f'<p class="ckf-over">{escape(caption)}</p><ul class="ckf-films">{"".join(rows)}</ul>'
+        )
 
     @staticmethod
     def rerate(draft: tuple, item: str, rating: str | None) -> tuple:
-        """The draft after giving ``item`` a rating, or after removing it (``None``)."""
+        """The draft after giving ``item`` a rating, or after removing it (``None``).
+
+        Raises
+        ------
+        UserError
+            When the draft is full.
+        """
         kept = tuple((known, stars) for known, stars in draft if known != item)
         if rating is None:
             return kept
         if any(known == item for known, _ in draft):
             return tuple((known, float(rating) if known == item else s) for known, s in draft)
+        if len(kept) >= MOST_PICKS:
+            raise UserError(f"More than {MOST_PICKS} are too many; remove one first.")
         return (*kept, (item, float(rating)))
 
     @property
     def ask(self) -> str:
         """What to do when nobody is described yet."""
-        rate = f"Nobody is described yet: rate a {self.recommender.domain.thing}"
+        pick = "rate" if self._rates else "add"
+        rate = f"Nobody is described yet: {pick} a {self.recommender.domain.thing}"
         if self._ages:
             return f"{rate}, write a sentence, or give an age."
         return f"{rate} or write a sentence."
@@ -385,18 +461,10 @@ class Sidebar:
         )
 
 
-def _star_list(films: list[dict], given: dict, caption: str, *, removable: bool = False) -> str:
-    rows = []
-    for film in films:
-        item, name = str(film["item"]), film_text(film)
-        remove = (
-            f'<button type="button" class="ckf-remove" data-pick="{escape(item)}" '
-            f'data-remove="1" aria-label="{escape(f"Remove {name}")}">Remove</button>'
-            if removable
-            else ""
-        )
-        rows.append(
-            f"<li><span>{escape(name)}</span><span class='ckf-rate'>"
-            f"{star_picker(item, name, given.get(item))}{remove}</span></li>"
-        )
-    return f'<p class="ckf-over">{escape(caption)}</p><ul class="ckf-films">{"".join(rows)}</ul>'
+def _add_or_remove(item: str, name: str, *, remove: bool) -> str:
+    """A button that adds an item to the picks as a like, or removes it (HTML)."""
+    word, data = ("Remove", 'data-remove="1"') if remove else ("Add", f'data-rating="{LIKE:g}"')
+    return (
+        f'<button type="button" class="ckf-remove" data-pick="{escape(item)}" {data} '
+        f'aria-label="{escape(f"{word} {name}")}">{word}</button>'
+    )

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.answer import Answer, ExplanationPanel
 from ckf_demo.ui.events import ANSWER
 from ckf_demo.ui.markup import (
     Cell,
     Column,
     Row,
     escape,
-    film_text,
+    name_cell,
     notice,
     panel,
     stars_text,
@@ -20,8 +21,7 @@ from ckf_demo.ui.markup import (
     warn,
 )
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import LIKED, Pair, has_genres, opinions
-from ckf_demo.ui.predict import Answer, ExplanationPanel
+from ckf_demo.ui.pair import Pair, number_note, opinions
 
 ANY = "any"
 
@@ -41,7 +41,8 @@ class TopKTab:
     def __init__(self, recommender, landing: Answer, ranking: gr.State) -> None:
         self.recommender, self.ranking = recommender, ranking
         self._likes = recommender.prepared.positive_only
-        self._genres = has_genres(recommender)
+        self._genres = recommender.prepared.has_genres
+        self._liked_from = recommender.prepared.liked_from
         items = recommender.store.items()
         self._popularity = dict(zip(items["item"], items["n_ratings"], strict=True))
         years = items["year"].dropna()
@@ -183,7 +184,7 @@ class TopKTab:
                 selected=row["item"] == pair.item,
                 cells=[
                     row["rank"],
-                    Cell(escape(film_text(row)), row["title"]),
+                    name_cell(row, number_note(row, self.recommender)),
                     Cell(_score_bar(row["score"], low, high), row["score"]),
                     row["collaborative_rank"],
                     *([self._later(row.get("later_rating"))] if ranking.who.user else []),
@@ -217,11 +218,12 @@ class TopKTab:
         ]
         if ranking.who.user:
             later = [row["later_rating"] for row in rows if row.get("later_rating") is not None]
-            liked = sum(rating >= LIKED for rating in later)
+            liked = sum(rating >= self._liked_from for rating in later)
             parts.append(
                 f"{len(later)} of them later liked by this user"
                 if self._likes
-                else f"{len(later)} of them later rated by this user, {liked} with 4 or 5"
+                else f"{len(later)} of them later rated by this user, {liked} with "
+                f"{self._liked_from:g} stars or more"
             )
         return "; ".join(parts) + "."
 
@@ -230,7 +232,7 @@ class TopKTab:
             return Cell("–", 0)
         if self._likes:
             return Cell('<span class="ckf-later ckf-liked">yes</span>', rating)
-        liked = " ckf-liked" if rating >= LIKED else ""
+        liked = " ckf-liked" if rating >= self._liked_from else ""
         return Cell(f'<span class="ckf-later{liked}">{stars_text(rating)}&nbsp;★</span>', rating)
 
 

@@ -14,6 +14,7 @@ def _steps(recommender) -> tuple[tuple[str, str, str], ...]:
     if "rating" not in recommender.tasks:
         answers = ("#click", "Two answers", "Would they like it, and why.")
     at, heading, said = answers
+    stars = "" if recommender.prepared.positive_only else " with stars"
     return (
         (
             "#pair",
@@ -25,7 +26,7 @@ def _steps(recommender) -> tuple[tuple[str, str, str], ...]:
         (
             "#try",
             "Nobody is unknown for long",
-            f"“Try it yourself” describes a new person: two or three {things} with stars, or a "
+            f"“Try it yourself” describes a new person: two or three {things}{stars}, or a "
             "sentence. No training is needed.",
         ),
         (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ckf_demo.data.prepared import LIKED_STARS
 from ckf_demo.ui.charts import stars_cell
 from ckf_demo.ui.markup import Cell
 
@@ -16,11 +17,14 @@ class Words:
         An item and several: "film", "films".
     stars
         Whether opinions are ratings in stars; otherwise they are likes.
+    liked_from
+        The fewest stars of an item that was liked, `Prepared.liked_from`.
     """
 
     thing: str
     things: str
     stars: bool
+    liked_from: float = LIKED_STARS
 
     @property
     def opinion(self) -> str:
@@ -41,5 +45,5 @@ class Words:
 
 def words_of(recommender) -> Words:
     """The words of a recommender's data."""
-    domain, stars = recommender.domain, recommender.prepared.feedback == "ratings"
-    return Words(domain.thing, domain.things, stars)
+    domain, prepared = recommender.domain, recommender.prepared
+    return Words(domain.thing, domain.things, prepared.has_ratings, prepared.liked_from)

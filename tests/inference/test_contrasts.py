@@ -64,7 +64,7 @@ def test_what_only_one_names_is_said(recommender, monkeypatch):
     monkeypatch.setattr(recommender, "explain", explain)
     *_, last = Contrasts(recommender).sides(history=HISTORY, item="3", other="4")
     assert last["only"] == {"this": ["Heat"], "that": ["Fargo"]}
-    shown = sides_markup(last)
+    shown = sides_markup(recommender, last)
     assert "not for the other: Heat" in shown and "not for the first: Fargo" in shown
 
 
@@ -86,18 +86,18 @@ def test_it_is_stopped_between_two_words_and_begins_no_other_side(recommender):
     this, that = last["sides"]
     assert "polarity" in this["explanation"] and that["explanation"] is None
     assert not last["finished"]
-    assert "Stopped before its turn" in sides_markup(last)
-    assert "Waiting for its turn" in sides_markup(last, writing=True)
+    assert "Stopped before its turn" in sides_markup(recommender, last)
+    assert "Waiting for its turn" in sides_markup(recommender, last, writing=True)
 
 
-def test_two_of_one_title_are_told_apart_by_number():
+def test_two_of_one_title_are_told_apart_by_number(recommender):
     side = {"side": "this", "item": "1", "title": "Heat", "rating": None, "probability": 0.5}
     side |= {"whose": None, "explanation": None}
-    shown = sides_markup({"sides": [side, side | {"side": "that", "item": "2"}]})
+    shown = sides_markup(recommender, {"sides": [side, side | {"side": "that", "item": "2"}]})
     assert "Heat, No. 1" in shown and "Heat, No. 2" in shown
     told_apart = [side | {"title": f"Heat ({item})", "item": item} for item in "12"]
-    assert "No." not in sides_markup({"sides": told_apart})
-    bridged = sides_markup({"sides": [side, side | {"side": "bridges", "whose": "5"}]})
+    assert "No." not in sides_markup(recommender, {"sides": told_apart})
+    bridged = sides_markup(recommender, {"sides": [side, side | {"side": "bridges", "whose": "5"}]})
     assert "No. 1" not in bridged and "Heat, through the bridges of user 5" in bridged
 
 

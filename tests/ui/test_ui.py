@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.answer import Answer, answer_steps, explanation_card, finished_answer
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import Column, Row, spread, table
@@ -30,16 +31,7 @@ from ckf_demo.ui.pair import (
     known_user,
     later_rating,
 )
-from ckf_demo.ui.predict import (
-    Answer,
-    answer_steps,
-    click_card,
-    explanation_card,
-    finished_answer,
-    history_markup,
-    prompt_markup,
-    rating_card,
-)
+from ckf_demo.ui.predict import click_card, history_markup, prompt_markup, rating_card
 from ckf_demo.ui.sidebar import ANY, Sidebar, examples
 from ckf_demo.ui.stops import Stops
 from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender

@@ -1,7 +1,6 @@
-"""The page of a checkpoint whose data hold likes alone, around a tiny trained one."""
+"""The page of a checkpoint whose data hold likes alone, around a tiny trained one: no stars, genres
+or dates, and items without a title."""
 
-import json
-from html import unescape
 from types import SimpleNamespace
 
 import gradio as gr
@@ -13,16 +12,19 @@ from ckf_demo.data.splits import TRAIN
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import serve
-from ckf_demo.ui import choices_markup as markup
-from ckf_demo.ui.app import launch
-from ckf_demo.ui.choices_page import Answers, ChoicesPage, Ranked, Told, build
-from ckf_demo.ui.choices_people import ChoicesSidebar, People, as_choices, new_person
-from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.answer import Answer, evidence_markup, explanation_card, finished_answer
+from ckf_demo.ui.app import build, launch
+from ckf_demo.ui.items import item_list
+from ckf_demo.ui.moment import MomentControls
+from ckf_demo.ui.pair import Pair, bar, known_user
+from ckf_demo.ui.predict import PredictTab, click_card, history_markup
+from ckf_demo.ui.sidebar import ANY, LIKE, Sidebar, examples
+from ckf_demo.ui.stops import Stops
+from ckf_demo.ui.topk import Ranking, TopKTab
 from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
 
 DATA = made_up_choices()
-
 REQUEST = SimpleNamespace(session_hash="somebody")
 NASTY = '<img src=x onerror="alert(1)">'
 TITLED = [i for i, title in zip(DATA.item_ids, DATA.titles, strict=True) if title]
@@ -46,29 +48,42 @@ STEP = {
 }
 
 
-@pytest.fixture
+def likes(item: str, *liked: str) -> Pair:
+    """A new person who likes some items."""
+    return Pair(item=item, history=tuple((each, LIKE) for each in liked))
+
+
+@pytest.fixture(scope="module")
 def recommender(positive_only_workplace) -> Recommender:
     return load_positive_only(positive_only_workplace)
 
 
-@pytest.fixture
-def answers(recommender) -> Answers:
-    return Answers(recommender)
+@pytest.fixture(scope="module")
+def known(recommender) -> Pair:
+    """Somebody of the data, with what they are asked about at first."""
+    return examples(recommender)[0].pair
 
 
 @pytest.fixture
-def people(recommender) -> People:
-    return People(recommender)
+def sidebar(recommender) -> Sidebar:
+    with gr.Blocks():
+        return Sidebar(recommender, examples(recommender))
 
 
 @pytest.fixture
-def page(answers, people, monkeypatch) -> ChoicesPage:
+def predict(recommender, known, monkeypatch) -> PredictTab:
     monkeypatch.setattr("ckf_demo.ui.markup.gr.Warning", lambda text: None)
     with gr.Blocks():
-        return ChoicesPage(answers, people.start(), k=3)
+        return PredictTab(recommender, Stops(), finished_answer(recommender, known))
 
 
 @pytest.fixture
+def topk(recommender, known) -> TopKTab:
+    with gr.Blocks():
+        return TopKTab(recommender, Answer(known), gr.State(None))
+
+
+@pytest.fixture(scope="module")
 def client(recommender):
     demo = build(recommender)
     launch(demo)
@@ -79,173 +94,149 @@ def client(recommender):
 # --- whom and what ------------------------------------------------------------------------------
 
 
-def test_it_begins_with_somebody_who_wrote_about_something_later(people):
-    pair = people.start()
-    user, item = DATA.user_ids.index(pair.user), DATA.item_ids.index(pair.item)
+def test_it_begins_with_somebody_who_wrote_about_something_later(known):
+    user, item = DATA.user_ids.index(known.user), DATA.item_ids.index(known.item)
     (row,) = [r for r in DATA.texts if DATA.user[r] == user and DATA.item[r] == item]
     assert DATA.split[row] != TRAIN and DATA.titles[item]
-    assert DATA.timestamp[row] >= pair.at
-    assert f'data-pick="{pair.user}"' in people.listing("", "place")
+    assert DATA.timestamp[row] >= known.at
+
+
+def test_it_begins_with_anybody_where_nobody_wrote_anything(recommender, monkeypatch):
+    monkeypatch.setattr("ckf_demo.ui.sidebar._written_later", lambda *given: {})
+    assert examples(recommender)[0].pair.user in DATA.user_ids
 
 
 @pytest.mark.parametrize("user", ["999", "", "  ", NASTY])
-def test_a_stranger_is_an_error_that_says_what_to_do(people, user):
-    with pytest.raises(UserError, match="choose one from the list"):
-        people.known(user)
-    assert "<img" not in people.listing(user, "place")
-
-
-def test_users_are_found_by_part_of_their_id(people):
-    listed = people.listing("7", "place")
-    assert 'data-pick="17"' in listed and 'data-pick="18"' not in listed
-    assert "try a shorter part" in people.listing("nobody", "place")
-
-
-def test_who_wrote_nothing_later_is_asked_about_what_is_chosen(people):
-    user = people.start().user
-    people._explained.clear()
-    assert people.known(user, TITLED[3]).item == TITLED[3]
-    assert people.known(user).item == DATA.item_ids[0]
-    assert people.start().user in DATA.user_ids
-
-
-def test_a_new_person_is_made_of_what_they_like(recommender, people):
-    with gr.Blocks():
-        sidebar = ChoicesSidebar(recommender, people, "place")
-    draft = sidebar.changed((), TITLED[0], None)
-    draft = sidebar.changed(draft, TITLED[1], None)
-    assert draft == (TITLED[0], TITLED[1])
-    assert sidebar.changed(draft, TITLED[0], "1") == (TITLED[1],)
-    assert "They like 2 places" in sidebar.liked_items(draft)
-    assert "Remove" in sidebar.found_items("Cafe 0", draft)
-    assert "shorter part" in sidebar.found_items("zebra", draft)
+def test_a_stranger_is_an_error(recommender, sidebar, user):
     with pytest.raises(UserError):
-        sidebar.changed(draft, "nothing", None)
+        known_user(recommender.store, user, "1")
+    assert "<img" not in sidebar.user_table(user, ANY, ANY, ANY)
 
 
-def test_an_address_holds_likes_alone(people):
-    rated = Pair(item="1", history=((TITLED[0], 2.0),), taste="oysters", age=3, method="no-tokens")
-    assert as_choices(rated) == new_person(Pair(item="1"), (TITLED[0],))
-    known = people.start()
-    assert as_choices(known) == known
+def test_users_are_found_by_part_of_their_id(sidebar):
+    listed = sidebar.user_table("7", ANY, ANY, ANY)
+    assert 'data-pick="17"' in listed and 'data-pick="18"' not in listed
+    assert "No user passes" in sidebar.user_table("nobody", ANY, ANY, ANY)
+
+
+def test_a_new_person_is_made_of_what_they_like(sidebar):
+    draft = sidebar.rerate((), TITLED[0], "5")
+    draft = sidebar.rerate(draft, TITLED[1], "5")
+    assert draft == ((TITLED[0], LIKE), (TITLED[1], LIKE))
+    assert sidebar.rerate(draft, TITLED[0], None) == ((TITLED[1], LIKE),)
+    assert "Liked so far: 2" in sidebar.rated_films(draft)
+    found = sidebar.found_films("Cafe 0", draft)
+    assert "Remove" in found and f"No. {TITLED[0]}" in found and "★" not in found
+    assert "Add" in sidebar.found_films("Cafe 0", ())
+    assert "shorter part" in sidebar.found_films("zebra", draft)
+    full = tuple((str(number), LIKE) for number in range(200))
+    with pytest.raises(UserError, match="too many"):
+        sidebar.rerate(full, "new", "5")
+
+
+def test_an_order_without_dates_has_no_moment(recommender, known):
+    numbered = recommender.prepared.timestamp.copy()
+    assert recommender.prepared.has_times
+    undated = SimpleNamespace(
+        store=recommender.store,
+        prepared=SimpleNamespace(has_times=False, positive_only=True),
+        methods=recommender.methods,
+        labels=recommender.labels,
+    )
+    with gr.Blocks() as demo:
+        controls = MomentControls(undated, known)
+    assert controls.about.visible is False
+    assert "Choose the method" in str(demo.get_config_file())
+    assert (recommender.prepared.timestamp == numbered).all()
 
 
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def test_every_method_says_how_probable_it_is(answers, people):
-    pair = people.start()
-    shown = answers.chances(pair)
-    (figure,) = json.loads(unescape(shown.split('data-figure="')[1].split('"')[0]))["data"]
-    methods = answers.recommender.methods
-    assert len(figure["x"]) == len(methods) == 3
-    for probability, method in zip(figure["x"], methods, strict=True):
-        own = answers.recommender.click(user=pair.user, item=pair.item, method=method)
-        assert probability == pytest.approx(own["probability"], abs=1e-3)
-        assert answers.recommender.labels[method] in shown
-    assert "one place that they did not choose, popular ones drawn more often" in shown
-    assert "not comparable with a rating" in shown
+def test_every_method_says_how_probable_it_is(recommender, known):
+    answer = finished_answer(recommender, known)
+    assert answer.rating is None and answer.finished and "sentences" in answer.explanation
+    shown = click_card(recommender, answer)
+    for row in answer.comparison[:-1]:
+        own = recommender.click(user=known.user, item=known.item, method=row["method"])
+        assert row["probability"] == pytest.approx(own["probability"], abs=1e-3)
+        assert recommender.labels[row["method"]] in shown
+    assert "Compared with one place that they did not choose, drawn by popularity" in shown
 
 
-def test_explanations_are_shown_with_what_they_rest_on():
-    shown = markup.words_card(STEP, "1", "place")
-    assert "“Such &lt;img" in shown and "(somebody about No. 1)" in shown
-    assert "a place of their history that the same people chose" in shown
-    assert "2 sentences were written once more and 1 sentence was left out" in shown
-    assert "<img" not in shown + markup.draft_markup(STEP)
-    assert "not held against anything" in markup.draft_markup(STEP)
-    of_another = markup.words_card(STEP, "2", "place")
-    assert "(they themselves about No. 1)" in of_another
-    clean = STEP | {"regenerated": 0, "dropped": 0}
-    assert "none was left out" in markup.words_card(clean, "1", "place")
-    assert "<img" not in markup.words_card({"text": NASTY}, "1", "place")
+def test_explanations_are_shown_with_their_evidence(recommender):
+    shown = evidence_markup(recommender, STEP)
+    assert "No. 1: “Such &lt;img" in shown and "no source needed" in shown
+    assert "2 sentences were written again and 1 sentence was left out" in shown
+    assert "The first draft was not checked" in shown and "<img" not in shown
+    clean = evidence_markup(recommender, STEP | {"regenerated": 0, "dropped": 0, "draft": ""})
+    assert "left out" not in clean and "first draft" not in clean
+    answer = Answer(likes("1"), explanation={"text": NASTY})
+    assert "<img" not in explanation_card(recommender, answer, linked=True)
 
 
-def test_items_without_a_title_are_shown_by_number():
+def test_items_without_a_title_are_shown_by_number(recommender, topk):
     row = {"rank": 1, "item": "7", "title": "", "collaborative_rank": 2, "later_rating": 1.0}
-    shown = markup.next_table([row], "7", "place")
-    assert "No. 7" in shown and "chosen later" in shown and 'aria-current="true"' in shown
-    nasty = row | {"title": NASTY}
-    listed = [
-        markup.next_table([nasty], "1", "place"),
-        markup.found_table([nasty | {"n_ratings": 3}], "x", "place"),
-        markup.pick_list([nasty], (), NASTY),
-        markup.found_table([], NASTY, "place"),
-    ]
-    assert not any("<img" in each for each in listed)
+    row |= {"genres": [], "score": 0.5, "year": None}
+    pair = Pair(item="7", user="1")
+    shown = topk.listing(Ranking(pair.who, (), (row,)), pair)
+    assert "No. 7" in shown and ">yes<" in shown and 'aria-current="true"' in shown
+    nasty = topk.listing(Ranking(pair.who, (), (row | {"title": NASTY},)), pair)
+    assert "<img" not in nasty and '<span class="ckf-below">No. 7</span>' in nasty
+    assert "<img" not in item_list(recommender, NASTY)
+    assert f"No. {TITLED[5]}" in bar(recommender, likes(TITLED[5]))
 
 
-def test_what_they_chose_is_listed_latest_first(recommender):
-    draft = (TITLED[0], UNTITLED[0], TITLED[1], UNTITLED[1])
-    shown = markup.before_markup(recommender.store, new_person(Pair(item="1"), draft), "place")
-    titles = [DATA.titles[DATA.item_ids.index(item)] for item in (TITLED[1], TITLED[0])]
-    assert shown.index(titles[0]) < shown.index(titles[1])
-    assert "2 places without a title counted as well" in shown
-    assert "No place with a title" in markup.before_markup(
-        recommender.store, Pair(item="1"), "place"
-    )
+def test_what_has_a_title_is_listed_first_and_the_latest_of_it(recommender):
+    shown = history_markup(recommender, likes("1", TITLED[0], UNTITLED[0], TITLED[1], UNTITLED[1]))
+    places = [shown.index(f'id="rated-{item}"') for item in (TITLED[1], TITLED[0], UNTITLED[1])]
+    assert places == sorted(places)
+    assert "2 places without a title" in shown
+    assert "No likes are known" in history_markup(recommender, likes("1"))
 
 
-def test_a_new_person_with_two_places_gets_answers(page):
-    pair = new_person(Pair(item=TITLED[5]), (TITLED[0], TITLED[1]))
-    first, second = page.answer(pair, page.ranked.value, 4)
-    assert "Would they like it?" in first[page.chances]
-    ranked = second[page.ranked]
+def test_a_new_person_with_two_places_gets_answers(predict, topk):
+    pair = likes(TITLED[5], TITLED[0], TITLED[1])
+    first, *_ = predict.answer(pair, "ctr", REQUEST)
+    assert "Would they like it?" in first[predict.click]
+    ranked = topk.rank(pair, None, 4, ANY, None, None)[topk.ranking]
     assert len(ranked.rows) == 4 and ranked.who == pair.who
     assert not {TITLED[0], TITLED[1]} & {row["item"] for row in ranked.rows}
     # another place of the same person asks for no other list
-    assert page.rank(pair.with_item(TITLED[6]), ranked, 4)[page.ranked] is ranked
+    again = topk.rank(pair.with_item(TITLED[6]), ranked, 4, ANY, None, None)
+    assert again[topk.ranking] is ranked
 
 
-def test_nobody_is_a_notice_and_no_more(page):
+def test_nobody_is_a_notice_and_no_more(recommender, predict, topk):
     nobody = Pair(item=TITLED[0])
-    for shown in page.answer(nobody, page.ranked.value, 4):
-        (message,) = shown.values()
-        assert "Nobody is described yet" in message and "ckf-problem" in message
-    (written,) = page.write(nobody, REQUEST)
-    told = written[page.told]
-    assert "Nobody is described yet" in page.settle(nobody, told)[page.words]
-    assert "0 places known" in page.show(nobody, page.ranked.value, None, REQUEST)[page.bar]
+    (shown,) = predict.answer(nobody, "ctr", REQUEST)
+    assert "nobody is described" in shown[predict.click].lower()
+    assert "nobody is described" in str(topk.rank(nobody, None, 4, ANY, None, None)).lower()
+    assert "no likes yet" in bar(recommender, nobody)
 
 
-def test_an_explanation_belongs_to_its_pair(page, people):
-    pair = people.start()
-    *steps, last = page.write(pair, REQUEST)
-    told = last[page.told]
-    assert steps and told.pair == pair and "sentences" in told.step
-    shown = page.settle(pair, told)
-    assert "ckf-time" in shown[page.words] and not shown[page.stop]["interactive"]
-    if told.step["draft"]:
-        assert "not held against anything" in shown[page.draft]
-    elsewhere = page.settle(pair.with_item(TITLED[1]), told)
-    assert "writes it" in elsewhere[page.words]
+def test_another_pair_stops_what_is_written(predict, known):
+    written = predict.answer(known, "ctr", REQUEST)
+    while predict.panels[0].words not in (step := next(written)) or "ckf-caret" not in str(step):
+        pass
+    predict.stops.stop(REQUEST.session_hash, unless=known.with_item(TITLED[1]))
+    assert len(list(written)) <= 3
 
 
-def test_another_pair_stops_what_is_written(page, people):
-    pair = people.start()
-    written = page.write(pair, REQUEST)
-    next(written)
-    page.show(pair.with_item(TITLED[1]), page.ranked.value, None, REQUEST)
-    *_, last = written
-    assert len(last[page.told].step["draft"]) < 40
-
-
-def test_two_places_are_explained_side_by_side_with_what_they_rest_on(page, people):
-    pair, contrast = people.start(), page.contrast
-    other = next(item for item in TITLED if item != pair.item)
-    *steps, last = contrast.answer(pair, other, DATA.user_ids[0], REQUEST)
-    assert "Being written" in steps[0][contrast.shown]
+def test_two_places_are_explained_side_by_side_with_their_evidence(predict, known):
+    contrast = predict.contrast
+    other = next(item for item in TITLED if item != known.item)
+    *steps, last = contrast.answer(known, other, DATA.user_ids[0], REQUEST)
+    assert "Waiting for its turn" in steps[0][contrast.shown]
     told = last[contrast.told]
-    shown = contrast.settle(pair, told)[contrast.shown]
+    shown = contrast.settle(known, told)[contrast.shown]
     assert shown.count("<section") == 3
     assert f"through the bridges of user {DATA.user_ids[0]}" in shown
-    assert shown.count("ckf-time") == 3 and shown.count("that they like it") == 2
+    assert shown.count("ckf-rests") == 3 and shown.count("that they like it") == 2
     for side in told.found["sides"]:
-        own = markup.said_markup(side["explanation"], side["item"], "place")
-        assert own in shown
-        assert own in markup.words_card(side["explanation"], side["item"], "place")
-    (written,) = contrast.answer(Pair(item=TITLED[0]), other, "", REQUEST)
-    assert "Nobody is described yet" in written[contrast.told].found["problem"]
+        assert evidence_markup(predict.recommender, side["explanation"]) in shown
+    (written,) = contrast.answer(Pair(item=known.item), other, "", REQUEST)
+    assert "obody is described" in written[contrast.told].found["problem"]
 
 
 # --- the whole page -----------------------------------------------------------------------------
@@ -273,6 +264,8 @@ def test_named_endpoints_answer_without_ratings(client):
         "/rank",
         "/explain",
         "/contrast",
+        "/compare",
+        "/why",
         "/query",
     }
     names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
@@ -296,12 +289,17 @@ def test_named_endpoints_answer_without_ratings(client):
     assert [own["side"] for own in last["sides"]] == ["this", "that", "bridges"]
     assert last["sides"][0]["explanation"].keys() == told.keys()
     assert last["sides"][0]["rating"] is None and 0 < last["sides"][1]["probability"] < 1
+    rows = client.predict(history=liked, item=found[2]["item"], api_name="/compare")
+    assert rows[0]["probability"] == pytest.approx(clicked["probability"], abs=1e-3)
+    assert all(row["rating"] is None for row in rows)
+    effects = client.predict(history=liked, item=found[2]["item"], api_name="/why")
+    assert {row["item"] for row in effects["without"]} == {row["item"] for row in liked}
     for arguments, endpoint, said in (
         ({"user": "999", "item": "1"}, "/click", "999"),
-        ({"item": "1"}, "/click", "nobody was described"),
+        ({"item": "1"}, "/click", "Nobody is described"),
         ({"user": DATA.user_ids[0]}, "/click", "no item was given"),
         ({"user": ""}, "/history", "no user was given"),
-        ({"item": "1", "other": "2"}, "/contrast", "nobody was described"),
+        ({"item": "1", "other": "2"}, "/contrast", "Nobody is described"),
         ({"user": DATA.user_ids[0], "item": "1"}, "/contrast", "choose another place"),
     ):
         with pytest.raises(AppError, match=said):
@@ -337,8 +335,3 @@ def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
     else:
         with pytest.raises(UserError, match="not trained for rating"):
             serve.build_demo(folder, "bf16")
-
-
-def test_latest_answers_are_told_apart():
-    assert Ranked(Pair(item=""), 3, ()) == Ranked(Pair(item=""), 3, ({},))
-    assert Told(Pair(item="1"), {}) != Told(Pair(item="2"), {})

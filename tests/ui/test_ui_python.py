@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.ui.pair import Pair
-from ckf_demo.ui.python import ADDRESS, ROOT, PythonTab, page_address, person_fields
+from ckf_demo.ui.python import ADDRESS, CLICK, RATING, ROOT, PythonTab, page_address, person_fields
 from support.fakes import FakeRecommender
 
 
-def texts(pair: Pair, checkpoint=ROOT / "checkpoints" / "ml-100k") -> tuple[str, ...]:
-    return PythonTab.texts(SimpleNamespace(checkpoint=checkpoint), pair, ADDRESS)
+def texts(pair: Pair, checkpoint=ROOT / "checkpoints" / "ml-100k", asks=RATING) -> tuple[str, ...]:
+    tab = SimpleNamespace(checkpoint=checkpoint, thing="film", asks=asks)
+    return PythonTab.texts(tab, pair, ADDRESS)
 
 
 @settings(deadline=None)
@@ -32,6 +33,11 @@ def test_the_code_is_python_and_holds_what_was_written(taste, item):
         }
         assert values["person"] == person_fields(pair)
         assert values["film"] == item
+
+
+def test_without_ratings_it_asks_for_clicks():
+    client, *_ = texts(Pair(item="1", user="3"), asks=CLICK)
+    assert 'api_name="/click"' in client and "/rate" not in client
 
 
 def test_a_checkpoint_of_the_repository_is_named_by_its_short_path(tmp_path):

@@ -12,18 +12,12 @@ import pytest
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.answer import Answer, explanation_card, finished_answer
 from ckf_demo.ui.app import build
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text
 from ckf_demo.ui.pair import Pair, bar
-from ckf_demo.ui.predict import (
-    Answer,
-    PredictTab,
-    explanation_card,
-    figures,
-    finished_answer,
-    history_markup,
-)
+from ckf_demo.ui.predict import PredictTab, figures, history_markup
 from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
@@ -122,7 +116,7 @@ def test_places_are_called_places(places):
     assert not WORDS.findall(shown)
     for words in (
         "One person, one place",
-        "Find places and give them stars",
+        "Find places that they like",
         "What should this person visit next?",
         "Would this person like this place, and why?",
         "Places (k)",
@@ -146,7 +140,7 @@ def test_films_are_called_films(films):
         "10 films of 5 genres, with a median of",
         "slow crime films of the forties",
         "No films rated yet. Two or three already change the answers.",
-        "Every film, genre, decade, rating and taste that is named was looked up.",
+        "Every film, genre, decade, rating and taste in the text was looked up.",
         "probability of a rating of 4 or 5",
     ):
         assert words in shown
@@ -221,12 +215,12 @@ def test_what_somebody_wrote_is_quoted_escaped_and_short(places):
     assert "word23…”" in shown and "word24" not in shown
     assert "No. 2: “warm”" in shown
     assert "<b>" not in shown
-    assert "Every word was held against what others wrote and against the names." in shown
+    assert "Every word was compared with the names and with what others wrote." in shown
     assert "data-jump" not in shown
 
 
 def test_what_rests_on_nothing_says_so_by_the_data(places, films):
-    assert "rests on the names alone" in explained(places)
+    assert "no source needed" in explained(places)
     shown = explained(films, rating=4.0)
     assert "names no film that they rated" in shown and "Every film, genre" in shown
     rated = {"item": "1", "title": "Quiet Harbour", "rating": 4.0}
