@@ -274,10 +274,9 @@ class Sidebar:
             except UserError as error:
                 return gr.skip(), warn(error)
 
-        pair = page.pair
-        self.search.submit(choose_typed, [pair, self.search], [pair, self.wrong], **QUIET).then(
-            None, self.wrong, **CLOSE_UNLESS_PROBLEM
-        )
+        self.search.submit(
+            choose_typed, [page.pair, self.search], [page.pair, self.wrong], **QUIET
+        ).then(None, self.wrong, **CLOSE_UNLESS_PROBLEM)
 
     def _wire_new_person(self, pair: gr.State) -> None:
         self.find.change(
