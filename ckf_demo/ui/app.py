@@ -40,7 +40,7 @@ from ckf_demo.ui.tour import tour_markup
 from ckf_demo.ui.why import WhyTab
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TABS = {
+LABELS = {
     "predict": "Predict",
     "topk": "Top-K",
     "why": "Why",
@@ -52,7 +52,8 @@ TABS = {
     "card": "Model card",
     "python": "Python",
 }
-"""The names of the tabs in an address, and what the page calls them."""
+"""What the page calls each tab, by its name in an address."""
+TABS = tuple(LABELS)
 # A person and a film, and the bridge between them.
 LOGO = (
     '<svg class="ckf-logo" viewBox="0 0 48 32" width="48" height="32" aria-hidden="true">'
@@ -201,7 +202,7 @@ def _views(
     }
     views: dict = {}
     for name, make in makers.items():
-        with gr.Tab(TABS[name], id=name) as tab:
+        with gr.Tab(LABELS[name], id=name) as tab:
             views[name] = make()
         tab.select(
             lambda name=name: name,
