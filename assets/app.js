@@ -85,6 +85,12 @@ window.ckf = (() => {
     if (isPhone() && sidebar) sidebar.querySelector(".toggle-button").click();
   }
 
+  // On a phone the tables of the data set stand between a query and its result: all are folded.
+  function foldOnPhone(element) {
+    if (!isPhone()) return;
+    element.querySelectorAll("details").forEach((table) => (table.open = false));
+  }
+
   // Called once the page's events are bound.
   function start() {
     closeDrawer();
@@ -847,21 +853,38 @@ window.ckf = (() => {
     window.Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
   }
 
-  // Draws every dot plot and line plot of a panel, now and whenever its width changes (hidden tabs
+  // A figure of Plotly's that comes without colours, which the page's theme decides.
+  function drawFigure(host, { data, layout }, width) {
+    const style = getComputedStyle(host);
+    const color = style.getPropertyValue("--ckf-accent").trim();
+    const plot = document.createElement("div");
+    host.replaceChildren(plot);
+    window.Plotly.newPlot(
+      plot,
+      data.map((trace) => ({ ...trace, marker: { ...trace.marker, color }, line: { color } })),
+      { ...layout, width, font: { color: style.color, family: style.fontFamily, size: 12 } },
+      { displayModeBar: false },
+    );
+  }
+
+  const DRAWN = { dots: drawDots, lines: drawLines, figure: drawFigure };
+
+  // Draws every dot plot, line plot and figure of a panel, now and whenever its width changes (hidden tabs
   // have none); returns the function that draws what the panel holds after it was filled anew.
   function plots(element) {
     const drawn = new WeakMap();
 
     function draw() {
       if (!window.Plotly) return;
-      element.querySelectorAll("[data-dots], [data-lines]").forEach((host) => {
+      element.querySelectorAll("[data-dots], [data-lines], [data-figure]").forEach((host) => {
         const width = host.offsetWidth;
-        const data = host.dataset.dots ?? host.dataset.lines;
+        const kind = Object.keys(DRAWN).find((name) => name in host.dataset);
+        const data = host.dataset[kind];
         const state = `${width} ${getComputedStyle(host).color} ${data}`;
         // A panel that is filled anew loses its plots but keeps the elements they were in.
         if (!width || (host.firstElementChild && drawn.get(host) === state)) return;
         drawn.set(host, state);
-        (host.dataset.dots ? drawDots : drawLines)(host, JSON.parse(data), width);
+        DRAWN[kind](host, JSON.parse(data), width);
       });
     }
 
@@ -954,5 +977,8 @@ window.ckf = (() => {
     }
   });
 
-  return { address, choose, tab, tour, table, maps, plots, known, start, closeDrawer, openDrawer };
+  return {
+    address, choose, tab, tour, table, maps, plots, known, foldOnPhone, start, closeDrawer,
+    openDrawer,
+  };
 })();

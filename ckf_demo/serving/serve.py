@@ -141,7 +141,7 @@ def others_beside(checkpoint: Path) -> list[Path]:
         try:
             manifest = read_manifest(folder)
         except UserError as error:
-            # nobody asked for this one
+            # this one was not asked for, so the others are served
             say(f"{folder.name} is not served: {error}")
             continue
         named = manifest["dataset"] == folder.name and prepared_path(folder.name).exists()
@@ -213,7 +213,7 @@ def serve(
 
 
 def check_address(host: str, port: int) -> None:
-    """Make sure that nobody listens there yet, before minutes are spent on loading."""
+    """Refuse an address that is in use, before minutes are spent on loading."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:

@@ -71,7 +71,7 @@ def launch_options() -> dict:
         "css_paths": [ASSETS / "style.css"],
         "head": f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
-        # Nothing is uploaded here, and what visitors asked is nobody's to keep.
+        # Nothing is uploaded here, and no visitor's questions are kept.
         "max_file_size": "1kb",
         "run_history": False,
         "enable_monitoring": False,

@@ -16,10 +16,9 @@ from plotly.subplots import make_subplots
 from ckf_demo.data.analyses import Analysis
 from ckf_demo.data.free_sql import MAX_SQL, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.charts import PLOTLY_HEAD
+from ckf_demo.ui.charts import plot_panel
 from ckf_demo.ui.events import DATA_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
-    TABLE_SCRIPT,
     Cell,
     Column,
     Row,
@@ -41,42 +40,6 @@ EMPTY = (
     "Nothing was asked yet. Run the query above, choose another analysis, or write a SELECT "
     "statement of your own; the tables are listed with their columns."
 )
-# On a phone the tables stand between the query and its result: all of them are folded there.
-SCHEMA_SCRIPT = """
-if (window.matchMedia('(max-width: 768px)').matches) {
-  element.querySelectorAll('details').forEach((table) => { table.open = false; });
-}
-"""
-# The figure comes without colours, which the page's theme decides, and is drawn once its panel has
-# a width; hidden tabs have none.
-RESULT_SCRIPT = f"""{TABLE_SCRIPT};
-let drawn = '';
-function draw() {{
-  const host = element.querySelector('[data-figure]');
-  if (!host || !host.offsetWidth || !window.Plotly) return;
-  const style = getComputedStyle(host);
-  const color = style.getPropertyValue('--ckf-accent').trim();
-  const state = [host.offsetWidth, style.color, host.dataset.figure].join(' ');
-  if (host.firstElementChild && drawn === state) return;
-  drawn = state;
-  const {{ data, layout }} = JSON.parse(host.dataset.figure);
-  const plot = document.createElement('div');
-  host.replaceChildren(plot);
-  window.Plotly.newPlot(
-    plot,
-    data.map((trace) => ({{ ...trace, marker: {{ ...trace.marker, color }}, line: {{ color }} }})),
-    {{
-      ...layout,
-      width: host.offsetWidth,
-      font: {{ color: style.color, family: style.fontFamily, size: 12 }},
-    }},
-    {{ displayModeBar: false }},
-  );
-}}
-new ResizeObserver(draw).observe(element);
-watch('value', draw);
-draw();
-"""
 
 
 def _is(kind: str, names: Sequence[str]) -> bool:
@@ -297,18 +260,13 @@ class DataTab:
             with gr.Column(scale=2, min_width=260):
                 panel(
                     schema_markup(self.store.schema()),
-                    js_on_load=SCHEMA_SCRIPT,
+                    js_on_load="window.ckf.foldOnPhone(element)",
                     elem_id="data-schema",
                 )
         self.chosen = gr.State(first.title)
         # Queries that were typed, kept when an analysis is chosen instead of them.
         self.own = gr.State(())
-        self.result = panel(
-            notice(EMPTY),
-            js_on_load=RESULT_SCRIPT,
-            head=PLOTLY_HEAD,
-            elem_id="data-result",
-        )
+        self.result = plot_panel(notice(EMPTY), elem_id="data-result")
         self.file = gr.State(None, delete_callback=_remove)
 
     def wire(self, page: Page) -> None:

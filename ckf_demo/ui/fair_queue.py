@@ -1,9 +1,9 @@
 """A bounded queue in front of something that few may use at once, with a turn for everybody.
 
-Gradio's own queue is one for the whole page: its limit would refuse a search because others wait
-for the model, and it serves in order of arrival, so that one visitor's many questions go before
-everybody else's one. A gate counts the questions to the model alone, lets nobody have more than a
-share of the places to wait in, and calls the visitors up in turn.
+Gradio has one queue for the whole page. Its limit would refuse a search because others wait for the
+model, and it serves in order of arrival, so that one visitor's many questions go before another
+visitor's only one. A gate counts only questions to the model, limits each visitor to a share of the
+waiting places, and serves the visitors in turn.
 
 All of it runs in the server's event loop, so nothing here needs a lock.
 """

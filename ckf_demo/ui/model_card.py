@@ -76,7 +76,7 @@ def results_markup(folder: Path) -> str:
         results = json.loads(path.read_text(encoding="utf-8"))
         rows = results["rows"]
     except (ValueError, LookupError, TypeError):
-        return notice(f"{path.name} of this checkpoint is damaged; restore it or evaluate anew.")
+        return notice(f"{path.name} of this checkpoint is damaged; restore it or evaluate again.")
     parts = []
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]

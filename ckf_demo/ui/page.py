@@ -151,7 +151,7 @@ class Page:
             # what opens a page may still be on its way
             if time.monotonic() > end:
                 raise UserError(
-                    "The server was started anew since this page was opened. Please load the page "
+                    "The server was restarted after this page was opened. Please load the page "
                     "again; its address holds the person and the "
                     f"{self.recommender.domain.thing} that you see."
                 )

@@ -1,9 +1,9 @@
 """Several data sets under one address: the first page, and others that load when first asked for.
 
-Each is a page of its own around its own checkpoint, below a path with the checkpoint's name, with
-its endpoints below that path too. `Late` stands there until somebody comes; whoever does sees that
-it loads, and then the page. All of them pass the same gates, so that one question at a time asks a
-model whichever page it comes from.
+Each is a page of its own around its own checkpoint. It stands below a path with the checkpoint's
+name, and its endpoints stand below that path too. `Late` answers there until the first visitor
+comes, who sees that the page loads, and then the page. All pages pass the same gates, so that one
+question at a time asks a model.
 """
 
 import asyncio
@@ -126,7 +126,7 @@ class Late:
             adapt_tools(demo)
             demo.max_threads = demo.service.threads
         except Exception as error:
-            # whatever ails one data set, the others are served on
+            # the other data sets are served on
             LOGGER.error("page failed", exc_info=error, extra={"fields": {"page": self.place.path}})
             known = isinstance(error, UserError)
             self.problem = str(error) if known else f"{type(error).__name__}; the log says where"

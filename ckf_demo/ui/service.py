@@ -1,5 +1,5 @@
-"""What stands between Gradio and the functions that answer: a queue for the model, an end to work
-that nobody waits for, errors as messages, and a log.
+"""The layer between Gradio and the functions that answer: a queue for the model, an end to work
+whose client has left, errors as messages, and a log.
 
 A wrapped function is asynchronous, so that waiting for a turn holds no thread. It runs in one
 worker thread from beginning to end, and what it yields is handed over at once: a client that reads
@@ -146,7 +146,7 @@ class Service:
         try:
             recommender.store.item(recommender.item_order[0])
         except Exception as error:
-            # whatever ails the store, the balancer is told, and the log says where
+            # the balancer is told of any fault of the store, and the log says where
             LOGGER.error("unhealthy", exc_info=error)
             reason = f"the store does not answer ({type(error).__name__})"
             return 503, {"status": "unavailable", "reason": reason, **said}
@@ -224,7 +224,7 @@ class _Answer:
             raise
 
     async def _while_heard(self, awaited: Awaitable) -> Any:
-        """The result; `Stopped` once nobody waits for the answer any more."""
+        """The result; `Stopped` once the client has left."""
         task = asyncio.ensure_future(awaited)
         try:
             while not task.done():

@@ -210,7 +210,7 @@ class Sidebar:
                 )
                 self.found = panel(self.found_films("", ()), elem_id="found-films")
                 self.rated = panel(self.rated_films(()), elem_id="rated-films")
-                # Nothing was learnt of what nobody's profile holds.
+                # The model learnt nothing from fields that no profile holds.
                 with gr.Row(visible=profiles):
                     self.new_age = gr.Number(
                         label="Age (optional)",
@@ -362,7 +362,7 @@ class Sidebar:
         )
 
     def _cells(self, user) -> list:
-        """A row of the user table, without what is known of nobody."""
+        """A row of the user table, without the fields that no profile holds."""
         cells = [int(user.user) if str(user.user).isdigit() else user.user, int(user.n_before)]
         if self._ages:
             cells.append(int(user.age) if present(user.age) and int(user.age) else None)
