@@ -2,9 +2,11 @@
 or dates, and items without a title."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -17,7 +19,7 @@ from ckf_demo.ui.answer import Answer, evidence_markup, explanation_card, finish
 from ckf_demo.ui.app import TABS, build, launch
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.moment import MomentControls
-from ckf_demo.ui.pair import Pair, bar, known_user
+from ckf_demo.ui.pair import Pair, bar
 from ckf_demo.ui.predict import PredictTab, click_card, history_markup
 from ckf_demo.ui.sidebar import ANY, LIKE, Sidebar, examples
 from ckf_demo.ui.stops import Stops
@@ -102,24 +104,6 @@ def test_it_begins_with_somebody_who_wrote_about_something_later(known):
     assert DATA.timestamp[row] >= known.at
 
 
-def test_it_begins_with_anybody_where_nobody_wrote_anything(recommender, monkeypatch):
-    monkeypatch.setattr("ckf_demo.ui.sidebar._written_later", lambda *given: {})
-    assert examples(recommender)[0].pair.user in DATA.user_ids
-
-
-@pytest.mark.parametrize("user", ["999", "", "  ", NASTY])
-def test_a_stranger_is_an_error(recommender, sidebar, user):
-    with pytest.raises(UserError):
-        known_user(recommender.store, user, "1")
-    assert "<img" not in sidebar.user_table(user, ANY, ANY, ANY)
-
-
-def test_users_are_found_by_part_of_their_id(sidebar):
-    listed = sidebar.user_table("7", ANY, ANY, ANY)
-    assert 'data-pick="17"' in listed and 'data-pick="18"' not in listed
-    assert "No user passes" in sidebar.user_table("nobody", ANY, ANY, ANY)
-
-
 def test_a_new_person_is_made_of_what_they_like(sidebar):
     draft = sidebar.rerate((), TITLED[0], "5")
     draft = sidebar.rerate(draft, TITLED[1], "5")
@@ -135,20 +119,16 @@ def test_a_new_person_is_made_of_what_they_like(sidebar):
         sidebar.rerate(full, "new", "5")
 
 
-def test_an_order_without_dates_has_no_moment(recommender, known):
-    numbered = recommender.prepared.timestamp.copy()
-    assert recommender.prepared.has_times
-    undated = SimpleNamespace(
-        store=recommender.store,
-        prepared=SimpleNamespace(has_times=False, positive_only=True),
-        methods=recommender.methods,
-        labels=recommender.labels,
-    )
-    with gr.Blocks() as demo:
-        controls = MomentControls(undated, known)
+def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
+    numbered = np.arange(len(recommender.prepared.timestamp))
+    undated = replace(recommender.prepared, timestamp=numbered)
+    assert recommender.prepared.has_times and not undated.has_times
+    monkeypatch.setitem(vars(recommender.prepared), "has_times", False)
+    with gr.Blocks():
+        controls = MomentControls(recommender, known)
     assert controls.about.visible is False
-    assert "Choose the method" in str(demo.get_config_file())
-    assert (recommender.prepared.timestamp == numbered).all()
+    assert "In the order of the data set" in bar(recommender, known)
+    assert "Place in the history" in history_markup(recommender, known)
 
 
 # --- what is shown ------------------------------------------------------------------------------
@@ -214,14 +194,6 @@ def test_nobody_is_a_notice_and_no_more(recommender, predict, topk):
     assert "nobody is described" in shown[predict.click].lower()
     assert "nobody is described" in str(topk.rank(nobody, None, 4, ANY, None, None)).lower()
     assert "no likes yet" in bar(recommender, nobody)
-
-
-def test_another_pair_stops_what_is_written(predict, known):
-    written = predict.answer(known, "ctr", REQUEST)
-    while predict.panels[0].words not in (step := next(written)) or "ckf-caret" not in str(step):
-        pass
-    predict.stops.stop(REQUEST.session_hash, unless=known.with_item(TITLED[1]))
-    assert len(list(written)) <= 3
 
 
 def test_two_places_are_explained_side_by_side_with_their_evidence(predict, known):
@@ -314,13 +286,6 @@ def test_named_endpoints_answer_without_ratings(client):
     ):
         with pytest.raises(AppError, match=said):
             client.predict(**arguments, api_name=endpoint)
-
-
-def test_its_health_is_told(recommender):
-    demo = build(recommender)
-    status, said = demo.service.health()
-    assert (status, said["checkpoint"]) == (200, "tiny")
-    assert demo.service.route.path == "/healthz"
 
 
 # --- serving ------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import pytest
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, explanation_card, finished_answer
-from ckf_demo.ui.app import build
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text
 from ckf_demo.ui.pair import Pair, bar
@@ -152,11 +151,6 @@ def test_a_history_of_likes_shows_no_stars(places):
     shown = history_markup(places, picks)
     assert 'id="rated-4"' in shown and 'id="rated-9"' not in shown
     assert "1 like<" in bar(places, picks).replace(" ·", "<")
-
-
-def test_the_page_of_a_checkpoint_without_ratings_is_built(places, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build(places).close()
 
 
 def test_examples_of_data_without_genres_have_likes_and_titles(places):
