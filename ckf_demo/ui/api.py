@@ -43,13 +43,19 @@ class _Vocabulary:
 
     def __init__(self, recommender) -> None:
         prepared, thing = recommender.prepared, recommender.domain.thing
-        self.words = {"thing": thing, "things": recommender.domain.things}
-        chosen, stars, whose, seconds = "rated", "1 to 5", "ratings", " (Unix seconds)"
+        chosen, stars, whose = "rated", "1 to 5", "ratings"
         if prepared.positive_only:
             chosen, stars, whose = "liked", "5", "choices"
-        if not prepared.has_times:
-            seconds = ""
-        self.words |= {"chosen": chosen, "whose": whose, "Whose": whose.capitalize()}
+        seconds = " (Unix seconds)" if prepared.has_times else ""
+        self.words = {
+            "thing": thing,
+            "things": recommender.domain.things,
+            "Things": recommender.domain.things.capitalize(),
+            "chosen": chosen,
+            "Whose": whose.capitalize(),
+            "seconds": " in Unix seconds" if prepared.has_times else "",
+            "source": '"rating" or "text"' if prepared.has_texts else '"rating"',
+        }
         # Spelled out in the schema, so that a program need not guess the names.
         # pyrefly: ignore[invalid-literal]
         method: Any = Literal[tuple(recommender.methods)] | None
@@ -191,7 +197,7 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
 
         Args:
             user: A user id of the data set.
-            at: The moment in Unix seconds; the user's default moment if it is left out.
+            at: The moment«seconds»; the user's default moment if it is left out.
 
         Returns:
             «Whose» as {"item", "title", "rating", "timestamp"}.
@@ -200,7 +206,6 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
-    vocabulary.words["Things"] = recommender.domain.things.capitalize()
     for function in (search_items, history):
         function.__doc__ = vocabulary.worded(function)
         offer(service, function, concurrency_limit=4)
@@ -251,7 +256,7 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
             "title"}, …], "polarity": "positive", "mixed" or "negative", "sentences": [{"text",
-            "evidence": [{"item", "title", "rating"}, …]}, …], "regenerated", "dropped", …}: what
+            "evidence": [{"item", "title", «source»}, …]}, …], "regenerated", "dropped", …}: what
             the data do not support is written again and then left out.
         """
         yield from recommender.explain(**asked)
