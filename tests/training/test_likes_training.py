@@ -1,4 +1,4 @@
-"""From likes to a checkpoint that answers CTR alone: trained, calibrated, evaluated, asked."""
+"""Ratings read as likes: a checkpoint for CTR alone is trained, calibrated, evaluated and asked."""
 
 import json
 from dataclasses import replace
@@ -20,18 +20,19 @@ from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import prepared_path, store_path
+from ckf_demo.runtime.paths import store_path
 from ckf_demo.tasks.cloze import CLOZES
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.training.loop import Run, train
 from ckf_demo.training.losses import sequence_losses
 from ckf_demo.training.sequences import validation_sequences
+from support.paths import CONFIGS
 from support.synthetic import made_up_likes
-from support.tiny import save_backbone, tiny_config, tiny_data, write_config
+from support.tiny import tiny_config, tiny_data, write_config
+from support.training import make_workplace
 
 DATA = made_up_likes()
 SIBLINGS = ("allmrec", "collm", "cora", "prompt4nr")
-CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,10 @@ def workplace(tmp_path_factory) -> Path:
     """An own cache with likes, a tiny backbone, and a checkpoint trained for CTR."""
     place = tmp_path_factory.mktemp("likes")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        patch.chdir(place)
-        DATA.save(prepared_path("made-up"))
+        make_workplace(place, patch, DATA)
         write_store(DATA, store_path("made-up"))
         config = tiny_config(
-            save_backbone(place / "backbone"),
+            place / "backbone",
             fusion={"hidden": 8, "prior": "score"},
             prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
             train={"tasks": ["ctr"], "pool_on_validation": True, "validate_every": 4},
