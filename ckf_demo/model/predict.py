@@ -18,12 +18,17 @@ from torch import Tensor
 from ckf_demo.backbone.engine import Branch, Prefix, Suffix
 from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.collaborative.base import Labelled
-from ckf_demo.config import PromptConfig
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.model.system import COMPLETE, Ablation, System
 from ckf_demo.tasks.base import Question
-from ckf_demo.tasks.prompts import PrefixText, PromptWriter, profile_text, window_start
+from ckf_demo.tasks.prompts import (
+    PrefixText,
+    PromptConfig,
+    PromptWriter,
+    profile_text,
+    window_start,
+)
 
 Prefixes = Callable[[list[int]], Prefix]
 """Gives the keys and values of a prefix under all adapters, such as `PrefixCache`."""
