@@ -1,8 +1,8 @@
-"""How well a method knows chosen people after k ratings, and films with few ratings.
+"""How well a method predicts for chosen people after k ratings, and for items with few ratings.
 
-A cohort is chosen by what is known of people, or by a query of one's own. A seeded sample of its
-rows is scored again and again, with histories cut down to their last k ratings; results come piece
-by piece, each final when it comes, so that a reader can stop early:
+A cohort is chosen by attributes of people, or by an SQL query. A seeded sample of its rows is
+scored once for every k, with histories cut to their last k ratings. Results come piece by piece and
+each piece is final, so that a reader can stop early:
 
     few = by_attributes(prepared, ratings=(0, 3))
     many = by_attributes(prepared, ratings=(11, None))
@@ -43,10 +43,10 @@ ITEM_BANDS: tuple[tuple[str, int, float], ...] = (
 """Bands of an item's training ratings: name, first and last number."""
 
 PER_PERSON, PER_PART = 2, 30
-"""Rows of one person and of one part at most, unless said otherwise."""
+"""Defaults: rows of one person and of one part at most."""
 
 AT_ONCE = 6
-"""Rows that are scored before others may ask the same model something."""
+"""Rows that are scored before the model answers others."""
 
 COLUMNS = (
     "cohort",
@@ -152,10 +152,10 @@ def by_attributes(
         share = (0.5, None) if share == (None, None) else share
         of_genre = np.array([genre in of_item for of_item in prepared.genres])
         total = np.bincount(prepared.user, minlength=prepared.n_users)
-        own = np.bincount(
+        in_genre = np.bincount(
             prepared.user, weights=of_genre[prepared.item], minlength=prepared.n_users
         )
-        chosen &= (total > 0) & _within(own / np.maximum(total, 1), share)
+        chosen &= (total > 0) & _within(in_genre / np.maximum(total, 1), share)
         low, high = (None if bound is None else 100 * bound for bound in share)
         names.append(f"{genre} {_bounds((low, high))} %")
     return Cohort(", ".join(names) or "everybody", np.flatnonzero(chosen))
@@ -188,17 +188,17 @@ def by_query(store: "InteractionStore", prepared: "Prepared", sql: str) -> Cohor
     UserError
         As `InteractionStore.query` does, or for more columns, too many rows or unknown ids.
     """
-    found = store.query(sql, limit=MOST_IDS)
-    if len(found.columns) != 1:
+    result = store.query(sql, limit=MOST_IDS)
+    if len(result.columns) != 1:
         raise UserError(
-            f"the query has {len(found.columns)} columns ({', '.join(found.columns)}); select user "
-            "ids alone, for example SELECT id FROM users"
+            f"the query has {len(result.columns)} columns ({', '.join(result.columns)}); select "
+            "user ids alone, for example SELECT id FROM users"
         )
-    if found.truncated:
+    if result.truncated:
         raise UserError(
             f"the query selects more than {MOST_IDS:,} rows; select each user once, with DISTINCT"
         )
-    ids = list(dict.fromkeys(str(row[0]) for row in found.rows))
+    ids = list(dict.fromkeys(str(row[0]) for row in result.rows))
     unknown = [each for each in ids if each not in prepared.user_index]
     if unknown:
         raise UserError(
@@ -214,7 +214,7 @@ def sample_rows(
 ) -> np.ndarray:
     """At most ``total`` of some rows and ``per_person`` of each person, in the data's order.
 
-    People are drawn one after another until the rows are together, so many of them are there.
+    People are drawn one after another until there are enough rows, so that many people take part.
     """
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(rows)
@@ -272,7 +272,7 @@ def item_parts(
     split: int = VALID,
     seed: int = 0,
 ) -> list[Part]:
-    """Sampled rows of films by how many training ratings they have, with whole histories.
+    """Sampled rows of items by how many training ratings they have, with whole histories.
 
     Bands without rows are left out.
     """
@@ -280,10 +280,10 @@ def item_parts(
     rows = prepared.rows(split=split)
     parts = []
     for name, low, high in ITEM_BANDS:
-        own = rows[_within(counts[prepared.item[rows]], (low, high))]
-        if len(own):
-            chosen = sample_rows(prepared, own, per_person=per_person, total=total, seed=seed)
-            parts.append(Part("", name, EvalInstances(prepared, chosen), len(own)))
+        band = rows[_within(counts[prepared.item[rows]], (low, high))]
+        if len(band):
+            chosen = sample_rows(prepared, band, per_person=per_person, total=total, seed=seed)
+            parts.append(Part("", name, EvalInstances(prepared, chosen), len(band)))
     return parts
 
 
@@ -302,12 +302,12 @@ def measure(
 ) -> Iterator[Measured]:
     """Score every part by every method, piece by piece.
 
-    Answers are kept in the user's cache, so that what was stopped goes on from there. ``stop`` ends
-    it before the next piece.
+    Answers are kept in the user's cache, so that a stopped measurement goes on from there. ``stop``
+    ends it before the next piece.
 
     Yields
     ------
-    After each piece what has been measured so far; a part's rows appear when it is complete.
+    The state after each piece; a part's rows appear when it is complete.
     """
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     total = sum(len(part.cases) for part in parts) * len(methods)
@@ -325,10 +325,10 @@ def measure(
                 if stop is not None and stop.is_set():
                     return
                 piece = EvalInstances(cases.prepared, cases.rows[positions], cases.k)
-                found = model.scores(piece, tasks, method)
-                for whole, own in zip((rating, ctr), found, strict=True):
+                scores = model.scores(piece, tasks, method)
+                for whole, part_scores in zip((rating, ctr), scores, strict=True):
                     if whole is not None:
-                        whole[positions] = own
+                        whole[positions] = part_scores
                 done += len(positions)
                 if done < total:
                     yield Measured(rows, done, total)

@@ -5,10 +5,9 @@ Everything compares directions: vectors are scaled to unit length first, so that
 components, UMAP, neighbours and trustworthiness all rest on the cosine.
 
 Layouts that are the same for everybody are kept in the user's cache under a hash of the vectors.
-The language model's token spaces differ from person to person, since each has a bridge of their
-own. They are drawn in the average person's picture: on its principal axes, or between those of its
-points that they are nearest to, so that a film's movement between two people is the bridge's doing
-alone.
+The language model's token spaces differ from person to person, since each person has a bridge.
+They are drawn in the average person's picture: on its principal axes, or between the points of it
+that are nearest. So an item moves between two people because of their bridges alone.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ NEIGHBOURS = 15
 SEED = 13
 TOKENS, UNTRAINED = "llm", "untrained"
 PERSONAL = (TOKENS, UNTRAINED)
-"""Spaces in which the films lie differently for each person."""
+"""Spaces in which the items lie differently for each person."""
 
 FILMS, PEOPLE = "films", "people"
 PCA, UMAP = "pca", "umap"
@@ -135,8 +134,8 @@ def nearest(vectors: NDArray[np.float32], k: int = NEAREST) -> NDArray[np.int64]
     """The ``k`` nearest others of each of ``vectors`` (n, D) by cosine, nearest first: (n, k)."""
     from sklearn.neighbors import NearestNeighbors
 
-    found = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(vectors)
-    return np.asarray(found.kneighbors(return_distance=False))
+    fitted = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(vectors)
+    return np.asarray(fitted.kneighbors(return_distance=False))
 
 
 def trustworthiness(vectors: NDArray[np.float32], points: NDArray[np.float32]) -> Measured:
@@ -201,7 +200,7 @@ class Spaces:
         self._results: LRUCache[tuple, Any] = LRUCache(PERSONAL_RESULTS)
 
     def names_of(self, kind: str) -> tuple[str, ...]:
-        """The spaces that hold such points: no people are in the space of the films' texts."""
+        """The spaces that hold such points: the space of the items' texts holds no people."""
         return tuple(name for name in self.names if kind == FILMS or name != "text")
 
     def prepare(self) -> None:
@@ -211,8 +210,8 @@ class Spaces:
                 self._axes(space, FILMS, 2)
 
     def at_hand(self, space: str, kind: str, projection: Projection) -> bool:
-        """Whether a view can be shown without first computing what takes seconds: everybody's
-        layout by UMAP, or the vectors of all people."""
+        """Whether a view needs no computation that takes seconds: the common UMAP layout, or the
+        vectors of all people."""
         if kind == PEOPLE and not self._people_file(space).exists():
             return False
         if projection.method == PCA or ("layout", space, kind, projection, "") in self._common:
@@ -246,10 +245,10 @@ class Spaces:
 
             trust, variance = self._remembered(space, kind, person, key, measure)
             place = closest = None
-            own = self._person_vector(space, person)
-            if own is not None:
-                place = self._place(own, space, kind, projection, person)
-                closest = float((vectors @ own).max())
+            vector = self._person_vector(space, person)
+            if vector is not None:
+                place = self._place(vector, space, kind, projection, person)
+                closest = float((vectors @ vector).max())
             return View(points, place, closest, variance, trust)
 
     def moved(self, space: str, person: dict) -> float:
@@ -275,7 +274,7 @@ class Spaces:
             return overlap(self._nearest(first, kind, person), self._nearest(second, kind, person))
 
     def chance(self, kind: str = FILMS) -> float:
-        """The agreement of two spaces that have nothing to do with each other."""
+        """The expected agreement of two unrelated spaces."""
         n = len(self.recommender.item_order if kind == FILMS else self.users)
         return min(1.0, NEAREST / (n - 1))
 
@@ -294,8 +293,8 @@ class Spaces:
             store = self._clouds if personal else self._common
             key = ("vectors", space, self._who(space, kind, person))
             if key not in store:
-                found = self.recommender.item_vectors(space, **(person or {} if personal else {}))
-                store[key] = directions(found)
+                items = self.recommender.item_vectors(space, **(person or {} if personal else {}))
+                store[key] = directions(items)
             return store[key]
 
     def neighbours(
@@ -314,9 +313,9 @@ class Spaces:
         """The users nearest to a person by cosine similarity, without themselves, nearest first:
         (user, similarity)."""
         vectors = self.vectors(space, kind=PEOPLE)
-        own = self._person_vector(space, person)
-        assert own is not None  # a space of people has a place for everybody
-        similarity = vectors @ own
+        vector = self._person_vector(space, person)
+        assert vector is not None  # a space of people has a vector for every person
+        similarity = vectors @ vector
         if person.get("user"):
             similarity[self.users.index(str(person["user"]))] = -np.inf
         best = np.argsort(-similarity, kind="stable")[: min(limit, len(self.users) - 1)]
@@ -352,8 +351,8 @@ class Spaces:
         vectors = self.vectors(space, None, kind)
 
         def fit() -> dict:
-            found = principal_axes(vectors, dimensions)
-            return dict(zip(("mean", "axes"), found, strict=True))
+            axes = principal_axes(vectors, dimensions)
+            return dict(zip(("mean", "axes"), axes, strict=True))
 
         def load() -> tuple:
             cached = self._cached(content_key(vectors, f"pca-{dimensions}"), fit)

@@ -1,8 +1,8 @@
-"""Getting to know somebody, replayed rating by rating.
+"""A person's first ratings, replayed one by one.
 
-The first K ratings of a known user come one after another, or the films that a described person
-picked; after each of them the same questions are asked. What a known user rated next, strictly
-later than all K, is a fixed set of films, so that every k is measured on the same ones:
+The first K ratings of a known user come one after another, or the items that a described person
+picked. After each of them the same questions are answered. The items that a known user rated next,
+strictly later than all K, are fixed, so that every k is measured on the same ones:
 
     replay = plan(recommender, item="50", user="405")
     for steps in run(recommender, replay):
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
 
 FIRST, TARGETS = 20, 10
-"""How many ratings are learnt from and how many films are predicted, unless said otherwise."""
+"""Defaults: ratings in the history and later items to predict, at most."""
 
 
 @dataclass(frozen=True)
 class Rated:
-    """A film that somebody rated: ``rating`` in stars, None where the data hold likes alone;
-    ``timestamp`` in seconds, None for films that were entered by hand."""
+    """An item that somebody rated: ``rating`` in stars, None where the data hold likes alone;
+    ``timestamp`` in seconds, None for items that were entered by hand."""
 
     item: str
     title: str
@@ -44,7 +44,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class Replay:
-    """Everything that is asked, fixed before the first answer.
+    """All questions of a replay, fixed before the first answer.
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class Replay:
     added
         The first K ratings, oldest first.
     targets
-        The films that the person rated next, each strictly later than all of ``added``.
+        The items that the person rated next, each strictly later than all of ``added``.
     from_training
-        How many of the targets stand in the training part, so that their ratings were learnt from.
+        How many of the targets are in the training part, so that the model was fitted to them.
     item, truth
-        The film whose prediction is followed, and what the person gave it, if anything.
+        The item whose prediction is followed, and the person's rating of it, if there is one.
     until
-        The last k that came strictly before the person rated that film; later ones know better.
+        The last k strictly before the person rated that item; later histories may hold it.
     """
 
     person: dict
@@ -74,10 +74,10 @@ class Replay:
 
 @dataclass(frozen=True)
 class Step:
-    """What is predicted when the first ``k`` ratings are known.
+    """The predictions when the first ``k`` ratings are known.
 
-    ``film`` are the rows of `Recommender.predict` for the film, none beyond `Replay.until`;
-    ``targets`` those for the targets, None until they are asked about; ``distance`` is
+    ``film`` are the rows of `Recommender.predict` for the item, none beyond `Replay.until`;
+    ``targets`` those for the targets, None until they are computed; ``distance`` is
     `Recommender.bridge_distance`.
     """
 
@@ -98,20 +98,20 @@ def plan(
     first: int = FIRST,
     targets: int = TARGETS,
 ) -> Replay:
-    """What a replay asks of a known user, or of somebody who is described.
+    """The replay of a known user, or of a person who is described.
 
     Parameters
     ----------
     first
-        K, how many ratings are learnt from at most. It is lowered until ``targets`` later films are
-        left, or at least one.
+        K, the number of ratings in the history at most. It is lowered until ``targets`` later items
+        are left, or at least one.
     targets
-        How many later films are predicted at most; a described person has none.
+        How many later items are predicted at most; a described person has none.
 
     Raises
     ------
     UserError
-        For an unknown user or film, or a user without any rating.
+        For an unknown user or item, or a user without any rating.
     """
     data, film = recommender.prepared, recommender.store.item(item)
     if user in (None, ""):
@@ -134,31 +134,31 @@ def plan(
     rows = np.flatnonzero(data.user == data.user_index[str(user)])
     if not len(rows):
         raise UserError(f"User {user} has rated nothing; choose somebody else.")
-    # what histories hold: everything, or likes alone
-    known = data.history.rows_of(data.user_index[str(user)])
-    k = _learnt_from(data.timestamp[known], data.timestamp[rows], first, targets)
+    # histories hold all ratings, or likes alone
+    history_rows = data.history.rows_of(data.user_index[str(user)])
     moments = data.timestamp[rows]
-    at = moments[moments > data.timestamp[known[k - 1]]].min() if k else moments[0]
-    asked = rows[moments >= at][:targets]
-    own = rows[data.item[rows] == data.item_index[film["item"]]]
+    k = _history_length(data.timestamp[history_rows], moments, first, targets)
+    at = moments[moments > data.timestamp[history_rows[k - 1]]].min() if k else moments[0]
+    target_rows = rows[moments >= at][:targets]
+    film_rows = rows[data.item[rows] == data.item_index[film["item"]]]
     truth, until = None, k
-    if len(own):
-        truth = _rated(data, int(own[0]))
-        until = int((data.timestamp[known[:k]] < truth.timestamp).sum())
+    if len(film_rows):
+        truth = _rated(data, int(film_rows[0]))
+        until = int((data.timestamp[history_rows[:k]] < truth.timestamp).sum())
     return Replay(
         person={"user": str(user), "at": int(at)},
-        added=tuple(_rated(data, int(row)) for row in known[:k]),
-        targets=tuple(_rated(data, int(row)) for row in asked),
-        from_training=int((data.split[asked] == TRAIN).sum()),
+        added=tuple(_rated(data, int(row)) for row in history_rows[:k]),
+        targets=tuple(_rated(data, int(row)) for row in target_rows),
+        from_training=int((data.split[target_rows] == TRAIN).sum()),
         item=film["item"],
         truth=truth,
         until=until,
     )
 
 
-def _learnt_from(known: np.ndarray, moments: np.ndarray, first: int, targets: int) -> int:
-    """K: moments of what a history may hold and of all ratings, both oldest first."""
-    later = np.array([(moments > moment).sum() for moment in known[:first]])
+def _history_length(history: np.ndarray, moments: np.ndarray, first: int, targets: int) -> int:
+    """K, from the moments of a history's rows and of all ratings, both oldest first."""
+    later = np.array([(moments > moment).sum() for moment in history[:first]])
     for enough in (targets, 1):
         if (later >= enough).any():
             return int(np.flatnonzero(later >= enough)[-1]) + 1
@@ -179,7 +179,7 @@ def _rated(data: "Prepared", row: int) -> Rated:
 def run(
     recommender: "Recommender", replay: Replay, stop: Event | None = None
 ) -> Iterator[tuple[Step, ...]]:
-    """Ask everything, first about the film and then about the targets.
+    """Answer all questions, first about the item and then about the targets.
 
     Yields
     ------
@@ -197,8 +197,8 @@ def run(
         if stop is not None and stop.is_set():
             return
         items = [target.item for target in replay.targets]
-        found = recommender.predict(items, **replay.person, first=step.k)
-        steps[step.k] = replace(step, targets=tuple(found))
+        rows = recommender.predict(items, **replay.person, first=step.k)
+        steps[step.k] = replace(step, targets=tuple(rows))
         yield tuple(steps)
 
 

@@ -131,7 +131,7 @@ def listing(
     empty: str = "",
     height: int = 420,
 ) -> str:
-    """A table as `table` makes it, said shorter.
+    """A table as `table` makes it, from shorter arguments.
 
     A column given by its label alone holds figures. A row given by its cells alone cannot be
     chosen.

@@ -599,12 +599,12 @@ def _later(rating: float | None, words: Words) -> Cell:
     return Cell(f"<span{liked}>{opinion.markup}</span>", rating)
 
 
-def _agreement(agreed: Sequence[dict], labels: dict[str, str], words: Words) -> str:
+def _agreement(agreement: Sequence[dict], labels: dict[str, str], words: Words) -> str:
     """Kendall's τ and shared top items of every two methods, as a square (HTML)."""
-    if not agreed:
+    if not agreement:
         return ""
-    names = list(dict.fromkeys(name for each in agreed for name in each["methods"]))
-    cells = {frozenset(each["methods"]): each for each in agreed}
+    names = list(dict.fromkeys(name for each in agreement for name in each["methods"]))
+    cells = {frozenset(each["methods"]): each for each in agreement}
 
     def cell(one: str, other: str) -> str:
         if one == other:
@@ -617,5 +617,5 @@ def _agreement(agreed: Sequence[dict], labels: dict[str, str], words: Words) -> 
         ["", *(labels[name] for name in names)],
         [(labels[one], *(cell(one, other) for other in names)) for one in names],
         f"Agreement: Kendall’s τ over all candidates · {words.things} shared in the top "
-        f"{agreed[0]['k']}",
+        f"{agreement[0]['k']}",
     )

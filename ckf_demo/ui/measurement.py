@@ -86,7 +86,7 @@ class CohortControls:
                 min_width=180,
                 visible=bool(genres),
             )
-        with gr.Accordion(f"{letter} by SQL of your own", open=False):
+        with gr.Accordion(f"{letter} by your own SQL", open=False):
             self._sql = gr.Textbox(
                 label=f"{letter}: one SELECT statement with one column of user ids; it counts "
                 "instead of the choices above",

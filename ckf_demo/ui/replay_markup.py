@@ -196,8 +196,8 @@ def _film_card(
     strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
     plot = line_plot(
         [
-            series(place, labels[method], [point(n, v, labels[method]) for n, v in own.items()])
-            for place, (method, own) in enumerate(values.items())
+            series(place, labels[method], [point(n, v, labels[method]) for n, v in by_k.items()])
+            for place, (method, by_k) in enumerate(values.items())
         ],
         x=_by_k(words),
         y=question.axis,
@@ -219,7 +219,7 @@ def _film_card(
                 step.k,
                 _added(replay.added[step.k - 1], words) if step.k else Cell("nothing yet", ""),
                 cell(effects.get(step.k), question.change),
-                *(cell(own.get(step.k), question.written) for own in values.values()),
+                *(cell(by_k.get(step.k), question.written) for by_k in values.values()),
             ],
         )
         for step in steps
@@ -293,10 +293,10 @@ def _error_card(
                         row["low"],
                         row["high"],
                     )
-                    for n, row in own.items()
+                    for n, row in by_k.items()
                 ],
             )
-            for place, (method, own) in enumerate(by_method.items())
+            for place, (method, by_k) in enumerate(by_method.items())
         ],
         x=_by_k(words),
         y=question.metric_name,
@@ -307,7 +307,7 @@ def _error_card(
     values = listing(
         ["k", *(labels[method] for method in by_method)],
         [
-            [at, *(Cell(written(own[at]), own[at]["value"]) for own in by_method.values())]
+            [at, *(Cell(written(by_k[at]), by_k[at]["value"]) for by_k in by_method.values())]
             for at in dict.fromkeys(row["k"] for row in rows)
         ],
         caption=f"{question.metric_name}, over n = {n} later {words.things}; in brackets its 95 % "

@@ -38,7 +38,7 @@ TOP = 10
 
 @dataclass(frozen=True)
 class Findings:
-    """What has been computed so far, with what it was asked for.
+    """What has been computed so far, with the question that it answers.
 
     ``done`` are the sections that are finished, ``problems`` says why one cannot be answered.
     """
@@ -93,43 +93,43 @@ class Wanted:
     """
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[tuple, threading.Event]] = {}
+        self._questions: dict[str, tuple[tuple, threading.Event]] = {}
         self._lock = threading.Lock()
 
-    def begin(self, session: str, asked: tuple) -> threading.Event:
+    def begin(self, session: str, question: tuple) -> threading.Event:
         """The signal of a question, set if it was stopped; ends the question before it."""
         with self._lock:
-            before, stop = self._asked.get(session, (None, None))
-            if before == asked:
+            before, stop = self._questions.get(session, (None, None))
+            if before == question:
                 return stop
-            self._asked[session] = asked, threading.Event()
+            self._questions[session] = question, threading.Event()
             if stop is not None:
                 stop.set()
-            return self._asked[session][1]
+            return self._questions[session][1]
 
     def stop(self, session: str) -> None:
         """Stop the session's question."""
         with self._lock:
-            if session in self._asked:
-                self._asked[session][1].set()
+            if session in self._questions:
+                self._questions[session][1].set()
 
     def stopped(self, session: str) -> bool:
         with self._lock:
-            return session in self._asked and self._asked[session][1].is_set()
+            return session in self._questions and self._questions[session][1].is_set()
 
     def go_on(self, session: str) -> None:
         """Let the rest of a stopped question be computed."""
         with self._lock:
-            if session in self._asked and self._asked[session][1].is_set():
-                del self._asked[session]
+            if session in self._questions and self._questions[session][1].is_set():
+                del self._questions[session]
 
     def leave(self, session: str, unless: Pair | None = None) -> None:
         """End the session's question, except one about the pair ``unless``; it may come again."""
         with self._lock:
-            asked, stop = self._asked.get(session, (None, None))
-            if asked is not None and (unless is None or asked[0] != unless):
+            question, stop = self._questions.get(session, (None, None))
+            if question is not None and (unless is None or question[0] != unless):
                 stop.set()
-                del self._asked[session]
+                del self._questions[session]
 
 
 class WhyTab:
@@ -324,10 +324,10 @@ class WhyTab:
         """Which method answers here, where another one is chosen (HTML)."""
         if pair.method in (None, self._method):
             return ""
-        own = self._labels[self._method]
+        answering = self._labels[self._method]
         return notice(
-            f"“{self._labels[pair.method]}” is chosen above. This tab is about {own} all the same: "
-            f"only {own} has all the parts that are changed here."
+            f"“{self._labels[pair.method]}” is chosen above. This tab is about {answering} all the "
+            f"same: only {answering} has all the parts that are changed here."
         )
 
     def stop(self, latest: Findings | None, request: gr.Request) -> dict:
