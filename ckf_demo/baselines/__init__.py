@@ -9,7 +9,6 @@ from ckf_demo.baselines.ctrl import CTRL
 from ckf_demo.baselines.ease import EASE
 from ckf_demo.baselines.ease_likes import LikesEASE
 from ckf_demo.baselines.folded_bias import FoldedBias
-from ckf_demo.baselines.gru4rec import GRU4Rec, NextGRU4Rec
 from ckf_demo.baselines.implicit_als import ImplicitALS
 from ckf_demo.baselines.item_knn import ItemKNN
 from ckf_demo.baselines.lightgcn import LightGCN
@@ -17,12 +16,11 @@ from ckf_demo.baselines.linear import Linear
 from ckf_demo.baselines.means import GlobalMean, ItemMean
 from ckf_demo.baselines.morec import MoRec
 from ckf_demo.baselines.ncf import NCF
-from ckf_demo.baselines.nextitnet import NextItNet, NextNextItNet
+from ckf_demo.baselines.next_items import NextGRU4Rec, NextNextItNet, NextSASRec
 from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.baselines.recent_popularity import RecentPopularity
 from ckf_demo.baselines.recformer import Recformer
-from ckf_demo.baselines.sasrec import SASRec
-from ckf_demo.baselines.sasrec_next import NextSASRec
+from ckf_demo.baselines.sequential import GRU4Rec, NextItNet, SASRec
 from ckf_demo.baselines.text_knn import TextKNN
 from ckf_demo.baselines.two_means import TwoMeans
 

@@ -1,8 +1,8 @@
 """What every baseline is given and must answer.
 
-A baseline is one file with one class: a name, a line that says what it is, what it needs, which
-tasks it answers, and its formula in the docstring. It is fitted once and then asked about targets
-with the histories that the protocol allows. Hyperparameters are chosen on the validation part.
+A baseline is a class with a name, a line that says what it is, what it needs, the tasks that it
+answers, and its formula in the docstring. It is fitted once and then answers about targets with the
+histories that the protocol allows. Hyperparameters are chosen on the validation part.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,8 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
+from ckf_demo.metrics.metrics import ndcg_at_10
+from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances, ranked
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Ratings lie between these, in stars."""
@@ -28,10 +29,10 @@ LOWEST, HIGHEST = 1.0, 5.0
 
 @dataclass
 class TrainingData:
-    """What baselines may learn from: never anything of the test part.
+    """What baselines may learn from; it holds nothing of the test part.
 
-    ``knowledge`` is the collaborative knowledge that the language model gets as well; it is fitted
-    on the first 60 % of all rows, and models on top of it learn from the next 20 %, as the language
+    ``knowledge`` is the collaborative knowledge that the language model gets as well. It is fitted
+    on the first 60 % of all rows; models on top of it learn from the next 20 %, as the language
     model does.
     """
 
@@ -42,15 +43,13 @@ class TrainingData:
     @property
     def train(self) -> Rows:
         """All training interactions (80 % of all rows)."""
-        rows, p = self.prepared.rows(split=TRAIN), self.prepared
-        return Rows(p.user[rows], p.item[rows], p.rating[rows], p.n_items)
+        return Rows.of(self.prepared, self.prepared.rows(split=TRAIN))
 
     @property
     def likes(self) -> Rows:
         """The training interactions that are likes."""
-        train = self.train
-        liked = self.prepared.likes(train.rating)
-        return Rows(train.user[liked], train.item[liked], train.rating[liked], train.n_items)
+        rows = self.prepared.rows(split=TRAIN)
+        return Rows.of(self.prepared, rows[self.prepared.liked[rows]])
 
     @property
     def learning(self) -> EvalInstances:
@@ -60,7 +59,7 @@ class TrainingData:
 
     @property
     def validation(self) -> EvalInstances:
-        """The validation part, with histories; with a given split, its choosing half."""
+        """The validation part with histories; with a given split, the half to choose on."""
         return EvalInstances(self.prepared, self.prepared.choosing_rows())
 
     @cached_property
@@ -68,12 +67,36 @@ class TrainingData:
         """Sentence embeddings of the catalogue, float32 (I, 384) of unit length."""
         return item_text_vectors(self.prepared)
 
+    @cached_property
     def validation_queries(self) -> list[Query]:
         """Ranking queries of the validation part."""
         return ranking_queries(self.prepared, VALID)
 
+    def validation_ndcg(self, rank: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+        """Mean NDCG@10 of ``rank(history items, ratings)`` over the validation queries."""
+        values = [
+            ndcg_at_10(ranked(rank(query.items, query.ratings), query.seen, 10), query.relevant)
+            for query in self.validation_queries
+        ]
+        return float(np.mean(values))
+
+    def numbered_items(self) -> tuple[np.ndarray, np.ndarray]:
+        """Items with training rows, numbered from 1, so that other items change no random number.
+
+        Returns
+        -------
+        trained : int (n,)
+            These items, in order.
+        number_of : int64 (I,)
+            The number of every item; 0 for an item without training rows.
+        """
+        trained = np.unique(self.train.item)
+        number_of = np.zeros(self.prepared.n_items, np.int64)
+        number_of[trained] = np.arange(1, len(trained) + 1)
+        return trained, number_of
+
     def features(self, cases: EvalInstances) -> np.ndarray:
-        """Features of each (person folded in from the history, item) pair, float32 (n, F)."""
+        """Features of pairs of a user, folded in from the history, and an item: float32 (n, F)."""
         if isinstance(cases, AdHocInstances):
             return self._by_history(cases)
         key = (cases.rows.tobytes(), cases.k)
@@ -86,7 +109,7 @@ class TrainingData:
         return self._features[key]
 
     def _by_history(self, cases: EvalInstances) -> np.ndarray:
-        """For cut or given histories: of people who are known by these alone."""
+        """Features for cut or given histories, of users who are known by these alone."""
         table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
         for positions, items, ratings in cases.by_history():
             lengths = np.full(len(positions), len(items))
@@ -100,8 +123,8 @@ class TrainingData:
 class Scores:
     """Answers for n targets.
 
-    ``rating`` float (n,) in stars, or None; ``ctr`` float (n,), higher for more likely to be
-    liked, or None. It is a probability when the baseline says so.
+    ``rating`` float (n,) is in stars, or None. ``ctr`` float (n,) is higher for items that are more
+    likely to be liked, or None; it is a probability if ``Baseline.gives_probabilities``.
     """
 
     rating: np.ndarray | None = None
@@ -116,10 +139,10 @@ class Baseline(ABC):
     needs: ClassVar[tuple[str, ...]]
     tasks: ClassVar[tuple[str, ...]]
     feedback: ClassVar[tuple[str, ...]] = ("ratings",)
-    """The kinds of data (``Prepared.feedback``) that it suits."""
+    """The kinds of data (``Prepared.feedback``) that the baseline suits."""
 
     gives_probabilities: ClassVar[bool] = False
-    """Whether ``ctr`` is a probability already, so that it is not calibrated on validation."""
+    """Whether ``ctr`` is a probability, which needs no calibration on validation."""
 
     @abstractmethod
     def fit(self, material: TrainingData) -> None:
@@ -137,7 +160,7 @@ class Baseline(ABC):
 def score_by_history(
     cases: EvalInstances, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Ask ``predict(history items, history ratings, target items)`` once for each history.
+    """Call ``predict(history items, history ratings, target items)`` once for each history.
 
     Returns
     -------
@@ -150,5 +173,5 @@ def score_by_history(
 
 
 def clipped(ratings: np.ndarray) -> np.ndarray:
-    """Ratings kept within the scale."""
+    """Ratings clipped to the scale."""
     return np.clip(ratings, LOWEST, HIGHEST)

@@ -1,12 +1,13 @@
 """Biased matrix factorisation of likes and dislikes, users known by their training rows."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.collaborative.base import own_threads
-from ckf_demo.metrics.metrics import auc
 from ckf_demo.metrics.protocol import EvalInstances
 
 SIZES = (4, 8, 16)
@@ -16,18 +17,17 @@ REGULARIZATIONS = (0.05, 0.1, 0.2, 0.4)
 """λ per row; chosen on validation."""
 
 DAMPING = 5.0
-"""How many average rows are assumed for each bias before the first one was seen."""
+"""Number of average rows that each bias is damped by."""
 
 EPOCHS = 10
 
 
-class LikesBiasedMF(Baseline):
+class LikesBiasedMF(Searched):
     """s_uv = μ + b_v + b_u + p_u · q_v, fitted to the labels (1 liked, 0 not) of training rows.
 
-    Alternating least squares by lenskit. Histories hold likes alone and so say nothing of b_u;
-    hence a user is their training rows, with the likes and the dislikes, and not folded in. Who
-    has no training rows gets p_u = 0 and b_u = 0, an item without any q_v = 0 and b_v = 0. The
-    size and λ are those of the best validation AUC.
+    Alternating least squares by lenskit. Histories hold likes alone, which do not determine b_u, so
+    users are not folded in: they are known by their training rows, likes and dislikes. A user
+    without training rows has p_u = 0 and b_u = 0, an item without any has q_v = 0 and b_v = 0.
     """
 
     name = "biased MF (likes)"
@@ -36,21 +36,12 @@ class LikesBiasedMF(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: TrainingData) -> None:
-        validation, best = material.validation, -1.0
-        self.model: _Factors | None = None
+    def models(self, material: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
         for size, regularization in product(SIZES, REGULARIZATIONS):
-            model = _Factors(material, size, regularization)
-            value = auc(validation.labels, model.predict(validation))
-            if self.model is None or value > best:
-                best, self.model, self.chosen = value, model, (size, regularization)
-
-    def score(self, cases: EvalInstances) -> Scores:
-        assert self.model is not None  # after `fit`
-        return Scores(ctr=self.model.predict(cases))
+            yield (size, regularization), _Factors(material, size, regularization)
 
 
-class _Factors:
+class _Factors(Model):
     """``users`` (U, d), ``items`` (I, d) and their biases (U,), (I,); zeros for unknown ones."""
 
     def __init__(self, material: TrainingData, size: int, regularization: float):
@@ -72,7 +63,7 @@ class _Factors:
         self.items = _spread(scorer.item_embeddings, scorer.items.ids(), n_items)
         self.item_bias = _spread(bias.item_biases, scorer.items.ids(), n_items)
 
-    def predict(self, cases: EvalInstances) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
         users, items = cases.users, cases.items
         shared = (self.users[users] * self.items[items]).sum(axis=1)

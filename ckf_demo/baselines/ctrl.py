@@ -1,26 +1,14 @@
-"""CTRL: a recommender that is aligned with the texts of its rows before it learns their labels."""
+"""CTRL: a recommender that is aligned with the texts of its rows, then learns their labels."""
 
 from copy import deepcopy
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.sequences import (
-    HIDDEN,
-    SEED,
-    SPREAD,
-    UNKNOWN,
-    Net,
-    Setting,
-    Targets,
-    Windows,
-    choose,
-    predict,
-    step,
-)
+from ckf_demo.baselines.label_training import SEED, Setting, choose, predict, step
+from ckf_demo.baselines.sequences import HIDDEN, SPREAD, UNKNOWN, Net, Targets, Windows
 from ckf_demo.metrics.protocol import EvalInstances
 
 SUBSPACES, WIDTH = 4, 32
@@ -39,17 +27,17 @@ SETTINGS = tuple(
 class CTRL(Baseline):
     """s_uv = h · e_v + b_v, e_v an item's own row, aligned with text first (Li et al. 2023).
 
-    Stage 1 tells the rows of a batch from each other, by c = [h; e_v] and t = [mean of t_j; t_v]
-    over the liked items j that h reads, each mapped to four unit vectors c_m and t_m:
+    Stage 1 contrasts the rows of a batch, by c = [h; e_v] and t = [mean of t_j; t_v] over the liked
+    items j that h reads, each mapped to four unit vectors c_m and t_m:
 
         sim_ab = Σ_m max_m' c_am · t_bm' / τ,   L = ½ (CE(sim, I) + CE(simᵀ, I))
 
     Stage 2 trains h, e and b alone by binary cross-entropy on the labels of the same rows, as in
-    `sequences`. t_v are sentence embeddings of title, year and genres (MiniLM, 384), which stay as
-    they are; the authors write each row out as one text and train its encoder along. Items without
-    training rows get a logit of 0 and are left out of histories. Learning rate and number of
-    epochs of stage 2 are those of the best AUC on the rows to choose on; temperature and epochs of
-    stage 1 were chosen by it by hand.
+    `sequences`. t_v are frozen sentence embeddings of title, year and genres (MiniLM, 384); the
+    authors write each row as one text and train its encoder too. Items without training rows get a
+    logit of 0 and are left out of histories. Learning rate and number of epochs of stage 2 have the
+    best AUC on the rows to choose on; temperature and epochs of stage 1 were chosen by the same
+    AUC, by hand.
     """
 
     name = "CTRL"
@@ -59,11 +47,8 @@ class CTRL(Baseline):
     feedback = ("ratings", "likes")
 
     def fit(self, material: TrainingData) -> None:
-        known = np.unique(material.train.item)
-        # by number among the known ones, so that items of other parts change no random number
-        self.number_of = np.full(material.prepared.n_items, UNKNOWN)
-        self.number_of[known] = np.arange(1, len(known) + 1)
-        texts = F.pad(torch.from_numpy(material.texts[known]), (0, 0, 1, 0))
+        trained, self.number_of = material.numbered_items()
+        texts = F.pad(torch.from_numpy(material.texts[trained]), (0, 0, 1, 0))
         learning, validation = material.learning, material.validation
         targets = Targets.read(learning, self.number_of)
         aligned = _aligned(targets, texts)
@@ -106,9 +91,9 @@ class _Aligned(nn.Module):
 
     def forward(self, windows: Windows) -> Tensor:
         """The loss of a batch, of in-batch cross-entropy both ways."""
-        own = torch.cat([self.net.states(windows), self.net.vectors(windows.items)], -1)
+        item = torch.cat([self.net.states(windows), self.net.vectors(windows.items)], -1)
         text = torch.cat([text_means(self.texts, windows), self.texts[windows.items]], -1)
-        return contrast(_parts(self.of_items(own)), _parts(self.of_texts(text)))
+        return contrast(_parts(self.of_items(item)), _parts(self.of_texts(text)))
 
 
 def text_means(texts: Tensor, windows: Windows) -> Tensor:
@@ -120,8 +105,8 @@ def text_means(texts: Tensor, windows: Windows) -> Tensor:
 def contrast(items: Tensor, texts: Tensor) -> Tensor:
     """L of parts of unit length, (n, M, d) each; a scalar."""
     similar = torch.einsum("amd,bkd->abmk", items, texts).amax(-1).sum(-1) / TEMPERATURE
-    own = torch.arange(len(similar))
-    return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2
+    diagonal = torch.arange(len(similar))
+    return (F.cross_entropy(similar, diagonal) + F.cross_entropy(similar.T, diagonal)) / 2
 
 
 def _parts(vectors: Tensor) -> Tensor:

@@ -1,20 +1,25 @@
 """EASE: every item's score is a weighted sum of the items in the history."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData, score_by_history
-from ckf_demo.metrics.metrics import auc, ndcg_at_10
-from ckf_demo.metrics.protocol import EvalInstances, ranked
+from ckf_demo.metrics.metrics import auc
+from ckf_demo.metrics.protocol import EvalInstances
+
+if TYPE_CHECKING:
+    import lenskit.data
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0)
-"""λ of the model; the best on validation is taken, for each task its own."""
+"""λ of the model; chosen on validation for each task."""
 
 
 class EASE(Baseline):
     """s_u = x_u B with B = argmin ‖X − XB‖² + λ‖B‖², diag(B) = 0 (Steck 2019), by lenskit.
 
-    For CTR, X and x_u hold what was *liked*; for ranking, what was rated at all, since that is
-    what being chosen means. A user without a history counts as the average training user.
+    For CTR, X and x_u hold liked items; for ranking they hold all rated items, since those are what
+    a user chose. A user without a history is scored as the average training user.
     """
 
     name = "EASE"
@@ -23,7 +28,7 @@ class EASE(Baseline):
     tasks = ("ctr", "ranking")
 
     def fit(self, material: TrainingData) -> None:
-        validation, queries = material.validation, material.validation_queries()
+        validation = material.validation
         best_auc, best_ndcg = -1.0, -1.0
         for regularization in REGULARIZATIONS:
             liked = _Weights.fit(material, regularization, material.prepared.liked_from)
@@ -31,12 +36,9 @@ class EASE(Baseline):
             if value > best_auc:
                 best_auc, self.liked = value, liked
             rated = _Weights.fit(material, regularization, None)
-            found = [
-                ndcg_at_10(ranked(rated.score(q.items, q.ratings), q.seen, 10), q.relevant)
-                for q in queries
-            ]
-            if np.mean(found) > best_ndcg:
-                best_ndcg, self.rated = float(np.mean(found)), rated
+            value = material.validation_ndcg(rated.score)
+            if value > best_ndcg:
+                best_ndcg, self.rated = value, rated
         self.chosen = (self.liked.regularization, self.rated.regularization)
 
     def score(self, cases: EvalInstances) -> Scores:
@@ -44,6 +46,18 @@ class EASE(Baseline):
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.rated.score(items, ratings)
+
+
+def ease_weights(data: "lenskit.data.Dataset", n_items: int, regularization: float) -> np.ndarray:
+    """B over the whole catalogue, float32 (I, I); zeros for items that the data lack."""
+    from lenskit.knn.ease import EASEScorer
+
+    scorer = EASEScorer(regularization=regularization)
+    scorer.train(data)
+    known = scorer.items.ids()
+    weights = np.zeros((n_items, n_items), dtype=np.float32)
+    weights[np.ix_(known, known)] = scorer.weights
+    return weights
 
 
 class _Weights:
@@ -56,15 +70,9 @@ class _Weights:
     def fit(
         cls, material: TrainingData, regularization: float, minimum: float | None
     ) -> "_Weights":
-        from lenskit.knn.ease import EASEScorer
-
         rows = material.train
-        scorer = EASEScorer(regularization=regularization)
         data = rows.dataset(minimum)
-        scorer.train(data)
-        known = scorer.items.ids()
-        matrix = np.zeros((rows.n_items, rows.n_items), dtype=np.float32)
-        matrix[np.ix_(known, known)] = scorer.weights
+        matrix = ease_weights(data, rows.n_items, regularization)
         kept = rows.item if minimum is None else rows.item[rows.rating >= minimum]
         share = np.bincount(kept, minlength=rows.n_items) / data.user_count
         return cls(matrix, share @ matrix, minimum, regularization)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -38,7 +38,7 @@ class ImplicitALS(Searched):
             yield (size, weight), _Factors(material, size, weight)
 
 
-class _Factors:
+class _Factors(Model):
     def __init__(self, material: TrainingData, size: int, weight: float):
         likes, self.prepared = material.likes, material.prepared
         self.model = ImplicitMF.fit(

@@ -4,8 +4,8 @@ import numpy as np
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped, score_by_history
 from ckf_demo.baselines.folded_bias import FoldedBias
-from ckf_demo.metrics.metrics import ndcg_at_10, rmse
-from ckf_demo.metrics.protocol import EvalInstances, ranked
+from ckf_demo.metrics.metrics import rmse
+from ckf_demo.metrics.protocol import EvalInstances
 
 NEIGHBOURS = (20, 50)
 """How many of the most similar items in the history count; chosen on validation."""
@@ -29,9 +29,9 @@ class ItemKNN(Baseline):
     def fit(self, material: TrainingData) -> None:
         self.fallback = FoldedBias()
         self.fallback.fit(material)
-        self.popularity = np.bincount(material.train.item, minlength=material.train.n_items)
+        self.popularity = material.train.counts()
         self.catalogue = np.arange(material.train.n_items)
-        validation, queries = material.validation, material.validation_queries()
+        validation = material.validation
         best_rmse, best_ndcg = float("inf"), -1.0
         best_explicit = best_implicit = None
         for neighbours in NEIGHBOURS:
@@ -41,12 +41,9 @@ class ItemKNN(Baseline):
                 if best_explicit is None or error < best_rmse:
                     best_rmse, best_explicit = error, explicit
             self.implicit = implicit = _scorer(material, "implicit", neighbours, 1e-6)
-            found = [
-                ndcg_at_10(ranked(self.rank(q.items, q.ratings), q.seen, 10), q.relevant)
-                for q in queries
-            ]
-            if best_implicit is None or np.mean(found) > best_ndcg:
-                best_ndcg, best_implicit = float(np.mean(found)), implicit
+            value = material.validation_ndcg(self.rank)
+            if best_implicit is None or value > best_ndcg:
+                best_ndcg, best_implicit = value, implicit
         assert best_explicit is not None and best_implicit is not None
         self.explicit, self.implicit = best_explicit, best_implicit
         config = self.explicit.config

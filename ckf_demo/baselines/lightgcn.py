@@ -1,79 +1,56 @@
 """LightGCN: embeddings smoothed over the graph of who liked what."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.collaborative.lightgcn import epochs, new_scorer
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.metrics.metrics import auc, ndcg_at_10
-from ckf_demo.metrics.protocol import EvalInstances, ranked
+from ckf_demo.metrics.protocol import EvalInstances
 
 SEED = 0
 
 MOST_EPOCHS = 200
-"""Epochs to train at most."""
+"""The largest number of epochs."""
 
 EVERY = 5
-"""Epochs between two looks at the validation part."""
+"""Epochs between two measurements on the validation part."""
 
 PATIENCE = 4
-"""Looks without a better validation AUC after which training stops."""
+"""Measurements without a better validation value after which training stops."""
 
 
-class LightGCN(Baseline):
+class LightGCN(Searched):
     """s_uv = e_u · e_v with e = mean over l = 0..2 of A^l E, A the normalised graph (He 2020).
 
     E (users and items, 64) is learned by lenskit from the likes of training with the pairwise loss
-    −log σ(s_uv − s_uw), w not liked by u; dislikes are not used. Who has no training likes is
-    folded in as e_u = mean of e_v over the liked items of the history; without any of these the
-    mean training user stands in, and the mean item for an item without training likes; in a ranking
-    everybody is folded in, and such items have no place. The number of epochs is that of the best
-    validation AUC, for rankings of the best NDCG@10; the learning rate was chosen by the AUC for
-    likes as well.
+    −log σ(s_uv − s_uw), w not liked by u; dislikes are not used. A user without training likes is
+    folded in as e_u = mean of e_v over the liked items of the history; without liked items, e_u is
+    that of the mean training user. An item without training likes has the mean e_v. In a ranking
+    every user is folded in, and items without training likes are left out. The number of epochs has
+    the best validation AUC, for rankings the best NDCG@10; the learning rate was chosen by the AUC
+    for likes.
     """
 
     name = "LightGCN"
     summary = "Graph convolution (lenskit) over likes, unseen users folded in from their history."
     needs = ("likes", "history")
-    tasks = ("ctr", "ranking")
-    feedback = ("ratings", "likes")
+    patience = PATIENCE
 
-    def fit(self, material: TrainingData) -> None:
+    def models(self, material: TrainingData) -> Iterator[tuple[int, "_Tables"]]:
         scorer = new_scorer()
-        data, validation = material.likes.dataset(), material.validation
-        ranks = material.prepared.feedback == "ratings"
-        queries = material.validation_queries() if ranks else []
-        best: dict[str, float] = {}
-        self.tables: dict[str, _Tables] = {}
-        self.chosen: dict[str, int] = {}
-        waited = 0
-        for epoch in epochs(scorer, data, SEED):
-            if epoch % EVERY and epoch < MOST_EPOCHS:
-                continue
-            tables = _Tables(scorer, material.prepared)
-            values = {"ctr": auc(validation.labels, tables.predict(validation))}
-            if ranks:
-                orders = [ranked(tables.rank(q.items, q.ratings), q.seen, 10) for q in queries]
-                found = map(ndcg_at_10, orders, (q.relevant for q in queries))
-                values["ranking"] = float(np.mean(list(found)))
-            waited += 1
-            for task, value in values.items():
-                if task not in best or value > best[task]:
-                    best[task], waited = value, 0
-                    self.tables[task], self.chosen[task] = tables, epoch
-            if waited == PATIENCE or epoch == MOST_EPOCHS:
-                break
-
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=self.tables["ctr"].predict(cases))
-
-    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return self.tables["ranking"].rank(items, ratings)
+        for epoch in epochs(scorer, material.likes.dataset(), SEED):
+            if epoch % EVERY == 0 or epoch == MOST_EPOCHS:
+                yield epoch, _Tables(scorer, material.prepared)
+            if epoch == MOST_EPOCHS:
+                return
 
 
-class _Tables:
-    """Smoothed embeddings: ``users`` (U, d), ``items`` (I, d), which of them are in the graph."""
+class _Tables(Model):
+    """Smoothed embeddings ``users`` (U, d) and ``items`` (I, d), and which are in the graph."""
 
     def __init__(self, scorer, prepared: Prepared):
         self.prepared, n_users, n_items = prepared, prepared.n_users, prepared.n_items
@@ -93,12 +70,12 @@ class _Tables:
         return items[self.knows_item[items] & self.prepared.likes(ratings)]
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        """Scores of the catalogue for somebody folded in: float64 (I,), NaN for unknown items."""
+        """Scores of the catalogue for a folded-in user: float64 (I,), NaN for unknown items."""
         liked = self._known_likes(items, ratings)
         user = self.items[liked].mean(axis=0) if len(liked) else self.mean_user
         return np.where(self.knows_item, self.items @ user, np.nan)
 
-    def predict(self, cases: EvalInstances) -> np.ndarray:
+    def score(self, cases: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
         known = (cases.users >= 0) & self.knows_user[cases.users]
         users = np.where(known[:, None], self.users[cases.users], self.mean_user)

@@ -6,14 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.sequences import (
-    HIDDEN,
-    Net,
-    Setting,
-    Targets,
-    choose,
-    predict,
-)
+from ckf_demo.baselines.label_training import Setting, choose, predict
+from ckf_demo.baselines.sequences import HIDDEN, Net, Targets
 from ckf_demo.metrics.protocol import EvalInstances
 
 SETTINGS = tuple(
@@ -27,9 +21,9 @@ class MoRec(Baseline):
 
     t is the sentence embedding of an item's title, year and genres (MiniLM, 384); b_v is linear in
     it as well. So items without training rows are read and scored like all others. The authors
-    train their text encoder too and tell the next item; here it stays as it is, and labels of
-    training rows are told by binary cross-entropy. Learning rate and number of epochs are those of
-    the best AUC on the rows to choose on.
+    train their text encoder too, to predict the next item. Here the encoder is frozen, and the
+    network learns the labels of training rows by binary cross-entropy. Learning rate and number of
+    epochs have the best AUC on the rows to choose on.
     """
 
     name = "MoRec"

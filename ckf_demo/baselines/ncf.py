@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.baselines.base import TrainingData
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.label_training import step
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.metrics.protocol import EvalInstances
@@ -51,18 +52,15 @@ class NCF(Searched):
     needs = ("likes", "history")
 
     def models(self, material: TrainingData) -> Iterator[tuple[tuple[str, int], "_Model"]]:
-        known = np.unique(material.train.item)
-        # by number among the known ones, so that items of other parts change no random number
-        row_of = np.full(material.prepared.n_items, UNKNOWN)
-        row_of[known] = np.arange(1, len(known) + 1)
+        trained, row_of = material.numbered_items()
         learning = EvalInstances(material.prepared, material.prepared.rows(split=TRAIN))
         liked, targets = _read(learning, row_of)
         labels = torch.from_numpy(learning.labels).float()
         for objective in (LABELS, CHOICES):
-            found = []
+            models = []
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                net = _Net(len(known) + 1)
+                net = _Net(len(trained) + 1)
                 optimizer = torch.optim.AdamW(
                     net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
                 )
@@ -70,14 +68,16 @@ class NCF(Searched):
                     if objective == LABELS:
                         _train_epoch(net, optimizer, liked, targets, labels)
                     else:
-                        _train_epoch(net, optimizer, *_choices(liked, targets, labels, len(known)))
+                        _train_epoch(
+                            net, optimizer, *_choices(liked, targets, labels, len(trained))
+                        )
                     if epoch in EPOCHS:
-                        found.append(((objective, epoch), deepcopy(net)))
-            for setting, net in found:
+                        models.append(((objective, epoch), deepcopy(net)))
+            for setting, net in models:
                 yield setting, _Model(material.prepared, net, row_of)
 
 
-class _Model:
+class _Model(Model):
     def __init__(self, prepared: Prepared, net: "_Net", row_of: np.ndarray):
         self.prepared, self.net, self.row_of = prepared, net.eval(), row_of
 
@@ -157,6 +157,4 @@ def _train_epoch(
     net.train()
     for own in torch.randperm(len(targets)).split(BATCH):
         loss = F.binary_cross_entropy_with_logits(net(liked[own], targets[own]), labels[own])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step(optimizer, loss)

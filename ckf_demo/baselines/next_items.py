@@ -1,4 +1,4 @@
-"""Sequential models that are trained to tell the next liked item, where likes are ratings."""
+"""SASRec, GRU4Rec and NextItNet, trained on ratings to predict the next liked item."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -7,13 +7,14 @@ import numpy as np
 import torch
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.collaborative.next_item import NextItem
+from ckf_demo.collaborative.registry import SEQUENTIAL
 from ckf_demo.metrics.protocol import EvalInstances
 
 SIZE = 64
 EPOCHS = (5, 10, 20)
-"""Epochs to train, each with a learning rate that falls to nothing; chosen on validation."""
+"""Numbers of epochs, each with a learning rate that falls to zero; chosen on validation."""
 
 SEED = 0
 
@@ -21,9 +22,10 @@ SEED = 0
 class NextItems(Searched):
     """s_uv = h · e_v, h the state after the last 50 liked items of the history.
 
-    Trained on the liked items of every training user to tell each from one that they never liked,
-    given those before (`ckf_demo.collaborative.next_item`). The click score is the same number.
-    Items without training likes cannot be ranked; for clicks the mean item stands in.
+    Trained on the liked items of every training user: each liked item against one that the user
+    never liked, given the items before it (`ckf_demo.collaborative.next_item`). The CTR score is
+    the same number. Items without training likes are not ranked; their CTR score is that of the
+    mean item.
     """
 
     feedback = ("ratings",)
@@ -31,16 +33,13 @@ class NextItems(Searched):
     net: ClassVar[type[NextItem]]
 
     def models(self, material: TrainingData) -> Iterator[tuple[int, "_States"]]:
-        likes = material.likes
-        order = np.argsort(likes.user, kind="stable")
-        ends = np.flatnonzero(np.diff(likes.user[order])) + 1
-        sequences = np.split(likes.item[order].astype(np.int64), ends)
+        sequences, n_items = material.likes.sequences(), material.prepared.n_items
         for epochs in EPOCHS:
-            net, _ = self.net.fit(sequences, likes.n_items, size=SIZE, epochs=epochs, seed=SEED)
+            net, _ = self.net.fit(sequences, n_items, size=SIZE, epochs=epochs, seed=SEED)
             yield epochs, _States(material, net)
 
 
-class _States:
+class _States(Model):
     def __init__(self, material: TrainingData, net: NextItem):
         self.prepared, self.net = material.prepared, net
         self.table = net.item_table.numpy().astype(np.float64)
@@ -57,3 +56,27 @@ class _States:
     def score(self, cases: EvalInstances) -> np.ndarray:
         table = np.where(self.known[:, None], self.table, self.mean)
         return score_by_history(cases, lambda i, r, targets: table[targets] @ self._state(i, r))
+
+
+class NextSASRec(NextItems):
+    """Two causal blocks of self-attention over positions from the end (Kang & McAuley 2018)."""
+
+    name = "SASRec (next item)"
+    summary = "Self-attention over the liked items of the history, trained on the next one."
+    net = SEQUENTIAL["sasrec"]
+
+
+class NextGRU4Rec(NextItems):
+    """One layer of gated recurrent units (Hidasi et al. 2016)."""
+
+    name = "GRU4Rec (next item)"
+    summary = "Gated recurrent units over the liked items, trained on the next one."
+    net = SEQUENTIAL["gru4rec"]
+
+
+class NextNextItNet(NextItems):
+    """Four residual blocks of two dilated causal convolutions (Yuan et al. 2019)."""
+
+    name = "NextItNet (next item)"
+    summary = "Dilated convolutions over the liked items, trained on the next one."
+    net = SEQUENTIAL["nextitnet"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ckf_demo.baselines.base import TrainingData
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.metrics.protocol import EvalInstances
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -31,7 +31,7 @@ class RecentPopularity(Searched):
             yield share, _Counts(material, share)
 
 
-class _Counts:
+class _Counts(Model):
     def __init__(self, material: TrainingData, share: float):
         train, prepared = material.train, material.prepared
         first = len(train.item) - max(1, round(share * len(train.item)))

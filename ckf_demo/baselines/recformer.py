@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.label_training import step
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -175,13 +176,10 @@ class Recformer(Searched):
 
 def _likes(material: TrainingData) -> tuple[list[np.ndarray], np.ndarray]:
     """Training likes with anything liked before: histories int64 (k,) and the items (n,)."""
-    likes = material.likes
-    order = np.argsort(likes.user, kind="stable")
-    ends = np.flatnonzero(np.diff(likes.user[order])) + 1
     histories, targets = [], []
-    for own in np.split(likes.item[order].astype(np.int64), ends):
-        histories += [own[max(0, n - ITEMS) : n] for n in range(1, len(own))]
-        targets.append(own[1:])
+    for liked in material.likes.sequences():
+        histories += [liked[max(0, n - ITEMS) : n] for n in range(1, len(liked))]
+        targets.append(liked[1:])
     return histories, np.concatenate(targets)
 
 
@@ -206,9 +204,7 @@ def _epoch(
             known, vectors = catalogue
             right = torch.searchsorted(known, wanted)
         loss = F.cross_entropy(states @ vectors.T / TEMPERATURE, right)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step(optimizer, loss)
 
 
 def _label_epoch(
@@ -225,12 +221,10 @@ def _label_epoch(
         vectors = encoder(*texts.sentences(list(own.astype(np.int64)[:, None])))[of_row]
         logits = encoder.logits((states * vectors).sum(1), vectors)
         loss = F.binary_cross_entropy_with_logits(logits, liked[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step(optimizer, loss)
 
 
-class _Reader:
+class _Reader(Model):
     def __init__(self, prepared: Prepared, encoder: Encoder, texts: Texts):
         self.prepared, self.texts = prepared, texts
         self.encoder = Encoder()

@@ -1,47 +1,36 @@
-"""Self-attention over liked items that tells likes from dislikes, whatever items are read as.
+"""Self-attention over liked items that tells likes from dislikes; the basis of MoRec and CTRL.
 
     s_uv = h · e_v + b_v,   h the last hidden state over a start token and the liked items
 
-Methods say what e and b are (`Net`) and which settings are tried (`choose`). In training a person's
-likes are cut into windows, at other places in every epoch, and one pass over a window answers for
-all targets whose histories end in it: each sees between `LONGEST` − `STEP` and `LONGEST` liked
-items where it has them. To answer, each history is read by itself.
+A method defines e and b (`Net`). In training the likes of a user are cut into windows, at other
+places in every epoch. One pass over a window answers for all targets whose histories end in it:
+each sees between `LONGEST` − `STEP` and `LONGEST` liked items if it has as many. To answer, each
+history is read by itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from copy import deepcopy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ckf_demo.collaborative.sasrec import Block
-from ckf_demo.metrics.metrics import auc
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 
 HIDDEN, BLOCKS = 64, 2
 LONGEST = 50
-"""Liked items that are read at most; the last ones are."""
+"""The largest number of liked items that are read, the last ones."""
 
 STEP = 25
-"""Ends of histories that one window is read for in training."""
+"""Number of history ends that one window serves in training."""
 
 BATCH = 16
 """Windows, with all their targets, in one step."""
 
 SPREAD = 0.02
 """Standard deviation of the first embeddings."""
-
-MOST_EPOCHS = 30
-"""Epochs to train at most."""
-
-PATIENCE = 3
-"""Epochs without a better validation AUC after which training stops."""
-
-SEED = 0
 
 UNKNOWN = 0
 """Number of an item that is neither read nor scored, and of padding."""
@@ -67,7 +56,7 @@ class Targets:
 
     @classmethod
     def read(cls, cases: EvalInstances, number_of: np.ndarray) -> "Targets":
-        """Of cases; items whose number is `UNKNOWN` are left out of histories."""
+        """The targets of instances; items whose number is `UNKNOWN` are left out of histories."""
         if isinstance(cases, AdHocInstances):
             return cls._of_one(cases, number_of)
         prepared, n = cases.prepared, len(cases)
@@ -76,20 +65,20 @@ class Targets:
         likes, total = [], 0
         users, owners[:] = np.unique(cases.users, return_inverse=True)
         for number, user in enumerate(users.tolist()):
-            own, mine = prepared.history.rows_of(user), np.flatnonzero(owners == number)
-            read = prepared.liked[own] & (number_of[prepared.item[own]] != UNKNOWN)
+            rows, mine = prepared.history.rows_of(user), np.flatnonzero(owners == number)
+            read = prepared.liked[rows] & (number_of[prepared.item[rows]] != UNKNOWN)
             before = np.r_[0, np.cumsum(read)]
             begins[mine] = before[whole[mine] - seen[mine]]
             ends[mine] = before[whole[mine]]
             first[mine], lengths[mine] = total, ends[mine].max()
-            likes.append(number_of[prepared.item[own[read]]])
+            likes.append(number_of[prepared.item[rows[read]]])
             total += len(likes[-1])
         arrays = np.concatenate(likes), owners, first, begins, ends, lengths
         return cls(*map(torch.from_numpy, arrays), torch.from_numpy(number_of[cases.items]))
 
     @classmethod
     def _of_one(cls, cases: AdHocInstances, number_of: np.ndarray) -> "Targets":
-        """Of somebody's targets, all of them after the whole history."""
+        """Targets of one user, all of them after the whole history."""
         items, ratings = cases.history
         likes = number_of[items[cases.prepared.likes(ratings)]]
         likes = likes[likes != UNKNOWN]
@@ -115,14 +104,22 @@ class Targets:
         stops = (self.ends + offsets) // STEP * STEP + STEP - 1 - offsets
         return self.windows(torch.minimum(stops, self.lengths))
 
+    def __len__(self) -> int:
+        return len(self.items)
+
     def batches(self) -> Iterable[tuple["Windows", Tensor]]:
-        """One epoch of them in random order, with the positions of their targets."""
+        """One epoch in random order, with the positions of the targets."""
         windows = self.shuffled()
         return windows.split(torch.randperm(len(windows.lengths)), BATCH)
 
     def separate(self) -> "Windows":
-        """Windows to answer from, of each history by itself."""
+        """Windows for answering, which hold each history by itself."""
         return self.windows(self.ends)
+
+    def parts(self) -> Iterable[tuple["Windows", Tensor]]:
+        """Windows of similar lengths for answering, with the positions of their targets."""
+        windows = self.separate()
+        return windows.split(torch.argsort(windows.lengths, stable=True), 256)
 
 
 @dataclass(frozen=True)
@@ -148,10 +145,10 @@ class Windows:
         by_part = torch.argsort(place // size, stable=True)
         parts = order.split(size)
         counts = torch.bincount(place // size, minlength=len(parts)).tolist()
-        for own, targets in zip(parts, by_part.split(counts), strict=True):
-            lengths = self.lengths[own]
+        for windows, targets in zip(parts, by_part.split(counts), strict=True):
+            lengths = self.lengths[windows]
             part = Windows(
-                self.numbers[own, : int(lengths.max())],
+                self.numbers[windows, : int(lengths.max())],
                 lengths,
                 place[targets] % size,
                 self.places[targets],
@@ -161,7 +158,7 @@ class Windows:
 
 
 class Net(nn.Module, ABC):
-    """Causal self-attention over vectors of liked items; ``dropout`` is that of what is read."""
+    """Causal self-attention over vectors of liked items; ``dropout`` is that of its inputs."""
 
     def __init__(self, dropout: float):
         super().__init__()
@@ -195,77 +192,3 @@ class Net(nn.Module, ABC):
         """Logits (n,) of being liked."""
         vectors = self.vectors(windows.items)
         return (self.states(windows) * vectors).sum(-1) + self.biases(windows.items)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How one net is trained."""
-
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-
-
-def choose(
-    settings: Iterable[Setting],
-    make: Callable[[Setting], Net],
-    learning: tuple[Targets, np.ndarray],
-    held_out: tuple[Targets, np.ndarray],
-) -> tuple[Net, tuple[Setting, int]]:
-    """Train a net for each setting by binary cross-entropy (AdamW), and take the best.
-
-    Parameters
-    ----------
-    make
-        Gives the net to begin with; it draws from torch's generator, which is seeded.
-    learning, held_out
-        Targets with their labels (n,): to learn from, and to choose setting and epochs on by AUC.
-
-    Returns
-    -------
-    net
-    chosen
-        Its setting and its number of epochs.
-    """
-    targets, labels = learning[0], torch.from_numpy(learning[1]).float()
-    best, net, chosen = -1.0, None, None
-    for setting in settings:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            trained = make(setting)
-            optimizer = torch.optim.AdamW(
-                trained.parameters(), setting.learning_rate, weight_decay=setting.weight_decay
-            )
-            own, waited = -1.0, 0
-            for epoch in range(1, MOST_EPOCHS + 1):
-                trained.train()
-                for part, positions in targets.batches():
-                    loss = F.binary_cross_entropy_with_logits(trained(part), labels[positions])
-                    step(optimizer, loss)
-                value = auc(held_out[1], predict(trained, held_out[0]))
-                waited += 1
-                if value > own:
-                    own, waited = value, 0
-                if value > best:
-                    best, net, chosen = value, deepcopy(trained), (setting, epoch)
-                if waited == PATIENCE:
-                    break
-    assert net is not None and chosen is not None
-    return net, chosen
-
-
-def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step along the gradient of a loss."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-@torch.no_grad()
-def predict(net: Net, targets: Targets) -> np.ndarray:
-    """Logits of all targets, float64 (n,)."""
-    net.eval()
-    windows, logits = targets.separate(), torch.empty(len(targets.items))
-    for part, positions in windows.split(torch.argsort(windows.lengths, stable=True), 256):
-        logits[positions] = net(part)
-    return logits.double().numpy()

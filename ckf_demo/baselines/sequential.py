@@ -1,24 +1,24 @@
-"""Sequential models of the liked items, trained to tell likes from dislikes."""
+"""SASRec, GRU4Rec and NextItNet over the liked items, trained on likes and dislikes."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.metrics.metrics import auc
+from ckf_demo.baselines.label_training import Setting, choose, predict
+from ckf_demo.collaborative.gru4rec import Recurrent
+from ckf_demo.collaborative.nextitnet import Convolutions
 from ckf_demo.metrics.protocol import EvalInstances
 
 HIDDEN = 64
 """Width of embeddings and states."""
 
 LONGEST = 50
-"""Liked items that are read at most; the last ones are."""
+"""The largest number of liked items that are read, the last ones."""
 
 DROPOUT = 0.5
 LEARNING_RATE = 1e-3
@@ -29,13 +29,8 @@ BATCH = 128
 SPREAD = 0.02
 """Standard deviation of the first embeddings."""
 
-SEED = 0
-
-MOST_EPOCHS = 30
-"""Epochs to train at most."""
-
-PATIENCE = 3
-"""Epochs without a better validation AUC after which training stops."""
+BLOCKS, HEADS = 2, 1
+"""Of SASRec."""
 
 UNKNOWN = 0
 """Row of the embedding table, all zeros, for padding and for items without training rows."""
@@ -44,13 +39,12 @@ UNKNOWN = 0
 class Sequential(Baseline):
     """s_uv = h · e_v + b_v, h the last state of an encoder over the liked items.
 
-    A start token and the last 50 liked items of the row's own history are read; e_v is the same
-    table that the items are read with. As CoLLM does, it is trained by binary cross-entropy on the
-    labels of training rows, not to tell the next item, so dislikes count as targets. The user's
-    identity is not used. Items without training rows get a logit of 0 and are left out of
-    histories. The number of epochs is that of the best AUC on the rows to choose on; dropout,
-    learning rate and weight decay were chosen by AUC and UAUC of all validation rows, by hand, for
-    SASRec.
+    The encoder reads a start token and the last 50 liked items of the row's own history; e_v comes
+    from the table that the items are read with. As in CoLLM, training is by binary cross-entropy on
+    the labels of training rows, so dislikes are targets too. The user's identity is not used. Items
+    without training rows get a logit of 0 and are left out of histories. The number of epochs has
+    the best AUC on the rows to choose on. Dropout, learning rate and weight decay were chosen by
+    AUC and UAUC of all validation rows, by hand, for SASRec.
     """
 
     needs = ("likes and dislikes", "history")
@@ -59,39 +53,25 @@ class Sequential(Baseline):
 
     @abstractmethod
     def encoder(self) -> nn.Module:
-        """A new reader of histories, with embeddings and states of `HIDDEN` numbers.
+        """A new encoder of histories, with embeddings and states of `HIDDEN` numbers.
 
-        Called with embeddings float32 (g, L, d) and lengths int64 (g,) of what is no padding,
-        which comes last; returns states (g, L, d), each of what stands before it and at its place.
+        It maps embeddings float32 (g, L, d) and lengths int64 (g,), without the padding at the end,
+        to states (g, L, d). Each state depends on its own place and those before it.
         """
 
     def fit(self, material: TrainingData) -> None:
-        known = np.unique(material.train.item)
-        # by number among the known ones, so that items of other parts change no random number
-        self.row_of = np.full(material.prepared.n_items, UNKNOWN)
-        self.row_of[known] = np.arange(1, len(known) + 1)
-        self.start = len(known) + 1
+        trained, self.row_of = material.numbered_items()
+        self.start = len(trained) + 1
         learning, validation = material.learning, material.validation
-        batch, labels = self._read(learning), torch.from_numpy(learning.labels).float()
-        held_out = self._read(validation)
-        best, waited = -1.0, 0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            net = _Net(self.start + 1, self.encoder)
-            optimizer = torch.optim.AdamW(
-                net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-            )
-            for epoch in range(1, MOST_EPOCHS + 1):
-                _train_epoch(net, optimizer, batch, labels)
-                value = auc(validation.labels, _predict(net, held_out))
-                waited += 1
-                if value > best:
-                    best, waited, self.net, self.chosen = value, 0, deepcopy(net), epoch
-                if waited == PATIENCE:
-                    break
+        self.net, self.chosen = choose(
+            [Setting(LEARNING_RATE, WEIGHT_DECAY, DROPOUT)],
+            lambda setting: _Net(self.start + 1, self.encoder),
+            (self._read(learning), learning.labels),
+            (self._read(validation), validation.labels),
+        )
 
     def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=_predict(self.net, self._read(cases)))
+        return Scores(ctr=predict(self.net, self._read(cases)))
 
     def _read(self, cases: EvalInstances) -> "_Batch":
         rows, of_target = [], np.empty(len(cases), dtype=np.int64)
@@ -121,19 +101,32 @@ class _Batch:
     of_target: Tensor
     targets: Tensor
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batches(self) -> Iterable[tuple["_Batch", Tensor]]:
+        """One epoch in random order, with the positions of the targets."""
+        parts = self.split(shuffled=True)
+        for number in torch.randperm(len(parts)).tolist():
+            yield parts[number]
+
+    def parts(self) -> Iterable[tuple["_Batch", Tensor]]:
+        """All histories for answering, with the positions of their targets."""
+        return self.split(shuffled=False)
+
     def split(self, shuffled: bool) -> list[tuple["_Batch", Tensor]]:
         """Steps of histories of similar lengths, with the positions of their targets."""
         ties = torch.rand(len(self.lengths)) if shuffled else torch.zeros(len(self.lengths))
         steps = torch.argsort(self.lengths + ties, stable=True).split(BATCH)
         step_of, place = torch.empty((2, len(self.lengths)), dtype=torch.int64)
-        for number, own in enumerate(steps):
-            step_of[own], place[own] = number, torch.arange(len(own))
+        for number, histories in enumerate(steps):
+            step_of[histories], place[histories] = number, torch.arange(len(histories))
         by_step = torch.argsort(step_of[self.of_target], stable=True)
         sizes = torch.bincount(step_of[self.of_target], minlength=len(steps)).tolist()
         parts = []
-        for own, positions in zip(steps, by_step.split(sizes), strict=True):
-            lengths = self.lengths[own]
-            histories = self.histories[own, : int(lengths.max())]
+        for step, positions in zip(steps, by_step.split(sizes), strict=True):
+            lengths = self.lengths[step]
+            histories = self.histories[step, : int(lengths.max())]
             of_target = place[self.of_target[positions]]
             parts.append(
                 (_Batch(histories, lengths, of_target, self.targets[positions]), positions)
@@ -158,24 +151,58 @@ class _Net(nn.Module):
         return (last * self.items(batch.targets)).sum(-1) + self.bias(batch.targets)[:, 0]
 
 
-def _train_epoch(
-    net: _Net, optimizer: torch.optim.Optimizer, batch: _Batch, labels: Tensor
-) -> None:
-    net.train()
-    parts = batch.split(shuffled=True)
-    for number in torch.randperm(len(parts)).tolist():
-        part, positions = parts[number]
-        loss = F.binary_cross_entropy_with_logits(net(part), labels[positions])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+class SASRec(Sequential):
+    """Two causal blocks of self-attention over positions from the end (Kang & McAuley 2018)."""
+
+    name = "SASRec"
+    summary = "Self-attention over the liked items of the history, trained on likes and dislikes."
+
+    def encoder(self) -> nn.Module:
+        return _Attention()
 
 
-@torch.no_grad()
-def _predict(net: _Net, batch: _Batch) -> np.ndarray:
-    """Logits of all targets, float64 (n,)."""
-    net.eval()
-    logits = torch.empty(len(batch.targets))
-    for part, positions in batch.split(shuffled=False):
-        logits[positions] = net(part)
-    return logits.double().numpy()
+class GRU4Rec(Sequential):
+    """One layer of gated recurrent units (Hidasi et al. 2016)."""
+
+    name = "GRU4Rec"
+    summary = "Gated recurrent units over the liked items, trained on likes and dislikes."
+
+    def encoder(self) -> nn.Module:
+        return Recurrent(HIDDEN, DROPOUT)
+
+
+class NextItNet(Sequential):
+    """Four residual blocks of two dilated causal convolutions (Yuan et al. 2019)."""
+
+    name = "NextItNet"
+    summary = "Dilated convolutions over the liked items, trained on likes and dislikes."
+
+    def encoder(self) -> nn.Module:
+        return Convolutions(HIDDEN, DROPOUT)
+
+
+class _Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Embedding(LONGEST + 1, HIDDEN)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                HIDDEN, HEADS, HIDDEN, DROPOUT, batch_first=True, norm_first=True
+            )
+            for _ in range(BLOCKS)
+        )
+        self.norm = nn.LayerNorm(HIDDEN)
+        with torch.no_grad():
+            self.positions.weight.mul_(SPREAD)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        length = x.shape[1]
+        # counted from the end, so that what was liked last has the same position in every history
+        positions = (lengths[:, None] - 1 - torch.arange(length)).clamp(min=0)
+        x = self.dropout(x + self.positions(positions))
+        # padding comes last, so being causal hides it
+        mask = nn.Transformer.generate_square_subsequent_mask(length)
+        for block in self.blocks:
+            x = block(x, src_mask=mask, is_causal=True)
+        return self.norm(x)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Searched
+from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -31,7 +31,7 @@ class TextKNN(Searched):
             yield size, _Neighbours(material.prepared, vectors, average, size)
 
 
-class _Neighbours:
+class _Neighbours(Model):
     def __init__(self, prepared: Prepared, vectors: np.ndarray, average: np.ndarray, size: int):
         self.prepared, self.vectors, self.average, self.size = prepared, vectors, average, size
 

@@ -1,4 +1,4 @@
-"""Which items the same people like: the ground for "the same fans" in explanations."""
+"""Which items the same users like; explanations say "the same fans" of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import sparse
 
-LIKED_FROM = 4.0
+from ckf_demo.data.prepared import LIKED_STARS
+
 MIN_COMMON = 10
 MIN_LIFT = 1.25
 MIN_COSINE = 0.25
@@ -17,15 +18,18 @@ TOP = 50
 class CoLikedItems:
     """Pairs of items whose fans overlap well beyond chance.
 
-    A fan of an item rated it 4 or more. Let n_a and n_b be the numbers of two items' fans, n_ab of
-    their common fans, n of all people with a like. The pair counts when n_ab is at least 10, the
-    cosine n_ab / sqrt(n_a n_b) at least 0.25, and the lift n n_ab / (n_a n_b) at least 1.25:
-    popular items share fans by chance, and lift alone favours rare ones. Each item keeps its 50
-    strongest pairs by cosine; the relation is symmetric.
+    A fan of an item rated it 4 or more. Let n_a and n_b be the numbers of fans of two items, n_ab
+    that of their common fans, and n that of all users with a like. A pair is kept when n_ab is at
+    least 10, the cosine n_ab / sqrt(n_a n_b) at least 0.25, and the lift n n_ab / (n_a n_b) at
+    least 1.25: popular items share fans by chance, and lift alone favours rare items. Each item
+    keeps its 50 strongest pairs by cosine; the relation is symmetric.
 
-    Args:
-        pairs: int32 (m, 2), item indices with the smaller first, sorted, without repetition.
-        n_items: number of items of the catalogue.
+    Parameters
+    ----------
+    pairs : int32 (m, 2)
+        Item indices with the smaller first, sorted, without repetition.
+    n_items
+        Number of items of the catalogue.
     """
 
     def __init__(self, pairs: np.ndarray, n_items: int) -> None:
@@ -46,14 +50,18 @@ class CoLikedItems:
         min_cosine: float = MIN_COSINE,
         top: int = TOP,
     ) -> CoLikedItems:
-        """Counts common fans. Give it rows of the training part only.
+        """Count common fans in rows of the training part.
 
-        Args:
-            user, item: int arrays (n,) of dense indices.
-            rating: float array (n,), 1–5.
-            n_items: number of items of the catalogue.
+        Parameters
+        ----------
+        user, item : int (n,)
+            Dense indices.
+        rating : float (n,)
+            In stars, 1–5.
+        n_items
+            Number of items of the catalogue.
         """
-        likes = np.asarray(rating) >= LIKED_FROM
+        likes = np.asarray(rating) >= LIKED_STARS
         people, rows = np.unique(np.asarray(user)[likes], return_inverse=True)
         columns = np.asarray(item)[likes]
         fans = sparse.csr_matrix(

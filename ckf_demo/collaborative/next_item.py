@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from ckf_demo.collaborative.base import Rows
 from ckf_demo.data.prepared import Prepared
 
 LONGEST = 50
@@ -36,10 +37,7 @@ def training_sequences(prepared: Prepared) -> list[np.ndarray]:
     All that was rated, or with likes all that was liked; int64 (n_u,) for users with any.
     """
     kept = prepared.fit & prepared.liked if prepared.feedback == "likes" else prepared.fit
-    rows = np.flatnonzero(kept)
-    rows = rows[np.argsort(prepared.user[rows], kind="stable")]
-    ends = np.flatnonzero(np.diff(prepared.user[rows])) + 1
-    return [own for own in np.split(prepared.item[rows].astype(np.int64), ends) if len(own)]
+    return Rows.of(prepared, kept).sequences()
 
 
 class NextItem(nn.Module):

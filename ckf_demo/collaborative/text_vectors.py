@@ -1,4 +1,4 @@
-"""Items as text and as sentence embeddings of it."""
+"""Items as text, and sentence embeddings of this text."""
 
 import sys
 from functools import cache
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def item_texts(prepared: Prepared) -> list[str]:
-    """``Fargo, 1996, Crime, Drama`` for every item, as in prompts; unknown parts are left out."""
+    """``Fargo, 1996, Crime, Drama`` for every item, as in prompts, without unknown parts."""
     return [
         ", ".join([title, *([str(year)] if year else []), *genres])
         for title, year, genres in zip(
@@ -36,14 +36,14 @@ def text_encoder(device: str = "cpu") -> "SentenceTransformer":
 def item_text_vectors(prepared: Prepared, device: str = "cpu") -> np.ndarray:
     """MiniLM embeddings of the catalogue, float32 (I, 384) of unit length.
 
-    Kept in the user's cache; the encoder is loaded only when they are not there.
+    They are kept in the user's cache; the encoder is loaded only if they are missing.
     """
     path = cache_dir() / "text" / f"{prepared.hash[:16]}.npy"
     if path.exists():
         try:
             return np.load(path)
         except DAMAGE as error:
-            print(f"{path} is damaged ({error}) and is made anew", file=sys.stderr)
+            print(f"{path} is damaged ({error}) and is written again", file=sys.stderr)
     vectors = text_encoder(device).encode(
         item_texts(prepared), normalize_embeddings=True, batch_size=64, show_progress_bar=True
     )

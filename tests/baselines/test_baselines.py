@@ -10,12 +10,12 @@ from ckf_demo.baselines import (
     base,
     ctrl,
     implicit_als,
+    label_training,
     lightgcn,
     morec,
     ncf,
     next_items,
     recformer,
-    sequences,
 )
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
@@ -47,7 +47,7 @@ def quick():
         for method in (morec, ctrl):
             patch.setattr(method, "SETTINGS", method.SETTINGS[:1])
         patch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
-        patch.setattr(sequences, "MOST_EPOCHS", 2)
+        patch.setattr(label_training, "MOST_EPOCHS", 2)
         patch.setattr(recformer, "EPOCHS", (1,))
         patch.setattr(recformer, "TARGETS", 128)
         yield
@@ -105,7 +105,7 @@ def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
     data = material.prepared
     cases = EvalInstances(data, data.rows(split=2), k)
     # who is known by training rows may be known there by more than a history
-    tables = fitted["LightGCN"].tables["ctr"]
+    tables = fitted["LightGCN"].kept["ctr"]
     monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
     expected = fitted[name].score(cases)
     for positions, items, ratings in cases.by_history():

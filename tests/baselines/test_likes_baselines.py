@@ -15,6 +15,7 @@ from ckf_demo.baselines import (
     ctrl,
     ease_likes,
     implicit_als,
+    label_training,
     lightgcn,
     morec,
     ncf,
@@ -98,7 +99,7 @@ def flipped(part: int) -> Prepared:
 def quick(monkeypatch):
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 10)
     monkeypatch.setattr(base, "item_text_vectors", made_up_texts)
-    setting = sequences.Setting(0.01, weight_decay=0.01, dropout=0.1)
+    setting = label_training.Setting(0.01, weight_decay=0.01, dropout=0.1)
     for method in (morec, ctrl):
         monkeypatch.setattr(method, "SETTINGS", (setting,))
     monkeypatch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
@@ -107,8 +108,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(module, "BATCH", 16)
         monkeypatch.setattr(module, "LEARNING_RATE", 0.01)
     monkeypatch.setattr(sequences, "BATCH", 4)
-    for module in (sequences, sequential):
-        monkeypatch.setattr(module, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(label_training, "MOST_EPOCHS", 4)
     monkeypatch.setattr(ncf, "EPOCHS", (2, 4))
     monkeypatch.setattr(recformer, "EPOCHS", (5,))
     monkeypatch.setattr(recformer, "BATCH", 16)
@@ -183,8 +183,7 @@ def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
     monkeypatch.setattr(biased_mf_likes, "REGULARIZATIONS", (0.1,))
     monkeypatch.setattr(ease_likes, "REGULARIZATIONS", (50.0,))
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 2)
-    for module in (sequences, sequential):
-        monkeypatch.setattr(module, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(label_training, "MOST_EPOCHS", 1)
     monkeypatch.setattr(ncf, "EPOCHS", (1,))
     monkeypatch.setattr(ncf, "CHOICES", ncf.LABELS)
     monkeypatch.setattr(implicit_als, "WEIGHTS", (2.0,))
@@ -236,7 +235,7 @@ def test_ease_equals_a_dense_solve():
     expected = np.zeros((N_ITEMS, N_ITEMS))
     for j, column in enumerate(known):
         others = np.delete(np.arange(len(known)), j)
-        gram = x[:, others].T @ x[:, others] + ease.chosen * np.eye(len(others))
+        gram = x[:, others].T @ x[:, others] + ease.chosen["ctr"] * np.eye(len(others))
         expected[known[others], column] = np.linalg.solve(gram, x[:, others].T @ x[:, j])
     asked = cases(VALID)
     scores = ease.score(asked).ctr
@@ -250,13 +249,14 @@ def test_ease_equals_a_dense_solve():
 
 def test_biased_mf_gives_unseen_users_the_item_and_the_item_alone():
     mf, asked = fitted("biased MF (likes)"), cases(VALID)
+    factors = mf.kept["ctr"]
     unseen = asked.users >= SEEN_USERS
-    expected = mf.model.mean + mf.model.item_bias[asked.items[unseen]]
+    expected = factors.mean + factors.item_bias[asked.items[unseen]]
     assert mf.score(asked).ctr[unseen] == pytest.approx(expected)
 
 
 def test_lightgcn_folds_unseen_users_in_and_no_others():
-    tables, asked = fitted("LightGCN").tables["ctr"], cases(VALID)
+    tables, asked = fitted("LightGCN").kept["ctr"], cases(VALID)
     scores = fitted("LightGCN").score(asked).ctr
     cut = fitted("LightGCN").score(cases(VALID, 1)).ctr
     known = tables.knows_user[asked.users]
@@ -402,7 +402,7 @@ def test_morec_knows_items_by_their_texts_alone():
     net.texts[unseen] = net.texts[seen]
     targets = sequences.Targets.read(asked, ALL_ITEMS)
     logits = [
-        sequences.predict(net, replace(targets, items=torch.full((len(asked),), number)))
+        label_training.predict(net, replace(targets, items=torch.full((len(asked),), number)))
         for number in (seen, unseen)
     ]
     assert logits[0].tolist() == logits[1].tolist()
