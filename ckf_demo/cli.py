@@ -65,7 +65,7 @@ def prepare(
 ) -> None:
     """Fetch or import raw data into the DuckDB store, and convert the backbone.
 
-    Running it again changes nothing.
+    A second run changes nothing.
 
     **Example:** `ckf prepare --dataset ml-100k`
     """
@@ -81,7 +81,7 @@ def prepare(
 def train(
     config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration of the run (TOML).")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the last run of this file stopped.")
+        bool, typer.Option("--resume", help="Continue the last run of this configuration.")
     ] = False,
     warm_start: Annotated[
         Path | None,
@@ -89,18 +89,18 @@ def train(
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="TASK", help="Train for one task alone; saved as NAME-TASK."),
+        typer.Option(metavar="TASK", help="Train for one task only; saved as NAME-TASK."),
     ] = None,
     stage: Annotated[
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Run one last stage alone on the weights that were trained before: ranking, "
+            help="Run only one of the last stages, on weights that are trained already: ranking, "
             "wording or calibration.",
         ),
     ] = None,
 ) -> None:
-    """Train fusion and adapters as a configuration says.
+    """Train fusion and adapters with a configuration.
 
     **Example:** `ckf train --config assets/configs/ml-100k.toml`
     """
@@ -116,20 +116,22 @@ def tune(
         typer.Option(metavar="FILE", help="Configuration to search (TOML); repeatable."),
     ],
     trials: Annotated[
-        int, typer.Option(min=1, help="Settings that are tried, the file's own first.")
+        int, typer.Option(min=1, help="Number of settings to try; the first is the file's own.")
     ] = 6,
-    steps: Annotated[int, typer.Option(min=1, help="Packed sequences of each trial.")] = 100,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Number of packed sequences in each trial.")
+    ] = 100,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all trials here.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of the settings that are drawn.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed for drawing the settings.")
     ] = 0,
 ) -> None:
-    """Search rates, dropout and the like on validation; no file is changed.
+    """Search learning rates, dropout and other settings on the validation part.
 
-    Every configuration gets the same budget. A search that was interrupted goes on when the same
-    command is given again.
+    Every configuration gets the same budget, and its file is not changed. The same command
+    continues an interrupted search.
 
     **Example:** `ckf tune --config assets/configs/ml-100k.toml --trials 6 --steps 100`
     """
@@ -150,28 +152,31 @@ def evaluate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder with the raw data, imported if it is new."),
+        typer.Option(metavar="DIR", help="Folder with raw data, imported if it is new."),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Part of the data.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Part of the data to measure on.")] = Split.test,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results here.")
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.parquet", help="Write one row per scored row here."),
+        typer.Option(
+            metavar="FILE.parquet",
+            help="Write the predictions here, one row for each scored interaction.",
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="For a quick look: about so many rows.")
+        int | None, typer.Option(min=1, help="Score about this many rows only, for a quick check.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=0, help="Rows that are scored again with histories cut short.")
+        int, typer.Option(min=0, help="Number of rows to score again with shorter histories.")
     ] = 2000,
     explanations: Annotated[
-        int, typer.Option(min=0, help="Pairs of a user and an item that are explained.")
+        int, typer.Option(min=0, help="Number of pairs of a user and an item to explain.")
     ] = 150,
     single_task: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="A single-task checkpoint to compare with; repeatable."),
+        typer.Option(metavar="DIR", help="Single-task checkpoint to compare with; repeatable."),
     ] = None,
     without_tokens: Annotated[
         bool, typer.Option(help="Also measure the checkpoint without its collaborative tokens.")
@@ -180,7 +185,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="TASK",
-            help="Measure this task alone; results of others in --json stay. Repeatable.",
+            help="Measure only this task and keep other results in --json; repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -216,10 +221,11 @@ def score(
     users: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="Users: one id a line, or CSV or Parquet with a column `user`."
+            metavar="FILE",
+            help="User ids: a text file with one a line, or CSV or Parquet with a column `user`.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Where the lists go.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="File to write the lists to.")],
     checkpoint: Checkpoint = CHECKPOINT,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of each list.")] = 10,
     engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
@@ -227,19 +233,18 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="With --engine ray: how many.",
-            show_default="as many as there are cores for",
+            help="Number of workers, with --engine ray.",
+            show_default="as many as the cores allow",
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="With --engine ray: threads of each worker.", show_default="2"),
+        typer.Option(min=1, help="Threads of each worker, with --engine ray.", show_default="2"),
     ] = None,
 ) -> None:
-    """Write the top-k list of many users to one Parquet file.
+    """Write the top-k lists of many users to one Parquet file.
 
-    The file appears when it is whole. A run that was killed goes on where it was when the same
-    command is given again.
+    The file appears when all lists are done. The same command continues a killed run.
 
     **Example:** `ckf score --users users.txt --k 10 --out top.parquet`
     """
@@ -255,27 +260,32 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")
     ] = None,
     plot_path: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.html", help="Draw how time grows here.")
+        Path | None,
+        typer.Option("--plot", metavar="FILE.html", help="Draw how time grows with size here."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="One measurement; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Measurement to run; repeatable.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds of each.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of alternating rounds.")] = 5,
     quantization: Annotated[
         str,
         typer.Option(
-            help="How to hold the weights: auto (as they are served on this machine), nf4, "
-            "nf4-bf16, nf4-fp32 or bf16."
+            help="Precision of the weights: auto (as this machine serves them), nf4, nf4-bf16, "
+            "nf4-fp32 or bf16."
         ),
     ] = "auto",
     load: Annotated[
-        bool, typer.Option("--load", help="Load the served app with many clients instead.")
+        bool,
+        typer.Option("--load", help="Measure the served app under load from many clients instead."),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=5, help="With --load: for 16 clients; fewer have a fifth of it.")
+        float,
+        typer.Option(
+            min=5, help="Duration for 16 clients, with --load; fewer clients get a fifth of it."
+        ),
     ] = 300,
 ) -> None:
-    """Measure speed against one prompt per question and plain generation, as ratios in one run.
+    """Measure speed as ratios to one prompt per question and to plain generation.
 
     **Example:** `ckf bench --only ranking --json speed.json`
     """
@@ -303,7 +313,7 @@ def bench(
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List every fusion method and baseline: tasks, needs, and what is trained for which data.
+    """List fusion methods, baselines and trained checkpoints.
 
     **Example:** `ckf methods --json`
     """
@@ -374,7 +384,7 @@ def serve(
             default_factory=default_host,
             show_default="127.0.0.1",
             envvar="GRADIO_SERVER_NAME",
-            help="Address to listen on; 0.0.0.0 for everybody on the network.",
+            help="Address to listen on; 0.0.0.0 lets other machines connect.",
         ),
     ],
     port: Annotated[
@@ -384,9 +394,9 @@ def serve(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            show_default="checkpoints/ml-100k, and those beside it whose data are prepared",
-            help="A trained checkpoint; repeatable: the first is the page, the others are pages "
-            "below it under the names of their folders.",
+            show_default="checkpoints/ml-100k and those beside it with prepared data",
+            help="Trained checkpoint; repeatable. The first is served at the root, each other one "
+            "below it, at the name of its folder.",
         ),
     ] = None,
     quantization: Annotated[
@@ -394,12 +404,12 @@ def serve(
         typer.Option(
             envvar="CKF_QUANTIZATION",
             show_default="auto",
-            help="How to hold the weights: auto (the fastest of nf4, nf4-bf16 and nf4-fp32 "
-            "on this machine), one of these, or bf16.",
+            help="Precision of the weights: auto (the fastest of nf4, nf4-bf16 and nf4-fp32 on "
+            "this machine), one of these, or bf16.",
         ),
     ] = None,
 ) -> None:
-    """Serve the web app; what is missing is prepared first.
+    """Serve the web app; missing data and weights are prepared first.
 
     **Example:** `ckf serve --port 8000`
     """
@@ -409,7 +419,7 @@ def serve(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; ``arguments`` default to those of the process, and none mean --help."""
+    """Run the command line; ``arguments`` default to those of the process, and to --help."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _quiet_libraries()
     try:
@@ -430,6 +440,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep what libraries say about their own future and options off the terminal."""
+    """Hide warnings of libraries about their own future and options."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
