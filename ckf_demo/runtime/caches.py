@@ -1,4 +1,4 @@
-"""Arrays that are kept in the user's cache and can be made again."""
+"""Arrays in the user's cache, which can be computed again."""
 
 import sys
 import zipfile
@@ -15,14 +15,13 @@ DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError),
     *(MemoryError, zipfile.BadZipFile, zlib.error),
 )
-"""What reading a damaged archive may end in."""
+"""The errors that reading a damaged archive may raise."""
 
 
 def remembered(path: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays in the file at ``path``, computed and written there when it is missing.
+    """The arrays in the file at ``path``, computed and written there if the file is missing.
 
-    A file that is damaged, which the archive's checksums tell, is said to be so on stderr and made
-    anew.
+    A damaged file, as the archive's checksums tell, is reported on stderr and written again.
 
     Raises
     ------
@@ -33,7 +32,7 @@ def remembered(path: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict
         try:
             return _whole(path)
         except DAMAGE as error:
-            print(f"{path} is damaged ({error}) and is made anew", file=sys.stderr)
+            print(f"{path} is damaged ({error}) and is written again", file=sys.stderr)
     arrays: dict[str, Any] = compute()
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

@@ -1,7 +1,7 @@
-"""Work that nobody waits for any more ends before its next forward pass.
+"""Cancels work whose client has left, before its next forward pass.
 
-Whoever answers a visitor runs the work inside ``stopped_by(event)``; whatever takes long asks
-``check()`` now and then. Nothing in between need know of it.
+The service runs the work inside ``stopped_by(event)``, and long computations call ``check()`` now
+and then. The code between the two is not involved.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ _event: ContextVar[Event | None] = ContextVar("stopped_by", default=None)
 
 
 class Stopped(Exception):
-    """The answer is not wanted any more. Nobody is told: there is nobody to tell."""
+    """The work was cancelled. The client has left, so no message is sent."""
 
 
 @contextmanager
 def stopped_by(event: Event) -> Iterator[None]:
-    """Let ``check`` end what runs inside, in this thread, once ``event`` is set."""
+    """Let ``check`` end the work inside, in this thread, once ``event`` is set."""
     before = _event.set(event)
     try:
         yield
@@ -27,7 +27,7 @@ def stopped_by(event: Event) -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise `Stopped` once the answer that is being computed is not wanted any more."""
+    """Raise `Stopped` if the current work was cancelled."""
     event = _event.get()
     if event is not None and event.is_set():
         raise Stopped

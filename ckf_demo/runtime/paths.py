@@ -1,7 +1,7 @@
 """Where large and derived files live, and how they are written without half-finished states.
 
-What a killed process leaves behind is told from what a living one still writes by a lock that the
-kernel drops with the process.
+A process locks the folder that it is writing in, and the kernel drops the lock when the process
+ends. So the leftovers of a killed process can be recognised.
 """
 
 import ctypes
@@ -21,9 +21,9 @@ from ckf_demo.runtime.errors import UserError
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
-# Libraries that write from C report in words of their own, in which the system's reason stands.
+# Libraries that write from C raise errors of their own, whose text holds the system's reason.
 _REASONS = re.compile("|".join(os.strerror(code) for code in NO_ROOM))
-_LITTLE = 1 << 16  # bytes; with less left, a failed write without a reason had no room
+_LITTLE = 1 << 16  # bytes; with less free, the disk is taken to be full
 
 _SCRATCH = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.partial")
 
@@ -34,12 +34,18 @@ def cache_dir() -> Path:
     Raises
     ------
     UserError
-        When it is not there and cannot be made.
+        When the folder does not exist and cannot be created.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "ckf-demo"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"{folder} cannot be the folder for caches ({error.strerror}); let XDG_CACHE_HOME name "
+            "a folder that can be written"
+        ) from error
     return folder
 
 
@@ -70,10 +76,10 @@ def cannot_write(path: Path, reason: str | None) -> UserError:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` (file or folder) and rename it when all went well.
 
-    Readers see the previous state or the new one, never something in between; after an exception
-    the previous state stays and the temporary files are removed. All is on the disk before it is
-    renamed, so a machine that loses power keeps one of the two as well. What killed processes left
-    of ``path`` is cleared.
+    Readers see the previous state or the new one, never something in between. After an exception
+    the previous state stays, and the temporary files are removed. All data is on the disk before
+    the renaming, so the same holds when the machine loses power. Leftovers of killed processes that
+    were writing ``path`` are removed.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path | None, value: object) -> None:
-    """Write ``value`` as indented JSON through `replacing`; nothing where there is no path.
+    """Write ``value`` as indented JSON through `replacing`; without a path, do nothing.
 
     Raises
     ------
@@ -114,7 +120,7 @@ def write_json(path: Path | None, value: object) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the system refuses to write at ``path``, as a UserError."""
+    """Turn the system's refusal to write at ``path`` into a UserError."""
     try:
         yield
     except OSError as error:
@@ -125,13 +131,13 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A folder in ``parent`` for what becomes ``name``; removed at the end.
+    """A temporary folder in ``parent`` for writing ``name``; removed at the end.
 
     `clear_leftovers` leaves it alone for as long as this process lives.
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
-        # somebody may clear it between its making and the lock
+        # another process may clear it before the lock is taken
         try:
             owner = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
@@ -148,7 +154,7 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes were writing in a folder (when they were writing ``name``)."""
+    """Remove what killed processes left in a folder, all of it or only of ``name``."""
     if not folder.is_dir():
         return
     for entry in list(os.scandir(folder)):
@@ -174,13 +180,12 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
 
 @contextmanager
 def alone(lock: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file. While another process does, ``busy`` is called once, which may raise, and
-    then it is waited for.
+    """Hold a lock file. If another process holds it, call ``busy``, which may raise, then wait.
 
     Raises
     ------
     UserError
-        When the lock file cannot be made.
+        When the lock file cannot be created.
     """
     with writing(lock.parent):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +203,7 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     if temporary.is_dir() and path.is_dir():
         if _exchange(temporary, path):
             return
-        # Between these two there is neither; `clear_leftovers` puts the previous one back.
+        # Between these two steps there is no folder; `clear_leftovers` puts the previous one back.
         os.replace(path, temporary.parent / "previous")
     os.replace(temporary, path)
 
@@ -218,7 +223,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or a folder with all in it, is on the disk."""
+    """Wait until a file, or a folder with its contents, is on the disk."""
     if path.is_dir():
         for entry in path.iterdir():
             _to_disk(entry)
@@ -237,7 +242,7 @@ def _folder_to_disk(folder: Path) -> None:
 
 
 def _no_room(error: Exception, scratch: Path) -> str | None:
-    """Why the disk took no more, if that is what a failure was about."""
+    """The reason if a failure was for lack of room on the disk, otherwise None."""
     if isinstance(error, UserError) or getattr(error, "errno", None) is not None:
         return None
     if match := _REASONS.search(str(error)):

@@ -1,11 +1,11 @@
-"""Processes that this one starts: none of them goes on when this one is killed."""
+"""Child processes, which end when this process is killed."""
 
 
 def end_with(parent: int) -> None:
     """Let the kernel end this process as soon as the process ``parent``, which started it, ends.
 
-    A parent that is killed cannot end its children itself. On Linux; elsewhere nothing is done. It
-    is run by its source in interpreters of their own, so it knows nothing of this module.
+    A killed parent cannot end its children itself. This works on Linux; elsewhere nothing is done.
+    Other interpreters run the source of this function, so it uses nothing of this module.
     """
     import ctypes
     import os
@@ -16,5 +16,5 @@ def end_with(parent: int) -> None:
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
         if os.getppid() != parent:
-            # it ended before the kernel was told
+            # the parent ended before the kernel was told
             os._exit(1)

@@ -1,4 +1,4 @@
-"""Alternating rounds: ratios within one run hold where times alone do not."""
+"""Times alternatives in alternating rounds, so that their ratios are comparable within a run."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: the median over rounds, and the least and greatest of them."""
+    """One figure: the median over rounds, with the smallest and the largest value."""
 
     name: str
     value: float
@@ -32,23 +32,23 @@ def alternate(
     before: Mapping[str, Callable[[], object]] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Time every way once a round, in turn, after one round that is not counted.
+    """Time every alternative once a round, after one round that is not counted.
 
     Parameters
     ----------
     before
-        What a way needs done before its clock starts.
+        What to run before the clock of an alternative starts.
     clock
-        Seconds on the wall, or with ``time.process_time`` those of this process's cores.
+        Wall-clock seconds; ``time.process_time`` gives the CPU seconds of this process.
 
     Returns
     -------
-    Seconds per way and round, float64 (rounds,).
+    Seconds of each alternative, float64 (rounds,).
     """
     out = {name: np.empty(rounds) for name in ways}
     names = list(ways)
     for number in range(-1, rounds):
-        # the order changes from round to round, so that nobody always follows the same neighbour
+        # the order rotates, so that no alternative always follows the same one
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             if before and name in before:
@@ -61,10 +61,9 @@ def alternate(
 
 
 class PeakMemory:
-    """Bytes that a block of code held at most beyond what the process held before, as ``peak``.
+    """The largest growth of the process's memory within a block of code, as ``peak`` in bytes.
 
-    The operating system's resident set is read every few milliseconds, so that a short peak may be
-    missed.
+    The resident set is read every few milliseconds, so a short peak may be missed.
     """
 
     def __enter__(self) -> "PeakMemory":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.logs import start_logging
 from ckf_demo.runtime.memory import keep_flat, settle
+from ckf_demo.runtime.proxies import bypass_proxies
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -196,6 +197,7 @@ def serve(
         As `build_demo` for the first, as `placed`, or when the address cannot be listened on.
     """
     check_address(host, port)
+    bypass_proxies(host)
     first, *others = checkpoints or [CHECKPOINT, *others_beside(CHECKPOINT)]
     places = placed([first, *others])
     demo = build_demo(first, quantization, places, places[0])

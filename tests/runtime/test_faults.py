@@ -237,6 +237,15 @@ def test_a_cache_that_cannot_be_written_says_so(
         assert "cannot be written (Read-only file system)" in one_line(said)
 
 
+@pytest.mark.parametrize("cache", ["/dev/null", "{tmp}/file"])
+def test_a_cache_that_cannot_be_a_folder_says_so(cache: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", cache.format(tmp=tmp_path))
+    code, said = run_in_a_child(["prepare"])
+    assert code == 2
+    assert "cannot be the folder for caches (Not a directory)" in one_line(said)
+
+
 def test_another_users_cache_says_so(
     empty_cache: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
