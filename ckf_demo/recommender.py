@@ -26,6 +26,7 @@ from cachetools import LRUCache
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.text_vectors import item_text_vectors, text_encoder
 from ckf_demo.data.prepared import Prepared
@@ -53,7 +54,6 @@ from ckf_demo.tasks.explanations.facts import Film, fact_line, polarity_for
 from ckf_demo.tasks.prompts import PrefixText, profile_text, window_start
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "ml-100k"
-CANDIDATES = 100
 REMEMBERED = 20_000
 """Answers that are kept, each a few numbers and a key of some kilobytes at most."""
 

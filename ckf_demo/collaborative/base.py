@@ -18,6 +18,9 @@ from ckf_demo.runtime.paths import replacing
 if TYPE_CHECKING:
     import lenskit.data
 
+CANDIDATES = 100
+"""Number of items that the candidate stage passes on to re-ranking by default."""
+
 
 @contextmanager
 def own_threads() -> Iterator[None]:

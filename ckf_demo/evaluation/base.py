@@ -21,9 +21,6 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.registry import TASKS
 
 SPLITS = {"valid": VALID, "test": TEST}
-CANDIDATES = 100
-"""Items that the candidate stage hands to the re-ranker."""
-
 ALONE = "alone"
 VARIANTS = {
     ALONE: "{}'s language model alone",

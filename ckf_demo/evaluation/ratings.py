@@ -11,11 +11,11 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines import BASELINES
 from ckf_demo.baselines.base import Baseline, TrainingData
 from ckf_demo.baselines.calibration import calibration_of
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.evaluation.base import (
     ALONE,
-    CANDIDATES,
     TEXT_ONLY,
     VARIANTS,
     Measured,

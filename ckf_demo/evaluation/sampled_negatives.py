@@ -22,12 +22,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ckf_demo.backbone.loading import dense_precision
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
 from ckf_demo.evaluation.base import (
-    CANDIDATES,
     VARIANTS,
     Measured,
     Predictions,

@@ -25,13 +25,13 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.baselines import BASELINES
 from ckf_demo.baselines.base import Baseline, TrainingData
 from ckf_demo.baselines.boosting import Boosting
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TEST, choosing_half
 from ckf_demo.evaluation.base import (
     ALONE,
-    CANDIDATES,
     TEXT_ONLY,
     kind_of,
     method_names,

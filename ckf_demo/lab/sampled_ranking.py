@@ -22,9 +22,10 @@ from ckf_demo.baselines import BASELINES
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.candidates import CandidateStage
 from ckf_demo.baselines.popularity import Popularity
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
-from ckf_demo.evaluation.base import CANDIDATES, VARIANTS, progress_bars, split_part
+from ckf_demo.evaluation.base import VARIANTS, progress_bars, split_part
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Checkpoints, Json, People, Split, one_line_errors

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from sklearn.metrics import ndcg_score
 from torch import Tensor
 
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
@@ -21,7 +22,7 @@ from ckf_demo.training.sequences import Packer, segment_at, validation_sequences
 from ckf_demo.training.stage import Stage, console
 
 TASK = ranking.TASK.name
-CANDIDATES, CUTOFF = 100, 10
+CUTOFF = 10
 WEIGHTS = tuple(i / 20 for i in range(21))
 QUERIES = 400
 """Rankings by which the weight is chosen, at most; drawn at random."""

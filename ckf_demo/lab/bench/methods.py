@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.data.splits import VALID
@@ -17,7 +18,6 @@ from ckf_demo.model.system import System, read_manifest, trained_checkpoints
 from ckf_demo.runtime.timing import Row, alternate
 
 ROWS, PER_PERSON = 100, 10
-CANDIDATES = 100
 PEOPLE = 2
 
 

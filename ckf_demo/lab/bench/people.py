@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.model.predict import profile_of
 from ckf_demo.model.system import System
 from ckf_demo.tasks.prompts import window_start
-
-CANDIDATES = 100
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A benchmark's figures as Markdown tables; `ckf_demo.lab.report` writes them to docs/tables."""
 
-from ckf_demo.lab.bench.methods import CANDIDATES, ROWS
+from ckf_demo.collaborative.base import CANDIDATES
+from ckf_demo.lab.bench.methods import ROWS
 from ckf_demo.lab.bench.profile import PARTS
 from ckf_demo.tasks.registry import TASKS
 

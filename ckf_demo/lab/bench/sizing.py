@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ckf_demo.backbone.precision import choose
+from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import PairBatch
 from ckf_demo.fusion.ckf import CKF
-from ckf_demo.lab.bench.people import CANDIDATES, BenchPerson, people, prompt, questions
+from ckf_demo.lab.bench.people import BenchPerson, people, prompt, questions
 from ckf_demo.model.system import System, read_manifest
 from ckf_demo.runtime.machine import describe, linear_shapes, token_operations
 from ckf_demo.runtime.paths import prepared_path, store_path, write_json
