@@ -1,4 +1,4 @@
-"""Methods to compare with, by name. Adding one is a new file and one line here."""
+"""Methods to compare with, by name. A new one is a file and one line here."""
 
 from ckf_demo.baselines.base import Baseline
 from ckf_demo.baselines.biased_mf import FoldedBiasedMF

@@ -10,14 +10,14 @@ from ckf_demo.metrics.metrics import rmse
 from ckf_demo.metrics.protocol import EvalInstances
 
 GRID = [(size, regularization) for size in (8, 16, 32) for regularization in (0.1, 0.2, 0.4)]
-"""Embedding sizes and regularisations per rating; the best validation RMSE is taken."""
+"""Embedding sizes and regularisations per rating; chosen by validation RMSE."""
 
 
 class FoldedBiasedMF(Baseline):
     """r̂_uv = μ + b_v + b_u + p_u · q_v, with b_u and p_u solved from the history.
 
-    The item side is fitted by lenskit (alternating least squares) on all training rows, so this
-    model knows 80 % of the data where the fusion's collaborative model knows 60 %.
+    The item side is fitted by lenskit (alternating least squares) on all training rows. So this
+    model learns from 80 % of the data, the fusion's collaborative model from 60 %.
     """
 
     name = "biased MF"

@@ -11,13 +11,13 @@ LEAVES = (8, 16, 32)
 
 LEARNING_RATE = 0.04
 MOST_TREES = 300
-"""Trees to grow; the number that is used is chosen on validation."""
+"""The largest number of trees; the number that is used is chosen on validation."""
 
 
 class Boosting(Baseline):
     """Histogram gradient boosting (scikit-learn): squared error for ratings, log-loss for CTR.
 
-    Learned from the rows that the language model learns from, each with its own history. The
+    Trained on the rows that the language model is trained on, each with its own history. The
     number of leaves and of trees is the best on validation, for each task its own.
     """
 

@@ -21,7 +21,7 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
     A function from scores (m,) to probabilities float64 (m,).
     """
     centre, scale = float(np.mean(scores)), float(np.std(scores)) or 1.0
-    # a weak penalty only, so that the curve is the maximum-likelihood one
+    # the penalty is weak, so that the curve is close to the maximum-likelihood one
     curve = LogisticRegression(C=1e6).fit(((scores - centre) / scale)[:, None], labels)
     return lambda new: curve.predict_proba(((new - centre) / scale)[:, None])[:, 1]
 
@@ -29,9 +29,10 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
 def calibration_of(
     baseline: Baseline, material: TrainingData
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns the CTR scores of a fitted baseline into probabilities.
+    """A function from the CTR scores of a fitted baseline to probabilities.
 
-    `platt` on the rows to choose on; nothing where it gives probabilities already or no CTR.
+    It is fitted by `platt` on the rows to choose on. It changes nothing where the baseline gives
+    probabilities already, or has no CTR task.
     """
     if "ctr" not in baseline.tasks or baseline.gives_probabilities:
         return lambda scores: scores

@@ -1,4 +1,4 @@
-"""The candidate stage on its own, without the language model behind it."""
+"""The candidate stage alone, without the re-ranking by the language model."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 class CandidateStage(Baseline):
-    """The catalogue in the order of the collaborative choice score, as the re-ranker gets it."""
+    """The catalogue in the order of the candidate scores, as the re-ranker receives it."""
 
     name = "candidate stage"
     summary = "The collaborative order of the catalogue that the language model re-ranks."

@@ -1,4 +1,4 @@
-"""Item bias plus a user bias that is worked out from the history: the least to beat."""
+"""Item bias plus a user bias from the history: the simplest baseline that uses both."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ckf_demo.metrics.protocol import EvalInstances
 class FoldedBias(Baseline):
     """r̂_uv = μ + b_v + b_u with b_u = Σ_{j ∈ history} (r_uj − μ − b_j) / (|history| + 5).
 
-    μ and b_v come from the training part, b_u from whatever the user had rated before.
+    μ and b_v come from the training part, b_u from the earlier ratings of the user.
     """
 
     name = "bias folded in"

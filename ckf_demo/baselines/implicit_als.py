@@ -1,4 +1,4 @@
-"""Implicit matrix factorisation of what was liked, people folded in from their history."""
+"""Implicit matrix factorisation of likes, with users folded in from their histories."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -14,7 +14,7 @@ SIZES = (16, 32)
 """Embedding sizes; chosen on validation."""
 
 WEIGHTS = (2.0, 10.0, 40.0)
-"""Confidence w of what was liked over what was not; chosen on validation."""
+"""Confidence w of liked items over all others; chosen on validation."""
 
 REGULARIZATION = 1.0
 EPOCHS = 15
@@ -24,9 +24,9 @@ SEED = 0
 class ImplicitALS(Searched):
     """s_uv = p_u · q_v, p_u = argmin Σ_v c_uv (x_uv − p · q_v)² + λ‖p‖² (Hu 2008), by lenskit.
 
-    x_uv is 1 for what was liked and c_uv then 1 + w, otherwise 0 and 1; dislikes are not used.
-    Every user is folded in: p_u solves the line above for the likes of the history. Without any,
-    the mean training user stands in.
+    For a liked item x_uv is 1 and c_uv is 1 + w, for all others 0 and 1; dislikes are not used.
+    Every user is folded in: p_u solves the equation above for the likes of the history. Without
+    likes, p_u is that of the mean training user.
     """
 
     name = "implicit ALS"

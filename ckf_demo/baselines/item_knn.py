@@ -8,7 +8,7 @@ from ckf_demo.metrics.metrics import rmse
 from ckf_demo.metrics.protocol import EvalInstances
 
 NEIGHBOURS = (20, 50)
-"""How many of the most similar items in the history count; chosen on validation."""
+"""Numbers of the most similar items in the history that count; chosen on validation."""
 
 MIN_SIMILARITIES = (1e-6, 0.05)
 """Smallest similarity of a neighbour; chosen on validation."""
@@ -17,8 +17,8 @@ MIN_SIMILARITIES = (1e-6, 0.05)
 class ItemKNN(Baseline):
     """r̂_uv = μ_v + Σ_j sim(v, j)(r_uj − μ_j) / Σ_j |sim(v, j)| over the nearest j in the history.
 
-    sim is the cosine of mean-centred rating columns (lenskit). Without a usable neighbour the
-    folded-in bias answers. Ranking: Σ_j sim(v, j) over what was rated, whatever the rating.
+    sim is the cosine of mean-centred rating columns (lenskit). Without a usable neighbour, the
+    answer is that of the folded-in bias. Ranking: Σ_j sim(v, j) over all rated items j.
     """
 
     name = "item k-NN"
@@ -78,14 +78,14 @@ def _scorer(material: TrainingData, feedback: str, neighbours: int, minimum: flo
 
 
 def _ask(scorer, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Scores of the targets, NaN where there is nothing to go by."""
+    """Scores of the targets; NaN for targets without a neighbour."""
     from lenskit.data import ItemList, RecQuery
 
     # lenskit 2025.8 ends the process with a Rust panic for items that it was not trained on.
-    known, scores = scorer.items.ids(), np.full(len(targets), np.nan)
-    usable, asked = np.isin(items, known), np.isin(targets, known)
-    if usable.any() and asked.any():
+    trained, scores = scorer.items.ids(), np.full(len(targets), np.nan)
+    usable, scorable = np.isin(items, trained), np.isin(targets, trained)
+    if usable.any() and scorable.any():
         history = ItemList(item_ids=items[usable], rating=ratings[usable].astype(np.float32))
-        answer = scorer(RecQuery(history_items=history), ItemList(item_ids=targets[asked]))
-        scores[asked] = answer.scores()
+        answer = scorer(RecQuery(history_items=history), ItemList(item_ids=targets[scorable]))
+        scores[scorable] = answer.scores()
     return scores

@@ -7,13 +7,13 @@ from ckf_demo.metrics.metrics import log_loss, rmse
 from ckf_demo.metrics.protocol import EvalInstances
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-"""Weights of the squared norm; the best on validation is taken, for each task its own."""
+"""Weights of the squared norm; chosen on validation for each task."""
 
 
 class Linear(Baseline):
     """r̂ = w · x (ridge) and P(liked) = σ(w' · x) (logistic), x the folded-in features.
 
-    Learned from the rows that the language model learns from, each with its own history.
+    Trained on the rows that the language model is trained on, each with its own history.
     """
 
     name = "ridge / logistic"

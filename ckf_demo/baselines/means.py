@@ -1,4 +1,4 @@
-"""Averages that know nothing of the user: of everybody, and of each item."""
+"""Averages that do not depend on the user: of all ratings, and of each item."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.metrics.protocol import EvalInstances
 
 DAMPING = 5.0
-"""How many average ratings are assumed before the first one was seen."""
+"""Number of average ratings that are added to each mean."""
 
 
 class GlobalMean(Baseline):
-    """r̂_uv = μ: the mean of all training ratings, the same for everybody."""
+    """r̂_uv = μ: the mean of all training ratings."""
 
     name = "everybody's mean"
     summary = "The mean of all training ratings, for every user and item."

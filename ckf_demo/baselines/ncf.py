@@ -19,17 +19,17 @@ SIZE = 32
 """Width of both kinds of embeddings."""
 
 LONGEST = 50
-"""Liked items that are read at most; the last ones are."""
+"""The largest number of liked items that are read, the last ones."""
 
 NEGATIVES = 4
-"""Items drawn evenly for each like, where what was chosen is to be told from the rest."""
+"""Items drawn uniformly for each like, where likes are trained against sampled items."""
 
 DROPOUT = 0.2
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
 BATCH = 1024
 EPOCHS = (2, 5, 10)
-"""Epochs after which a model is looked at; chosen on validation."""
+"""Numbers of epochs to try; chosen on validation."""
 
 SEED = 0
 LABELS, CHOICES = "labels", "choices"
@@ -40,11 +40,11 @@ UNKNOWN = 0
 class NCF(Searched):
     """s_uv = w · [p_u ⊙ q_v, MLP(p'_u, q'_v)] + b_v, the two parts of NeuMF trained together.
 
-    The authors' users are rows of a table. Most people here have none, so p_u is the mean of
-    embeddings of the last 50 liked items of the row's history, tables of their own, and a learned
-    vector that stands for everybody. Trained by binary cross-entropy, on the labels of training
-    rows or on likes against items drawn evenly (which may be ones that were seen); which of them
-    and how many epochs is chosen on validation.
+    The authors' users are rows of a table. Most users here have no such row, so p_u is the mean of
+    embeddings (from a table of their own) of the last 50 liked items of the row's history, plus a
+    learned vector that all users share. Trained by binary cross-entropy, either on the labels of
+    training rows or on likes against uniformly drawn items, which may include seen ones. Objective
+    and number of epochs are chosen on validation.
     """
 
     name = "NCF"
@@ -126,9 +126,9 @@ class _Net(nn.Module):
 def _last(liked: np.ndarray, row_of: np.ndarray) -> np.ndarray:
     """The last liked items as rows of the tables, int64 (`LONGEST`,), padded at the end."""
     rows = np.full(LONGEST, UNKNOWN, dtype=np.int64)
-    known = row_of[liked]
-    known = known[known != UNKNOWN][-LONGEST:]
-    rows[: len(known)] = known
+    trained = row_of[liked]
+    trained = trained[trained != UNKNOWN][-LONGEST:]
+    rows[: len(trained)] = trained
     return rows
 
 
@@ -143,7 +143,7 @@ def _read(cases: EvalInstances, row_of: np.ndarray) -> tuple[Tensor, Tensor]:
 def _choices(
     liked: Tensor, targets: Tensor, labels: Tensor, n_known: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Likes, each followed by items that are drawn anew."""
+    """Likes, each followed by newly drawn items."""
     liked, targets = liked[labels == 1], targets[labels == 1]
     drawn = torch.randint(1, n_known + 1, (len(targets), NEGATIVES))
     targets = torch.cat([targets[:, None], drawn], 1)
@@ -155,6 +155,7 @@ def _train_epoch(
     net: _Net, optimizer: torch.optim.Optimizer, liked: Tensor, targets: Tensor, labels: Tensor
 ) -> None:
     net.train()
-    for own in torch.randperm(len(targets)).split(BATCH):
-        loss = F.binary_cross_entropy_with_logits(net(liked[own], targets[own]), labels[own])
+    for batch in torch.randperm(len(targets)).split(BATCH):
+        logits = net(liked[batch], targets[batch])
+        loss = F.binary_cross_entropy_with_logits(logits, labels[batch])
         step(optimizer, loss)

@@ -1,4 +1,4 @@
-"""What most people watched, the same list for everybody."""
+"""The most rated items, the same list for every user."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 class Popularity(Baseline):
-    """s_v = number of training ratings of v, whatever they were."""
+    """s_v = number of training ratings of v, high or low."""
 
     name = "popularity"
     summary = "Items by their number of training ratings."

@@ -1,4 +1,4 @@
-"""What was popular of late, the same for everybody."""
+"""The most rated items of recent training interactions, the same for every user."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,17 @@ from ckf_demo.baselines.searched import Model, Searched
 from ckf_demo.metrics.protocol import EvalInstances
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Last parts of the training interactions that are looked at; chosen on validation."""
+"""Shares of the training interactions, the last ones, that count; chosen on validation."""
 
 DAMPING = 5.0
-"""How many average interactions are assumed for each item."""
+"""Number of average interactions that are added to each item."""
 
 
 class RecentPopularity(Searched):
-    """Ranking: s_v = n_v, interactions with v among the last training ones, whatever the rating.
+    """Ranking: s_v = n_v, the number of interactions with v among the last training ones.
 
-    CTR: s_v = (l_v + c l) / (n_v + c) with l_v of these n_v liked, l the share of likes among all
-    of them and c = 5. The history is not used.
+    CTR: s_v = (l_v + c l) / (n_v + c) with l_v the number of likes among these n_v, l the share of
+    likes among all of them, and c = 5. The history is not used.
     """
 
     name = "recent popularity"

@@ -1,4 +1,4 @@
-"""RECFORMER: items as key-value text, a history as their sentence, read by one encoder."""
+"""RECFORMER: items as key-value text, histories as sentences of items, one encoder for both."""
 
 import re
 import zlib
@@ -18,10 +18,10 @@ from ckf_demo.metrics.protocol import EvalInstances
 
 WIDTH, HEADS, BLOCKS, DROPOUT = 64, 2, 2, 0.1
 BUCKETS = 8192
-"""Rows of the table of words, which are found by their checksums: no word is ever unknown."""
+"""Rows of the table of words. Words are looked up by checksum, so no word is unknown."""
 
 ITEMS, WORDS = 10, 12
-"""Liked items of a history that are read at most, the last ones, and words of each."""
+"""The largest numbers of liked items of a history, the last ones, and of words of each item."""
 
 SPECIAL, KEY, VALUE = 1, 2, 3
 PADDING, CLS = 0, 1
@@ -29,7 +29,7 @@ TEMPERATURE = 0.05
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
 BATCH = 64
 TARGETS = 15_000
-"""Training likes of each epoch, drawn anew."""
+"""Number of training likes that are drawn for each epoch."""
 
 APART = 1
 """Epochs of the first stage."""
@@ -49,7 +49,7 @@ class Texts:
 
     @classmethod
     def of(cls, prepared: Prepared) -> "Texts":
-        """``title Fargo year 1996 genres Crime Drama``, keys and values told apart."""
+        """``title Fargo year 1996 genres Crime Drama``, with keys and values marked as such."""
         words = torch.zeros(prepared.n_items, WORDS, dtype=torch.int64)
         kinds = torch.zeros_like(words)
         for item, title in enumerate(prepared.titles):
@@ -66,18 +66,20 @@ class Texts:
         return cls(words, kinds)
 
     def sentences(self, histories: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
-        """Histories of item indices, oldest first, as words, kinds and item places (n, L), the
-        newest item first behind a [CLS]; each int64."""
-        longest = max((len(own) for own in histories), default=0)
+        """Words, kinds and item places of histories of item indices (oldest first): int64 (n, L).
+
+        Each begins with [CLS], then the newest item comes first.
+        """
+        longest = max((len(history) for history in histories), default=0)
         items = torch.full((len(histories), min(longest, ITEMS)), -1, dtype=torch.int64)
-        for row, own in zip(items, histories, strict=True):
-            newest = own[::-1][:ITEMS].copy()
+        for row, history in zip(items, histories, strict=True):
+            newest = history[::-1][:ITEMS].copy()
             row[: len(newest)] = torch.from_numpy(newest)
         there = (items >= 0)[:, :, None]
         words = torch.where(there, self.words[items], PADDING).flatten(1)
         kinds = torch.where(there, self.kinds[items], PADDING).flatten(1)
         places = torch.arange(1, items.shape[1] + 1).repeat_interleave(WORDS).expand_as(words)
-        # padding within items goes to the end, so that words stand side by side
+        # padding within items moves to the end, so that words are contiguous
         order = torch.argsort((words == PADDING).int(), dim=1, stable=True)
         words, kinds, places = (x.gather(1, order) for x in (words, kinds, places))
         length = int((words != PADDING).sum(1).max()) if len(words) else 0
@@ -94,7 +96,7 @@ def _split(text: str) -> list[str]:
 
 
 def bucket(word: str) -> int:
-    """Row of a word in the table, behind those of padding and [CLS]."""
+    """Row of a word in the table, after those of padding and [CLS]."""
     return 2 + zlib.crc32(word.encode()) % (BUCKETS - 2)
 
 
@@ -137,13 +139,13 @@ class Recformer(Searched):
     """s_uv = cos(f(history), f(v)) / τ (Li et al. 2023), f one encoder of key-value text.
 
     An item is ``title … year … genres …``, a history the sentence of its last ten liked items, the
-    newest first; words, their kinds (key, value), their places and their items' places are
-    embedded. First each training like is told from the others of its batch, then, for the epochs
-    that are searched, from the whole catalogue, whose vectors are made anew before every epoch and
-    held in it; the click score is the same number. Where the data hold dislikes beside likes, those
-    epochs tell the labels of the rows instead, by a s_uv + b · f(v) + c. The authors begin with a
-    pretrained Longformer; here everything is learnt, with two small blocks and a hashed table of
-    words.
+    newest first. Words, their kinds (key, value), their places and their items' places are
+    embedded. The first stage trains each like against the others of its batch. The second stage,
+    whose number of epochs is searched, trains it against the whole catalogue, whose vectors are
+    computed before every epoch. The CTR score is the same number. Where the data hold dislikes, the
+    second stage trains on the labels of the rows instead, by a s_uv + b · f(v) + c. The authors
+    start from a pretrained Longformer; here two small blocks and a hashed table of words are
+    trained from scratch.
     """
 
     name = "RECFORMER"
@@ -175,7 +177,7 @@ class Recformer(Searched):
 
 
 def _likes(material: TrainingData) -> tuple[list[np.ndarray], np.ndarray]:
-    """Training likes with anything liked before: histories int64 (k,) and the items (n,)."""
+    """Training likes that have a history of likes: the histories int64 (k,) and the items (n,)."""
     histories, targets = [], []
     for liked in material.likes.sequences():
         histories += [liked[max(0, n - ITEMS) : n] for n in range(1, len(liked))]
@@ -191,15 +193,17 @@ def _epoch(
     targets: np.ndarray,
     catalogue: tuple[Tensor, Tensor] | None,
 ) -> None:
-    """One pass over `TARGETS` of the likes: against the batch, or against held vectors (k, d) of
-    the known items (k,)."""
+    """One pass over `TARGETS` of the likes.
+
+    Each is trained against its batch, or against the given vectors (k, d) of some items (k,).
+    """
     encoder.train()
     for batch in torch.randperm(len(targets))[:TARGETS].split(BATCH):
         states = encoder(*texts.sentences([histories[i] for i in batch.tolist()]))
         wanted = torch.from_numpy(targets)[batch]
         if catalogue is None:
-            own, right = torch.unique(wanted, return_inverse=True)
-            vectors = encoder(*texts.sentences(list(own.numpy()[:, None])))
+            unique, right = torch.unique(wanted, return_inverse=True)
+            vectors = encoder(*texts.sentences(list(unique.numpy()[:, None])))
         else:
             known, vectors = catalogue
             right = torch.searchsorted(known, wanted)
@@ -210,15 +214,15 @@ def _epoch(
 def _label_epoch(
     encoder: Encoder, optimizer: torch.optim.Optimizer, texts: Texts, rows: EvalInstances
 ) -> None:
-    """One pass over at most `TARGETS` rows, whose labels are told by binary cross-entropy."""
+    """One pass over at most `TARGETS` rows and their labels, by binary cross-entropy."""
     encoder.train()
     prepared = rows.prepared
     liked = torch.from_numpy(rows.labels.astype(np.float32))
     for batch in torch.randperm(len(rows))[:TARGETS].split(BATCH):
         before = [prepared.item[prepared.history.before(int(r), ITEMS)] for r in rows.rows[batch]]
-        states = encoder(*texts.sentences([own.astype(np.int64) for own in before]))
-        own, of_row = np.unique(rows.items[batch], return_inverse=True)
-        vectors = encoder(*texts.sentences(list(own.astype(np.int64)[:, None])))[of_row]
+        states = encoder(*texts.sentences([history.astype(np.int64) for history in before]))
+        unique, of_row = np.unique(rows.items[batch], return_inverse=True)
+        vectors = encoder(*texts.sentences(list(unique.astype(np.int64)[:, None])))[of_row]
         logits = encoder.logits((states * vectors).sum(1), vectors)
         loss = F.binary_cross_entropy_with_logits(logits, liked[batch])
         step(optimizer, loss)

@@ -1,4 +1,4 @@
-"""Nearest neighbours by what items are called, whoever liked them."""
+"""Nearest neighbours by the text of items."""
 
 from collections.abc import Iterator
 
@@ -10,14 +10,14 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.protocol import EvalInstances
 
 NEIGHBOURS = (1, 3, 10, 30, 1000)
-"""How many of the most similar liked items count; chosen on validation."""
+"""Numbers of the most similar liked items that count; chosen on validation."""
 
 
 class TextKNN(Searched):
     """s_uv = mean of t_v · t_j over the most similar liked items j of the history.
 
     t is MiniLM's embedding of title, year and genres, of unit length; nothing is trained. Without
-    a liked item the mean of the training likes stands in for one.
+    liked items, the mean of the training likes is used.
     """
 
     name = "text k-NN"

@@ -1,4 +1,4 @@
-"""How much an item is liked plus how much a user likes: the least to beat on likes."""
+"""Share of likes of the item plus that of the user: the simplest baseline on likes."""
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.means import item_biases
@@ -9,8 +9,8 @@ class TwoMeans(Baseline):
     """s_uv = m_v + m_u − μ with m_x = (Σ_{rows of x} y + 5μ) / (n_x + 5), x an item or a user.
 
     y is 1 for liked and 0 for not, μ its mean over the training rows, n_x the number of training
-    rows. Both means are taken on their own and not one after the other, so each is what anybody
-    could count. Users and items without training rows get μ. Nothing is chosen on validation.
+    rows of x. The two means are independent of each other. Users and items without training rows
+    have m = μ. Nothing is chosen on validation.
     """
 
     name = "item mean + user mean"

@@ -1,7 +1,7 @@
 """Biased matrix factorisation by alternating least squares, fitted by lenskit.
 
-r̂_uv = μ + b_u + b_v + p_u · q_v. Only the item side is kept: a person is folded in from their
-history, known or not, so that users of any kind get the same treatment.
+r̂_uv = μ + b_u + b_v + p_u · q_v. Only the item side is kept: users are folded in from their
+histories, so that known and new users are treated alike.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class BiasedMF:
     """The item side of a fitted model.
 
     ``items`` float32 (I, d), ``item_bias`` float32 (I,), ``global_mean`` in stars, ``damping`` the
-    number of average ratings assumed before any was seen, ``regularization`` per rating.
+    number of average ratings that are added to each bias, ``regularization`` per rating.
     """
 
     items: np.ndarray
@@ -29,7 +29,7 @@ class BiasedMF:
     def fit(
         cls, rows: Rows, *, size: int, regularization: float, damping: float, epochs: int, seed: int
     ) -> "BiasedMF":
-        """Fit on ratings; items that were never rated get a zero vector and a zero bias."""
+        """Fit on ratings; items without ratings have a zero vector and a zero bias."""
         from lenskit.als import BiasedMFScorer
         from lenskit.training import TrainingOptions
 
@@ -38,11 +38,11 @@ class BiasedMF:
         )
         with own_threads():
             scorer.train(rows.dataset(), TrainingOptions(rng=seed))
-        known = scorer.items.ids()
+        rated = scorer.items.ids()
         items = np.zeros((rows.n_items, size), np.float32)
-        items[known] = scorer.item_embeddings
+        items[rated] = scorer.item_embeddings
         bias = np.zeros(rows.n_items, np.float32)
-        bias[known] = scorer.bias.item_biases
+        bias[rated] = scorer.bias.item_biases
         return cls(items, bias, float(scorer.bias.global_bias), damping, regularization)
 
     def fold_in_prefixes(
@@ -50,8 +50,8 @@ class BiasedMF:
     ) -> tuple[np.ndarray, np.ndarray]:
         """User vectors and biases after each of several prefixes of one history.
 
-        The same ridge regression as lenskit's for a new user: regularisation grows with the
-        number of ratings.
+        This is lenskit's ridge regression for a new user: regularisation grows with the number of
+        ratings.
 
         Parameters
         ----------

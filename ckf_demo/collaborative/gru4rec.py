@@ -1,6 +1,6 @@
 """GRU4Rec: a recurrent network over a history (Hidasi et al. 2016).
 
-The authors train on sessions in parallel, by a ranking loss over the items of a batch.
+The authors train on parallel sessions with a ranking loss over the items of a batch.
 """
 
 from torch import Tensor, nn

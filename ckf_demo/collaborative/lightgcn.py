@@ -11,7 +11,7 @@ SIZE, LAYERS, LEARNING_RATE, BATCH = 64, 2, 0.005, 2048
 
 
 def new_scorer():
-    """lenskit's scorer with these settings."""
+    """A new scorer of lenskit with the settings above."""
     from lenskit.graphs.lightgcn import LightGCNScorer
 
     return LightGCNScorer(
@@ -20,13 +20,13 @@ def new_scorer():
 
 
 def epochs(scorer, data, seed: int) -> Iterator[int]:
-    """Train a scorer on a lenskit data set, epoch by epoch; its number after each."""
+    """Train a scorer on a lenskit data set; yields the number of each epoch after it."""
     from lenskit.training import TrainingOptions
 
     with own_threads(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trainer = scorer.create_trainer(data, TrainingOptions(device="cpu", rng=seed))
-        # lenskit 2025.8 never clears gradients, so each step would take all steps before again
+        # lenskit 2025.8 never clears gradients, so each step would repeat all earlier ones
         trainer.optimizer.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
         number = 0
         while True:
@@ -36,8 +36,8 @@ def epochs(scorer, data, seed: int) -> Iterator[int]:
 
 
 def item_table(rows: Rows, liked_from: float, *, passes: int, seed: int) -> np.ndarray:
-    """Smoothed embeddings of items after so many passes: float32 (I, `SIZE`); zero for items that
-    nobody liked."""
+    """Smoothed embeddings of items after some passes: float32 (I, `SIZE`), zeros for items without
+    likes."""
     scorer = new_scorer()
     data = rows.dataset(liked_from)
     for number in epochs(scorer, data, seed):
@@ -46,6 +46,6 @@ def item_table(rows: Rows, liked_from: float, *, passes: int, seed: int) -> np.n
     with torch.no_grad():
         nodes = scorer.model.get_embedding(scorer._edges).numpy()
     table = np.zeros((rows.n_items, SIZE), np.float32)
-    known = scorer.items.ids()
-    table[known] = nodes[: len(known)]
+    liked = scorer.items.ids()
+    table[liked] = nodes[: len(liked)]
     return table

@@ -44,9 +44,9 @@ EMBEDDING = 40
 BUMPS = np.arange(1930, 2001, 10)
 BUMP_WIDTH = 8.0
 ITEM_PRECISION, NEIGHBOUR_PRECISION, YEAR_PRECISION, POPULARITY_PRECISION = 8.0, 20.0, 20.0, 20.0
-"""Of the level of items, in units of one label's precision: the item's own and its predictors'."""
+"""Precisions of an item's level and of its predictors, in units of one label's precision."""
 LEVEL, NEIGHBOURS, YEARS, POPULARITY, QUALITY = 0.1, 0.05, 0.02, 0.01, 0.02
-"""Prior variances of what people differ in, in units of one label's variance."""
+"""Prior variances of the parts of taste, in units of one label's variance."""
 QUALITY_SCALE = 5.0
 SWEEPS = 8
 BIAS_DAMPING = 5.0
@@ -103,7 +103,7 @@ class Likes:
 
 
 def biases(rows: Likes) -> np.ndarray:
-    """Damped item biases beside user biases, by alternation: float64 (I,)."""
+    """Damped item biases, fitted in alternation with user biases: float64 (I,)."""
     deviation = rows.label - rows.label.mean()
     n_user = np.bincount(rows.user, minlength=rows.n_users) + BIAS_DAMPING
     n_item = np.bincount(rows.item, minlength=rows.n_items) + BIAS_DAMPING
@@ -117,7 +117,7 @@ def biases(rows: Likes) -> np.ndarray:
 def neighbourhood(rows: Likes) -> np.ndarray:
     """Spectral embedding of who saw what, whether liked or not: float64 (I, `EMBEDDING`).
 
-    It holds no label. Its mean squared length is one; an item that nobody saw lies at zero.
+    It uses no labels. Its mean squared length is one; an item that nobody saw is at zero.
     """
     seen = csr_matrix(
         (np.ones(len(rows.item)), (rows.user, rows.item)), shape=(rows.n_users, rows.n_items)
@@ -127,7 +127,7 @@ def neighbourhood(rows: Likes) -> np.ndarray:
     start = np.random.default_rng(0).random(min(scaled.shape))
     size = min(EMBEDDING, min(scaled.shape) - 2)
     _, strength, axes = svds(scaled, k=size + 1, v0=start)
-    # the first axis is popularity, which has a place of its own
+    # the first axis is popularity, which is a feature of its own
     order = np.argsort(-strength)[1:]
     table = (axes[order] * np.sqrt(strength[order])[:, None]).T / np.sqrt(n_item + 5)[:, None]
     table = np.pad(table, ((0, 0), (0, EMBEDDING - size)))
@@ -141,9 +141,9 @@ def year_bumps(years: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tables:
-    """What labels say of items: ``quality`` and ``bias`` float64 (I,).
+    """Estimates from labels: ``quality`` and ``bias`` of items, float64 (I,).
 
-    Items that nobody labelled have the quality that their attributes let expect.
+    Items without labels have the quality that their attributes predict.
     """
 
     quality: np.ndarray
@@ -184,7 +184,7 @@ class LikesKnowledge(Knowledge):
     years : float (I,)
         0 where unknown.
     tables
-        Fitted on all training rows; None to fit them now.
+        Tables fitted on all training rows; None fits them now.
     """
 
     feature_names = FEATURE_NAMES
@@ -225,7 +225,7 @@ class LikesKnowledge(Knowledge):
 
     @cached_property
     def _predictors(self) -> np.ndarray:
-        """Attributes that an item's level is drawn to, each at unit prior variance: (I, 50)."""
+        """Attributes that predict an item's level, each at unit prior variance: (I, 50)."""
         return np.c_[
             self.embedding / np.sqrt(NEIGHBOUR_PRECISION),
             self._bumps / np.sqrt(YEAR_PRECISION),
@@ -252,12 +252,12 @@ class LikesKnowledge(Knowledge):
         factor = linalg.cho_factor(
             (predictors.T * weight) @ predictors + np.eye(predictors.shape[1])
         )
-        people = [own for own in rows.rows_by_user if len(own)]
+        rows_of_users = [of_user for of_user in rows.rows_by_user if len(of_user)]
         smoothers = []
-        for own in people:
-            x = attributes[rows.item[own]]
+        for of_user in rows_of_users:
+            x = attributes[rows.item[of_user]]
             kernel = x @ x.T
-            smoothers.append(kernel @ np.linalg.inv(kernel + np.eye(len(own))))
+            smoothers.append(kernel @ np.linalg.inv(kernel + np.eye(len(of_user))))
         mean = rows.label.mean()
         deviation, taste = rows.label - mean, np.zeros(len(rows.label))
         level = np.zeros(rows.n_items)
@@ -266,13 +266,13 @@ class LikesKnowledge(Knowledge):
             weights = linalg.cho_solve(factor, (predictors.T * weight) @ (total / np.maximum(n, 1)))
             expected = predictors @ weights
             level = expected + (total - n * expected) / (n + ITEM_PRECISION)
-            for own, smoother in zip(people, smoothers, strict=True):
-                taste[own] = smoother @ (deviation[own] - level[rows.item[own]])
+            for of_user, smoother in zip(rows_of_users, smoothers, strict=True):
+                taste[of_user] = smoother @ (deviation[of_user] - level[rows.item[of_user]])
         return Tables(mean + level, bias)
 
     @cached_property
     def _folds(self) -> np.ndarray:
-        """Which fold each user belongs to, int (U,)."""
+        """The fold of each user, int (U,)."""
         return np.random.default_rng(0).permutation(self.rows.n_users) % FOLDS
 
     def _of_fold(self, fold: int | None) -> tuple[Tables, Neighbours, np.ndarray]:
@@ -285,24 +285,22 @@ class LikesKnowledge(Knowledge):
             self._cross[fold] = tables, Neighbours(rows), self._attributes(tables.bias)
         return self._cross[fold]
 
-    # What the training part says of people
+    # Labels of users in the training part
 
     def labelled(self, user: int, *, training: bool) -> Labelled:
-        """All labels of a user in the training part, and which tables go with them."""
-        own = self.rows.rows_by_user[user]
+        rows = self.rows.rows_by_user[user]
         return Labelled(
-            self.rows.item[own],
-            self.rows.label[own],
+            self.rows.item[rows],
+            self.rows.label[rows],
             int(self._folds[user]) if training and self.out_of_fold else None,
         )
 
     def label_counts(self, user: int, moments: np.ndarray) -> np.ndarray:
-        """How many of them are strictly earlier than each moment: int64 (m,)."""
         if not self.out_of_fold:
             return np.full(len(moments), len(self.rows.rows_by_user[user]))
         return np.searchsorted(self.rows.timestamp[self.rows.rows_by_user[user]], moments)
 
-    # What the fusion is given
+    # Inputs of the fusion
 
     @property
     def size(self) -> int:
@@ -374,7 +372,7 @@ class LikesKnowledge(Knowledge):
         )
 
     _taste_scale = 6.0
-    """Brings the taste's weights to about the scale of e_v."""
+    """Scales the weights of the taste to about the scale of e_v."""
 
     @staticmethod
     def _tastes(
@@ -383,7 +381,7 @@ class LikesKnowledge(Knowledge):
         """Posterior means w_u after ``counts`` (m,) labels: float64 (m, 51).
 
         With the Cholesky factor L of K + I in time order, the first c rows of L⁻¹ depend on the
-        first c labels alone, so one factorisation serves every prefix.
+        first c labels only, so one factorisation serves every prefix.
         """
         if labelled is None or not len(labelled.items) or not counts.any():
             return np.zeros((len(counts), attributes.shape[1]))

@@ -1,8 +1,8 @@
-"""Sequential models that are trained to tell the next item.
+"""Sequential models that are trained to predict the next item.
 
     h_t = f(i_1 … i_t),   loss = −log σ(h_t · E_{t+1}) − log(1 − σ(h_t · E_j)),   j ∉ I_u
 
-f is what a subclass of `NextItem` makes of embeddings.
+f is the encoder that a subclass of `NextItem` defines.
 """
 
 from abc import abstractmethod
@@ -18,7 +18,7 @@ from ckf_demo.collaborative.base import Rows
 from ckf_demo.data.prepared import Prepared
 
 LONGEST = 50
-"""Items of a history that are read at most; the last ones are."""
+"""The largest number of items of a history that are read, the last ones."""
 
 LEARNING_RATE = 2e-3
 BATCH = 32
@@ -34,7 +34,7 @@ PADDING = 0
 def training_sequences(prepared: Prepared) -> list[np.ndarray]:
     """Items of every user, oldest first, from the rows that collaborative models may see.
 
-    All that was rated, or with likes all that was liked; int64 (n_u,) for users with any.
+    All rated items, or all liked items where the data hold likes: int64 (n_u,) for users with any.
     """
     kept = prepared.fit & prepared.liked if prepared.feedback == "likes" else prepared.fit
     return Rows.of(prepared, kept).sequences()
@@ -43,8 +43,7 @@ def training_sequences(prepared: Prepared) -> list[np.ndarray]:
 class NextItem(nn.Module):
     """States over a start token and the last `LONGEST` items of a history.
 
-    Items that no training sequence has are zero rows of the table, and histories are read without
-    them.
+    Items without training sequences are zero rows of the table, and are left out of histories.
 
     Parameters
     ----------
@@ -63,10 +62,10 @@ class NextItem(nn.Module):
 
     @abstractmethod
     def read(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Embeddings float32 (g, L + 1, d), the start token's first, as states of that shape.
+        """Map embeddings float32 (g, L + 1, d), the start token's first, to states of that shape.
 
-        Each state knows what stands before it and at its place. ``lengths`` int64 (g,) is the
-        number of items that are no padding, which comes last.
+        Each state depends on its own place and those before it. ``lengths`` int64 (g,) is the
+        number of items without the padding at the end.
         """
 
     @property
@@ -80,31 +79,31 @@ class NextItem(nn.Module):
     ) -> tuple[Self, float]:
         """Train on sequences of item indices int64 (n_u,), oldest first.
 
-        Every epoch cuts them into windows at other places. Nothing that is drawn depends on items
+        Every epoch cuts them into windows at other places. No random number depends on items
         outside the sequences.
 
         Returns
         -------
         model
-            In evaluation mode, its parameters frozen.
+            In evaluation mode, with frozen parameters.
         loss
             Of the last epoch, per position: both cross-entropies together.
         """
-        known, flat = np.unique(np.concatenate(sequences), return_inverse=True)
-        lengths = [len(own) for own in sequences]
+        trained, flat = np.unique(np.concatenate(sequences), return_inverse=True)
+        lengths = [len(sequence) for sequence in sequences]
         rows = torch.from_numpy(flat + 1).split(lengths)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = cls(len(known), size)
+            net = cls(len(trained), size)
             optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-            taken = NegativeSampler(rows, len(known) + 1)
+            negatives = NegativeSampler(rows, len(trained) + 1)
             for _ in range(epochs):
-                loss = _train_epoch(net, optimizer, rows, taken)
+                loss = _train_epoch(net, optimizer, rows, negatives)
                 schedule.step()
             model = cls(n_items, size)
         table = torch.zeros(n_items + 1, size)
-        table[torch.from_numpy(known) + 1] = net.item_table.detach()
+        table[torch.from_numpy(trained) + 1] = net.item_table.detach()
         model.load_state_dict(net.state_dict() | {"items.weight": table})
         return model.eval().requires_grad_(False), loss
 
@@ -119,21 +118,21 @@ class NextItem(nn.Module):
 
         Returns
         -------
-        float32 (g, L + 1, d), that before the first item first.
+        float32 (g, L + 1, d); the first state is that before the first item.
         """
         x = torch.cat([self.start.expand(len(rows), 1, -1), self.items(rows)], 1)
         return self.read(x, lengths)
 
     @torch.no_grad()
     def states(self, items: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """x_u after prefixes of one history, each seeing its own last `LONGEST` items alone.
+        """x_u after prefixes of one history, each made of its own last `LONGEST` items.
 
         Parameters
         ----------
         items : int64 (n,)
             Oldest first.
         lengths : int64 (m,), optional
-            Of the prefixes; 0, 1, … n when not given.
+            Lengths of the prefixes; 0, 1, … n by default.
 
         Returns
         -------
@@ -155,7 +154,7 @@ class NextItem(nn.Module):
 
 
 class NegativeSampler:
-    """Which items are in each sequence, to draw others.
+    """Draws items that are not in a sequence.
 
     Parameters
     ----------
@@ -165,19 +164,19 @@ class NegativeSampler:
 
     def __init__(self, sequences: tuple[Tensor, ...] | list[Tensor], n_numbers: int):
         self.n_numbers = n_numbers
-        keys = [own.unique() + n * n_numbers for n, own in enumerate(sequences)]
+        keys = [sequence.unique() + n * n_numbers for n, sequence in enumerate(sequences)]
         self.keys = torch.cat(keys)
 
     def others(self, sequence: Tensor) -> Tensor:
-        """A number that is not in the sequence named, for each of them; of the same shape.
+        """For each sequence number, an item number that is not in this sequence; of the same shape.
 
-        A few are left in it where a sequence has nearly all.
+        Where a sequence holds nearly all items, a few drawn numbers may be in it.
         """
         drawn = torch.randint(1, self.n_numbers, sequence.shape)
         for _ in range(5):
             keys = sequence * self.n_numbers + drawn
-            found = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-            again = self.keys[found] == keys
+            places = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+            again = self.keys[places] == keys
             drawn[again] = torch.randint(1, self.n_numbers, (int(again.sum()),))
         return drawn
 
@@ -186,16 +185,16 @@ def _train_epoch(
     net: NextItem,
     optimizer: torch.optim.Optimizer,
     rows: tuple[Tensor, ...],
-    taken: NegativeSampler,
+    sampler: NegativeSampler,
 ) -> float:
     """One pass over sequences of table rows; the mean loss per position."""
     net.train()
     windows, owners = [], []
     longest = LONGEST + 1  # the last one is a target only
-    for user, (own, first) in enumerate(
+    for user, (sequence, first) in enumerate(
         zip(rows, torch.randint(longest, (len(rows),)).tolist(), strict=True)
     ):
-        parts = [own[:first], *own[first:].split(longest)]
+        parts = [sequence[:first], *sequence[first:].split(longest)]
         windows += [part for part in parts if len(part)]
         owners += [user] * (len(windows) - len(owners))
     total = torch.zeros(2)
@@ -204,7 +203,7 @@ def _train_epoch(
         lengths = (targets != PADDING).sum(1)
         hidden = net(targets[:, :-1], lengths - 1)
         users = torch.tensor([owners[i] for i in batch.tolist()])[:, None].expand_as(targets)
-        negatives = taken.others(users)
+        negatives = sampler.others(users)
         kept = targets != PADDING
         liked = (hidden * net.items(targets)).sum(-1)[kept]
         other = (hidden * net.items(negatives)).sum(-1)[kept]

@@ -1,6 +1,6 @@
 """NextItNet: dilated causal convolutions over a history (Yuan et al. 2019).
 
-The authors' output layer tells every next item by a softmax over the catalogue.
+The authors train with a softmax over the catalogue.
 """
 
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from ckf_demo.collaborative.next_item import NextItem
 DROPOUT = 0.2
 KERNEL = 3
 DILATIONS = (1, 4, 1, 4)
-"""Of the first convolution of each block; the second one's is twice as wide. Together they see 61
-places."""
+"""Of the first convolution of each block; that of the second is twice as wide. Together the blocks
+see 61 places."""
 
 
 class _Block(nn.Module):
@@ -31,7 +31,7 @@ class _Block(nn.Module):
         for convolution, norm, dilation in zip(
             self.convolutions, self.norms, self.dilations, strict=True
         ):
-            # padded on the left alone, so that nothing sees what comes later
+            # padded on the left only, so that no place sees later ones
             before = F.pad(y.transpose(1, 2), ((KERNEL - 1) * dilation, 0))
             y = F.relu(norm(convolution(before).transpose(1, 2)))
         return x + y

@@ -1,6 +1,6 @@
-"""SASRec: self-attention over a history, trained to tell the next item (Kang & McAuley 2018).
+"""SASRec: self-attention over a history, trained to predict the next item (Kang & McAuley 2018).
 
-The baseline of the same name in `ckf_demo.baselines` tells likes from dislikes instead.
+The baseline of the same name in `ckf_demo.baselines` is trained on likes and dislikes instead.
 """
 
 import torch
@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class SASRec(NextItem):
-    """Causal self-attention over positions that are counted from the end."""
+    """Causal self-attention with positions counted from the end."""
 
     def __init__(self, n_items: int, size: int):
         super().__init__(n_items, size)

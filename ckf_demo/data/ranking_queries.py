@@ -1,4 +1,4 @@
-"""Requests for a ranking: who asks when, what they had rated, and what is to be found."""
+"""Ranking queries: a user, a moment, the history before it, and the relevant items after it."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 
 TENTH = 9
-"""Position of the interaction at which a user without an earlier row is asked about."""
+"""Position of the interaction at which a user without an earlier row is queried."""
 
 
 @dataclass(frozen=True)
 class Query:
     """One user's request for a ranking of the whole catalogue.
 
-    ``items`` and ``ratings`` are the history that a method may see, oldest first; ``seen`` are all
-    items rated before ``at``, which are no candidates; ``relevant`` are items to be found.
+    ``items`` and ``ratings`` are the history that a method may see, oldest first. ``seen`` holds
+    all items rated before ``at``, which are no candidates; ``relevant`` holds the items to find.
     """
 
     user: int
@@ -27,13 +27,12 @@ class Query:
 
 
 def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> list[Query]:
-    """One query for each user of a part who has something to be found.
+    """One query for each user of a part who has relevant items.
 
-    A query stands at the user's first row in that part; for a user without any earlier row it
-    stands at their tenth interaction, as in the app, since nobody can rank for a stranger who has
-    said nothing. History: everything strictly before that moment (its last ``k`` interactions).
-    Relevant: items of the part at or after that moment with a rating of at least 4. Candidates:
-    the whole catalogue minus everything rated before.
+    A query is at the user's first row in that part. For a user without earlier rows it is at their
+    tenth interaction, as in the app, since a ranking needs a history. History: all interactions
+    strictly before that moment (or the last ``k``). Relevant: liked items of the part at or after
+    that moment. Candidates: the whole catalogue without items rated before.
     """
     queries = []
     for user in np.unique(prepared.user[prepared.split == split]):
@@ -48,13 +47,13 @@ def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> lis
         relevant = prepared.item[later[prepared.liked[later]]]
         if not len(relevant):
             continue
-        known = before if k is None else before[max(0, len(before) - k) :]
+        shown = before if k is None else before[max(0, len(before) - k) :]
         queries.append(
             Query(
                 user=int(user),
                 at=at,
-                items=prepared.item[known],
-                ratings=prepared.rating[known],
+                items=prepared.item[shown],
+                ratings=prepared.rating[shown],
                 seen=prepared.item[before],
                 relevant=relevant,
             )

@@ -1,4 +1,4 @@
-"""Other settings of a data set: what counts as liked, who and what is kept, and how it is split."""
+"""Settings of a data set: what counts as liked, which users and items are kept, and the split."""
 
 from dataclasses import replace
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ckf_demo.data.prepared import ARRAYS, Prepared
+from ckf_demo.data.prepared import ARRAYS, LIKED_STARS, Prepared
 from ckf_demo.data.splits import leave_last_out, time_split
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.section import Section
@@ -17,26 +17,27 @@ class DataConfig(Section):
 
     dataset: str = "ml-100k"
     """A data set that `ckf prepare` knows."""
-    # what follows stands in a dump only where it differs, so that older configurations keep theirs
-    liked_from: float = Field(4.0, gt=1, le=5, exclude_if=lambda value: value == 4.0)
-    """Stars from which on an item counts as liked, above 1 up to 5."""
+    # a default is left out of a dump, so that the dumps of older configurations stay as they are
+    liked_from: float = Field(
+        LIKED_STARS, gt=1, le=5, exclude_if=lambda value: value == LIKED_STARS
+    )
+    """The least rating that counts as liked, in stars: above 1, at most 5."""
     core: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
-    """Users and items with at least so many interactions with each other are kept; 0 for all."""
+    """The k of the k-core of users and items that is kept; 0 keeps all."""
     split: Literal["own", "leave-last-out"] = Field("own", exclude_if=lambda value: value == "own")
-    """``own``: the source's split, or one in time where it has none. ``leave-last-out``: each
-    user's last interaction for test, the one before for validation."""
+    """``own``: the split of the source, or a split in time if it has none. ``leave-last-out``:
+    each user's last interaction is for test, the one before it for validation."""
 
 
 def applied(prepared: Prepared, config: DataConfig) -> Prepared:
-    """The data as a configuration wants them; with its defaults, ``prepared`` itself.
+    """The data with the settings of a configuration; with its defaults, ``prepared`` itself.
 
-    First users and items are left out, then the rest is split.
+    Users and items are left out first, then the rest is split.
 
     Raises
     ------
     UserError
-        For settings of data that come with their split or hold likes alone, and where no
-        interaction is left.
+        When the data come with a split or hold likes alone, or no interaction is left.
     """
     if config == DataConfig(dataset=config.dataset):
         return prepared
@@ -65,8 +66,8 @@ def applied(prepared: Prepared, config: DataConfig) -> Prepared:
 def in_core(user: np.ndarray, item: np.ndarray, least: int) -> np.ndarray:
     """Which interactions (int arrays (n,) of users and items) belong to the k-core: bool (n,).
 
-    Users and items with fewer than ``least`` interactions are taken away again and again, until
-    all that are left have as many among themselves.
+    Users and items with fewer than ``least`` interactions are removed repeatedly, until all that
+    are left have that many among themselves.
     """
     kept = np.ones(len(user), dtype=bool)
     while True:
@@ -79,7 +80,7 @@ def in_core(user: np.ndarray, item: np.ndarray, least: int) -> np.ndarray:
 
 
 def restricted(prepared: Prepared, kept: np.ndarray) -> Prepared:
-    """Some interactions (bool (n,)) with their users and items, which are numbered anew."""
+    """The data of some interactions (bool (n,)), with users and items numbered from 0 again."""
     users, user = np.unique(prepared.user[kept], return_inverse=True)
     items, item = np.unique(prepared.item[kept], return_inverse=True)
     arrays = {name: getattr(prepared, name)[kept] for name in ARRAYS}

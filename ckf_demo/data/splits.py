@@ -1,9 +1,8 @@
 """One split in time: rows in order, the first 80 % train, then 10 % validation, then 10 % test.
 
-The training part is cut once more: collaborative models see its first three quarters (60 % of all
-rows) only, and the language model is trained on what follows, with users folded in from their
-histories. So the language model meets collaborative signals as fresh as those at serving time
-instead of signals that have already seen the label.
+The training part is cut once more: collaborative models see only its first three quarters (60 % of
+all rows). The language model is trained on the rest, with users folded in from their histories. So
+the collaborative signals that it is trained on have not seen the label, as at serving time.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ TRAIN, VALID, TEST = 0, 1, 2
 TRAIN_SHARE, VALID_SHARE, FIT_SHARE = 0.8, 0.1, 0.6
 LEARNING_SHARE = 0.2
 SMALLEST = 3
-"""Rows of a user of whom the last two are held out."""
+"""The least number of rows of a user whose last two rows are held out."""
 
 
 def choosing_half(ids: Sequence[str]) -> np.ndarray:
-    """Which users one chooses on; the others are for accepting what was chosen: bool (n,).
+    """Which users settings are chosen on: bool (n,); the others check the choice.
 
-    Every second one in the order of their hashes.
+    It is every second user in the order of their hashes.
     """
     order = sorted(range(len(ids)), key=lambda i: sha1(ids[i].encode()).hexdigest())
     chosen = np.zeros(len(ids), dtype=bool)
@@ -54,10 +53,11 @@ def time_split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each user's last row for test and the one before for validation; fewer than three rows train.
+    """Each user's last row is for test, the one before for validation, all others for training.
 
-    Collaborative models see the first three quarters of the training rows in time. Unlike with a
-    split in time, rows of other people may be trained on that are later than a test row.
+    Users with fewer than three rows are for training alone. Collaborative models see the first
+    three quarters of the training rows in time. Unlike a split in time, this split trains on rows
+    of other users that are later than a test row.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def last_of_each(user: np.ndarray, among: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """The last fifth of the rows of each of some users, one at least: bool (n,).
+    """The last fifth of the rows of each of some users, at least one row: bool (n,).
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def last_of_each(user: np.ndarray, among: np.ndarray, users: np.ndarray) -> np.n
     among : bool array (n,)
         The rows that count.
     users
-        Indices of the users; none of them for everybody.
+        Indices of the users; empty for all users.
     """
     rows = np.flatnonzero(among & (np.isin(user, users) if len(users) else True))
     last = np.zeros(len(user), dtype=bool)
