@@ -3,19 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import pandas as pd
 import pytest
 
 from ckf_demo import cli
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.serving.batch_scoring import USERS_PER_BATCH, check_users, read_users, score
 
 COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
 
@@ -201,125 +197,6 @@ def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> N
     assert {row["kind"] for row in rows} == {"fusion", "baseline"}
     assert run("methods") == 0
     assert "ckf" in capsys.readouterr().out
-
-
-class Films:
-    """A recommender whose best films are numbered."""
-
-    def forget(self) -> None:
-        """There is nothing to remember."""
-
-    def rank(self, user: str, k: int) -> list[dict]:
-        return [
-            {"rank": i, "item": str(i), "title": f"Film {i} for {user}", "score": 1 / i, "year": 1}
-            for i in range(1, k + 1)
-        ]
-
-
-@contextmanager
-def store_of(users: list[str]) -> Iterator[SimpleNamespace]:
-    yield SimpleNamespace(users=lambda: pd.DataFrame({"user": users}))
-
-
-@pytest.fixture
-def fifty_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint for a data set of fifty users."""
-    ids = [str(user) for user in range(50)]
-    monkeypatch.setattr(
-        "ckf_demo.serving.batch_scoring.InteractionStore.open", lambda dataset: store_of(ids)
-    )
-    stand_in(
-        monkeypatch,
-        "ckf_demo.model.system",
-        read_manifest=lambda checkpoint: {"dataset": "tiny"},
-        verify_files=lambda checkpoint, manifest: None,
-    )
-    loader = SimpleNamespace(load=lambda checkpoint, quantization: Films())
-    stand_in(monkeypatch, "ckf_demo.recommender", Recommender=loader)
-
-
-def test_score_writes_one_row_per_user_and_rank(fifty_users: None, tmp_path: Path) -> None:
-    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
-    users.write_text("8\n\n7\n8\n", encoding="utf-8")
-    assert run("score", "--users", str(users), "--k", "2", "--out", str(out)) == 0
-    table = pd.read_parquet(out)
-    assert list(table) == ["user", "rank", "item", "title", "score"]
-    assert table["user"].tolist() == ["8", "8", "7", "7"]
-    assert table["rank"].tolist() == [1, 2, 1, 2]
-    assert table["title"][3] == "Film 2 for 7"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["top.parquet", "users.txt"]
-
-
-def test_score_refuses_unknown_users_and_leaves_no_file(
-    fifty_users: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
-    users.write_text("7\n100\n", encoding="utf-8")
-    assert run("score", "--users", str(users), "--out", str(out)) == 2
-    assert "1 of 2 users are not in tiny: 100;" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_score_takes_more_users_than_fit_one_batch(fifty_users: None, tmp_path: Path) -> None:
-    ids = [str(user) for user in range(2 * USERS_PER_BATCH + 1)]
-    users, out = tmp_path / "users.txt", tmp_path / "top.parquet"
-    users.write_text("\n".join(ids), encoding="utf-8")
-    score(tmp_path, users, 1, out)
-    assert pd.read_parquet(out)["user"].tolist() == ids
-
-
-def test_score_names_the_engines_that_are_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match="use one of local, ray"):
-        score(tmp_path, tmp_path / "users.txt", 10, tmp_path / "out.parquet", engine="spark")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install ray"):
-        score(tmp_path, tmp_path / "users.txt", 10, tmp_path / "out.parquet", engine="ray")
-
-
-def test_long_lists_of_unknown_users_are_cut(fifty_users: None) -> None:
-    with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
-        check_users([str(user) for user in range(100, 112)], "tiny")
-
-
-@pytest.mark.long
-@pytest.mark.real
-def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    users = tmp_path / "users.txt"
-    users.write_text("405\n1\n", encoding="utf-8")
-    for engine in ("local", "ray"):
-        score(cli.CHECKPOINT, users, 3, tmp_path / f"{engine}.parquet", engine)
-    local, ray = (pd.read_parquet(tmp_path / f"{engine}.parquet") for engine in ("local", "ray"))
-    pd.testing.assert_frame_equal(local, ray, check_exact=False, rtol=0.02)
-
-
-@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
-def test_users_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
-    file = tmp_path / f"users.{kind}"
-    if kind == "txt":
-        file.write_text("007\n8\n007\n", encoding="utf-8")
-    elif kind == "csv":
-        file.write_text("age,user\n30,007\n40,8\n50,007\n", encoding="utf-8")
-    else:
-        pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(file)
-    assert read_users(file) == ["007", "8"]
-
-
-def test_unreadable_user_files_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a file"):
-        read_users(tmp_path / "none.txt")
-    for name, content, message in [
-        ("empty.txt", "\n", "names no user"),
-        ("empty.csv", "", "cannot be read as csv"),
-        ("other.csv", "id\n1\n", "has no column `user`; it has id"),
-        ("broken.parquet", "no parquet", "cannot be read as parquet"),
-    ]:
-        file = tmp_path / name
-        file.write_text(content, encoding="utf-8")
-        with pytest.raises(UserError, match=message):
-            read_users(file)
 
 
 def test_importing_the_entry_point_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""Full fine-tuning: all weights of a backbone are trained, what Multi-LoRA is measured against.
+"""Full fine-tuning of all weights of a backbone, the baseline of Multi-LoRA.
 
-Steps of a small rate are lost where weights are rounded to bf16. So the optimiser works on masters
-in float32, and the backbone, which computes in its own dtype, takes over their values.
+Rounding to bf16 loses small steps. So the optimiser works on float32 masters, whose values are
+copied to the backbone, which computes in its own dtype.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ WEIGHTS = "backbone.safetensors"
 class FullWeights:
     """The weights of a backbone, not in 4 bits, with their masters.
 
-    Gradients go to the masters as they come, so that one clips and steps these alone;
-    `take_over` belongs behind each step.
+    Gradients are passed on to the masters, which are clipped and stepped; call `take_over` after
+    each step.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -49,12 +49,12 @@ class FullWeights:
 
     @torch.no_grad()
     def take_over(self) -> None:
-        """Give the backbone the values of the masters."""
+        """Copy the values of the masters to the backbone."""
         for weight, master in zip(self._weights.values(), self.masters, strict=True):
             weight.copy_(master)
 
     def hold(self) -> None:
-        """Nothing is trained any more, and the masters are given up."""
+        """End the training: freeze the weights and drop the masters."""
         for weight in self._weights.values():
             weight.requires_grad_(False)
         self.masters = []

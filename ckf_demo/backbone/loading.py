@@ -69,10 +69,10 @@ def prepare_backbone(name: str) -> Path:
 
 
 def check_backbone(name: str) -> None:
-    """Remove a converted backbone of which a file is damaged, so that it is made anew."""
+    """Remove a converted backbone with a damaged file, so that it is made again."""
     folder = backbone_path(name)
     if name in PINNED and _complete(folder) and (wrong := _damaged(folder)) is not None:
-        print(f"{wrong} is damaged; the backbone is made anew", file=sys.stderr)
+        print(f"{wrong} is damaged; the backbone is made again", file=sys.stderr)
         shutil.rmtree(folder)
 
 
@@ -81,7 +81,7 @@ def _complete(folder: Path) -> bool:
 
 
 def _damaged(folder: Path) -> Path | None:
-    """The first file that is not as it was written; None where all are, or nothing is known."""
+    """The first damaged file; None if there is none, or there are no hashes."""
     hashes = folder / HASHES
     if not hashes.exists():
         return None
@@ -110,7 +110,7 @@ def _convert(name: str, folder: Path) -> None:
         source = AutoModelForCausalLM.from_pretrained(
             temporary, gguf_file=gguf.name, dtype=torch.float32
         )
-        # a model that was read from GGUF refuses to be saved; a plain one with its weights does not
+        # a model that was read from GGUF cannot be saved, but a plain one with its weights can
         config: Any = AutoConfig.from_pretrained(temporary, gguf_file=gguf.name)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -124,7 +124,7 @@ def _convert(name: str, folder: Path) -> None:
 
 
 def backbone_hash(model: PreTrainedModel) -> str:
-    """What identifies a backbone whatever its precision: configuration and layer norms."""
+    """Identifies a backbone in any precision, by its configuration and layer norms."""
     config = model.config
     shape = [config.model_type, config.hidden_size, config.num_hidden_layers, config.vocab_size]
     digest = hashlib.sha256(json.dumps(shape).encode())
@@ -155,9 +155,9 @@ def _nf4() -> BitsAndBytesConfig:
 
 
 def dense_precision(device: str | None = None) -> str:
-    """How to hold the NF4 numbers where many rows are computed at once: by training, evaluation.
+    """The precision of NF4 numbers for training and evaluation, which compute many rows at once.
 
-    bf16 on a GPU and on processors that multiply it, float32 on others.
+    bf16 on a GPU and on processors with bf16 instructions, float32 on others.
     """
     if device not in (None, "cpu") or (device is None and torch.cuda.is_available()):
         return "nf4-bf16"
@@ -186,12 +186,12 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         raise UserError(
             f"Unknown quantization '{quantization}'; choose one of {', '.join(QUANTIZATIONS)}."
         )
-    # one bar per weight says nothing to a reader of a log; loading takes seconds
+    # loading takes seconds, and a bar for each weight would fill a log
     transformers_logging.disable_progress_bar()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     path = prepare_backbone(name)
     if name in PINNED and (wrong := _damaged(path)) is not None:
-        raise UserError(f"{wrong} is damaged; run `ckf prepare`, which makes the backbone anew.")
+        raise UserError(f"{wrong} is damaged; run `ckf prepare`, which makes the backbone again.")
     options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -204,10 +204,10 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         ) from error
     except OSError as error:
         raise UserError(
-            f"No backbone '{name}': neither pinned ({', '.join(PINNED)}), nor a local folder, nor "
-            f"within reach on a model hub."
+            f"No backbone '{name}': it is not pinned ({', '.join(PINNED)}), not a local folder, "
+            "and not found on a model hub."
         ) from error
-    # what adapters note down as their base model: its name, not a path of this machine
+    # adapters store this as their base model: a name, not a path of this machine
     model.name_or_path = name
     if quantization.startswith("nf4-"):
         head = model.get_output_embeddings()

@@ -1,8 +1,8 @@
-"""NF4, or the same numbers held in bf16 or float32: whichever this machine computes faster with.
+"""Chooses NF4, or the same numbers in bf16 or float32: the fastest on this machine.
 
-All answer alike; they differ in memory and speed, and which is faster depends on the processor:
-one without bf16 instructions takes several times as long in NF4 and bf16 as in float32. It is
-measured once and remembered in the user's cache.
+All give the same answers; they differ in memory and speed. Which is the fastest depends on the
+processor: without bf16 instructions, NF4 and bf16 take several times as long as float32. The
+choice is measured once and kept in the user's cache.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ ROUNDS = 3
 
 
 class Precision(BaseModel):
-    """What was chosen, with seconds for a prompt of `TOKENS` tokens and megabytes of weights."""
+    """The choice, with seconds for a prompt of `TOKENS` tokens and megabytes of weights."""
 
     chosen: Choice
     seconds: dict[str, float]
@@ -43,19 +43,19 @@ class Precision(BaseModel):
 
 
 def choose(backbone: str, device: str | None = None) -> Precision:
-    """The remembered choice for this machine and backbone, measured where there is none."""
+    """The choice for this machine and backbone, from the cache or measured."""
     path = _place(backbone, device)
     clear_leftovers(path.parent)
     if path.exists():
         try:
             return Precision.model_validate_json(path.read_bytes())
         except ValidationError:
-            # damaged, or not as this version writes it: measured anew
+            # damaged, or written by another version: measured again
             pass
-    found = measure(backbone, device)
+    precision = measure(backbone, device)
     with replacing(path) as temporary:
-        temporary.write_text(found.model_dump_json(indent=1) + "\n")
-    return found
+        temporary.write_text(precision.model_dump_json(indent=1) + "\n")
+    return precision
 
 
 def _place(backbone: str, device: str | None) -> Path:
@@ -70,7 +70,7 @@ def measure(backbone: str, device: str | None = None) -> Precision:
     models: dict[str, PreTrainedModel] = {
         name: load_backbone(backbone, name, device) for name in CHOICES
     }
-    # Before the first prompt: bitsandbytes may repack the weights there.
+    # Measured before the first prompt, in which bitsandbytes may repack the weights.
     megabytes = {name: weight_bytes(model) / 1e6 for name, model in models.items()}
     vocabulary = models[CHOICES[0]].config.vocab_size
     generator = torch.Generator().manual_seed(0)
@@ -91,7 +91,7 @@ def measure(backbone: str, device: str | None = None) -> Precision:
 
 
 def weight_bytes(model: PreTrainedModel) -> int:
-    """Bytes of all weights with what belongs to their quantisation."""
+    """Bytes of all weights and their quantisation states."""
     total = sum(p.nbytes for p in model.parameters())
     for module in model.modules():
         state = getattr(getattr(module, "weight", None), "quant_state", None)

@@ -1,7 +1,7 @@
 """One backbone in memory for several checkpoints.
 
-A checkpoint wraps layers of its backbone in adapters and hangs hooks on them. Each gets a module
-tree of its own for that, over weight tensors that all trees have in common.
+A checkpoint wraps layers of its backbone in adapters and adds hooks. For this each checkpoint has
+its own module tree, over weight tensors that all trees share.
 """
 
 import copy

@@ -1,8 +1,8 @@
 """``ckf score``: the top-k lists of many users, written to one Parquet file.
 
-Finished batches are kept beside the file until it is whole, so that a run that was killed goes on
-where it was. A batch is written once, under its number, and the file is put together in the order
-of the numbers: every user stands in it once, whatever was done twice on the way.
+Finished batches are kept beside the file until it is complete, so that the same command continues a
+killed run. A batch is written under its number, and the file is joined in the order of the numbers.
+So every user is in it once, even if a batch was computed twice.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
     ]
 )
 RANKED = ("rank", "item", "title", "score")
-"""What is written of each item of a list."""
+"""The columns of each item of a list."""
 
 ENGINES = ("local", "ray")
 
@@ -54,8 +54,8 @@ class Ranker:
     def rank(self, users: list[str], k: int) -> list[Row]:
         """The rows of each user in turn, best first.
 
-        What was computed for others is not used: last digits would depend on who came before, and
-        so would lists on how users are spread over workers.
+        Caches of earlier users are cleared. Otherwise the last digits of scores, and so the lists,
+        would depend on how users are distributed over workers.
         """
         rows = []
         for user in users:
@@ -77,9 +77,9 @@ def score(
 ) -> None:
     """Rank for every user of ``users_file`` and write columns user, rank, item, title, score.
 
-    The moment is each user's default one. Rows come in the order of the users and by rank; ``out``
-    appears when all users are done, or not at all. Until then finished batches stand in a folder
-    beside it, and the same command goes on from there.
+    Each user is ranked for at their default moment. Rows are in the order of the users and by rank.
+    ``out`` appears when all users are done. Until then a folder beside it holds finished batches,
+    from which the same command continues.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def score(
     Raises
     ------
     UserError
-        For an unreadable or empty file, an unknown user, an engine that is not there, or options
-        that this engine does not have.
+        For an unreadable or empty file, an unknown user, a missing engine, or options that the
+        engine does not have.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
@@ -139,15 +139,18 @@ def _busy(out: Path) -> None:
 
 
 def in_batches(users: list[str]) -> list[list[str]]:
-    """Users in batches, which depend on nothing else: small enough that workers end together and
-    that a kill loses little, not so small that there are more than `MOST_BATCHES` files."""
+    """Users in batches, which depend on the users alone.
+
+    They are small enough that workers end at about the same time and that a kill loses little, but
+    large enough that there are at most `MOST_BATCHES` files.
+    """
     size = min(USERS_PER_BATCH, math.ceil(len(users) / LEAST_BATCHES))
     size = max(size, math.ceil(len(users) / MOST_BATCHES))
     return [users[start : start + size] for start in range(0, len(users), size)]
 
 
 def _made_of(manifest: dict, users: list[str], k: int) -> dict[str, object]:
-    """All that the lists depend on."""
+    """Everything that the lists depend on."""
     store = store_path(manifest["dataset"])
     state = store.stat() if store.exists() else None
     return {
@@ -159,7 +162,7 @@ def _made_of(manifest: dict, users: list[str], k: int) -> dict[str, object]:
 
 
 class Parts:
-    """Finished batches in a folder, of use to a later run that asks for the same."""
+    """Finished batches in a folder, which a later run of the same command uses."""
 
     def __init__(self, folder: Path, made_of: dict[str, object]) -> None:
         self.folder = folder
@@ -182,7 +185,7 @@ class Parts:
             pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
 
     def join(self, count: int, out: Path) -> None:
-        """Put the first ``count`` batches together in their order, and remove them."""
+        """Join the first ``count`` batches in their order, and remove them."""
         with replacing(out) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
             for number in range(count):
                 writer.write_table(pq.read_table(self._file(number), schema=SCHEMA))
@@ -211,7 +214,7 @@ def _rank_with_ray(
     from ckf_demo.backbone.precision import choose
     from ckf_demo.serving.workers import Workers
 
-    # chosen once: workers that each measured for themselves might differ
+    # chosen once, since workers that measure by themselves might choose differently
     quantization = choose(manifest["backbone"]).chosen
     with Workers(Ranker, checkpoint, quantization, workers, threads) as pool:
         yield from pool.ranked(batches, k)
@@ -248,7 +251,7 @@ def read_users(file: Path) -> list[str]:
 
 
 def check_users(users: list[str], dataset: str) -> None:
-    """Make sure that the store knows all users, before minutes are spent on the first ones.
+    """Check that the store knows all users, before minutes are spent on the first ones.
 
     Raises
     ------
@@ -256,8 +259,8 @@ def check_users(users: list[str], dataset: str) -> None:
         Naming the unknown users, at most ten of them; or when there is no store.
     """
     with InteractionStore.open(dataset) as store:
-        known = set(store.users()["user"])
-    unknown = [user for user in users if user not in known]
+        ids = set(store.users()["user"])
+    unknown = [user for user in users if user not in ids]
     if unknown:
         more = ", …" if len(unknown) > 10 else ""
         raise UserError(

@@ -1,8 +1,8 @@
-"""The baselines of a served data set, each fitted when it is first asked and kept from then on.
+"""The baselines of a served data set, each fitted at its first use and then kept.
 
-They answer about anybody, as the language models do: a person is what they rated, and who is in
-the data is folded in from that as well. Of the training part they learn, and settings are chosen on
-the validation part, as everywhere (`ckf_demo.baselines`).
+They answer for every user, as the language models do: users are folded in from their ratings,
+whether they are in the data or not. Baselines learn from the training part, and their settings are
+chosen on the validation part (`ckf_demo.baselines`).
 """
 
 import threading
@@ -33,7 +33,7 @@ class FittedBaselines:
     Attributes
     ----------
     seconds
-        What fitting took, of those that are fitted, its search included.
+        Time that fitting took, with the search for settings, by name of the fitted baselines.
     """
 
     recommender: Recommender
@@ -43,12 +43,12 @@ class FittedBaselines:
 
     @cached_property
     def kinds(self) -> dict[str, type[Baseline]]:
-        """Those that suit the kind of data, by name."""
+        """The baselines that suit the kind of data, by name."""
         feedback = self.recommender.prepared.feedback
         return {name: kind for name, kind in BASELINES.items() if feedback in kind.feedback}
 
     def fit(self, name: str) -> None:
-        """Fit one of `kinds`, unless it is; one at a time, and nobody waits for what is fitted."""
+        """Fit one of `kinds` if needed. One is fitted at a time; fitted ones answer meanwhile."""
         if name in self._fitted:
             return
         with self._lock:
@@ -61,7 +61,7 @@ class FittedBaselines:
             self.seconds[name] = round(time.perf_counter() - began, 1)
 
     def opinion(self, name: str, item: str, **person) -> tuple[float | None, float | None]:
-        """Stars, and the probability of being liked, each None where it is not answered.
+        """Stars and the probability of a like; each is None where the baseline lacks the task.
 
         Parameters
         ----------
@@ -73,30 +73,30 @@ class FittedBaselines:
         fitted = self._get(name)
         if not {"rating", "ctr"} & set(fitted.baseline.tasks):
             return None, None
-        scores = fitted.baseline.score(self._asked([item], person))
+        scores = fitted.baseline.score(self._instances([item], person))
         rates = self.recommender.prepared.feedback == "ratings" and scores.rating is not None
         likes = None if scores.ctr is None else float(fitted.calibrate(scores.ctr)[0])
         return float(scores.rating[0]) if rates else None, likes
 
     def scores(self, name: str, by: str, items: Sequence[str], **person) -> list[float]:
-        """Scores of items (ids) by one of its tasks, ``"ranking"`` or ``"ctr"``, in their order.
+        """Scores of items (ids), in their order, by the task ``"ranking"`` or ``"ctr"``.
 
-        What it cannot score has less than all others.
+        Items that the baseline cannot score have the lowest score.
         """
-        baseline, asked = self._get(name).baseline, self._asked(items, person)
+        baseline, instances = self._get(name).baseline, self._instances(items, person)
         if by == "ranking":
-            found = baseline.rank(*asked.history)[asked.items]
+            scores = baseline.rank(*instances.history)[instances.items]
         else:
-            found = baseline.score(asked).ctr
-            assert found is not None  # CTR is among its tasks
-        known = found[~np.isnan(found)]
-        return np.nan_to_num(found, nan=known.min(initial=0.0) - 1.0).tolist()
+            scores = baseline.score(instances).ctr
+            assert scores is not None  # CTR is among its tasks
+        scored = scores[~np.isnan(scores)]
+        return np.nan_to_num(scores, nan=scored.min(initial=0.0) - 1.0).tolist()
 
     def _get(self, name: str) -> _Fitted:
         self.fit(name)
         return self._fitted[name]
 
-    def _asked(self, items: Sequence[str], person: dict) -> AdHocInstances:
+    def _instances(self, items: Sequence[str], person: dict) -> AdHocInstances:
         recommender = self.recommender
         targets = np.array([recommender.place(item) for item in items], np.int64)
         someone = recommender.person(**person)

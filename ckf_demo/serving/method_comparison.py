@@ -1,9 +1,9 @@
-"""Every method at hand for one data set, side by side.
+"""Compares all methods for one data set on the same questions.
 
-A served checkpoint has siblings beside it: the same data and the same backbone, another way of
-fusing collaborative knowledge. A shelf knows them by their manifests, loads each when it is first
-asked, over the one backbone in memory, and puts the same questions to all of them; and to the
-baselines, which have no language model and are fitted when they are first asked.
+A served checkpoint may have siblings in the same folder: checkpoints for the same data and backbone
+with another fusion method. `MethodComparison` finds them by their manifests and loads each at its
+first use, over the one backbone in memory. It also asks the baselines, which have no language model
+and are fitted at their first use.
 """
 
 import threading
@@ -26,31 +26,31 @@ from ckf_demo.serving.fitted_baselines import FittedBaselines
 from ckf_demo.serving.hosting import with_gpu_on_demand
 
 ORDERING = ("ranking", "ctr")
-"""Tasks whose scores put candidates in order, the better one first."""
+"""Tasks whose scores order candidates, the preferred task first."""
 
 SIBLINGS_PREFIXES = 64 * 2**20
-"""Bytes of prefixes that each method but the served one keeps."""
+"""Bytes of prefixes that each method keeps; the served one has its own limit."""
 
 DAMAGE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError)
-"""What reading a damaged manifest may end in."""
+"""The errors that reading a damaged manifest may raise."""
 
 
 @dataclass(frozen=True)
 class TrainedMethod:
-    """A method with the checkpoint that answers for it.
+    """A fusion method with its checkpoint.
 
     Attributes
     ----------
     name, label, paper, summary
-        As registered; ``paper`` is an arXiv number, empty for none.
+        As registered; ``paper`` is an arXiv number, or empty.
     tasks
-        What it was trained for.
+        The tasks that it was trained for.
     checkpoint
-        Its folder's name.
+        Name of the folder.
     parameters
-        Trainable parameters; None where the manifest does not say.
+        Number of trainable parameters; None if the manifest lacks it.
     minutes
-        Of training; None where the manifest does not say.
+        Duration of the training; None if the manifest lacks it.
     """
 
     name: str
@@ -64,15 +64,15 @@ class TrainedMethod:
 
     @property
     def orders_by(self) -> str | None:
-        """The task by which it orders candidates; None when it was trained for neither."""
+        """The task by which it orders candidates; None if it was trained for neither."""
         return _orders_by(self.tasks)
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """A method without a language model, fitted where it is asked.
+    """A method without a language model, fitted at its first use.
 
-    ``name``, ``summary``, ``needs`` and ``tasks`` are those that it is registered with.
+    ``name``, ``summary``, ``needs`` and ``tasks`` are as registered.
     """
 
     name: str
@@ -82,12 +82,12 @@ class FittedBaseline:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The name that users see."""
         return self.name
 
     @property
     def orders_by(self) -> str | None:
-        """The task by which it orders candidates; None when it answers neither."""
+        """The task by which it orders candidates; None if it has neither."""
         return _orders_by(self.tasks)
 
 
@@ -96,12 +96,12 @@ def _orders_by(tasks: Sequence[str]) -> str | None:
 
 
 class MethodComparison:
-    """The methods at hand for the data of a served recommender.
+    """The methods that are available for the data of a served recommender.
 
     Attributes
     ----------
     problems
-        What is wrong with checkpoints that were passed over, one sentence each.
+        Why checkpoints were passed over, one sentence each.
     fitted
         The baselines that suit the data.
     """
@@ -120,35 +120,35 @@ class MethodComparison:
         self._find()
 
     def _find(self) -> None:
-        """Look through the folders beside the served one, those with short names first."""
+        """Search the folders beside the served one, in the order of the length of their names."""
         served = self.served.checkpoint.resolve()
         folders = [path.parent for path in served.parent.glob("*/manifest.json")]
         for folder in sorted(folders, key=lambda path: (len(path.name), path.name)):
             if folder == served:
                 continue
-            # whatever is wrong with a sibling, the others can be asked
+            # a damaged sibling must not keep the others away
             try:
                 manifest = read_manifest(folder)
                 if not self._belongs(manifest) or manifest["method"] in self._methods:
                     continue
                 checked_manifest(folder, self.served.prepared)
                 name = manifest["method"]
-                found = _described(name, task_list(manifest), folder, manifest)
+                method = _described(name, task_list(manifest), folder, manifest)
             except DAMAGE as error:
-                said = str(error) if isinstance(error, UserError) else f"its manifest: {error!r}"
-                self.problems.append(f"{folder.name} was passed over: {said}")
+                reason = str(error) if isinstance(error, UserError) else f"its manifest: {error!r}"
+                self.problems.append(f"{folder.name} was passed over: {reason}")
                 continue
-            self._methods[name], self._folders[name] = found, folder
+            self._methods[name], self._folders[name] = method, folder
 
     def _belongs(self, manifest: dict) -> bool:
-        own = self.served.manifest
-        return all(manifest[key] == own[key] for key in ("dataset", "backbone"))
+        served = self.served.manifest
+        return all(manifest[key] == served[key] for key in ("dataset", "backbone"))
 
     @property
     def methods(self) -> list[TrainedMethod]:
-        """What can be asked, the served one first and the others as they are registered.
+        """The available fusion methods, the served one first, the others in registered order.
 
-        Nothing is loaded for it.
+        This loads nothing.
         """
         served, *others = self._methods.values()
         order = list(METHODS)
@@ -156,9 +156,9 @@ class MethodComparison:
 
     @property
     def baselines(self) -> list[FittedBaseline]:
-        """What can be asked besides, without a language model, as they are registered.
+        """The available baselines, in registered order.
 
-        The candidate stage is none of them: it stands beside every list anyway.
+        The candidate stage is left out, since every list shows its order anyway.
         """
         return [
             FittedBaseline(name, kind.summary, kind.needs, kind.tasks)
@@ -169,12 +169,12 @@ class MethodComparison:
     def get(self, name: str) -> Recommender:
         """The recommender of a method, loaded at the first call.
 
-        It shares the served one's backbone, store and data.
+        It shares backbone, store and data with the served one.
 
         Raises
         ------
         UserError
-            When there is no such method here, or its checkpoint does not fit.
+            When the method is not available, or its checkpoint does not fit.
         """
         if name not in self._methods:
             raise self._unknown(name)
@@ -198,11 +198,11 @@ class MethodComparison:
     def _known(self, names: Sequence[str]) -> list[TrainedMethod | FittedBaseline]:
         if not names:
             raise UserError(f"No method is chosen; choose from {', '.join(self._methods)}.")
-        known = self._methods | {baseline.name: baseline for baseline in self.baselines}
+        available = self._methods | {baseline.name: baseline for baseline in self.baselines}
         for name in names:
-            if name not in known:
+            if name not in available:
                 raise self._unknown(name)
-        return [known[name] for name in dict.fromkeys(names)]
+        return [available[name] for name in dict.fromkeys(names)]
 
     def _unknown(self, name: str) -> UserError:
         return UserError(
@@ -220,16 +220,16 @@ class MethodComparison:
         item=None,
         at=None,
     ) -> Iterator[dict]:
-        """Rating and CTR of one film by several methods.
+        """Rating and CTR of one item by several methods.
 
-        ``methods`` are names of ``methods`` and ``baselines``; None for all with a language model.
+        ``methods`` holds names of ``methods`` and ``baselines``; None means all ``methods``.
 
         Yields
         ------
         ``{"method", "label", "rating", "distribution", "probability", "seconds"}`` as each method
-        is done, with None for a task it was not trained for, and None ``seconds`` where it was for
-        neither; at the end everybody's average. ``seconds`` leave loading out; what was asked
-        lately is remembered.
+        is done. Tasks that a method was not trained for are None; ``seconds`` is None if it was
+        trained for neither. The last row is the average of all users. ``seconds`` excludes loading;
+        recent answers are cached.
         """
         person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         for method in self._known(self._names(methods)):
@@ -265,10 +265,10 @@ class MethodComparison:
         k: int = 10,
         candidates: int = 20,
     ) -> Iterator[dict]:
-        """The same candidates ordered by several methods, named as in `compare_item`.
+        """The same candidates ordered by several methods, which are named as in `compare_item`.
 
-        The candidate stage of the served recommender picks them. A method orders them by its
-        ranking task or else by CTR.
+        The candidates come from the candidate stage of the served recommender. A method orders them
+        by its ranking task, or else by CTR.
 
         Yields
         ------
@@ -327,7 +327,7 @@ class MethodComparison:
         }
 
     def _opinion(self, name: str, item, person: dict) -> dict[str, Any]:
-        """A baseline's part of a row of `compare_item`."""
+        """The answers of a baseline in a row of `compare_item`."""
         self.fitted.fit(name)
         began = time.perf_counter()
         rating, probability = self.fitted.opinion(name, item, **person)
@@ -343,9 +343,10 @@ class MethodComparison:
 def agreement(
     one: str, other: str, scores: Sequence[float], others: Sequence[float], k: int
 ) -> dict:
-    """How alike two methods order the same candidates.
+    """Agreement of the orders of two methods over the same candidates.
 
-    ``scores`` and ``others`` (n,) are theirs; the result is as in `MethodComparison.compare_list`.
+    ``scores`` and ``others`` (n,) are their scores; the result is as in
+    `MethodComparison.compare_list`.
     """
     tau = float(kendalltau(scores, others).statistic)
     shared = set(_best_first(scores)[:k]) & set(_best_first(others)[:k])
@@ -358,7 +359,7 @@ def agreement(
 
 
 def _best_first(scores: Sequence[float]) -> list[int]:
-    """Places by score, the earlier one first among equals."""
+    """Positions by falling score; equal scores keep their order."""
     return sorted(range(len(scores)), key=lambda place: -scores[place])
 
 

@@ -1,7 +1,7 @@
 """Workers of ``ckf score --engine ray``: a loaded checkpoint in each, on one machine or a cluster.
 
-A worker that dies is started again by Ray and given its batch once more. A batch has no effect but
-what it returns, so doing it twice harms nothing.
+Ray restarts a worker that dies and gives it its batch again. A batch has no side effects, so
+computing it twice is harmless.
 """
 
 import logging
@@ -12,21 +12,21 @@ from pathlib import Path
 from ckf_demo.runtime.errors import UserError
 
 THREADS = 2
-"""Threads, and so cores, of a worker."""
+"""Threads of a worker, each on a core of its own."""
 
 RESTARTS = 10
-"""How often one worker is started again; a second failure in a row is rarely chance."""
+"""How often a worker is restarted."""
 
 RETRIES = 2
-"""How often one batch is done again after its worker died."""
+"""How often a batch is repeated after its worker died."""
 
 Ranked = tuple[int, int, list[dict[str, object]]]
 
 
 class Workers:
-    """A pool of workers that are up, until it is closed.
+    """A pool of loaded workers, until it is closed.
 
-    Loading takes place before `ranked` is called, so that what is timed there is ranking.
+    Workers load before `ranked` is called, so that its time is that of ranking.
     """
 
     def __init__(
@@ -37,13 +37,12 @@ class Workers:
         count: int | None = None,
         threads: int | None = None,
     ) -> None:
-        """Start ``count`` workers of ``threads`` threads each, as many as there are cores for.
+        """Start ``count`` workers, by default as many as the cores allow.
 
         Parameters
         ----------
         ranker
-            A class whose instances, made of checkpoint and quantization, have
-            ``rank(users, k)``.
+            A class that is called with checkpoint and quantization, and has ``rank(users, k)``.
 
         Raises
         ------
@@ -79,25 +78,25 @@ class Workers:
 
     @property
     def restarts(self) -> int:
-        """How many workers were started again and have finished a batch since."""
+        """Number of workers that were restarted and have finished a batch since."""
         return len(self.processes) - self.count
 
     def ranked(
         self, batches: Sequence[tuple[int, list[str]]], k: int
     ) -> Iterator[tuple[int, list[dict[str, object]]]]:
-        """Number and rows of each batch, as they are done.
+        """Number and rows of each batch, in the order in which they are done.
 
         Raises
         ------
         UserError
-            What a worker says, or that a batch killed its worker again and again.
+            When a worker raises one, or a batch kills its worker repeatedly.
         """
-        found = self._pool.map_unordered(
+        results = self._pool.map_unordered(
             lambda actor, batch: actor.batch.remote(batch[0], batch[1], k), list(batches)
         )
         while True:
             try:
-                number, process, rows = _results(next, found)
+                number, process, rows = _results(next, results)
             except StopIteration:
                 return
             self.processes.add(process)
@@ -116,7 +115,7 @@ class Workers:
 
 
 def _worker(ranker: type) -> type:
-    """The actor around a ranker."""
+    """The class of actors that hold a ranker."""
 
     class Worker:
         def __init__(self, checkpoint: Path, quantization: str | None, threads: int) -> None:
@@ -135,7 +134,7 @@ def _worker(ranker: type) -> type:
 
 
 def _results(get: Callable, waited_for: object):
-    """What ``get`` gives, with a worker's troubles as messages for the user."""
+    """The result of ``get``, with failures of a worker as messages for the user."""
     from ray.exceptions import RayActorError, RayTaskError
 
     try:

@@ -14,9 +14,9 @@ from ckf_demo.runtime.errors import UserError
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package index of one wheel, `tiny==1.0`, an empty user cache, and a pin file for it."""
-    method_comparison = tmp_path / "index"
-    method_comparison.mkdir()
-    wheel = method_comparison / "tiny-1.0-py3-none-any.whl"
+    folder = tmp_path / "index"
+    folder.mkdir()
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tiny/data.txt", "1\t2\t3\n")
         archive.writestr(
@@ -26,9 +26,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("tiny-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(method_comparison))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     pin(tmp_path, monkeypatch, hashlib.sha256(wheel.read_bytes()).hexdigest())
-    return method_comparison
+    return folder
 
 
 def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, package: str = "tiny") -> None:
@@ -52,11 +52,6 @@ def test_a_wheel_is_downloaded_once(index: Path, capfd: pytest.CaptureFixture[st
     (index / first.name).unlink()
     assert downloads.fetch_wheel("tiny") == first
     assert capfd.readouterr().err == ""
-
-
-def test_progress_can_be_switched_off(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    downloads.fetch_wheel("tiny", progress=False)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_a_member_is_extracted(index: Path, tmp_path: Path) -> None:

@@ -13,9 +13,17 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from ckf_demo import cli
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import batch_scoring as scoring
-from ckf_demo.serving.batch_scoring import LEAST_BATCHES, MOST_BATCHES, in_batches, score
+from ckf_demo.serving.batch_scoring import (
+    LEAST_BATCHES,
+    MOST_BATCHES,
+    check_users,
+    in_batches,
+    read_users,
+    score,
+)
 from ckf_demo.serving.workers import Workers
 
 USERS = [f"u{i}" for i in range(90)]
@@ -140,8 +148,9 @@ def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place: Path) -> None
     script.write_text(
         "import sys, time\n"
         "from pathlib import Path\n"
-        "import test_scoring as t\n"
-        "from ckf_demo import scoring, system\n"
+        "import test_batch_scoring as t\n"
+        "from ckf_demo.model import system\n"
+        "from ckf_demo.serving import batch_scoring as scoring\n"
         "class Slow(t.Films):\n"
         "    def rank(self, users, k):\n"
         "        time.sleep(0.1)\n"
@@ -153,7 +162,7 @@ def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place: Path) -> None
         "place = Path(sys.argv[1])\n"
         "scoring.score(place, place / 'users.txt', 2, place / 'top.parquet')\n"
     )
-    folders = [str(Path(scoring.__file__).parents[1]), str(Path(__file__).parent)]
+    folders = [str(Path(scoring.__file__).parents[2]), str(Path(__file__).parent)]
     process = subprocess.Popen(
         [sys.executable, str(script), str(place)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
@@ -222,3 +231,101 @@ def test_what_parts_are_made_of_stands_beside_them(place: Path) -> None:
     label = json.loads((place / ".top.parquet.parts" / "made_of.json").read_text())
     assert label["k"] == 2
     assert label["checkpoint"]["hashes"] == MANIFEST["hashes"]
+
+
+# The command and its files
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["score", *map(str, arguments)])
+    return exit_.value.code
+
+
+def test_the_command_writes_one_row_per_user_and_rank(place: Path, capsys) -> None:
+    users, out = place / "users.txt", place / "top.parquet"
+    users.write_text("u8\n\nu7\nu8\n", encoding="utf-8")
+    before = set(place.iterdir())
+    assert run("--checkpoint", place, "--users", users, "--k", "2", "--out", out) == 0
+    table = pd.read_parquet(out)
+    assert list(table) == ["user", "rank", "item", "title", "score"]
+    assert table["user"].tolist() == ["u8", "u8", "u7", "u7"]
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+    assert table["item"][3] == "u7-2"
+    assert set(place.iterdir()) - before == {out, place / "done.txt"}
+    out.unlink()
+    users.write_text("u7\nu100\n", encoding="utf-8")
+    assert run("--checkpoint", place, "--users", users, "--out", out) == 2
+    assert "1 of 2 users are not in tiny: u100;" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[int] = []
+    recommender = SimpleNamespace(
+        forget=lambda: forgotten.append(1),
+        rank=lambda user, k: [
+            {"rank": i, "item": str(i), "title": f"Film {i} for {user}", "score": 1 / i, "year": 1}
+            for i in range(1, k + 1)
+        ],
+    )
+    loader = SimpleNamespace(load=lambda checkpoint, quantization: recommender)
+    monkeypatch.setattr("ckf_demo.recommender.Recommender", loader)
+    rows = scoring.Ranker(Path("somewhere")).rank(["8", "7"], 2)
+    assert [(row["user"], row["rank"], row["title"]) for row in rows[2:]] == [
+        ("7", 1, "Film 1 for 7"),
+        ("7", 2, "Film 2 for 7"),
+    ]
+    assert set(rows[0]) == set(scoring.SCHEMA.names) and len(forgotten) == 2
+
+
+def test_the_engines_at_hand_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="use one of local, ray"):
+        score(place, place / "users.txt", 10, place / "out.parquet", engine="spark")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install ray"):
+        score(place, place / "users.txt", 10, place / "out.parquet", engine="ray")
+
+
+def test_long_lists_of_unknown_users_are_cut(place: Path) -> None:
+    with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
+        check_users([str(user) for user in range(100, 112)], "tiny")
+
+
+@pytest.mark.long
+@pytest.mark.real
+def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    users = tmp_path / "users.txt"
+    users.write_text("405\n1\n", encoding="utf-8")
+    for engine in ("local", "ray"):
+        score(cli.CHECKPOINT, users, 3, tmp_path / f"{engine}.parquet", engine)
+    local, ray = (pd.read_parquet(tmp_path / f"{engine}.parquet") for engine in ("local", "ray"))
+    pd.testing.assert_frame_equal(local, ray, check_exact=False, rtol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+def test_users_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"users.{kind}"
+    if kind == "txt":
+        file.write_text("007\n8\n007\n", encoding="utf-8")
+    elif kind == "csv":
+        file.write_text("age,user\n30,007\n40,8\n50,007\n", encoding="utf-8")
+    else:
+        pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(file)
+    assert read_users(file) == ["007", "8"]
+
+
+def test_unreadable_user_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a file"):
+        read_users(tmp_path / "none.txt")
+    for name, content, message in [
+        ("empty.txt", "\n", "names no user"),
+        ("empty.csv", "", "cannot be read as csv"),
+        ("other.csv", "id\n1\n", "has no column `user`; it has id"),
+        ("broken.parquet", "no parquet", "cannot be read as parquet"),
+    ]:
+        file = tmp_path / name
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            read_users(file)
