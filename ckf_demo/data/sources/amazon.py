@@ -1,8 +1,8 @@
 """Amazon reviews in the forms of 2014 and 2018: one review a line, as JSON, plain or gzipped.
 
-Titles come from a file of metadata where there is one (``meta_*``, whose lines of 2014 are written
-as Python's literals, those of 2018 as JSON), else from the item's own reviews. A review's text is
-its summary and what follows. Both forms share the fields that are read here: ``reviewerID``,
+Titles come from a file of metadata if there is one (``meta_*``; its lines are Python literals in
+2014 and JSON in 2018), otherwise from the item's own reviews. The text of a review is its summary
+and its body. Both forms share the fields that are read here: ``reviewerID``,
 ``asin``, ``overall``, ``unixReviewTime``, ``summary`` and ``reviewText``; in 2018 the last two may
 be missing. Lines that cannot be used are counted, reported and left out.
 """
@@ -25,17 +25,17 @@ ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 META = "meta_"
 EXPECTED = "a JSON object with reviewerID, asin, overall (1 to 5) and unixReviewTime"
 LONGEST = 1 << 20
-"""Characters of a line; the longest reviews have a thirtieth of it."""
+"""The largest number of characters of a line, some 30 times the longest reviews."""
 
 
 def read(folder: Path) -> RawData:
-    """Read the reviews, and the metadata where they are there, from a folder.
+    """Read the reviews, and the metadata if there are any, from a folder.
 
     Raises
     ------
     UserError
-        When the folder has no file of reviews or several, a file cannot be read, or half of its
-        lines cannot be used.
+        When the folder does not hold exactly one file of reviews, a file cannot be read, or half of
+        its lines cannot be used.
     """
     files, meta = _files(folder)
     if len(files) != 1:
@@ -61,7 +61,7 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _holds(folder: Path) -> bool:
-    """Whether a folder has one file of reviews whose first line is one."""
+    """Whether a folder has one file of reviews, whose first line is a review."""
     files, _ = _files(folder)
     if len(files) != 1:
         return False
@@ -70,7 +70,7 @@ def _holds(folder: Path) -> bool:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines from 1, empty ones left out; a line longer than `LONGEST` is cut there."""
+    """Lines with numbers from 1, without empty ones; a line is cut at `LONGEST` characters."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
@@ -86,48 +86,48 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _reviews(path: Path, skipping: Skipping) -> Iterator[Review]:
     for number, line in _lines(path):
         skipping.lines += 1
-        found = _review(line)
-        if isinstance(found, str):
-            skipping.leave(number, found)
+        review = _review(line)
+        if isinstance(review, str):
+            skipping.leave(number, review)
         else:
-            yield found
+            yield review
 
 
 def _review(line: str) -> Review | str:
-    """The review of a line, or why there is none."""
+    """The review of a line, or the reason why the line holds none."""
     try:
-        found = json.loads(line)
+        fields = json.loads(line)
     except (ValueError, RecursionError):
         return "no JSON"
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         return "no JSON object"
-    user, item = (found.get(key) for key in ("reviewerID", "asin"))
-    rating, time = (found.get(key) for key in ("overall", "unixReviewTime"))
+    user, item = (fields.get(key) for key in ("reviewerID", "asin"))
+    rating, time = (fields.get(key) for key in ("overall", "unixReviewTime"))
     if not (isinstance(user, str) and isinstance(item, str) and user.strip() and item.strip()):
         return "no reviewerID or no asin"
     if isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5:
         return "no overall from 1 to 5"
     if type(time) is not int or not -(2**40) < time < 2**40:
         return "no unixReviewTime in seconds"
-    summary, text = (plain(found.get(key)) for key in ("summary", "reviewText"))
+    summary, text = (plain(fields.get(key)) for key in ("summary", "reviewText"))
     if summary and summary[-1].isalnum():
         summary += "."
     return Review(user.strip(), item.strip(), float(rating), time, f"{summary} {text}".strip())
 
 
 def _titles(path: Path, skipping: Skipping, items: set[str]) -> Iterator[tuple[str, str]]:
-    """Titles of the items that are reviewed."""
+    """Titles of the reviewed items."""
     for number, line in _lines(path):
         skipping.lines += 1
-        found = _literal(line)
-        if not isinstance(found, dict) or not isinstance(found.get("asin"), str):
+        fields = _literal(line)
+        if not isinstance(fields, dict) or not isinstance(fields.get("asin"), str):
             skipping.leave(number, "no object with an asin")
-        elif found["asin"] in items and (title := plain(found.get("title"))):
-            yield found["asin"], title
+        elif fields["asin"] in items and (title := plain(fields.get("title"))):
+            yield fields["asin"], title
 
 
 def _literal(line: str) -> object:
-    """What a line of metadata holds: JSON, or Python's literals; None when it is neither."""
+    """The value in a line of metadata, as JSON or as a Python literal; None if it is neither."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

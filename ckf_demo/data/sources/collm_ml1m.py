@@ -1,10 +1,10 @@
 """MovieLens-1M in CoLLM's split, on which CoLLM, BinLLM, CoRA and others report.
 
 Three tables, ``train``, ``valid`` and ``test`` (which may be missing), as Parquet or as the
-authors' own pickles. A row is a user, an item and whether it was liked (4 stars or more); its
-history ``his`` are the items that its user liked before, in (time, row) order, after a padding 0.
-So a history says nothing about dislikes, and unlike elsewhere it holds likes of the same second
-that stand earlier in the file.
+authors' own pickles. A row is a user, an item and whether it was liked (4 stars or more). Its
+history ``his`` holds the items that its user liked before, in (time, row) order, after a padding 0.
+So histories hold no dislikes. Unlike elsewhere, they hold likes of the same second that are earlier
+in the file.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def read(folder: Path) -> RawData:
     Raises
     ------
     UserError
-        When training or validation part are missing, a column is missing or of another type, or a
-        history is not what the rows before say.
+        When the training or validation part is missing, a column is missing or of another type, or
+        a history differs from the rows before it.
     """
     form = _form(folder)
     if form is None:
@@ -64,7 +64,7 @@ def read(folder: Path) -> RawData:
 
 
 def _form(folder: Path) -> str | None:
-    """Which form of both needed parts lies in a folder."""
+    """The form in which a folder holds both needed parts; None if it does not hold them."""
     for form in (PARQUET, PICKLES):
         if all((folder / form.format(part)).is_file() for part in ("train", "valid")):
             return form
@@ -90,7 +90,7 @@ def _read_part(path: Path, form: str) -> pd.DataFrame:
 
 
 def _check_histories(rows: pd.DataFrame) -> None:
-    """Raise unless every ``his`` is what its user liked before in (time, row) order."""
+    """Raise unless every ``his`` holds the earlier likes of its user in (time, row) order."""
     liked: dict[int, list[int]] = {}
     in_order = rows.sort_values("timestamp", kind="stable")
     for row in cast(Iterator[Any], in_order.itertuples()):

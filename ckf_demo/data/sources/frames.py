@@ -1,7 +1,7 @@
-"""Data frames from files that a user gives: Parquet, or pickles without running what is in them.
+"""Data frames from files of users: Parquet, or pickles whose code is not run.
 
-A pickle is a program. The reader here only takes those that build a plain pandas frame of numbers,
-texts and lists, by an exact list of what they may name; a whole module is never let through.
+A pickle is a program. The reader accepts only pickles that build a plain pandas frame of numbers,
+texts and lists: they may name nothing outside an exact list of functions and classes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ALLOWED = frozenset(
         ("_codecs", "encode"),
     }
 )
-"""(module, name) pairs; modules moved between versions of pandas and NumPy, so some stand twice."""
+"""(module, name) pairs. Modules moved between versions of pandas and NumPy, so some occur twice."""
 
 
 class _FrameUnpickler(Unpickler):
@@ -47,7 +47,7 @@ class _FrameUnpickler(Unpickler):
 
 
 def read_pickle(path: Path) -> pd.DataFrame:
-    """The frame in a pickle that holds nothing else.
+    """The data frame in a pickle.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def read_pickle(path: Path) -> pd.DataFrame:
             frame = _FrameUnpickler(file).load()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the folder") from error
-    # A damaged program can fail in any way, and all of them mean the same.
+    # A damaged pickle can raise any error, and all of them mean the same.
     except Exception as error:
         raise UserError(
             f"{path} is no plain pandas table ({error}); it was not opened. Convert it to Parquet "
-            "where you trust it, or use a fresh copy of the data set"
+            "if you trust it, or use a fresh copy of the data set"
         ) from error
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{path} holds a {type(frame).__name__} instead of a table; check the file")

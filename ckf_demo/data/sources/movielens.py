@@ -1,10 +1,10 @@
 """MovieLens as it is distributed in newer sizes (latest, 25M): ``ratings.csv`` and ``movies.csv``.
 
-Ratings go from half a star to five in halves. Nothing is known of the users. Ids are whole numbers,
-and users are listed by their first rating in the file, films as in ``movies.csv``.
+Ratings go from half a star to five in steps of a half. There are no user attributes. Ids are whole
+numbers. Users are in the order of their first rating in the file, films in that of ``movies.csv``.
 
-The larger sizes have tens of millions of ratings; those are read by the store itself (`Bulk`), and
-only films pass through Python.
+The larger sizes have tens of millions of ratings. The store reads these itself (`Bulk`); only films
+pass through Python.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_GENRES = "(no genres listed)"
 
 
 def read(folder: Path) -> RawData:
-    """Read the two files from a folder, all in memory.
+    """Read the two files from a folder into memory.
 
     Raises
     ------
@@ -39,8 +39,9 @@ def read(folder: Path) -> RawData:
     if bad.any():
         row = int(bad.idxmax())
         raise UserError(
-            f"{path}, line {row + 2}: {', '.join(map(str, table.loc[row]))!r} is no user, film, "
-            "rating from 0.5 to 5 and time; mend the line or use a fresh copy of the data set"
+            f"{path}, line {row + 2}: {', '.join(map(str, table.loc[row]))!r} must be a user, "
+            "a film, a rating from 0.5 to 5 and a time; mend the line or use a fresh copy of the "
+            "data set"
         )
     rows = [
         (str(int(user)), str(int(item)), float(rating), int(time))
@@ -52,7 +53,7 @@ def read(folder: Path) -> RawData:
 
 
 def bulk(folder: Path) -> Bulk:
-    """The same for the store to read.
+    """The same data for the store to read.
 
     Raises
     ------

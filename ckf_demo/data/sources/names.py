@@ -1,12 +1,12 @@
-"""Names for items that come without a title, from what their reviews say.
+"""Names for items without a title, from the words of their reviews.
 
-A name is what people call an item: the noun that most of its reviews have and few others', with the
-word that belongs before it and, where people name one, the make: "Snark clip tuner". Only reviews
-of the part that collaborative models are fitted on are read, so that no name was made from a review
-that is to be predicted.
+A name is the noun that is frequent in the item's reviews and rare in others, with the word that
+belongs before it and, if reviews name one, the make: "Snark clip tuner". Only reviews of the part
+that collaborative models are fitted on are read, so no name is made from a review that is to be
+predicted.
 
-Which words are nouns is read from the reviews themselves: a noun ends a group of words that an
-article or its like begins ("this little pop filter is").
+Nouns are recognised in the reviews themselves: a noun ends a group of words that begins with an
+article or the like ("this little pop filter is").
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 BEGINNINGS = frozenset("a an the this these those my your his her our their its another".split())
 NOUN_SHARE = 0.08
-"""Of a word's occurrences that end a group with an article; from this share on it is a noun."""
+"""A word is a noun from this share of occurrences that end a group with an article."""
 SHARE, MAKE_SHARE = 0.2, 0.25
-"""Of an item's reviews that must have its noun, and its make."""
+"""Shares of an item's reviews that must hold its noun, and its make."""
 BELONGS = 0.25
-"""Of a noun's occurrences in reviews of an item that must have the word before it."""
+"""Share of a noun's occurrences in reviews of an item that must follow the word before it."""
 TYPICAL = 1.5
-"""How much more often than with this noun in general."""
+"""How much more frequent the pair must be than with this noun in general."""
 _TOKEN = re.compile(r"[^\W\d_](?:[\w'’-]*\w)?|[.!?,;:()\"]")
 _OPENING = frozenset('.!?:"(')
 
 
 @dataclass
 class _Said:
-    """What is counted, by item, once per review."""
+    """Counts of one item, once per review."""
 
     reviews: int = 0
     nouns: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class _Said:
     forms: Counter[str] = field(default_factory=Counter)
 
     def form(self, stem: str) -> str:
-        """A word as the reviews mostly have it."""
+        """The most frequent form of a word in the reviews."""
         return max((stem, f"{stem}s"), key=self.forms.__getitem__)
 
 
@@ -63,8 +63,8 @@ def names_from_reviews(items: Sequence[str], reviews: Sequence[tuple[str, str]])
     Returns
     -------
     dict
-        From id to name: "Pop filter", or "Pop filter (B000...)" where two items would have the
-        same, or "Item B000..." where nothing was said of one twice.
+        From id to name: "Pop filter"; "Pop filter (B000...)" if two items would have the same
+        name; "Item B000..." if no noun is in two reviews.
     """
     wanted = set(items)
     texts = [(item, _TOKEN.findall(text)) for item, text in reviews if item in wanted]
@@ -82,7 +82,7 @@ def names_from_reviews(items: Sequence[str], reviews: Sequence[tuple[str, str]])
 
 
 def _stem(word: str) -> str:
-    """A word without its plural's ending."""
+    """A word without the ending of its plural."""
     word = word.lower()
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
@@ -116,7 +116,7 @@ def _nouns(texts: Iterable[list[str]]) -> set[str]:
 
 
 def _proper(texts: Iterable[list[str]]) -> set[str]:
-    """Words that are written with a capital within sentences, more often than without."""
+    """Words that are more often written with a capital within sentences than without."""
     high: Counter[str] = Counter()
     low: Counter[str] = Counter()
     for words in texts:
@@ -145,7 +145,7 @@ def _count(said: _Said, words: list[str], nouns: set[str], proper: set[str]) -> 
 
 
 def _phrases(said: dict[str, _Said]) -> dict[str, str]:
-    """The name of each item of which two reviews say the same."""
+    """The name of each item with a noun that two of its reviews hold."""
     having: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
     nouns: Counter[str] = Counter()

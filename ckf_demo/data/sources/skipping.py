@@ -1,7 +1,7 @@
 """Broken lines of reviews: counted, reported and left out; a file of another kind is refused.
 
-Dumps of reviews hold the odd line that cannot be used. One such line is no reason to refuse a
-million others, but nobody should learn of it from a wrong figure either.
+Dumps of reviews hold a few lines that cannot be used. They are no reason to refuse the file, but
+they must be reported.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 from ckf_demo.runtime.errors import UserError
 
 MOST = 0.5
-"""Share of broken lines from which on a file is taken for one of another kind."""
+"""The share of broken lines from which a file is taken for one of another kind."""
 
 
 class Skipping:
-    """What was left out of one file, and why.
+    """The lines that were left out of one file, and the reasons.
 
     Parameters
     ----------
     path
         The file, for messages.
     expected
-        What a usable line is, in words.
+        Describes a usable line, in words.
     """
 
     def __init__(self, path: Path, expected: str) -> None:
@@ -33,12 +33,12 @@ class Skipping:
         self._counts: Counter[str] = Counter()
 
     def leave(self, number: int, reason: str) -> None:
-        """Leave out line ``number`` (from 1); reasons of the same kind must be the same text."""
+        """Leave out line ``number`` (from 1); equal reasons must have the same text."""
         self._counts[reason] += 1
         self._first.setdefault(reason, number)
 
     def note(self) -> str:
-        """One sentence on what was left out, empty when nothing was.
+        """One sentence on the lines that were left out; empty if there are none.
 
         Raises
         ------
@@ -54,9 +54,9 @@ class Skipping:
             f"{count:,} with {reason} (first: line {self._first[reason]})"
             for reason, count in self._counts.most_common()
         )
-        said = f"{left:,} of {self.lines:,} lines of {self.path.name} cannot be used: {reasons}"
+        summary = f"{left:,} of {self.lines:,} lines of {self.path.name} cannot be used: {reasons}"
         if left >= MOST * self.lines:
             raise UserError(
-                f"{said}. Each line must hold {self.expected}; check that it is the right file"
+                f"{summary}. Each line must hold {self.expected}; check that it is the right file"
             )
-        return f"{said}. They were left out."
+        return f"{summary}. They were left out."

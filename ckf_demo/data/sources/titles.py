@@ -1,7 +1,7 @@
 """Film titles as people say them, from the way catalogues sort them.
 
-Catalogues write "Matrix, The (1999)". A language model has read "The Matrix", so titles are turned
-round once, here, before anything else sees them.
+Catalogues write "Matrix, The (1999)". Language models have read "The Matrix", so titles are turned
+round once, here, before anything else reads them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _YEAR = re.compile(r"\s*\((1[89]\d\d|20\d\d)\)\s*(?:\((?:V|TV|VG)\)\s*)?$")
 
 def split_year(title: str) -> tuple[str, int | None]:
     """The title without the year at its end, and that year (None when it has none)."""
-    found = _YEAR.search(title)
-    if found is None or found.start() == 0:
+    match = _YEAR.search(title)
+    if match is None or match.start() == 0:
         return title, None
-    return title[: found.start()], int(found.group(1))
+    return title[: match.start()], int(match.group(1))
 
 
 def turn_article(title: str) -> str:
@@ -57,7 +57,7 @@ def _turn_one(title: str) -> str:
 
 
 def tidy_title(title: str) -> tuple[str, int | None]:
-    """A catalogue's title as people say it, and the year that stood at its end (or None).
+    """A catalogue's title as people say it, and the year at its end (or None).
 
     Spaces are collapsed and characters composed (Unicode NFC).
     """
