@@ -8,8 +8,7 @@ import torch
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
 from ckf_demo.baselines.searched import Model, Searched
-from ckf_demo.collaborative.next_item import NextItem
-from ckf_demo.collaborative.registry import SEQUENTIAL
+from ckf_demo.collaborative.next_item import SEQUENTIAL, NextItem
 from ckf_demo.metrics.protocol import EvalInstances
 
 SIZE = 64

@@ -16,21 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ckf_demo.collaborative.sasrec import Block
+from ckf_demo.collaborative.encoders import BLOCKS, LONGEST, SPREAD
+from ckf_demo.collaborative.next_item import Block
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 
-HIDDEN, BLOCKS = 64, 2
-LONGEST = 50
-"""The largest number of liked items that are read, the last ones."""
-
+HIDDEN = 64
 STEP = 25
 """Number of history ends that one window serves in training."""
 
 BATCH = 16
 """Windows, with all their targets, in one step."""
-
-SPREAD = 0.02
-"""Standard deviation of the first embeddings."""
 
 UNKNOWN = 0
 """Number of an item that is neither read nor scored, and of padding."""

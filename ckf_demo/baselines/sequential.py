@@ -1,6 +1,5 @@
 """SASRec, GRU4Rec and NextItNet over the liked items, trained on likes and dislikes."""
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -10,15 +9,11 @@ from torch import Tensor, nn
 
 from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.baselines.label_training import Setting, choose, predict
-from ckf_demo.collaborative.gru4rec import Recurrent
-from ckf_demo.collaborative.nextitnet import Convolutions
+from ckf_demo.collaborative.encoders import ENCODERS, LONGEST, SPREAD
 from ckf_demo.metrics.protocol import EvalInstances
 
 HIDDEN = 64
 """Width of embeddings and states."""
-
-LONGEST = 50
-"""The largest number of liked items that are read, the last ones."""
 
 DROPOUT = 0.5
 LEARNING_RATE = 1e-3
@@ -26,18 +21,12 @@ WEIGHT_DECAY = 1.0
 BATCH = 128
 """Histories, with all their targets, in one step."""
 
-SPREAD = 0.02
-"""Standard deviation of the first embeddings."""
-
-BLOCKS, HEADS = 2, 1
-"""Of SASRec."""
-
 UNKNOWN = 0
 """Row of the embedding table, all zeros, for padding and for items without training rows."""
 
 
 class Sequential(Baseline):
-    """s_uv = h · e_v + b_v, h the last state of an encoder over the liked items.
+    """s_uv = h · e_v + b_v, h the last state of the encoder (`ENCODERS`) of the same name.
 
     The encoder reads a start token and the last 50 liked items of the row's own history; e_v comes
     from the table that the items are read with. As in CoLLM, training is by binary cross-entropy on
@@ -51,21 +40,13 @@ class Sequential(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    @abstractmethod
-    def encoder(self) -> nn.Module:
-        """A new encoder of histories, with embeddings and states of `HIDDEN` numbers.
-
-        It maps embeddings float32 (g, L, d) and lengths int64 (g,), without the padding at the end,
-        to states (g, L, d). Each state depends on its own place and those before it.
-        """
-
     def fit(self, material: TrainingData) -> None:
         trained, self.row_of = material.numbered_items()
         self.start = len(trained) + 1
         learning, validation = material.learning, material.validation
         self.net, self.chosen = choose(
             [Setting(LEARNING_RATE, WEIGHT_DECAY, DROPOUT)],
-            lambda setting: _Net(self.start + 1, self.encoder),
+            lambda setting: _Net(self.start + 1, ENCODERS[self.name]),
             (self._read(learning), learning.labels),
             (self._read(validation), validation.labels),
         )
@@ -135,11 +116,11 @@ class _Batch:
 
 
 class _Net(nn.Module):
-    def __init__(self, n_rows: int, encoder: Callable[[], nn.Module]):
+    def __init__(self, n_rows: int, encoder: Callable[[int, float], nn.Module]):
         super().__init__()
         self.items = nn.Embedding(n_rows, HIDDEN, padding_idx=UNKNOWN)
         self.bias = nn.Embedding(n_rows, 1, padding_idx=UNKNOWN)
-        self.encoder = encoder()
+        self.encoder = encoder(HIDDEN, DROPOUT)
         with torch.no_grad():
             nn.init.zeros_(self.bias.weight)
             self.items.weight.mul_(SPREAD)
@@ -157,9 +138,6 @@ class SASRec(Sequential):
     name = "SASRec"
     summary = "Self-attention over the liked items of the history, trained on likes and dislikes."
 
-    def encoder(self) -> nn.Module:
-        return _Attention()
-
 
 class GRU4Rec(Sequential):
     """One layer of gated recurrent units (Hidasi et al. 2016)."""
@@ -167,42 +145,9 @@ class GRU4Rec(Sequential):
     name = "GRU4Rec"
     summary = "Gated recurrent units over the liked items, trained on likes and dislikes."
 
-    def encoder(self) -> nn.Module:
-        return Recurrent(HIDDEN, DROPOUT)
-
 
 class NextItNet(Sequential):
     """Four residual blocks of two dilated causal convolutions (Yuan et al. 2019)."""
 
     name = "NextItNet"
     summary = "Dilated convolutions over the liked items, trained on likes and dislikes."
-
-    def encoder(self) -> nn.Module:
-        return Convolutions(HIDDEN, DROPOUT)
-
-
-class _Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.positions = nn.Embedding(LONGEST + 1, HIDDEN)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                HIDDEN, HEADS, HIDDEN, DROPOUT, batch_first=True, norm_first=True
-            )
-            for _ in range(BLOCKS)
-        )
-        self.norm = nn.LayerNorm(HIDDEN)
-        with torch.no_grad():
-            self.positions.weight.mul_(SPREAD)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        length = x.shape[1]
-        # counted from the end, so that what was liked last has the same position in every history
-        positions = (lengths[:, None] - 1 - torch.arange(length)).clamp(min=0)
-        x = self.dropout(x + self.positions(positions))
-        # padding comes last, so being causal hides it
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        for block in self.blocks:
-            x = block(x, src_mask=mask, is_causal=True)
-        return self.norm(x)

@@ -15,17 +15,13 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.encoders import BLOCKS, ENCODERS, LONGEST, SPREAD
 from ckf_demo.data.prepared import Prepared
 
-LONGEST = 50
-"""The largest number of items of a history that are read, the last ones."""
-
+DROPOUT = 0.2
 LEARNING_RATE = 2e-3
 BATCH = 32
 """Windows of at most `LONGEST` + 1 items in one step."""
-
-SPREAD = 0.02
-"""Standard deviation of the first embeddings."""
 
 PADDING = 0
 """Row of the embedding table for no item."""
@@ -179,6 +175,75 @@ class NegativeSampler:
             again = self.keys[places] == keys
             drawn[again] = torch.randint(1, self.n_numbers, (int(again.sum()),))
         return drawn
+
+
+class Block(nn.Module):
+    """Causal self-attention with one head, then a feed-forward layer: (g, L, d) → (g, L, d)."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.before_attention, self.before_feed = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.attend = nn.Linear(size, 3 * size)
+        self.mix = nn.Linear(size, size)
+        self.feed = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size))
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.attend(self.before_attention(x)).chunk(3, -1)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.mix(mixed)
+        return x + self.dropout(self.feed(self.before_feed(x)))
+
+
+class SASRec(NextItem):
+    """SASRec (Kang & McAuley 2018): causal self-attention with positions counted from the end.
+
+    Checkpoints hold its layers under these names, so it does not use an encoder of `ENCODERS`.
+    """
+
+    def __init__(self, n_items: int, size: int):
+        super().__init__(n_items, size)
+        self.positions = nn.Embedding(LONGEST + 1, size)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.blocks = nn.ModuleList(Block(size) for _ in range(BLOCKS))
+        self.norm = nn.LayerNorm(size)
+        with torch.no_grad():
+            self.positions.weight.mul_(SPREAD)
+
+    def read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        positions = lengths[:, None] - torch.arange(x.shape[1], device=x.device)
+        x = self.dropout(x + self.positions(positions.clamp(min=0)))
+        # padding comes last, so being causal hides it
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class _Encoded(NextItem):
+    """States of an encoder of `ENCODERS`, by the name of the class."""
+
+    def __init__(self, n_items: int, size: int):
+        super().__init__(n_items, size)
+        self.encoder = ENCODERS[type(self).__name__](size, DROPOUT)
+
+    def read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.encoder(x, lengths)
+
+
+class GRU4Rec(_Encoded):
+    """GRU4Rec (Hidasi et al. 2016); the authors use parallel sessions and a ranking loss."""
+
+
+class NextItNet(_Encoded):
+    """NextItNet (Yuan et al. 2019); the authors use a softmax over the catalogue."""
+
+
+SEQUENTIAL: dict[str, type[NextItem]] = {
+    "sasrec": SASRec,
+    "gru4rec": GRU4Rec,
+    "nextitnet": NextItNet,
+}
+"""By `FusionConfig.sequential`."""
 
 
 def _train_epoch(

@@ -1,13 +1,9 @@
-"""Which collaborative knowledge goes with which kind of data, and sequential models by name."""
+"""Which collaborative knowledge goes with which kind of data."""
 
 from ckf_demo.collaborative.base import Knowledge
-from ckf_demo.collaborative.gru4rec import GRU4Rec
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.likes import LikesKnowledge
-from ckf_demo.collaborative.next_item import NextItem
-from ckf_demo.collaborative.nextitnet import NextItNet
 from ckf_demo.collaborative.positive_only import PositiveOnlyKnowledge
-from ckf_demo.collaborative.sasrec import SASRec
 from ckf_demo.data.prepared import Prepared
 
 
@@ -16,11 +12,3 @@ def knowledge_of(prepared: Prepared) -> type[Knowledge]:
     if prepared.positive_only:
         return PositiveOnlyKnowledge
     return LikesKnowledge if prepared.feedback == "likes" else CollaborativeKnowledge
-
-
-SEQUENTIAL: dict[str, type[NextItem]] = {
-    "sasrec": SASRec,
-    "gru4rec": GRU4Rec,
-    "nextitnet": NextItNet,
-}
-"""By `FusionConfig.sequential`."""

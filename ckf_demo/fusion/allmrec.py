@@ -24,8 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.next_item import NegativeSampler, NextItem, training_sequences
-from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
+from ckf_demo.collaborative.next_item import (
+    SEQUENTIAL,
+    NegativeSampler,
+    NextItem,
+    training_sequences,
+)
+from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch

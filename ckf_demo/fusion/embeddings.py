@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ckf_demo.collaborative import lightgcn
 from ckf_demo.collaborative.base import Rows
-from ckf_demo.collaborative.next_item import training_sequences
-from ckf_demo.collaborative.registry import SEQUENTIAL, Knowledge
+from ckf_demo.collaborative.next_item import SEQUENTIAL, training_sequences
+from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import MethodConfig, PairBatch
 from ckf_demo.runtime.errors import UserError

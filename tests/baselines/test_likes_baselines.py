@@ -26,6 +26,7 @@ from ckf_demo.baselines import (
     text_knn,
 )
 from ckf_demo.baselines.base import Baseline, TrainingData
+from ckf_demo.collaborative.encoders import ENCODERS
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.metrics import metrics
@@ -296,7 +297,7 @@ def test_sequential_models_read_the_last_items_only(name, monkeypatch):
 
 @SEQUENTIAL
 def test_states_know_what_stands_before_them_alone(name):
-    encoder = BASELINES[name]().encoder().eval()
+    encoder = ENCODERS[name](sequential.HIDDEN, sequential.DROPOUT).eval()
     x = torch.randn(1, 12, sequential.HIDDEN, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = encoder(x, torch.tensor([12]))
@@ -306,7 +307,7 @@ def test_states_know_what_stands_before_them_alone(name):
 
 
 def test_nextitnet_sees_the_whole_window():
-    encoder = BASELINES["NextItNet"]().encoder().eval()
+    encoder = ENCODERS["NextItNet"](sequential.HIDDEN, sequential.DROPOUT).eval()
     x = torch.zeros(1, sequential.LONGEST, sequential.HIDDEN, requires_grad=True)
     encoder(x, torch.tensor([sequential.LONGEST]))[0, -1].sum().backward()
     assert x.grad is not None and (x.grad[0].abs().sum(-1) > 0).all()

@@ -9,9 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ckf_demo.collaborative.next_item import LONGEST, training_sequences
-from ckf_demo.collaborative.registry import SEQUENTIAL
-from ckf_demo.collaborative.sasrec import SASRec
+from ckf_demo.collaborative.next_item import LONGEST, SEQUENTIAL, SASRec, training_sequences
 from ckf_demo.collaborative.text_vectors import item_text_vectors, item_texts
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
