@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ckf_demo.recommender import Recommender
 
 ROWS_AT_ONCE = 400
-"""Rows of a piece at least; users are never torn apart, since they share a prefix."""
+"""The fewest rows of a piece; a user's rows stay together, since they share a prefix."""
 
 QUERIES_AT_ONCE = 10
 EXPLAINED = (
@@ -46,10 +46,10 @@ NOT_THE_MODEL = (
 
 def checkpoint_hash(folder: Path) -> str:
     """SHA-256 over the names and contents of a checkpoint's files; UserError without any."""
-    found = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-    files = [path for path in found if path.name not in NOT_THE_MODEL]
+    there = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    files = [path for path in there if path.name not in NOT_THE_MODEL]
     if not files:
-        # all empty folders have one hash, under which answers of different models would mix
+        # all empty folders have the same hash, which would mix answers of different models
         raise UserError(f"No checkpoint at {folder}: it holds no files; name a folder with one.")
     digest = hashlib.sha256()
     for path in files:
@@ -62,7 +62,7 @@ def checkpoint_hash(folder: Path) -> str:
 
 
 class ScoresRows(Protocol):
-    """The least that answers can be kept of. `Recommender` is one, which ranks and explains too."""
+    """What `CachedModel` needs; a `Recommender` ranks and explains too."""
 
     @property
     def system(self) -> System: ...
@@ -175,9 +175,9 @@ class CachedModel:
         pairs = list(zip(queries, candidates, strict=True))
         for start in range(0, len(pairs), QUERIES_AT_ONCE):
             part = pairs[start : start + QUERIES_AT_ONCE]
-            asked = [[q.user, q.at, len(q.items), c.tolist()] for q, c in part]
+            identity = [[q.user, q.at, len(q.items), c.tolist()] for q, c in part]
             answer = self._remembered(
-                self._name("candidates", task, asked),
+                self._name("candidates", task, identity),
                 lambda part=part: {
                     f"{i} {kind}": values
                     for i, (query, films) in enumerate(part)
@@ -195,48 +195,49 @@ class CachedModel:
         return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
     def explanation(self, row: int, *, summaries: bool = False) -> dict:
-        """What is said about the item of an interaction, at its moment, to its user.
+        """The explanation of an interaction's item to its user, at its moment.
 
         Returns
         -------
         dict with ``text``, ``evidence``, ``polarity``, ``rating``, ``draft``, ``sentences``,
         ``regenerated`` and ``dropped``; all, and ``summaries``, as `Recommender.explain` has them
         """
-        p = self.prepared
-        user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
-        at = int(p.timestamp[row])
+        pair = self._pair(row)
 
-        def say() -> dict[str, np.ndarray]:
-            last: dict = {}
-            said = self.whole.explain(user=user, item=item, at=at, summaries=summaries)
-            for last in said:  # noqa: B007
-                pass
-            kept = {name: last[name] for name in EXPLAINED}
-            return {"json": np.frombuffer(json.dumps(kept).encode(), dtype=np.uint8)}
+        def explained() -> dict:
+            *_, last = self.whole.explain(**pair, summaries=summaries)
+            return {name: last[name] for name in EXPLAINED}
 
-        answer = self._remembered(
-            self._name("explanation, nothing twice", user, item, at, summaries), say
-        )
-        self.advance(1)
-        return json.loads(answer["json"].tobytes())
+        return self._document(("explanation, nothing twice", *pair.values(), summaries), explained)
 
     def removals(self, row: int) -> dict[str, float]:
-        """What each film of the shown history is worth to the rating of an interaction's item.
+        """How much each item of the shown history adds to the rating of an interaction's item.
 
-        By id: the predicted rating minus that without the film, in stars.
+        By id: the predicted rating minus that without the item, in stars.
         """
+        pair = self._pair(row)
+
+        def effects() -> dict:
+            last: dict = {"without": []}
+            for last in self.whole.counterfactuals.leave_one_out(**pair):  # noqa: B007
+                pass
+            return {film["item"]: film["effect"] for film in last["without"]}
+
+        return self._document(("removals", *pair.values()), effects)
+
+    def _pair(self, row: int) -> dict[str, Any]:
+        """User, item and moment of an interaction, as the recommender's methods take them."""
         p = self.prepared
         user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
-        at = int(p.timestamp[row])
+        return {"user": user, "item": item, "at": int(p.timestamp[row])}
 
-        def remove() -> dict[str, np.ndarray]:
-            last: dict = {"without": []}
-            for last in self.whole.counterfactuals.leave_one_out(user=user, item=item, at=at):  # noqa: B007
-                pass
-            effects = {film["item"]: film["effect"] for film in last["without"]}
-            return {"json": np.frombuffer(json.dumps(effects).encode(), dtype=np.uint8)}
+    def _document(self, parts: tuple, compute: Callable[[], dict]) -> dict:
+        """A remembered answer that is no array."""
 
-        answer = self._remembered(self._name("removals", user, item, at), remove)
+        def encoded() -> dict[str, np.ndarray]:
+            return {"json": np.frombuffer(json.dumps(compute()).encode(), dtype=np.uint8)}
+
+        answer = self._remembered(self._name(*parts), encoded)
         self.advance(1)
         return json.loads(answer["json"].tobytes())
 
@@ -252,11 +253,11 @@ class CachedModel:
 
 
 def pieces(users: np.ndarray, at_least: int) -> Iterator[np.ndarray]:
-    """Positions in groups of at least so many rows, no user torn apart."""
+    """Positions in groups of at least so many rows; a user's rows stay in one group."""
     order = np.argsort(users, kind="stable")
     group: list[np.ndarray] = []
-    for own in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
-        group.append(own)
+    for of_user in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
+        group.append(of_user)
         if sum(map(len, group)) >= at_least:
             yield np.concatenate(group)
             group = []

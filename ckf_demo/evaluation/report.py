@@ -81,22 +81,22 @@ def tables(results: dict) -> list[Table]:
     made = ResultTables(results["rows"])
     columns = [(task, metric, "all", heading) for task, metric, heading in COLUMNS]
     title = f"Results on {results['dataset']}, {results['split']} part"
-    found = [made.by_metric(title, made.methods, columns)]
+    shown = [made.by_metric(title, made.methods, columns)]
     accepting = any(group == "accept" for *_, group in made.cells)
     for group, title in DIFFERENCE_GROUPS.items():
         if group in ("all", "pooled") or accepting:
             columns = [(t, m, group, h) for t, m, h in COLUMNS if m in DIFFERENCE_METRICS]
-            found.append(
+            shown.append(
                 made.by_metric(title, made.differences, columns, with_interval, "difference")
             )
     for task, metric, name in GROUP_COLUMNS:
         if settings := results.get("settings"):
-            found += _by_setting(made, name, task, metric, settings)
+            shown += _by_setting(made, name, task, metric, settings)
         else:
             title = f"{name} by group"
-            found.append(made.by_group(title, made.methods, task, metric, plain, groups=GROUPS))
-    found.append(_explanations(made))
-    return [table for table in found if table[2]]
+            shown.append(made.by_group(title, made.methods, task, metric, plain, groups=GROUPS))
+    shown.append(_explanations(made))
+    return [table for table in shown if table[2]]
 
 
 def to_markdown(made: Sequence[Table]) -> str:

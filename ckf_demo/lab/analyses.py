@@ -98,15 +98,15 @@ def cross_domain(results: dict) -> list[Table]:
 
 def popularity_strata(results: dict) -> list[Table]:
     """AUC and UAUC by how many training interactions item and user have."""
-    made, found = ResultTables(results["rows"]), []
+    made, tables = ResultTables(results["rows"]), []
     for metric, name in (("auc", "AUC"), ("uauc", "UAUC")):
         title = f"{name} on {results['dataset']} by training interactions of items and users"
-        found.append(made.by_group(title, made.methods, "ctr", metric))
+        tables.append(made.by_group(title, made.methods, "ctr", metric))
         title = f"{name}: differences (95 % interval, paired over users)"
-        found.append(
+        tables.append(
             made.by_group(title, made.differences, "ctr", metric, with_interval, "difference")
         )
-    return found
+    return tables
 
 
 def favourite_genres(results: dict) -> list[Table]:
@@ -202,7 +202,7 @@ def reference_explanations(results: dict) -> list[Table]:
         "features_in_common": "features in common",
     }
     compared = ("bleu", "rouge_1", "rouge_l", "similarity", "feature_match")
-    found = []
+    tables = []
     for group, title in (
         ("beside", f"Pairs of {where} that all have texts about"),
         ("all", f"All explained pairs of {where}"),
@@ -215,12 +215,12 @@ def reference_explanations(results: dict) -> list[Table]:
             n = made.cells[shown[0], "explanation", "bleu", group]["n"] if shown else 0
             heading = title if first == "text" else DIFFERENCES
             columns = [("explanation", metric, group, names[metric]) for metric in metrics]
-            found.append(made.by_metric(f"{heading}, n = {n}", shown, columns, form, first))
+            tables.append(made.by_metric(f"{heading}, n = {n}", shown, columns, form, first))
     for metric in ("rouge_l", "similarity"):
         title = f"{names[metric]} by whether the training part explains the item"
         columns = [("explanation", metric, group, group) for group in _ITEMS]
-        found.append(made.by_metric(title, made.methods, columns, first="text"))
-    return found + (_groundedness(results, where) if "held" in results else [])
+        tables.append(made.by_metric(title, made.methods, columns, first="text"))
+    return tables + (_groundedness(results, where) if "held" in results else [])
 
 
 _ITEMS = "explained item", "other item"

@@ -73,7 +73,7 @@ class Answers:
 
     def ranked(self, name: str) -> list[np.ndarray]:
         """The lists of a method without what fills them."""
-        return [own[own != NOTHING] for own in self.lists[name]]
+        return [row[row != NOTHING] for row in self.lists[name]]
 
     def save(self, path: Path) -> None:
         """Write the file beside ``path`` and rename it."""
@@ -82,8 +82,8 @@ class Answers:
             for kind in KINDS
             for name, values in getattr(self, kind).items()
         }
-        known = {"dataset": self.dataset, "split": self.split, "data": self.data}
-        text = json.dumps({**known, "notes": self.notes}, ensure_ascii=False)
+        identity = {"dataset": self.dataset, "split": self.split, "data": self.data}
+        text = json.dumps({**identity, "notes": self.notes}, ensure_ascii=False)
         with replacing(Path(path)) as temporary:
             save_file(arrays, temporary, metadata={"answers": text})
 
@@ -92,9 +92,9 @@ class Answers:
         """Read what `save` wrote; UserError for a file that is none of these."""
         try:
             with safe_open(path, framework="numpy") as file:
-                known = json.loads((file.metadata() or {})["answers"])
-                answers = cls(known["dataset"], known["split"], known["data"])
-                answers.notes = dict(known["notes"])
+                stored = json.loads((file.metadata() or {})["answers"])
+                answers = cls(stored["dataset"], stored["split"], stored["data"])
+                answers.notes = dict(stored["notes"])
                 for key in file.keys():  # noqa: SIM118 (no mapping)
                     kind, _, name = key.partition("/")
                     if kind not in KINDS or name not in answers.notes:

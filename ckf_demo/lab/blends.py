@@ -42,16 +42,16 @@ WEAK = 1e6
 def members(answers: Answers) -> dict[str, tuple[str, ...]]:
     """The blends that can be made, and of whom: a language model and its input; seeds of CKF's with
     its prior; and all methods, of which further seeds are none."""
-    known = {*answers.clicks, *answers.ratings}
-    found: dict[str, tuple[str, ...]] = {}
+    answered = {*answers.clicks, *answers.ratings}
+    blends: dict[str, tuple[str, ...]] = {}
     for model, inputs in {**INPUTS, **dict.fromkeys(WITHOUT, MEANS)}.items():
         for other in inputs:
-            if model in known and other in known:
-                found[f"{model}{WITH}{other}"] = model, other
+            if model in answered and other in answered:
+                blends[f"{model}{WITH}{other}"] = model, other
     seeds = [name for name in answers.methods if name.startswith(f"{ALONE}, seed-")]
     if seeds:
-        found[SEEDS.format(len(seeds) + 1)] = (ALONE, *seeds, PRIOR)
-    return found | {ALL: tuple(name for name in answers.methods if ", seed-" not in name)}
+        blends[SEEDS.format(len(seeds) + 1)] = (ALONE, *seeds, PRIOR)
+    return blends | {ALL: tuple(name for name in answers.methods if ", seed-" not in name)}
 
 
 def blend_clicks(

@@ -158,13 +158,13 @@ def measure(
     cases = choices(prepared, part, seed, users)[EVERYBODY]
     if not cases:
         raise UserError(f"Nobody chose a titled item in the {split} part of '{data}'.")
-    own = np.array([case.query.user for case in cases])
+    owners = np.array([case.query.user for case in cases])
     lengths = np.array([len(case.query.items) for case in cases])
     groups = {EVERYBODY: np.ones(len(cases), bool)}
     bands = {name: (lengths >= low) & (lengths <= high) for name, low, high in BANDS}
     groups |= {name: mask for name, mask in bands.items() if mask.sum() >= FEWEST_USERS}
-    results = Results(bootstrap.user_weights(own, prepared.n_users, resamples, seed))
-    results_file = {
+    results = Results(bootstrap.user_weights(owners, prepared.n_users, resamples, seed))
+    document = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
         "trained_on": source.dataset,
@@ -183,7 +183,7 @@ def measure(
         }
         for metric, value in values.items():
             for group, mask in groups.items():
-                results.add_mean((name, "sampled", metric, group), own[mask], value[mask])
+                results.add_mean((name, "sampled", metric, group), owners[mask], value[mask])
 
     knowledge = knowledge_of(prepared).fit(prepared, seed=seed)
     popularity = Popularity()
@@ -209,13 +209,13 @@ def measure(
             for name, scores in parts.items():
                 add(name, scores)
             prior = PRIOR.format(folder.name)
-            own_answers = [name for name in parts if name != prior]
-            for name in own_answers:
+            without_prior = [name for name in parts if name != prior]
+            for name in without_prior:
                 for other in (Popularity.name, SIMILARITY, prior, *names):
                     results.add_difference(name, other)
-            names += own_answers
-            write_json(json_path, results_file)
-    return results_file
+            names += without_prior
+            write_json(json_path, document)
+    return document
 
 
 @one_line_errors

@@ -70,7 +70,7 @@ def measure_settings(
     """
     base = RunConfig.load(base_path)
     whole = Prepared.load(prepared_path(base.data.dataset))
-    found: dict = {
+    document: dict = {
         "dataset": whole.dataset,
         "split": "test",
         "checkpoint": base_path.as_posix(),
@@ -87,24 +87,24 @@ def measure_settings(
     for number, (config, prepared) in enumerate(zip(configs, data, strict=True), 1):
         group = BASE if config is base else config.name.removeprefix(f"{base.name}-")
         console.print(f"Setting {number} of {len(configs)}: {group}")
-        folder, found["trained"][group] = trained(shortened(config, steps), prepared)
-        found["settings"].append(group)
-        found["rows"] += _remembered(folder, prepared, group, rows, resamples, seed)
-        write_json(json_path, found)
-    return found
+        folder, document["trained"][group] = trained(shortened(config, steps), prepared)
+        document["settings"].append(group)
+        document["rows"] += _remembered(folder, prepared, group, rows, resamples, seed)
+        write_json(json_path, document)
+    return document
 
 
 def _remembered(
     folder: Path, prepared: Prepared, group: str, rows: int, resamples: int, seed: int
 ) -> list[dict]:
     """Results under a setting, from the user's cache where they are already there."""
-    known = [checkpoint_hash(folder), prepared.hash, group, rows, resamples, seed, *BASELINES]
-    key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+    identity = [checkpoint_hash(folder), prepared.hash, group, rows, resamples, seed, *BASELINES]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     path = cache_dir() / "robustness" / f"settings-{key}.json"
     if not path.exists():
-        found = setting_rows(folder, prepared, group, rows, resamples, seed)
+        results = setting_rows(folder, prepared, group, rows, resamples, seed)
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(found) + "\n")
+            temporary.write_text(json.dumps(results) + "\n")
     return json.loads(path.read_text())
 
 
@@ -126,29 +126,31 @@ def setting_rows(
         truncated_queries={},
     )
     results = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
-    own = model.method
+    method_name = model.method
     with progress_bars() as progress:
-        bar = progress.add_task(f"measuring {own}", total=len(cases) + len(queries))
+        bar = progress.add_task(f"measuring {method_name}", total=len(cases) + len(queries))
         model.advance = lambda n: progress.advance(bar, n)
         scores = tuple(task for task in ("rating", "ctr") if task in tasks)
-        results.add_scores(own, cases, scope.groups, *model.scores(cases, scores, own))
+        results.add_scores(
+            method_name, cases, scope.groups, *model.scores(cases, scores, method_name)
+        )
         alone, pooled = model.orders(queries)
         model.advance = lambda n: None
-        names = {VARIANTS[ALONE].format(own): (own, True)} if model.pools else {}
+        names = {VARIANTS[ALONE].format(method_name): (method_name, True)} if model.pools else {}
         if model.pools:
-            names[VARIANTS[COLLABORATIVE].format(own)] = COLLABORATIVE, False
+            names[VARIANTS[COLLABORATIVE].format(method_name)] = COLLABORATIVE, False
         results.kinds.update(dict.fromkeys(names, "answer"))
         for name, (method, by_itself) in names.items():
             answers = model.scores(cases, scores, method, alone=by_itself)
             results.add_scores(name, cases, scope.groups, *answers)
         if queries:
-            results.add_rankings(own, queries, scope.query_groups, pooled)
+            results.add_rankings(method_name, queries, scope.query_groups, pooled)
             if model.pools:
-                name = VARIANTS[ALONE].format(own)
+                name = VARIANTS[ALONE].format(method_name)
                 results.add_rankings(name, queries, scope.query_groups, alone)
         training = TrainingData(prepared, model.system.knowledge)
         RatingMeasurement(scope, results, progress, tasks).baselines(training, BASELINES)
     for other in dict.fromkeys(row["method"] for row in results.rows):
-        if other != own:
-            results.add_difference(own, other)
+        if other != method_name:
+            results.add_difference(method_name, other)
     return results.rows

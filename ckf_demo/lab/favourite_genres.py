@@ -65,13 +65,13 @@ def are_likes(prepared: Prepared, ratings: np.ndarray) -> np.ndarray:
 
 def people(prepared: Prepared, split: int, limit: int | None, seed: int) -> list[Person]:
     """Users of a part with at least `LIKES` liked films in their history that have genres."""
-    found = []
+    eligible = []
     for query in ranking_queries(prepared, split):
         right = favourites(prepared, query)
         if are_likes(prepared, query.ratings).sum() >= LIKES and right:
-            found.append(Person(query, right))
-    order = np.random.default_rng(seed).permutation(len(found))[:limit]
-    return [found[i] for i in sorted(order)]
+            eligible.append(Person(query, right))
+    order = np.random.default_rng(seed).permutation(len(eligible))[:limit]
+    return [eligible[i] for i in sorted(order)]
 
 
 def most_popular(prepared: Prepared) -> str:
@@ -124,24 +124,24 @@ def measure(
     part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
     prepared = Prepared.load(prepared_path(dataset_of(folders)))
-    asked = people(prepared, part, limit, seed)
-    if not asked:
+    sampled = people(prepared, part, limit, seed)
+    if not sampled:
         raise UserError(f"'{prepared.dataset}' has nobody with {LIKES} liked films with genres.")
     popular = most_popular(prepared)
-    users = np.array([p.query.user for p in asked])
-    other = np.array([popular not in p.right for p in asked])
-    groups = {EVERYBODY: np.ones(len(asked), bool), OTHERS: other}
+    users = np.array([p.query.user for p in sampled])
+    other = np.array([popular not in p.right for p in sampled])
+    groups = {EVERYBODY: np.ones(len(sampled), bool), OTHERS: other}
     results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))
-    n_genres = len({genre for own in prepared.genres for genre in own})
+    n_genres = len({genre for genres in prepared.genres for genre in genres})
 
     def add(name: str, hits: Sequence[float]) -> None:
         right = np.asarray(hits, dtype=np.float64)
         for group, mask in groups.items():
             results.add_mean((name, "genre", "accuracy", group), users[mask], right[mask])
 
-    add(CHANCE, [len(p.right) / n_genres for p in asked])
-    add(POPULAR, [popular in p.right for p in asked])
-    found = {
+    add(CHANCE, [len(p.right) / n_genres for p in sampled])
+    add(POPULAR, [popular in p.right for p in sampled])
+    document = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
         "split": split,
@@ -154,10 +154,10 @@ def measure(
             system = System.load(folder, prepared, quantization=dense_precision())
             for setting, options in settings(system).items():
                 name = f"{folder.name}: {setting}"
-                bar = progress.add_task(name, total=len(asked))
+                bar = progress.add_task(name, total=len(sampled))
                 plain, unlike = [], []
                 nobody = favourite_genre(system, [], [], **options)
-                for person in asked:
+                for person in sampled:
                     query = person.query
                     answer = favourite_genre(
                         system,
@@ -174,8 +174,8 @@ def measure(
                 add(f"{name}, {UNLIKE}", unlike)
                 for measured in (name, f"{name}, {UNLIKE}"):
                     results.add_difference(measured, POPULAR)
-            write_json(json_path, found)
-    return found
+            write_json(json_path, document)
+    return document
 
 
 @one_line_errors

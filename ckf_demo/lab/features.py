@@ -32,8 +32,8 @@ class Features:
     def of(self, texts: Sequence[str]) -> np.ndarray:
         """Whether each text names each feature: bool (texts, features)."""
         named = np.zeros((len(texts), len(self)), dtype=bool)
-        for own, text in zip(named, texts, strict=True):
-            own[[self._place[word] for word in words(text) if word in self._place]] = True
+        for row, text in zip(named, texts, strict=True):
+            row[[self._place[word] for word in words(text) if word in self._place]] = True
         return named
 
     def match(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -41,8 +41,8 @@ class Features:
         reference has none. With one feature to a reference it is the feature matching ratio."""
         wanted, named = self.of(references), self.of(texts)
         total = wanted.sum(axis=1)
-        found = (wanted & named).sum(axis=1)
-        return np.divide(found, total, out=np.full(len(total), np.nan), where=total > 0)
+        in_both = (wanted & named).sum(axis=1)
+        return np.divide(in_both, total, out=np.full(len(total), np.nan), where=total > 0)
 
     def coverage(self, texts: Sequence[str]) -> float:
         """The share of all features that any of the texts names (feature coverage ratio); NaN where

@@ -71,7 +71,7 @@ class Way:
 
 def plain_passages() -> list[str]:
     """Paragraphs of running text from Python's language reference, in a fixed order."""
-    found: dict[str, None] = {}
+    passages: dict[str, None] = {}
     for name in sorted(topics):
         for paragraph in re.split(r"\n\s*\n", topics[name]):
             text = " ".join(paragraph.split())
@@ -81,8 +81,8 @@ def plain_passages() -> list[str]:
                 and WORDS[0] <= len(text.split()) <= WORDS[1]
                 and len(MARKUP.findall(text)) < len(text) / 50
             ):
-                found[text] = None
-    return list(found)
+                passages[text] = None
+    return list(passages)
 
 
 def ways_of(system: System, seed: int = 0) -> list[Way]:
@@ -93,17 +93,17 @@ def ways_of(system: System, seed: int = 0) -> list[Way]:
     mean collaborative query, and the updates of these pairs one by one. Methods with tokens alone
     leave the backbone as it is: nothing acts.
     """
-    lora, found = system.lora, []
+    lora, ways = system.lora, []
     if system.config.lora.shared_targets:
-        found.append(Way(SHARED, shared=True))
+        ways.append(Way(SHARED, shared=True))
     for task in lora.tasks:
-        both = f"{SHARED} and {task}'s" if found else f"{task}'s adapter"
-        found.append(Way(both, shared=True, task=task))
+        both = f"{SHARED} and {task}'s" if ways else f"{task}'s adapter"
+        ways.append(Way(both, shared=True, task=task))
     if system.fusion.changes_weights:
         updates = pair_updates(system, PAIRS, seed)
         mean = {name: (a.mean(0, keepdim=True), b) for name, (a, b) in updates.items()}
-        found += [Way(MEAN_UPDATE, updates=mean), Way(SINGLE_UPDATES, updates=updates)]
-    return found or [Way(NOTHING)]
+        ways += [Way(MEAN_UPDATE, updates=mean), Way(SINGLE_UPDATES, updates=updates)]
+    return ways or [Way(NOTHING)]
 
 
 @torch.inference_mode()
@@ -141,8 +141,8 @@ def token_losses(system: System, texts: Sequence[list[int]], way: Way) -> Iterat
         branches = [Branch(ids, 0, way.task, answers_from=0) for ids in texts[start:end]]
         if way.updates:
             count = len(next(iter(way.updates.values()))[0])
-            own = [i % count for i in range(start, end)]
-            updates = {name: (a[own], b) for name, (a, b) in way.updates.items()}
+            chosen = [i % count for i in range(start, end)]
+            updates = {name: (a[chosen], b) for name, (a, b) in way.updates.items()}
             states = engine.separate([], branches, updates)
         else:
             states = engine.forward(
@@ -167,10 +167,10 @@ def passage_losses(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Summed loss in nats and number of predicted tokens of each passage, float64 (n,) each."""
     texts = [system.writer.tokenizer(p, add_special_tokens=False).input_ids for p in passages]
-    losses = [found.double() for found in token_losses(system, texts, way)]
+    losses = [loss.double() for loss in token_losses(system, texts, way)]
     return (
-        np.array([float(found.sum()) for found in losses]),
-        np.array([float(len(found)) for found in losses]),
+        np.array([float(loss.sum()) for loss in losses]),
+        np.array([float(len(loss)) for loss in losses]),
     )
 
 
@@ -182,12 +182,12 @@ def answer_probabilities(system: System, questions: Sequence[Question], way: Way
     tokens = system.writer.tokenizer
     texts, ends = [], []
     for question in questions:
-        asked = tokens(question.text, add_special_tokens=False).input_ids
+        question_ids = tokens(question.text, add_special_tokens=False).input_ids
         for choice in question.choices:
-            texts.append([*asked, *tokens(f" {choice}", add_special_tokens=False).input_ids])
-            ends.append(len(asked))
+            texts.append([*question_ids, *tokens(f" {choice}", add_special_tokens=False).input_ids])
+            ends.append(len(question_ids))
     losses = token_losses(system, texts, way)
-    total = [-float(own[end - 1 :].double().sum()) for own, end in zip(losses, ends, strict=True)]
+    total = [-float(loss[end - 1 :].double().sum()) for loss, end in zip(losses, ends, strict=True)]
     return torch.tensor(total, dtype=torch.float64).view(len(questions), -1).softmax(-1).numpy()
 
 
@@ -226,7 +226,7 @@ def measure(
     asked = np.arange(len(questions))
     text = Results(bootstrap.user_weights(read, len(read), resamples, seed))
     quiz = Results(bootstrap.user_weights(asked, len(asked), resamples, seed))
-    known: list[dict] = []
+    ways: list[dict] = []
 
     def add(system: System, name: str, way: Way) -> None:
         loss, tokens = passage_losses(system, passages, way)
@@ -247,14 +247,14 @@ def measure(
         for folder, manifest in manifests.items():
             prepared = Prepared.load(prepared_path(manifest["dataset"]))
             system = System.load(folder, prepared, quantization=dense_precision())
-            if not known:
+            if not ways:
                 add(system, BACKBONE, Way(NOTHING))
-                known.append({"method": BACKBONE, "checkpoint": "", "fusion": "", "acts": NOTHING})
+                ways.append({"method": BACKBONE, "checkpoint": "", "fusion": "", "acts": NOTHING})
             for way in ways_of(system, seed):
                 name = f"{folder.name}, {way.name}"
                 progress.update(bar, description=name)
                 add(system, name, way)
-                known.append(
+                ways.append(
                     {
                         "method": name,
                         "checkpoint": folder.name,
@@ -271,7 +271,7 @@ def measure(
             "passages": len(passages),
             "questions": len(questions),
         },
-        "ways": known,
+        "ways": ways,
         "rows": [*text.rows, *quiz.rows],
     }
     write_json(json_path, found)

@@ -116,17 +116,17 @@ def measure(
         if missing:
             folder = checkpoint_named(dataset)
             knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
-            material = TrainingData(prepared, knowledge)
+            training = TrainingData(prepared, knowledge)
             bar = progress.add_task("baselines", total=len(missing))
             for name, kind in missing.items():
                 progress.update(bar, description=name)
-                _ask_baseline(answers, name, kind, material, cases, queries)
+                _ask_baseline(answers, name, kind, training, cases, queries)
                 _keep(answers, answers_path)
                 progress.advance(bar)
         for folder in map(Path, checkpoints):
             _ask_checkpoint(answers, folder, dataset, cases, queries, progress)
             _keep(answers, answers_path)
-    found = {
+    document = {
         "analysis": ANALYSIS,
         "dataset": dataset,
         "split": split,
@@ -134,8 +134,8 @@ def measure(
         "fitted": {name: answers.notes[name] for name in answers.methods if name in BASELINES},
         "rows": tabulated(answers, cases, queries, resamples, seed),
     }
-    write_json(json_path, found)
-    return found
+    write_json(json_path, document)
+    return document
 
 
 def _earlier(path: Path | None, prepared: Prepared, split: str) -> Answers:
@@ -144,10 +144,10 @@ def _earlier(path: Path | None, prepared: Prepared, split: str) -> Answers:
     if path is None or not Path(path).exists():
         return Answers(prepared.dataset, split, data)
     answers = Answers.load(Path(path))
-    where = answers.dataset, answers.split
-    if where != (prepared.dataset, split):
+    part = answers.dataset, answers.split
+    if part != (prepared.dataset, split):
         raise UserError(
-            f"{path} is of the {where[1]} part of {where[0]}, and not of the {split} part of "
+            f"{path} is of the {part[1]} part of {part[0]}, and not of the {split} part of "
             f"{prepared.dataset}; name another file."
         )
     if answers.data != data:
@@ -167,14 +167,14 @@ def _ask_baseline(
     answers: Answers,
     name: str,
     kind: type[Baseline],
-    material: TrainingData,
+    training: TrainingData,
     cases: EvalInstances,
     queries: list[Query],
 ) -> None:
     """Fit a baseline and take what it answers: ratings, the order of clicks, and rankings."""
     began = time.process_time()
     baseline = kind()
-    baseline.fit(material)
+    baseline.fit(training)
     note = {
         "seconds": round(time.process_time() - began, 1),
         "settings": said(getattr(baseline, "chosen", None)),
@@ -202,7 +202,7 @@ def _ask_checkpoint(
     Where it pools, that is the pooled answer, the language model's own and the prior's.
     """
     note = {"checkpoint": checkpoint_hash(folder)}
-    if any(known == note for known in answers.notes.values()):
+    if any(earlier == note for earlier in answers.notes.values()):
         return
     recommender = Recommender.load(folder, quantization=dense_precision())
     if recommender.prepared.dataset != dataset:
@@ -210,19 +210,21 @@ def _ask_checkpoint(
             f"{folder} was trained on {recommender.prepared.dataset}, and not on {dataset}; name "
             "a checkpoint for that."
         )
-    own = recommender.methods[0]
+    method_name = recommender.methods[0]
     # another seed of a method answers beside it
-    known = recommender.manifest["name"].removeprefix(dataset).removeprefix("-")
-    seed = f", {known}" if known.startswith("seed-") else ""
+    suffix = recommender.manifest["name"].removeprefix(dataset).removeprefix("-")
+    seed = f", {suffix}" if suffix.startswith("seed-") else ""
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     named = method_names(recommender)
-    for method, name in ((m, f"{n}{seed}") for m, n in named.items() if m in (own, ALONE, PRIOR)):
+    for method, name in (
+        (m, f"{n}{seed}") for m, n in named.items() if m in (method_name, ALONE, PRIOR)
+    ):
         lists = queries if "ranking" in recommender.tasks and method != ALONE else []
         total = len(cases) * bool(tasks) + len(lists)
         bar = progress.add_task(name, total=total)
         model = CachedModel(recommender, folder, lambda n, bar=bar: progress.advance(bar, n))
         rating = click = orders = None
-        asked = own if method == ALONE else method
+        asked = method_name if method == ALONE else method
         if tasks:
             rating, click = model.scores(cases, tasks, asked, alone=method == ALONE)
         if lists:
@@ -235,11 +237,11 @@ def tabulated(
 ) -> list[dict]:
     """The rows of the table: everyone's answers, blends, and differences."""
     prepared = cases.prepared
-    known = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
+    all_groups = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
     half = choosing_half(prepared.user_ids)
     chosen = prepared.choosing_users if prepared.given_split else half
     accept = ~chosen[cases.users]
-    groups = {name: known[name] for name in GROUPS if name in known} | {ACCEPT: accept}
+    groups = {name: all_groups[name] for name in GROUPS if name in all_groups} | {ACCEPT: accept}
     measured = Results(bootstrap.user_weights(cases.users, prepared.n_users, resamples, seed))
     everybody = {"all": np.ones(len(queries), dtype=bool)}
     for name in answers.methods:

@@ -107,12 +107,14 @@ def aligned(
     kept = np.arange(clean.n_items) != target
     models, distances = {}, {}
     for name, stored in MODELS.items():
-        own, known = getattr(fitted, name), getattr(clean, name).items
-        turn, _ = orthogonal_procrustes(own.items[kept], known[kept])
-        models[name] = replace(own, items=(own.items @ turn).astype(np.float32))
-        size = np.linalg.norm(known[kept])
-        for when, items in (("before", own.items), ("after", models[name].items)):
-            distances[f"{stored} {when}"] = float(np.linalg.norm(items[kept] - known[kept]) / size)
+        model, clean_items = getattr(fitted, name), getattr(clean, name).items
+        turn, _ = orthogonal_procrustes(model.items[kept], clean_items[kept])
+        models[name] = replace(model, items=(model.items @ turn).astype(np.float32))
+        size = np.linalg.norm(clean_items[kept])
+        for when, items in (("before", model.items), ("after", models[name].items)):
+            distances[f"{stored} {when}"] = float(
+                np.linalg.norm(items[kept] - clean_items[kept]) / size
+            )
     return replace(fitted, **models), distances
 
 
@@ -157,11 +159,11 @@ def reached(
     stage = target in np.argsort(-scores, kind="stable")[:CUTOFF]
     if system is None:
         return stage, False
-    found = candidates(system, query)
-    if target not in found:
+    ranked = candidates(system, query)
+    if target not in ranked:
         return stage, False
-    pooled = scored(system, query, found)[2]
-    return stage, target in found[np.argsort(-pooled, kind="stable")[:CUTOFF]]
+    pooled = scored(system, query, ranked)[2]
+    return stage, target in ranked[np.argsort(-pooled, kind="stable")[:CUTOFF]]
 
 
 def measure(
@@ -225,15 +227,17 @@ def measure(
             system = System.load_for_other_data(
                 checkpoint, prepared, prepared, knowledge, quantization=dense_precision()
             )
-        found = np.array([reached(system, knowledge, q, items[place]) for q in queries])
+        in_top_ten = np.array([reached(system, knowledge, q, items[place]) for q in queries])
         for column, method in enumerate((STAGE, WHOLE) if system else (STAGE,)):
-            own = hits.setdefault((attack, count, method), np.zeros((len(queries), len(items))))
-            own[:, place] = found[:, column]
+            by_target = hits.setdefault(
+                (attack, count, method), np.zeros((len(queries), len(items)))
+            )
+            by_target[:, place] = in_top_ten[:, column]
     numbers = np.arange(len(queries))
     weights = bootstrap.user_weights(numbers, len(queries), bootstrap.RESAMPLES, seed)
     rows = []
-    for (attack, count, method), own in hits.items():
-        shares = own.mean(1)
+    for (attack, count, method), by_target in hits.items():
+        shares = by_target.mean(1)
         low, high = bootstrap.interval(bootstrap.mean(numbers, shares, weights))
         row = {"attack": attack, "fakes": count, "method": method, "value": float(shares.mean())}
         rows.append(row | {"low": low, "high": high, "n": len(queries)})
@@ -281,7 +285,7 @@ def main(
     json_path: Json = None,
 ) -> None:
     """How many fake people move one film into the top ten of real people."""
-    found = measure(
+    results = measure(
         checkpoint,
         people=people,
         targets=targets,
@@ -291,7 +295,7 @@ def main(
         seed=seed,
         json_path=json_path,
     )
-    report.show(found)
+    report.show(results)
 
 
 if __name__ == "__main__":

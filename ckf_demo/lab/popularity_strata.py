@@ -76,10 +76,10 @@ def located(frame: pd.DataFrame, prepared: Prepared) -> np.ndarray:
     UserError
         When a prediction is of no interaction of the data, or its label is another.
     """
-    known = pd.DataFrame({"user": prepared.user, "item": prepared.item})
-    known["row"] = np.arange(len(known))
-    later = known.groupby(["user", "item"]).cumcount(ascending=False)
-    known["left"] = later
+    interactions = pd.DataFrame({"user": prepared.user, "item": prepared.item})
+    interactions["row"] = np.arange(len(interactions))
+    later = interactions.groupby(["user", "item"]).cumcount(ascending=False)
+    interactions["left"] = later
     users, items = (
         frame[column].astype(str).map(index)
         for column, index in (("user", prepared.user_index), ("item", prepared.item_index))
@@ -89,16 +89,16 @@ def located(frame: pd.DataFrame, prepared: Prepared) -> np.ndarray:
             f"The predictions name users or items that '{prepared.dataset}' does not have; name "
             "the data that they were made on with --dataset."
         )
-    asked = pd.DataFrame({"user": users.astype(int), "item": items.astype(int)})
-    asked["method"] = frame["method"].to_numpy()
-    asked["left"] = asked.groupby(["method", "user", "item"]).cumcount(ascending=False)
-    found = asked.merge(known, how="left", on=["user", "item", "left"])["row"]
-    if found.isna().any():
+    predicted = pd.DataFrame({"user": users.astype(int), "item": items.astype(int)})
+    predicted["method"] = frame["method"].to_numpy()
+    predicted["left"] = predicted.groupby(["method", "user", "item"]).cumcount(ascending=False)
+    matched = predicted.merge(interactions, how="left", on=["user", "item", "left"])["row"]
+    if matched.isna().any():
         raise UserError(
-            f"{int(found.isna().sum())} predictions are of no interaction of '{prepared.dataset}'; "
-            "name the data that they were made on with --dataset."
+            f"{int(matched.isna().sum())} predictions are of no interaction of "
+            f"'{prepared.dataset}'; name the data that they were made on with --dataset."
         )
-    rows = found.to_numpy(dtype=np.int64)
+    rows = matched.to_numpy(dtype=np.int64)
     if not np.array_equal(prepared.liked[rows], frame["label"].to_numpy() == 1):
         raise UserError(
             f"The labels of the predictions are not those of '{prepared.dataset}'; name the data "
@@ -169,12 +169,12 @@ def measure(
         methods were not measured on the same rows.
     """
     frame, prepared = read_predictions(paths), Prepared.load(prepared_path(dataset))
-    there = list(dict.fromkeys(frame["method"]))
-    against = against or (list(methods) or there)[0]
-    shown = list(dict.fromkeys([against, *(methods or there)]))
+    available = list(dict.fromkeys(frame["method"]))
+    against = against or (list(methods) or available)[0]
+    shown = list(dict.fromkeys([against, *(methods or available)]))
     for name in shown:
-        if name not in there:
-            raise UserError(f"No predictions of '{name}'; there are {', '.join(there)}.")
+        if name not in available:
+            raise UserError(f"No predictions of '{name}'; there are {', '.join(available)}.")
     frame = frame[frame["method"].isin(shown)].reset_index(drop=True)
     frame["row"] = located(frame, prepared)
     table = frame.pivot(index="row", columns="method", values="score")
@@ -196,14 +196,14 @@ def measure(
     for name in shown:
         if name != against:
             results.add_difference(against, name)
-    found = {
+    document = {
         "analysis": ANALYSIS,
         "dataset": dataset,
         "against": against,
         "rows": results.rows,
     }
-    write_json(json_path, found)
-    return found
+    write_json(json_path, document)
+    return document
 
 
 @one_line_errors

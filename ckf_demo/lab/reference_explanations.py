@@ -208,7 +208,7 @@ def measure(
     for place, name in enumerate(names):
         for other in (*names[:place], *RIVALS):
             results.add_difference(name, other)
-    found = {
+    document = {
         "analysis": ANALYSIS,
         "dataset": dataset,
         "split": split,
@@ -218,8 +218,8 @@ def measure(
         "rows": results.rows,
         **held,
     }
-    write_json(json_path, found)
-    return found
+    write_json(json_path, document)
+    return document
 
 
 def read_texts(paths: list[Path], data: Prepared, asked: np.ndarray) -> dict[str, list[str | None]]:
@@ -282,12 +282,14 @@ def _add(
     A pair counts for a metric that has a value for it.
     """
     wanted = np.flatnonzero(np.any(list(groups.values()), axis=0))
-    own = [text for text in (texts[i] for i in wanted) if text is not None]
+    present = [text for text in (texts[i] for i in wanted) if text is not None]
     values = {
-        metric: _spread(measured(own, [references[i] for i in wanted]), wanted, len(texts))
+        metric: _spread(measured(present, [references[i] for i in wanted]), wanted, len(texts))
         for metric, measured in {**OVERLAP, "feature_match": features.match}.items()
     }
-    values["words"] = _spread(np.array([len(t.split()) for t in own], float), wanted, len(texts))
+    values["words"] = _spread(
+        np.array([len(t.split()) for t in present], float), wanted, len(texts)
+    )
     for group, mask in groups.items():
         if not mask.any():
             continue
@@ -308,8 +310,8 @@ def _add(
 
 def _spread_texts(texts: list[str | None], among: np.ndarray) -> list[str | None]:
     """Texts at the places of ``among``, None elsewhere."""
-    own = iter(texts)
-    return [next(own) if there else None for there in among]
+    remaining = iter(texts)
+    return [next(remaining) if there else None for there in among]
 
 
 def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:

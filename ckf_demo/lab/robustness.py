@@ -65,12 +65,12 @@ class Scope:
     @classmethod
     def choose(cls, prepared: Prepared, tasks: tuple[str, ...], rows: int, seed: int) -> "Scope":
         """The accepting users' rows, or about ``rows`` of the validation part."""
-        found = prepared.rows(split=VALID)
+        selected = prepared.rows(split=VALID)
         if prepared.given_split:
-            found = found[~prepared.choosing_users[prepared.user[found]]]
+            selected = selected[~prepared.choosing_users[prepared.user[selected]]]
         else:
-            found = sample_by_user(prepared, found, rows, seed)
-        cases = EvalInstances(prepared, found)
+            selected = sample_by_user(prepared, selected, rows, seed)
+        cases = EvalInstances(prepared, selected)
         groups = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
         ranks = "ranking" in tasks
         return cls(
@@ -84,12 +84,12 @@ class Scope:
 
 def each_variant(paths: Sequence[Path]) -> list[Path]:
     """``FILE.toml#NAME`` for every variant of files of them; other configurations as they are."""
-    found = []
+    each = []
     for path in paths:
         configs = RunConfig.load_all(path)
         whole = "#" in str(path) or len(configs) == 1
-        found += [path] if whole else [Path(f"{path}#{config.name}") for config in configs]
-    return found
+        each += [path] if whole else [Path(f"{path}#{config.name}") for config in configs]
+    return each
 
 
 def variant_name(config: RunConfig, base: RunConfig) -> str:
@@ -129,8 +129,8 @@ def measure(
     prepared = applied(Prepared.load(prepared_path(base.data.dataset)), base.data)
     scope = Scope.choose(prepared, base.train.tasks, rows, seed)
     results = Results(bootstrap.user_weights(scope.cases.users, prepared.n_users, resamples, seed))
-    own = base.fusion.method
-    found = {
+    base_name = base.fusion.method
+    document = {
         "dataset": prepared.dataset,
         "split": "valid",
         "checkpoint": base_path.as_posix(),
@@ -139,16 +139,16 @@ def measure(
         "trained": {},
     }
     for number, config in enumerate(configs, 1):
-        name = own if config is base else variant_name(config, base)
+        name = base_name if config is base else variant_name(config, base)
         console.print(f"{number} of {len(configs)}: {name}")
         if config is not base:
             results.kinds[name] = "component"
-        folder, found["trained"][name] = trained(shortened(config, steps), prepared)
+        folder, document["trained"][name] = trained(shortened(config, steps), prepared)
         add_variant(name, TrainedModel(folder, prepared), base, scope, results)
-        if name != own:
-            results.add_difference(own, name)
-        write_json(json_path, found)
-    return found
+        if name != base_name:
+            results.add_difference(base_name, name)
+        write_json(json_path, document)
+    return document
 
 
 def add_variant(
@@ -195,9 +195,9 @@ def main(
     json_path: Json = None,
 ) -> None:
     """Each configuration trained on the same budget and measured on the same rows."""
-    known = RunConfig.load(base)
+    base_config = RunConfig.load(base)
     paths = each_variant(variants)
-    settings = [path for path in paths if is_setting(RunConfig.load(path), known)]
+    settings = [path for path in paths if is_setting(RunConfig.load(path), base_config)]
     others = [path for path in paths if path not in settings]
     if others or not settings:
         report.show(measure(base, others, steps, json_path, rows))

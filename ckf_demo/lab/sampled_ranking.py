@@ -73,7 +73,7 @@ def choices(
     cut = {q.user: q for q in ranking_queries(prepared, split, CUT)}
     order = rng.permutation(len(queries))[:limit]
     cold, warm = item_tails(prepared)
-    found: dict[str, list[Choice]] = {
+    by_group: dict[str, list[Choice]] = {
         name: [] for name in (EVERYBODY, WARM_ITEMS, COLD_ITEMS, COLD_USERS)
     }
     for query in (queries[i] for i in sorted(order)):
@@ -89,10 +89,10 @@ def choices(
             for item in items:
                 negatives = rng.choice(others, size=min(NEGATIVES, len(others)), replace=False)
                 candidates = np.r_[item, negatives].astype(np.int64)
-                found[group].append(Choice(query, candidates))
+                by_group[group].append(Choice(query, candidates))
                 if group == EVERYBODY:
-                    found[COLD_USERS].append(Choice(cut[query.user], candidates))
-    return found
+                    by_group[COLD_USERS].append(Choice(cut[query.user], candidates))
+    return by_group
 
 
 def hits(scores: Sequence[np.ndarray], k: int = 1) -> np.ndarray:
@@ -178,7 +178,7 @@ def measure(
     queries = [c.query for c in asked[EVERYBODY]]
     users = np.array([q.user for q in queries])
     results = Results(bootstrap.user_weights(users, prepared.n_users, resamples, seed))
-    found = {
+    document = {
         "analysis": ANALYSIS,
         "dataset": prepared.dataset,
         "split": split,
@@ -189,8 +189,8 @@ def measure(
     names: list[str] = []
 
     def add(name: str, group: str, scores: Sequence[np.ndarray]) -> None:
-        own = np.array([c.query.user for c in asked[group]], dtype=int)
-        results.add_mean((name, "sampled", "hit@1", group), own, hits(scores))
+        owners = np.array([c.query.user for c in asked[group]], dtype=int)
+        results.add_mean((name, "sampled", "hit@1", group), owners, hits(scores))
 
     def add_catalogue(name: str, rankings: list[np.ndarray]) -> None:
         results.add_rankings(name, queries, {EVERYBODY: np.ones(len(queries), bool)}, rankings)
@@ -198,12 +198,12 @@ def measure(
         results.add_mean((name, "ranking", "hit@1", EVERYBODY), users, np.array(top))
 
     def save() -> None:
-        write_json(json_path, found)
+        write_json(json_path, document)
 
-    material = TrainingData(prepared, first.system.knowledge)
+    training = TrainingData(prepared, first.system.knowledge)
     for kind in (Popularity, CandidateStage):
         baseline = BASELINES[kind.name]()
-        baseline.fit(material)
+        baseline.fit(training)
         for group, cases in asked.items():
             scores = [baseline.rank(c.query.items, c.query.ratings)[c.candidates] for c in cases]
             add(kind.name, group, scores)
@@ -214,7 +214,7 @@ def measure(
         for folder, recommender in loaded:
             task = "ranking" if "ranking" in recommender.tasks else "ctr"
             name = folder.name
-            found["asked"][name] = task
+            document["asked"][name] = task
             total = sum(map(len, asked.values()))
             total += len(queries) * (catalogue and task == "ranking")
             bar = progress.add_task(name, total=total)
@@ -236,7 +236,7 @@ def measure(
             # what a prior is pooled with is what stands beside methods without any
             names += [name, ALONE.format(name)]
             save()
-    return found
+    return document
 
 
 @one_line_errors

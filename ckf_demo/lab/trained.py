@@ -65,7 +65,7 @@ def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
     if not done.exists():
         run = Run.prepare(config, prepared, folder=folder)
         run.run(stages=False)
-        known = {
+        facts = {
             "parameters": sum(p.numel() for kind in run.system.trainable().values() for p in kind),
             "rows": int(sum(len(segment.rows) for segment in run.segments)),
             "minutes": round(run.seconds / 60, 1),
@@ -74,7 +74,7 @@ def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
             # a state of the whole backbone takes gigabytes
             run.state_path.unlink(missing_ok=True)
         with replacing(done) as temporary:
-            temporary.write_text(json.dumps(known) + "\n")
+            temporary.write_text(json.dumps(facts) + "\n")
     return folder, json.loads(done.read_text())
 
 
@@ -138,13 +138,13 @@ class TrainedModel(CachedModel):
         return own, pooled
 
     def _orders(self, query: Query) -> dict[str, np.ndarray]:
-        found = candidates(self.system, query)
-        if not np.isin(found, query.relevant).any():
+        items = candidates(self.system, query)
+        if not np.isin(items, query.relevant).any():
             # no order of these finds anything
-            return {"own": found, "pooled": found}
-        own, _, pooled = scored(self.system, query, found)
+            return {"own": items, "pooled": items}
+        own, _, pooled = scored(self.system, query, items)
         orders = {"own": own, "pooled": pooled}
-        return {name: found[np.argsort(-x, kind="stable")] for name, x in orders.items()}
+        return {name: items[np.argsort(-x, kind="stable")] for name, x in orders.items()}
 
     def wording_losses(self, sequences: Sequence[PackedSequence]) -> np.ndarray:
         """Loss of the explanation of each sequence, nats per token: float64 (n,)."""

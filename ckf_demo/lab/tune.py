@@ -82,17 +82,23 @@ def tune(
     data = [applied(Prepared.load(prepared_path(c.data.dataset)), c.data) for c in configs]
     console.print(f"Budget: {trials} trials of {steps} packed sequences each; seed {seed}.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = {"analysis": ANALYSIS, "trials": trials, "steps": steps, "seed": seed, "searches": []}
+    document = {
+        "analysis": ANALYSIS,
+        "trials": trials,
+        "steps": steps,
+        "seed": seed,
+        "searches": [],
+    }
 
     for path, config, space, prepared in zip(config_paths, configs, spaces, data, strict=True):
         search = {"config": path.as_posix(), "name": config.name, "rows": []}
-        found["searches"].append(search)
-        for row in _trials(config, space, prepared, found):
+        document["searches"].append(search)
+        for row in _trials(config, space, prepared, document):
             search["rows"].append(row)
             search["best"] = min(search["rows"], key=_value)
-            write_json(json_path, found)
+            write_json(json_path, document)
         _show(search, config, steps)
-    return found
+    return document
 
 
 def _trials(
