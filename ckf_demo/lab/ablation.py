@@ -1,11 +1,11 @@
-"""What each part of a checkpoint is worth, and joint against separate training.
+"""How much each component of a checkpoint contributes, and joint against single-task training.
 
     python -m ckf_demo.lab.ablation --checkpoint checkpoints/ml-100k
 
-takes one part away at a time and measures the loss on packed validation sequences, paired by
-sequence: of the answers as they are given, pooled with the collaborative prior, and of those of the
-language model alone. With ``--single checkpoints/ml-100k-rating`` (any number of them, trained by
-``ckf train --only TASK``) it also compares the joint checkpoint with single-task ones.
+The command removes one component at a time and measures the loss on packed validation sequences,
+paired by sequence: of the pooled answers, and of the language model's own. With ``--single
+checkpoints/ml-100k-rating`` (repeatable, trained by ``ckf train --only TASK``) it also compares the
+joint checkpoint with single-task ones.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""What every method answered about one part of the data, in one file that tables are rebuilt from.
+"""Answers of every method to one part of the data, in one file that tables are rebuilt from.
 
-The file holds scores alone, in the order of the part's rows and ranking queries: no user, item or
-label stands in it, so it says nothing without the data.
+The file holds scores alone, in the order of the part's rows and ranking queries. It has no user,
+item or label, so it says nothing without the data.
 """
 
 import json
@@ -24,10 +24,9 @@ NOTHING = -1
 class Answers:
     """Answers by method to n rows and q ranking queries.
 
-    ``ratings`` float32 (n,) in stars; ``clicks`` float32 (n,), greater for what is liked rather,
-    probabilities where a method gives any; ``lists`` int32 (q, k) item indices, best first.
-    ``notes`` says of each method what is known besides: seconds and settings of a fit, or the hash
-    of a checkpoint.
+    ``ratings`` float32 (n,) in stars; ``clicks`` float32 (n,), greater for more probable likes, and
+    probabilities where a method gives them; ``lists`` int32 (q, k) item indices, best first.
+    ``notes`` holds seconds and settings of a baseline's fit, or a checkpoint's hash.
     """
 
     dataset: str
@@ -41,7 +40,7 @@ class Answers:
 
     @property
     def methods(self) -> list[str]:
-        """Everyone who answered anything, in the order in which they came in."""
+        """Methods in the order in which they answered."""
         return list(self.notes)
 
     def add(
@@ -52,7 +51,7 @@ class Answers:
         click: np.ndarray | None = None,
         lists: list[np.ndarray] | None = None,
     ) -> None:
-        """Take what a method answered, in the place of what it had."""
+        """Keep a method's answers in the place of earlier ones."""
         self.forget(name)
         self.notes[name] = note
         if rating is not None:
@@ -67,12 +66,12 @@ class Answers:
             self.lists[name] = table
 
     def forget(self, name: str) -> None:
-        """Leave a method out."""
+        """Remove a method."""
         for kind in (self.ratings, self.clicks, self.lists, self.notes):
             kind.pop(name, None)
 
     def ranked(self, name: str) -> list[np.ndarray]:
-        """The lists of a method without what fills them."""
+        """A method's rankings without the filling."""
         return [row[row != NOTHING] for row in self.lists[name]]
 
     def save(self, path: Path) -> None:
@@ -89,7 +88,7 @@ class Answers:
 
     @classmethod
     def load(cls, path: Path) -> "Answers":
-        """Read what `save` wrote; UserError for a file that is none of these."""
+        """Read what `save` wrote; UserError for another file."""
         try:
             with safe_open(path, framework="numpy") as file:
                 stored = json.loads((file.metadata() or {})["answers"])

@@ -2,8 +2,8 @@
 
     logit P(liked) = Σ_m w_m x_m + w,      stars = Σ_m w_m x_m + w
 
-x_m being what method m answers (the logit where that is a probability), at unit scale. Weights are
-fitted on the choosing half of the people and measured on the others alone.
+x_m is the answer of method m (its logit where it is a probability) at unit scale. Weights are
+fitted on the choosing half of the users and measured on the accepting half.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ckf_demo.lab.answers import Answers
 
 ALL = "a blend of all"
 WITH = " + "
-"""Stands in the name of every other blend."""
+"""Part of the name of every other blend."""
 SEEDS = "{} seeds of ckf's language model + ckf's collaborative prior"
 ALONE, PRIOR = "ckf's language model alone", "ckf's collaborative prior"
 INPUTS = {
@@ -28,8 +28,7 @@ INPUTS = {
     "binllm": ("biased MF", "biased MF (likes)"),
     "allmrec": ("SASRec",),
 }
-"""A language model's own answer, and the collaborative model that stands for its input, by what
-the data hold; for those that have none a sum of means stands there."""
+"""A language model's own answer, and the collaborative models that may be its input."""
 
 WITHOUT = ("text-only", "prompt4nr", "personprompt", "icl", "llm-only")
 MEANS = ("bias folded in", "item mean + user mean")
@@ -40,8 +39,11 @@ WEAK = 1e6
 
 
 def members(answers: Answers) -> dict[str, tuple[str, ...]]:
-    """The blends that can be made, and of whom: a language model and its input; seeds of CKF's with
-    its prior; and all methods, of which further seeds are none."""
+    """The possible blends and their members.
+
+    These are a language model and its input, seeds of CKF's with its prior, and all methods without
+    further seeds. For language models without collaborative input a sum of means is the input.
+    """
     answered = {*answers.clicks, *answers.ratings}
     blends: dict[str, tuple[str, ...]] = {}
     for model, inputs in {**INPUTS, **dict.fromkeys(WITHOUT, MEANS)}.items():
@@ -66,11 +68,11 @@ def blend_clicks(
     Parameters
     ----------
     members
-        Methods with clicks; two are blended freely, more under a penalty that is chosen by
-        cross-validation over people.
+        Methods with clicks; two are blended without a penalty, more with one that is
+        chosen by cross-validation over users.
     labels : bool (n,)
     people : int (n,)
-        Whose rows they are.
+        User index of each row.
     fit : bool (n,)
         The rows that weights are fitted on.
     """

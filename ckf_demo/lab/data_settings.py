@@ -1,9 +1,11 @@
-"""Whether the order of methods holds under other settings of the data.
+"""Does the order of methods hold under other settings of the data?
 
-What counts as liked, who and what is kept, how it is split, and how much of a history the prompt
-shows: for each setting CKF is trained anew on a small budget, and stands beside simple baselines
-on the same test rows. Settings are groups of the results; their rows are not the same, so that
-only differences within a setting are paired.
+Settings are the stars from which an item is liked, the users and items that are kept, the split,
+and the length of the shown history. For each setting CKF is trained on a small budget and compared
+with simple baselines on the same test rows. Settings are groups of the results. Their rows differ,
+so only differences within a setting are paired.
+
+`ckf_demo.lab.robustness` is the command: it sorts its variants into settings and others.
 """
 
 import hashlib
@@ -111,7 +113,7 @@ def _remembered(
 def setting_rows(
     folder: Path, prepared: Prepared, group: str, rows: int, resamples: int, seed: int
 ) -> list[dict]:
-    """What a trained configuration and the baselines answer on a sample of the test part."""
+    """Results of a trained configuration and the baselines on a sample of the test part."""
     model = TrainedModel(folder, prepared)
     tasks = model.system.config.train.tasks
     cases = EvalInstances(prepared, sample_by_user(prepared, prepared.rows(split=TEST), rows, seed))

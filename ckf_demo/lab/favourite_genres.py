@@ -3,10 +3,10 @@
     python -m ckf_demo.lab.favourite_genres --checkpoint checkpoints/ml-100k-allmrec \\
         --checkpoint checkpoints/ml-100k --json ckf_demo/lab/results/favourite-genres.json
 
-The truth is the most frequent genre among the films that somebody liked before the moment of the
-question; where several are equally frequent, each is right. Beside it stand chance and the genre
-that is liked most by everybody. ``against an empty history`` divides each genre's probability by
-that for somebody who rated nothing, which takes off what the model would say of anybody.
+The right answer is the most frequent genre among the films that a user liked before the query; ties
+are all right. The baselines are chance and the genre that is liked most over all users. ``against
+an empty history`` divides each genre's probability by that for a user without ratings, which
+removes the model's preference for genres.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ from ckf_demo.runtime.paths import prepared_path, write_json
 
 ANALYSIS = "favourite_genres"
 LIKES = 5
-"""Liked films that somebody must have in their history."""
+"""The fewest liked films in a history."""
 
 CHANCE, POPULAR = "chance", "most popular genre"
 EVERYBODY, OTHERS = "all", "others"

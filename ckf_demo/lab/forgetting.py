@@ -1,11 +1,11 @@
-"""What training for recommendation costs a language model of what it knew (CoRA's motive).
+"""How much a language model forgets when it is trained for recommendation (CoRA's motive).
 
     python -m ckf_demo.lab.forgetting --checkpoint checkpoints/ml-100k \\
         --checkpoint checkpoints/ml-100k-collm --json ckf_demo/lab/results/forgetting.json
 
-Every way in which a checkpoint can act on words that are no prompt of its own is measured against
-the backbone as it came: the loss on plain text, in nats per token, and the share of general
-questions whose right answer is the most probable of four.
+A checkpoint can act on other texts than its prompts in several ways. Each is compared with the
+unchanged backbone: the loss on plain text, in nats per token, and the share of general questions
+whose right answer is the most probable of four.
 
 The text is prose of Python's own language reference as ``pydoc_data.topics`` ships it (PSF
 licence), so that nothing is fetched; the questions stand beside this file.

@@ -1,4 +1,4 @@
-"""Sixty general questions with four choices each, to see whether a language model still knows them.
+"""Sixty general questions with four choices each, to test what a language model still knows.
 
 They were written for this project: capitals, places, sums, opposites, categories and plain facts. A
 choice continues the text; the four of a question are of one kind, so that none stands out.

@@ -1,14 +1,13 @@
-"""The whole field on one part of the data under one table: baselines, language models, blends.
+"""Every baseline, language model and blend on one part of the data, in one table.
 
     python -m ckf_demo.lab.leaderboard --dataset collm-ml-1m --split valid \\
         --answers ckf_demo/lab/results/answers/collm-ml-1m.safetensors \\
         --json checkpoints/collm-ml-1m/field.json
 
-Every baseline that suits the data is fitted and every ``--checkpoint`` asked, on all rows and
-ranking queries of the part. With ``--answers`` nobody is asked again whose answers stand in that
-file, and new ones are added to it; from a file with all of them the table is rebuilt at once.
-Remove it to have everything anew. ``seconds`` are those of one baseline's fit, with the search of
-its settings, on the processor.
+The command fits every baseline that suits the data and asks every ``--checkpoint``, on all rows and
+ranking queries of the part. ``--answers`` names a file that keeps the answers: methods that are in
+it are not asked again, and new ones are added. Remove the file to measure everything again.
+``seconds`` are processor seconds of one baseline's fit, with the search of its settings.
 """
 
 import time
@@ -57,12 +56,12 @@ from ckf_demo.runtime.paths import prepared_path, write_json
 ANALYSIS = "field"
 ACCEPT = "accept"
 GROUPS = ("all", "cold")
-"""Everybody, and people without training rows (`ckf_demo.metrics.protocol.user_groups`); beside
-them, as `ACCEPT`, the half of the people that nothing of a blend was fitted on."""
+"""All users, and users without training rows (`ckf_demo.metrics.protocol.user_groups`). `ACCEPT` is
+the half of the users on which no blend was fitted."""
 
 OWN, REFERENCE = CKF.name, Boosting.name
-"""Who is held against everybody, paired over users; and what everybody is held against where that
-one has not answered."""
+"""The method that is compared with all others, paired over users; and the one that all others are
+compared with where the first has not answered."""
 
 
 def measure(
@@ -75,7 +74,7 @@ def measure(
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """Ask whoever has not answered yet, and put all answers and their blends under one table.
+    """Ask the methods that have not answered yet, and put all answers and blends in one table.
 
     Parameters
     ----------
@@ -171,13 +170,13 @@ def _ask_baseline(
     cases: EvalInstances,
     queries: list[Query],
 ) -> None:
-    """Fit a baseline and take what it answers: ratings, the order of clicks, and rankings."""
+    """Fit a baseline and keep its answers: ratings, scores of clicks, and rankings."""
     began = time.process_time()
     baseline = kind()
     baseline.fit(training)
     note = {
         "seconds": round(time.process_time() - began, 1),
-        "settings": said(getattr(baseline, "chosen", None)),
+        "settings": in_words(getattr(baseline, "chosen", None)),
     }
     rating = click = lists = None
     if {"rating", "ctr"} & set(baseline.tasks):
@@ -197,9 +196,9 @@ def _ask_checkpoint(
     queries: list[Query],
     progress: Progress,
 ) -> None:
-    """Take what a checkpoint answers, if this very one has not answered yet.
+    """Keep a checkpoint's answers, unless the same files have answered before.
 
-    Where it pools, that is the pooled answer, the language model's own and the prior's.
+    With a prior these are the pooled answer, the language model's own and the prior's.
     """
     note = {"checkpoint": checkpoint_hash(folder)}
     if any(earlier == note for earlier in answers.notes.values()):
@@ -235,7 +234,7 @@ def _ask_checkpoint(
 def tabulated(
     answers: Answers, cases: EvalInstances, queries: list[Query], resamples: int, seed: int
 ) -> list[dict]:
-    """The rows of the table: everyone's answers, blends, and differences."""
+    """The rows of the table: answers of all methods, blends, and differences."""
     prepared = cases.prepared
     all_groups = user_groups(prepared, cases.users, cases.history_lengths, cases.items)
     half = choosing_half(prepared.user_ids)
@@ -295,7 +294,7 @@ def _kind(name: str) -> Kind:
 def _blended(
     answers: Answers, members: Sequence[str], cases: EvalInstances, fit: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Ratings and clicks of a blend, each of those members that give any."""
+    """Ratings and clicks of a blend, each of the members that give them."""
     rating = click = None
     both = [name for name in members if name in answers.ratings]
     if len(both) > 1:
@@ -318,19 +317,19 @@ def _best(measured: Results, answers: Answers) -> list[str]:
     return [] if best == REFERENCE else [best]
 
 
-def said(setting: object) -> str:
+def in_words(setting: object) -> str:
     """A chosen setting as ``32, 0.2`` or ``ctr: labels, 2; ranking: 0.8``; empty for None."""
     if setting is None:
         return ""
     if is_dataclass(setting) and not isinstance(setting, type):
         return ", ".join(
-            f"{own.name} {said(getattr(setting, own.name))}" for own in fields(setting)
+            f"{own.name} {in_words(getattr(setting, own.name))}" for own in fields(setting)
         )
     if isinstance(setting, dict):
-        return "; ".join(f"{task}: {said(own)}" for task, own in setting.items())
+        return "; ".join(f"{task}: {in_words(own)}" for task, own in setting.items())
     if isinstance(setting, tuple):
         return ", ".join(
-            f"({said(own)})" if isinstance(own, tuple) or is_dataclass(own) else said(own)
+            f"({in_words(own)})" if isinstance(own, tuple) or is_dataclass(own) else in_words(own)
             for own in setting
         )
     return f"{setting:g}" if isinstance(setting, float) else str(setting)

@@ -1,4 +1,4 @@
-"""How near texts come to given ones: in words, and in what a sentence encoder makes of them."""
+"""Overlap of texts with reference texts: in words, and in the vectors of a sentence encoder."""
 
 from collections.abc import Callable, Sequence
 

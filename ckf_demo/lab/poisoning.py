@@ -1,21 +1,20 @@
-"""Poisoning of the collaborative signal: how many fake people move one film into real top tens.
+"""Poisoning of the collaborative signal: how many fake users move one film into real top tens.
 
     python -m ckf_demo.lab.poisoning --checkpoint checkpoints/ml-100k \\
         --json ckf_demo/lab/results/poisoning.json
 
-Each fake person gives the target five stars and rates `FILLERS` other films besides. They stand
-among the rows that the collaborative models are fitted on (these look at no times within that
-part), and the models are fitted anew with the seed of the checkpoint. Language model, adapters and
-fusion stay as they were trained. Real people are folded in from their own histories and asked for
-their top ten: of the collaborative candidate stage, and of the checkpoint's re-ranked candidates.
+Each fake user gives the target five stars and rates `FILLERS` other films. Their rows join those
+that the collaborative models are fitted on, and the models are fitted again with the checkpoint's
+seed. Language model, adapters and fusion stay as they were trained. Real users are folded in from
+their histories. Their top ten is taken from the candidate stage and from the re-ranked candidates.
 
 *bandwagon*: a third of the fillers are among the `POPULAR` most rated films, with five stars; the
-others are any films, with stars drawn about the overall mean. *random*: all fillers are any films.
+others are random films with stars drawn around the overall mean. *random*: all fillers are random.
 
-A refit may turn the space that the fusion reads. It is turned to the clean one, as near as
-orthogonal Procrustes over all films but the target goes, which changes no score of the
-collaborative models. How far the factors are before and after is reported: what is left is no turn
-but other factors. So is whether a refit without fakes gives the checkpoint's tables.
+A refit may rotate the space that the fusion reads. Orthogonal Procrustes over all films but the
+target rotates it back to the clean one, which changes no score of the collaborative models. The
+distances of the factors before and after are reported, and so is whether a refit without fakes
+gives the checkpoint's tables.
 """
 
 from collections.abc import Sequence

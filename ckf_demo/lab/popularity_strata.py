@@ -1,10 +1,10 @@
-"""AUC and UAUC of stored predictions for cold and warm items and people (CoRA's Figure 5).
+"""AUC and UAUC of stored predictions for cold and warm items and users (CoRA's Figure 5).
 
     ckf evaluate --checkpoint checkpoints/ml-100k --split valid --predictions valid.parquet
     python -m ckf_demo.lab.popularity_strata valid.parquet --dataset ml-100k \\
         --json ckf_demo/lab/results/popularity-strata.json
 
-reads what ``ckf evaluate --predictions`` wrote, so that no model is asked again. Several files, of
+The command reads what ``ckf evaluate --predictions`` wrote, so no model runs. Several files, of
 several methods' evaluations on the same rows, are read as one.
 """
 
@@ -28,7 +28,7 @@ from ckf_demo.runtime.paths import prepared_path, write_json
 
 ANALYSIS = "warmth"
 FEWEST_USERS = 5
-"""Groups of fewer people are left out: an interval over one or two says nothing."""
+"""Groups of fewer users are left out, since an interval over one or two says nothing."""
 
 COLUMNS = ("user", "item", "label", "method", "score", "task")
 

@@ -1,4 +1,4 @@
-"""One part changed at a time, each trained anew on the same small budget.
+"""One component changed at a time, every variant trained on the same small budget.
 
     python -m ckf_demo.lab.robustness --json checkpoints/collm-ml-1m/robustness.json \\
         assets/configs/ablations/collm-ml-1m.toml
@@ -12,9 +12,9 @@ Where a base has several tasks, the pooled answers are a group of their own. On 
 rows are those of the accepting half of the users (`Prepared.choosing_users`); elsewhere they are a
 seeded sample, and the few validation sequences that choose weights come from the same part.
 
-Configurations with other data or another window of the history than the base cannot be compared
-row by row; `ckf_demo.lab.data_settings` measures them beside simple baselines, into
-``settings.json`` beside the JSON file.
+Configurations with other data or another window of the history than the base have other rows.
+`ckf_demo.lab.data_settings` compares them with simple baselines and writes ``settings.json`` beside
+the JSON file.
 """
 
 from collections.abc import Sequence
@@ -154,7 +154,7 @@ def measure(
 def add_variant(
     name: str, model: TrainedModel, base: RunConfig, scope: Scope, results: Results
 ) -> None:
-    """Add what a trained configuration answers, in those of its tasks that the base has too."""
+    """Add the answers of a trained configuration in the tasks that the base has too."""
     known = [task for task in model.system.config.train.tasks if task in base.train.tasks]
     scores = tuple(task for task in ("rating", "ctr") if task in known)
     queries = scope.queries if "ranking" in known else []

@@ -3,10 +3,10 @@
     python -m ckf_demo.lab.sampled_ranking --checkpoint checkpoints/ml-100k \\
         --checkpoint checkpoints/ml-100k-allmrec --json ckf_demo/lab/results/sampled-ranking.json
 
-One film that a person later liked stands among 19 that they never rated, drawn evenly from the
-catalogue; a method that puts it first has a hit. Warm and cold items are those with the most and
-the fewest training interactions, and a cold user is one of whose history three interactions are
-left. Beside it the same people's rankings of the whole catalogue: an easy protocol, and a hard one.
+The candidates are one film that a user later liked and 19 that the user never rated, drawn
+uniformly from the catalogue. A method that ranks the liked film first has a hit. Warm and cold
+items are those with the most and the fewest training interactions; a cold user's history is cut to
+three interactions. The same users' rankings of the whole catalogue are the harder protocol.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ from ckf_demo.runtime.paths import write_json
 ANALYSIS = "sampled"
 NEGATIVES = 19
 COLD_PER_PERSON = 5
-"""Cold items that a person liked are rare: each counts, up to so many."""
+"""Cold items that a user liked are rare, so up to so many of them count."""
 
 CUT = 3
 """Interactions that are left of a cold user's history, the last ones."""
@@ -50,7 +50,7 @@ ALONE, PRIOR = VARIANTS["alone"], VARIANTS["collaborative"]
 
 @dataclass(frozen=True)
 class Choice:
-    """One film to be found, first among the candidates (1 + `NEGATIVES`,), for a query."""
+    """The relevant film, first among the candidates (1 + `NEGATIVES`,), for a query."""
 
     query: Query
     candidates: np.ndarray
@@ -59,7 +59,7 @@ class Choice:
 def choices(
     prepared: Prepared, split: int, seed: int, limit: int | None = None
 ) -> dict[str, list[Choice]]:
-    """What is asked in each group.
+    """The choices of each group.
 
     ``all`` takes one relevant item of each query at random, ``warm items`` one that is warm and
     ``cold items`` up to `COLD_PER_PERSON` cold ones of those who have any. ``cold users`` are the
@@ -118,9 +118,9 @@ def _over_places(scores: Sequence[np.ndarray], worth: np.ndarray) -> np.ndarray:
 
 
 def by_part(name: str, answers: Sequence[dict[str, np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """Scores of each question, from a checkpoint's answers as `candidate_scores` gives them.
+    """Scores of each choice, from a checkpoint's answers as `candidate_scores` gives them.
 
-    By the checkpoint's name; where answers are pooled, its language model's and prior's beside it.
+    By the checkpoint's name; with a prior also by its language model's and its prior's.
     """
     parts = {"own": name, "alone": ALONE.format(name), "prior": PRIOR.format(name)}
     return {

@@ -1,7 +1,6 @@
-"""Configurations trained on one small budget, and what their language models answer.
+"""Configurations trained on one small budget, and the answers of their language models.
 
-Weights stay in the user's cache; what is there is not trained again, and answers are kept, so that
-an interrupted run goes on.
+Weights and answers stay in the user's cache, so that an interrupted run resumes.
 """
 
 import hashlib
@@ -52,7 +51,7 @@ def shortened(config: RunConfig, steps: int) -> RunConfig:
 
 
 def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
-    """The folder of a trained configuration, and what is known of it; trained if it is not there.
+    """The folder of a trained configuration, and figures of its training; trains it if needed.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def trained(config: RunConfig, prepared: Prepared) -> tuple[Path, dict]:
 
 
 class Scorer:
-    """What `CachedModel` asks of a recommender, for data that no store needs to hold."""
+    """Scores rows for `CachedModel`, for data that are in no store."""
 
     def __init__(self, system: System):
         self.system, self.prepared = system, system.prepared
@@ -122,7 +121,7 @@ class TrainedModel(CachedModel):
 
     @property
     def pools(self) -> bool:
-        """Whether answers are pooled with a prior; if not, there is one answer only."""
+        """Whether answers are pooled with a prior; without one there is a single answer."""
         return self.system.fusion.prior is not None
 
     def orders(self, queries: Sequence[Query]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -245,7 +245,7 @@ def test_a_checkpoint_for_other_data_is_refused(place, checkpoint, monkeypatch):
     ],
 )
 def test_settings_are_said_in_words(setting, text):
-    assert field.said(setting) == text
+    assert field.in_words(setting) == text
 
 
 def test_what_is_unknown_is_said():
