@@ -154,7 +154,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a protocol measured: ``tasks`` anew, and in ``errors`` the most wrong rows."""
+    """What a protocol measured in ``tasks``; ``errors`` are the most wrong rows."""
 
     results: Results
     predictions: Predictions

@@ -166,7 +166,7 @@ class RatingMeasurement:
     def explanations(
         self, name: str, recommender: Recommender, folder: Path, rows: np.ndarray
     ) -> None:
-        """Add what is found in the explanations of a checkpoint that gives any."""
+        """Measure the explanations of a checkpoint that gives any."""
         if len(rows) and "explanation" in recommender.tasks:
             bar = self.progress.add_task(f"{name}: explanations", total=len(rows))
             model = CachedModel(recommender, folder, lambda n: self.progress.advance(bar, n))

@@ -131,7 +131,7 @@ def show(results: dict, console: Console | None = None) -> None:
 
 
 def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
-    """Replace what stands between the markers of that name in a Markdown file.
+    """Replace the text between the markers of that name in a Markdown file.
 
     Raises
     ------

@@ -56,7 +56,7 @@ BASELINES = frozenset({POPULARITY, FACTORS, NEAREST, LINEAR, BOOSTING})
 
 
 def asked_rows(prepared: Prepared, part: int) -> np.ndarray:
-    """Interactions of a part by people who have a text in it; by everybody where nobody has."""
+    """Interactions of a part by users who have a text in it; all of them without any text."""
     rows = prepared.rows(split=part)
     people = np.unique(prepared.user[rows[prepared.written[rows]]])
     return rows[np.isin(prepared.user[rows], people)] if len(people) else rows

@@ -71,8 +71,8 @@ def measure(
     """Rows ``{"answer", "what", "task", "loss", "change", "low", "high", "n"}``.
 
     ``answer`` is `POOLED` or `ALONE`; a change above zero means that the complete, joint checkpoint
-    is better. Explanations have no prior and stand under `POOLED` only. Without ``parts`` nothing
-    is taken away: the comparison with ``single`` alone.
+    is better. Explanations have no prior, so their only answer is `POOLED`. Without ``parts``
+    nothing is removed, and only ``single`` is compared.
     """
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))
     system = System.load(checkpoint, prepared, quantization=dense_precision())

@@ -4,19 +4,18 @@
         --checkpoint checkpoints/ml-100k-allmrec --data xrec-yelp \\
         --json ckf_demo/lab/results/cross-domain.json
 
-The protocol is that of `ckf_demo.lab.sampled_ranking`: one item that a person later chose among 19
-that they never did, drawn evenly. Items without a title are left out of everything, since a
-language model can be told nothing of them. No weight is trained and no word of a prompt changed:
-a choice is shown as a film that was given `LIKED_STARS` stars.
+The protocol is that of `ckf_demo.lab.sampled_ranking`: one item that a user chose later among 19
+that the user never chose, drawn uniformly. Items without a title are left out, since a language
+model cannot be told anything about them. No weight is trained and no word of a prompt is changed: a
+choice is shown as a film with `LIKED_STARS` stars.
 
-What stands for the items that a checkpoint does not know differs by method. CKF and CoLLM take
+Methods differ in what represents the items that a checkpoint does not know. CKF and CoLLM take
 collaborative tables of the same construction, fitted on the training part of the other data. Their
-factors have other axes than those that bridges and maps were trained on, and where nothing is
-rated, rating factors and biases are zero. CKF's pair features mean what they did: its item token
-carries them, and its prior for rankings is their watching score and popularity, so the other
-domain's knowledge and nothing of the films'. A-LLMRec takes texts through its encoder into the
-joint space (`ALLMRec.carried_over`), and its user token is that of somebody without a history.
-TALLRec has the words.
+factors have other axes than those that bridges and maps were trained on, and in positive-only data
+rating factors and biases are zero. CKF's pair features keep their meaning: its item token carries
+them, and its prior for rankings is their implicit score and popularity, which know the other
+domain and nothing of the films. A-LLMRec takes texts through its encoder into the joint space
+(`ALLMRec.carried_over`), with the user token of an empty history. TALLRec has the words alone.
 """
 
 from collections.abc import Sequence
@@ -71,7 +70,7 @@ def titled(prepared: Prepared) -> Prepared:
     """Interactions with titled items, as ratings.
 
     Likes become `LIKED_STARS` stars, and what was not liked is left out. Users and items are
-    numbered anew; those without such interactions are gone.
+    renumbered; those without such interactions are left out.
 
     Raises
     ------

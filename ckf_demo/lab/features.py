@@ -1,9 +1,10 @@
 """Which features of items texts speak of: match, coverage and diversity, after PETER and PEPLER.
 
-Their data come with features; these do not. A feature here is a word that says something
-(`tasks.explanations.grounding.content`, "service" and "services" being one), stands in at least
-`LEAST` texts of the training part and in no more than `MOST` of all of them: rarer ones are names
-and slips, more frequent ones say nothing of an item. What a text means by a feature is not read.
+Their data come with features; ours do not. A feature here is a content word
+(`tasks.explanations.grounding.content`; "service" and "services" are one) that is in at least
+`LEAST` texts of the training part and in no more than `MOST` of all of them. Rarer words are names
+and slips, and more frequent words say nothing about an item. Whether a text praises or blames a
+feature is not measured.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ import numpy as np
 from ckf_demo.tasks.explanations.grounding import content, tokens
 
 LEAST, MOST = 3, 0.25
-"""Texts that a feature stands in: so many at least, and this share at most."""
+"""Texts with a feature: at least so many, and at most this share."""
 
 
 class Features:

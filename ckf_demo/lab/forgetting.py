@@ -8,7 +8,7 @@ unchanged backbone: the loss on plain text, in nats per token, and the share of 
 whose right answer is the most probable of four.
 
 The text is prose of Python's own language reference as ``pydoc_data.topics`` ships it (PSF
-licence), so that nothing is fetched; the questions stand beside this file.
+licence), so that nothing is fetched; the questions are in `general_questions`.
 """
 
 import hashlib

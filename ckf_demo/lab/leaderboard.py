@@ -94,7 +94,7 @@ def measure(
     ------
     UserError
         For an unknown split or baseline, a data set that was not prepared or has no checkpoint,
-        whose collaborative tables some baselines stand on, a checkpoint for something else, and
+        whose collaborative tables some baselines need, a checkpoint for something else, and
         answers about something else.
     """
     part = split_part(split)

@@ -59,7 +59,7 @@ def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
             raise UserError(f"{path} holds no CTR predictions; evaluate a checkpoint that has CTR.")
         parts.append(frame)
     whole = pd.concat(parts, ignore_index=True)
-    # a pair that stands twice in the data is told apart by its turn within one file
+    # a pair that is in the data twice is identified by its turn within one file
     turn = [part.groupby(["method", "user", "item"]).cumcount().to_numpy() for part in parts]
     whole["turn"] = np.concatenate(turn)
     return whole.drop_duplicates(["method", "user", "item", "turn"], ignore_index=True)
@@ -68,7 +68,7 @@ def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
 def located(frame: pd.DataFrame, prepared: Prepared) -> np.ndarray:
     """The interaction of the data that each prediction is of, int64 (n,).
 
-    Where a pair stands several times in the data, its predictions are taken in time order from the
+    Where a pair is in the data several times, its predictions are taken in time order from the
     last ones on, since evaluated parts are the later ones.
 
     Raises

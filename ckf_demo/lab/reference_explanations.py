@@ -8,11 +8,11 @@
 Every explained pair of the part has a given explanation, which is the reference; of a review it is
 the sentence that explanations are learnt from. A file of texts has one JSON object a line: ``uid``,
 ``iid`` and the texts of one or more systems by name. A checkpoint's texts are measured as they are
-first written, as they are given after they were held against the data, and where its data have
+first written, as they are given after the check against the data, and where its data have
 summaries, with these as well; those of a checkpoint that learnt to explain alone
 (``--single-task``) as they are first written. ``--removals`` asks whether what is cited matters to
-the answer. Beside them stand texts that are taken from the training part as they are (`RIVALS`):
-whoever writes about a pair should come nearer than these.
+the answer. The baselines are texts of the training part (`RIVALS`): a system that writes about a
+pair should come nearer to the reference than these.
 """
 
 import json
@@ -113,7 +113,7 @@ def chosen_together(pairs: ExplainedPairs) -> list[str]:
     """That of the item which the same people choose: cosine of factors of all training rows.
 
     It is the item itself where it has an explanation; of several the first is taken. An item that
-    nobody chose in training is near to none, and gets the first of all.
+    has no choice in training is near to none and gets the first of all.
     """
     data = pairs.prepared
     rows = data.rows(split=TRAIN)
@@ -156,7 +156,7 @@ def measure(
     Metrics are those of `OVERLAP` and ``feature_match``, with ``words`` a text, and over all texts
     of a method together ``distinct_1``, ``distinct_2``, ``unique``, ``feature_coverage`` and
     ``features_in_common`` (`ckf_demo.lab.features`), which have no interval. What a
-    checkpoint's texts hold stands under ``held`` (`ckf_demo.lab.groundedness`), with ``removals``
+    checkpoint's texts state is under ``held`` (`ckf_demo.lab.groundedness`), with ``removals``
     pairs whose citations are taken out of the history. ``size`` are so many pairs drawn at random;
     None for all. ``single`` are checkpoints of which only what they first write is measured.
 

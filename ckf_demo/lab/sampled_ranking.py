@@ -233,7 +233,7 @@ def measure(
             parts = [label.format(name) for label in (ALONE, PRIOR)]
             for other in (Popularity.name, CandidateStage.name, *parts, *names):
                 results.add_difference(name, other)
-            # what a prior is pooled with is what stands beside methods without any
+            # methods without a prior are compared with the answer before it is pooled
             names += [name, ALONE.format(name)]
             save()
     return document

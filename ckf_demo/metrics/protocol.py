@@ -83,7 +83,7 @@ class EvalInstances:
         Yields
         ------
         positions : int array
-            Where the targets stand in ``rows``.
+            Places of the targets in ``rows``.
         items, ratings : arrays (length of the history,)
             The history, oldest first: item indices and ratings.
         """
@@ -100,7 +100,7 @@ class EvalInstances:
 
 
 class AdHocInstances(EvalInstances):
-    """Targets for somebody with a given history, who need not be in the data.
+    """Targets for a given history, whose user need not be in the data.
 
     Their users are -1, and nothing is known of how they were rated.
 

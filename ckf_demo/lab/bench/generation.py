@@ -15,7 +15,7 @@ from ckf_demo.training.sequences import PackedSequence
 PROMPTS = 3
 TOKENS = 48
 NOTHING = {-1}
-"""No token ends a text, so that nobody stops early."""
+"""No token ends a text, so that neither decoder stops early."""
 
 Prompt = tuple[list[int], Branch, torch.Tensor | None]
 

@@ -3,7 +3,7 @@
 As there: 162,541 users, 62,423 films and 25 million ratings; each user has at least 20, their
 numbers follow a log-normal (median about 70, mean about 154, cut at 32,202); films are drawn by a
 power of their rank; ratings are half stars; a user rates for some weeks, between 1995 and 2019.
-Rows stand by user and film, as in the original file.
+Rows are ordered by user and film, as in the original file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 ROWS, USERS, FILMS = 25_000_095, 162_541, 62_423
 FEWEST, MOST = 20, 32_202
 MEDIAN_ABOVE, SPREAD = 51.0, 1.39
-"""Of the log-normal that stands on top of `FEWEST`."""
+"""Of the log-normal that is added to `FEWEST`."""
 POWER, SHIFT = 1.55, 60.0
 """A film of rank r is drawn in proportion to (r + SHIFT) ** -POWER."""
 STARS = np.arange(0.5, 5.01, 0.5)

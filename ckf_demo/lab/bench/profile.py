@@ -81,7 +81,7 @@ def _below(table: dict, function: Place) -> float:
 
 
 class Questions:
-    """The four tasks for known users, one after the other, so that nobody is asked about twice."""
+    """The four tasks for known users, one after the other, each for another user."""
 
     def __init__(self, recommender: Recommender):
         self.recommender = recommender
