@@ -40,8 +40,12 @@ class Answer:
 def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Answer]:
     """Answer a pair step by step: figures first, then what others say, then the words.
 
-    Ends early once ``stop`` is set. Raises ``UserError`` as the recommender does, save that figures
-    stand even where a method writes no words.
+    Ends early once ``stop`` is set. Figures are answered even where a method writes no words.
+
+    Raises
+    ------
+    UserError
+        As the recommender does for figures.
     """
     person = pair.person
     method = pair.method or recommender.methods[0]

@@ -100,7 +100,10 @@ def moment_text(at: int | None) -> str:
 def read_moment(text: str) -> int:
     """A date with or without time, in UTC, as seconds since 1970.
 
-    Raises ``UserError`` when it is none.
+    Raises
+    ------
+    UserError
+        When the text is no date.
     """
     try:
         moment = datetime.fromisoformat(text.strip())

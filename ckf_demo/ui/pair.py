@@ -101,11 +101,18 @@ def from_query(
 ) -> Pair:
     """Read the pair out of an address; what is missing comes from ``fallback``.
 
-    ``methods`` are those that the address may name, the checkpoint's own first; ``things`` is what
-    messages call the items.
+    Parameters
+    ----------
+    methods
+        Those that the address may name, the checkpoint's own first.
+    things
+        What messages call the items.
 
-    Raises ``UserError`` for unknown ids and names, for numbers that cannot be read or lie out of
-    range, and for more text or items than the page itself would send.
+    Raises
+    ------
+    UserError
+        For unknown ids and names, for numbers that cannot be read or lie out of range, and for more
+        text or items than the page itself would send.
     """
     item = _identifier(params.get("item", ""), "item") or fallback.item
     store.item(item)
