@@ -310,9 +310,12 @@ class PredictTab:
         asked = f"How would this person rate this {thing}, would they like it, and why?"
         if not self._rates:
             asked = f"Would this person like this {thing}, and why?"
+        compared = "with the collaborative model alone, and with everybody’s average"
+        if recommender.prepared.positive_only:
+            compared = "and with the collaborative model alone"
         gr.HTML(
             f"<p>{asked} The marks compare CKF with the same model without collaborative tokens, "
-            "with the collaborative model alone, and with everybody’s average.</p>",
+            f"{compared}.</p>",
             apply_default_css=False,
             elem_classes="ckf-lead",
         )
