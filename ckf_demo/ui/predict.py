@@ -274,7 +274,7 @@ def history_markup(recommender, pair: Pair) -> str:
         Column(domain.thing.capitalize(), pick=True, wide=True),
         *([Column("Rated", numeric=True)] if rated else []),
         *([Column("Genres", wide=True)] if genres else []),
-        Column("When" if times else "Place in the history", numeric=True),
+        Column("When" if times else "Order", numeric=True),
     ]
     listing = table(
         columns,

@@ -79,8 +79,6 @@ def examples(recommender) -> list[Example]:
     users = store.users()
     users = users[users["n_total"] > users["n_before"]]
     written = {} if recommender.prepared.has_titles else _written_later(recommender.prepared, users)
-    if written:
-        users = users[users["user"].isin(list(written))]
     chosen = []
     for label, target, low, high in (
         ("Cold start", 3, 1, 3),
@@ -89,6 +87,8 @@ def examples(recommender) -> list[Example]:
         group = users[users["n_before"].between(low, high)]
         if group.empty:
             continue
+        wrote = group["user"].isin(list(written))
+        group = group[wrote] if wrote.any() else group
         distance = (group["n_before"] - target).abs()
         user = group.loc[distance.sort_values(kind="stable").index[0]]
         item = written.get(str(user["user"])) or _best_known_later(

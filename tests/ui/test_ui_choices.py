@@ -128,7 +128,7 @@ def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
         controls = MomentControls(recommender, known)
     assert controls.about.visible is False
     assert "In the order of the data set" in bar(recommender, known)
-    assert "Place in the history" in history_markup(recommender, known)
+    assert ">Order<" in history_markup(recommender, known)
 
 
 # --- what is shown ------------------------------------------------------------------------------
