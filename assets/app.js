@@ -272,7 +272,7 @@ window.ckf = (() => {
     if (data.selected !== null) {
       drawn.push({
         ...at([data.selected]),
-        name: "chosen film",
+        name: "chosen",
         ...(solid
           ? {
               mode: "text",
@@ -371,7 +371,7 @@ window.ckf = (() => {
     const films = [
       ["circle", "currentColor", "history"],
       ["circle-open", "currentColor", "recommended"],
-      ["plus", MARK, "the chosen film"],
+      ["plus", MARK, "chosen"],
     ];
     entries(".ckf-marks", [
       ["star", MARK, "the person"],

@@ -426,7 +426,7 @@ def _film_table(
         about += f" They {words.rated} it before"
         about += f", {stars_text(before[-1])} of 5." if words.stars else "."
     if truth is not None and not words.stars:
-        about += f" They chose it later, {date_text(truth[1])}."
+        about += f" They chose it later{words.since(truth[1], 'on')}."
     caption = "Probability that they like it"
     if words.stars:
         caption = "Expected stars ± one standard deviation; probability of 4 or 5 stars"

@@ -289,7 +289,7 @@ def bar(recommender, pair: Pair) -> str:
         name = f"User {pair.user}"
         profile = profile_text(user.get("age"), user.get("occupation"))
         default = " (default)" if pair.at == store.default_at(pair.user) else ""
-        when = "In the order of the data set"
+        when = "The data have an order and no dates"
         if recommender.prepared.has_times:
             when = f"{date_text(pair.at)}{default}"
         moment = f"{when}. Only earlier {what} are known; later ones serve to compare."

@@ -22,7 +22,7 @@ from ckf_demo.ui.charts import (
     series,
     signed,
 )
-from ckf_demo.ui.markup import Cell, Column, Row, date_text, escape, notice, percent, stars_text
+from ckf_demo.ui.markup import Cell, Column, Row, escape, notice, percent, stars_text
 from ckf_demo.ui.words import Words
 
 CARD = "ckf-card ckf-replayed"
@@ -129,10 +129,9 @@ def _facts(replay: Replay, words: Words) -> str:
     text = f"User {replay.person['user']} from their first {words.opinion} on. "
     if n:
         text += (
-            f"{count(n, words.opinion)} from {date_text(replay.added[0].timestamp)}, one after "
+            f"{count(n, words.opinion)}{words.since(replay.added[0].timestamp)}, one after "
             f"another, then {count(len(replay.targets), words.thing)} that they {words.rated} "
-            f"strictly later, from {date_text(replay.targets[0].timestamp)} on: the same ones for "
-            "every k."
+            f"strictly later{words.since(replay.targets[0].timestamp)}: the same ones for every k."
         )
     else:
         text += f"All their {words.opinion}s are of one moment, so nothing is known before any."

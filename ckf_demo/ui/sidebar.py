@@ -118,6 +118,8 @@ def _written_later(prepared: Prepared, users: pd.DataFrame) -> dict[str, str]:
 
 def _best_known_later(store, user: str, at: int) -> str:
     later = store.later(user, at).drop_duplicates("item")
+    titled = later["title"] != ""
+    later = later[titled] if titled.any() else later
     ratings = store.items().set_index("item")["n_ratings"]
     order = later["item"].map(ratings).fillna(0).sort_values(ascending=False, kind="stable")
     return str(later.loc[order.index[0], "item"])

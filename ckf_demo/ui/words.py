@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ckf_demo.data.prepared import LIKED_STARS
 from ckf_demo.ui.charts import stars_cell
-from ckf_demo.ui.markup import Cell
+from ckf_demo.ui.markup import Cell, date_text
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,15 @@ class Words:
         Whether opinions are ratings in stars; otherwise they are likes.
     liked_from
         The fewest stars of an item that was liked, `Prepared.liked_from`.
+    times
+        Whether the data have dates.
     """
 
     thing: str
     things: str
     stars: bool
     liked_from: float = LIKED_STARS
+    times: bool = True
 
     @property
     def opinion(self) -> str:
@@ -36,6 +39,10 @@ class Words:
         """What people did: "rated"."""
         return "rated" if self.stars else "liked"
 
+    def since(self, timestamp: int, preposition: str = "from") -> str:
+        """A date after a preposition and a blank, " from 3 May 1998"; nothing without dates."""
+        return f" {preposition} {date_text(timestamp)}" if self.times else ""
+
     def opinion_cell(self, rating: float | None, liked: bool = True) -> Cell:
         """An opinion as a table's cell: stars, or whether the item was liked."""
         if self.stars and rating is not None:
@@ -46,4 +53,6 @@ class Words:
 def words_of(recommender) -> Words:
     """The words of a recommender's data."""
     domain, prepared = recommender.domain, recommender.prepared
-    return Words(domain.thing, domain.things, prepared.has_ratings, prepared.liked_from)
+    return Words(
+        domain.thing, domain.things, prepared.has_ratings, prepared.liked_from, prepared.has_times
+    )

@@ -127,7 +127,7 @@ def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
     with gr.Blocks():
         controls = MomentControls(recommender, known)
     assert controls.about.visible is False
-    assert "In the order of the data set" in bar(recommender, known)
+    assert "an order and no dates" in bar(recommender, known)
     assert ">Order<" in history_markup(recommender, known)
 
 
