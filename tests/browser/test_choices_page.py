@@ -39,8 +39,8 @@ def test_a_place_is_picked_and_explained(address, new_page, width):
     assert too_wide(page) <= 0
     # the address brings the same pair back
     assert "item=" in page.url
-    page.reload()
-    expect(page.locator("#pair .ckf-what strong")).to_have_text(name)
+    again = new_page(page.url, width=width)
+    expect(again.locator("#pair .ckf-what strong")).to_have_text(name)
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
