@@ -94,7 +94,7 @@ class ColdStartTab:
                     self._build_people()
                 else:
                     panel(notice(NO_GROUPS))
-            with gr.Tab(f"{things.capitalize()} with few ratings", id="items"):
+            with gr.Tab(f"{things.capitalize()} with few {self.words.opinion}s", id="items"):
                 if self.negatives:
                     gr.HTML(
                         f"<p>Rows of the validation part by how many ratings their "
