@@ -83,7 +83,8 @@ def evaluate(
         "rows": measured.results.rows,
         "errors": measured.errors,
     }
-    _take_others(results, earlier, measured.tasks)
+    if not prepared.positive_only:
+        _take_others(results, earlier, measured.tasks)
     write_json(json_path, results)
     if predictions_path is not None:
         with replacing(Path(predictions_path)) as temporary:
