@@ -319,7 +319,7 @@ def methods(
     """
     from ckf_demo.baselines import BASELINES
     from ckf_demo.fusion.registry import METHODS
-    from ckf_demo.model.system import trained_checkpoints
+    from ckf_demo.model.manifest import trained_checkpoints
     from ckf_demo.tasks.registry import TASKS
 
     trained = trained_checkpoints(Path("checkpoints"))

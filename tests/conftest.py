@@ -82,7 +82,7 @@ def recommender(real_cache):
         loaded = Recommender.load(CHECKPOINT)
     yield loaded
     # a thread that still computes when the interpreter ends would abort it, whatever the tests said
-    with loaded._lock:
+    with loaded.predictor.lock:
         pass
 
 

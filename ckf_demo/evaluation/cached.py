@@ -15,8 +15,9 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.metrics.protocol import EvalInstances
+from ckf_demo.model.manifest import MANIFEST, manifest_text, unsealed
 from ckf_demo.model.predict import profile_of, score_candidates
-from ckf_demo.model.system import MANIFEST, System, manifest_text, unsealed
+from ckf_demo.model.system import System
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, clear_leftovers

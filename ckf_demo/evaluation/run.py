@@ -16,7 +16,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source, source_of
 from ckf_demo.evaluation import ratings, report, sampled_negatives
 from ckf_demo.evaluation.base import EvaluationProtocol, Settings, progress_bars
-from ckf_demo.model.system import read_manifest
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, replacing, store_path, write_json

@@ -37,11 +37,12 @@ from ckf_demo.evaluation.base import (
     split_part,
 )
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.inference.predictor import COLLABORATIVE
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import ranked
 from ckf_demo.metrics.results import Results
 from ckf_demo.model.predict import score_rows
-from ckf_demo.recommender import COLLABORATIVE, Recommender
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.negatives import with_negatives
 from ckf_demo.tasks.registry import TASKS

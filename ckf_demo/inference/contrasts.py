@@ -1,34 +1,61 @@
 """Why this and not that: two items explained to one person, and one through others' bridges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Unpack
 
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.inference.counterfactuals import Counterfactuals
+from ckf_demo.inference.people import Described
 from ckf_demo.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from ckf_demo.recommender import Recommender
+from ckf_demo.tasks.domains import Domain
 
 THIS, THAT, BRIDGES = "this", "that", "bridges"
 
 
-class Contrasts:
-    """Explanations of a recommender side by side."""
+class Explains(Protocol):
+    """What is asked for the explanations; `Recommender` is one, with the same public methods."""
 
-    def __init__(self, recommender: "Recommender"):
+    store: InteractionStore
+    methods: tuple[str, ...]
+
+    @property
+    def domain(self) -> Domain: ...
+
+    @property
+    def counterfactuals(self) -> Counterfactuals: ...
+
+    def predict(
+        self,
+        items: Sequence[str],
+        *,
+        methods: Sequence[str] | None = None,
+        **person: Unpack[Described],
+    ) -> list[dict]: ...
+
+    def explain(
+        self,
+        item=None,
+        *,
+        stop: Event | None = None,
+        bridges_of: str | None = None,
+        **person: Unpack[Described],
+    ) -> Iterator[dict]: ...
+
+
+class Contrasts:
+    """Explanations side by side."""
+
+    def __init__(self, recommender: Explains):
         self._recommender = recommender
 
     def sides(
         self,
-        user=None,
-        history=None,
-        taste=None,
-        profile=None,
         item=None,
         other: str | None = None,
         bridges_of: str | None = None,
-        at=None,
         stop: Event | None = None,
+        **person: Unpack[Described],
     ) -> Iterator[dict]:
         """Explain an item, beside another one or through the bridges of a known user, or both.
 
@@ -61,28 +88,25 @@ class Contrasts:
         if bridges_of:
             # for what it raises: now, not when the sides before it have been written
             recommender.counterfactuals.bridges_of(bridges_of)
-        person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
-        asked = [(THIS, item, None)]
-        asked += [(THAT, other, None)] if other else []
-        asked += [(BRIDGES, item, bridges_of)] if bridges_of else []
-        items = [str(own) for side, own, _ in asked if side != BRIDGES]
-        own_method = recommender.methods[:1]
-        known = {
-            row["item"]: row for row in recommender.predict(items, **person, methods=own_method)
-        }
+        shown = [(THIS, item, None)]
+        shown += [(THAT, other, None)] if other else []
+        shown += [(BRIDGES, item, bridges_of)] if bridges_of else []
+        items = [str(own) for side, own, _ in shown if side != BRIDGES]
+        rows = recommender.predict(items, **person, methods=recommender.methods[:1])
+        predicted = {row["item"]: row for row in rows}
         sides: list[dict[str, Any]] = [
             {
                 "side": side,
                 "item": str(own),
                 "title": recommender.store.item(str(own))["title"],
-                "rating": known[str(own)]["rating"] if side != BRIDGES else None,
-                "probability": known[str(own)]["probability"] if side != BRIDGES else None,
+                "rating": predicted[str(own)]["rating"] if side != BRIDGES else None,
+                "probability": predicted[str(own)]["probability"] if side != BRIDGES else None,
                 "whose": whose,
                 "explanation": None,
             }
-            for side, own, whose in asked
+            for side, own, whose in shown
         ]
-        for side, (_, own, whose) in zip(sides, asked, strict=True):
+        for side, (_, own, whose) in zip(sides, shown, strict=True):
             for step in recommender.explain(**person, item=own, bridges_of=whose, stop=stop):
                 side["explanation"] = step
                 yield {"sides": [dict(each) for each in sides], "finished": False}

@@ -1,9 +1,10 @@
-"""An explanation in the making: written, held against the data, and once more where it fails."""
+"""Explanations: written, held against the data sentence by sentence, and written again if wrong."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from threading import Event
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,21 +15,32 @@ from transformers import (
 )
 
 from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.inference.people import Person
+from ckf_demo.inference.predictor import COLLABORATIVE, Predictor
+from ckf_demo.model.predict import branch_of, fuse
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanation import MAX_TOKENS
 from ckf_demo.tasks.explanations.claims import ClaimReport, check
-from ckf_demo.tasks.explanations.evidence import Evidence
+from ckf_demo.tasks.explanations.evidence import Evidence, TextEvidence
+from ckf_demo.tasks.explanations.facts import fact_line, polarity_for
 from ckf_demo.tasks.explanations.grounding import Reader, vocabulary
 from ckf_demo.tasks.explanations.verified import NOTHING, Sentence, verified
+from ckf_demo.tasks.prompts import ITEM
 
-if TYPE_CHECKING:
-    from ckf_demo.recommender import Person, Recommender
+AGAIN = LogitsProcessorList(
+    [RepetitionPenaltyLogitsProcessor(1.1), NoRepeatNGramLogitsProcessor(3)]
+)
+"""A text made of few words soon repeats itself: words that were used become less probable, and no
+three tokens may stand there twice."""
+ENDS = (".", "!", "?", "”")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A sentence, whether the data bear it out, and what it rests on.
+    """A sentence, whether the data support it, and what it rests on.
 
-    ``evidence`` are ``{"item", "title", "rating"}`` of things of the history that it names, as they
+    ``evidence`` are ``{"item", "title", "rating"}`` of items of the history that it names, as they
     were rated last, and ``{"item", "title", "text"}`` of what somebody wrote.
     """
 
@@ -37,61 +49,198 @@ class Judged:
     evidence: list[dict] = field(default_factory=list)
 
 
-AGAIN = LogitsProcessorList(
-    [RepetitionPenaltyLogitsProcessor(1.1), NoRepeatNGramLogitsProcessor(3)]
-)
-"""From few words a text soon says the same again: what stands there becomes less probable, and no
-three tokens stand there twice."""
-ENDS = (".", "!", "?", "”")
-
 Judge = Callable[[str], list[Judged]]
 
 
-class Explaining:
-    """What is said to a person about an item.
+@dataclass(frozen=True)
+class Background:
+    """What is known of a person and an item before an explanation is written.
 
-    Parameters
+    Attributes
     ----------
-    prefix, branch, slots
-        The question, as `Engine.generate` takes it.
+    line
+        As it stands in the prompt.
+    named
+        Items of the history that the explanation may name: ``[{"item", "title"}]``.
     judge
         Reads a text sentence by sentence.
     closing
-        A sentence that the data bear out and that ends the text.
+        A sentence that the data support and that ends the text.
     words
-        Tokens that a second draft is made of; None for any, which are then drawn, and none at all
-        for no second draft.
+        Tokens that a second draft is made of. With None any token may be drawn; without any there
+        is no second draft.
+    """
+
+    line: str
+    named: list[dict]
+    judge: Judge
+    closing: str = ""
+    words: Collection[int] | None = None
+
+
+def background_of(
+    predictor: Predictor,
+    person: Person,
+    target: int,
+    stars: float | None,
+    *,
+    summaries: bool = False,
+) -> Background:
+    """What is known of a pair: what people wrote, or else ties to the history's films.
+
+    Parameters
+    ----------
+    stars
+        The predicted rating, which sets the tone; None only where people wrote about items.
+    summaries
+        Whether a summary of texts counts as well, perhaps of the one that is to be predicted.
+    """
+    if predictor.text_evidence is None:
+        assert stars is not None  # what is composed of facts begins with a rating
+        return _from_facts(predictor, person, target, stars)
+    return _from_texts(predictor, predictor.text_evidence, person, target, stars, summaries)
+
+
+def _from_facts(predictor: Predictor, person: Person, target: int, stars: float) -> Background:
+    """Ties to films of the shown history; `tasks.explanations.claims` reads the text."""
+    candidate, together = predictor.film(target), predictor.liked_together
+    history = [
+        (predictor.film(int(item)), float(given))
+        for item, given in zip(person.items, person.ratings, strict=True)
+    ]
+    shown = history[predictor.context(person).shown_from :]
+    line, films = fact_line(shown, candidate, stars, together, person.taste)
+    titles = [candidate.title, *(film.title for film, _ in history)]
+    catalogue = tuple(predictor.prepared.titles)
+
+    def read(words: str) -> ClaimReport:
+        return check(words, history, candidate, stars, together, catalogue, person.taste)
+
+    def rests_on(sentence: Sentence) -> list[dict]:
+        named = {
+            film.title: {"item": film.item, "title": film.title, "rating": given}
+            for film, given in history
+            if film.title in sentence.films
+        }
+        return list(named.values())
+
+    def judge(text: str) -> list[Judged]:
+        return [Judged(s.text, s.supported, rests_on(s)) for s in verified(text, titles, read)]
+
+    return Background(line, [{"item": f.item, "title": f.title} for f in films], judge)
+
+
+def _from_texts(
+    predictor: Predictor,
+    texts: TextEvidence,
+    person: Person,
+    target: int,
+    stars: float | None,
+    summaries: bool,
+) -> Background:
+    """What people wrote; `tasks.explanations.grounding` reads the text."""
+    data = predictor.prepared
+    user = None if person.user is None else data.user_index[person.user]
+    evidence = texts.gather(
+        person.items, target, stars=stars, user=user, before=person.at, summaries=summaries
+    )
+    ratings = dict(zip(person.items.tolist(), person.ratings.tolist(), strict=True))
+    # of two items with one title the first is the one that is spoken of
+    common = {own.title: own.people for own in reversed(evidence.together)}
+    reader = Reader(data.titles[target], evidence, common.get)
+    written = {own.row: own for own in (*evidence.of_item, *evidence.of_person)}
+
+    def rests_on(rows: Collection[int], items: Collection[int]) -> list[dict]:
+        named = [
+            {
+                "item": data.item_ids[item],
+                "title": data.titles[item],
+                "rating": ratings[item] if data.feedback == "ratings" else None,
+            }
+            for item in items
+        ]
+        quoted = [
+            {
+                "item": data.item_ids[written[row].item],
+                "title": data.titles[written[row].item],
+                "text": written[row].text,
+            }
+            for row in rows
+            if row in written
+        ]
+        return named + quoted
+
+    def judge(text: str) -> list[Judged]:
+        judged = []
+        for sentence in reader.read(text):
+            rows = dict.fromkeys(row for own in sentence.statements for row in own.rows)
+            items = dict.fromkeys(item for own in sentence.statements for item in own.items)
+            judged.append(Judged(sentence.text, sentence.supported, rests_on(rows, items)))
+        return judged
+
+    return Background(
+        evidence.line,
+        [{"item": data.item_ids[own.item], "title": own.title} for own in evidence.together],
+        judge,
+        evidence.closing(data.titles[target]),
+        _known_words(predictor, target, evidence),
+    )
+
+
+def _known_words(predictor: Predictor, target: int, evidence: Evidence) -> set[int]:
+    """Tokens of which a text about an item may be made: all spellings of the known words.
+
+    None where nobody wrote anything, since a name alone makes no sentence.
+    """
+    if not evidence.texts:
+        return set()
+    writer = predictor.system.writer
+    words = vocabulary(predictor.prepared.titles[target], evidence).split()
+    spelled = {*words, *(word.capitalize() for word in words), ",", ".", "'s"}
+    return {
+        token for word in spelled for form in (word, f" {word}") for token in writer.tokens(form)
+    }
+
+
+class Explanation:
+    """An explanation in the making.
+
+    Parameters
+    ----------
+    prompt
+        The question, as `Engine.generate` takes it: prefix, branch and slots.
+    stars
+        The predicted rating, None where the checkpoint does not know ratings.
 
     Attributes
     ----------
     draft
         What was written at first.
     regenerated
-        Sentences of the first draft that were written once more.
+        Sentences of the first draft that were written again.
     """
 
     def __init__(
         self,
-        recommender: "Recommender",
-        prefix: Prefix,
-        branch: Branch,
-        slots: Tensor | None,
-        judge: Judge,
-        *,
-        closing: str = "",
-        words: Collection[int] | None = None,
+        predictor: Predictor,
+        prompt: tuple[Prefix, Branch, Tensor | None],
+        background: Background,
+        stars: float | None,
     ):
-        self._recommender = recommender
-        self._asked = prefix, branch, slots
-        self._judge, self._closing, self._allowed = judge, closing, words
+        self._predictor, self._prompt = predictor, prompt
+        self._background, self._stars = background, stars
         self._judged: list[Judged] = []
         self.draft = ""
         self.regenerated = 0
 
     def written(self, stop: Event | None) -> Iterator[str]:
-        """The text as it grows. Each sentence is held against the data, and from the first one that
-        they do not bear out everything is written once more; ``stop`` ends it early."""
-        _, branch, _ = self._asked
+        """The text as it grows.
+
+        Each sentence is held against the data. From the first one that they do not support,
+        everything is written again. ``stop`` ends it early.
+        """
+        _, branch, _ = self._prompt
+        allowed, closing = self._background.words, self._background.closing
         text = ""
         for text in self._words(branch, stop):
             yield text
@@ -99,45 +248,55 @@ class Explaining:
         self._judged = self._read(text, stop)
         wrong = next((i for i, own in enumerate(self._judged) if not own.supported), None)
         stopped = stop is not None and stop.is_set()
-        if wrong is not None and not stopped and (self._allowed is None or self._allowed):
+        if wrong is not None and not stopped and (allowed is None or allowed):
             self.regenerated = len(self._judged) - wrong
             kept = " ".join(own.text for own in self._judged[:wrong])
-            system = self._recommender.system
-            known = system.writer.continuation(kept)[:-1] if kept else []
+            system = self._predictor.system
+            kept_ids = system.writer.continuation(kept)[:-1] if kept else []
             drawn = None
-            if self._allowed is None:
+            if allowed is None:
                 drawn = torch.Generator().manual_seed(system.config.train.seed)
-            again = replace(branch, ids=[*branch.ids, *known])
-            for words in self._words(again, stop, drawn, self._allowed):
+            again = replace(branch, ids=[*branch.ids, *kept_ids])
+            for words in self._words(again, stop, drawn, allowed):
                 text = f"{kept} {words}".strip()
                 yield text
             self._judged = self._read(text, stop)
-        if self._closing and text:
-            self._judged += self._judge(self._closing)
-            yield f"{text} {self._closing}"
+        if closing and text:
+            self._judged += self._background.judge(closing)
+            yield f"{text} {closing}"
 
     @property
     def text(self) -> str:
-        """What the data bear out of it; empty where nothing was written."""
+        """The supported sentences; empty where nothing was written."""
         kept = " ".join(own.text for own in self._judged if own.supported)
         return kept or (NOTHING if self._judged else "")
 
     @property
-    def sentences(self) -> list[dict]:
-        """``[{"text", "evidence"}]``: what is borne out, with what each rests on; see `Judged`."""
-        return [
-            {"text": own.text, "evidence": own.evidence} for own in self._judged if own.supported
-        ]
-
-    @property
-    def dropped(self) -> int:
-        """Sentences that were left out in the end."""
-        return sum(not own.supported for own in self._judged)
+    def result(self) -> dict:
+        """What `Recommender.explain` says of a finished explanation, without times."""
+        text = self.text
+        return {
+            "text": text,
+            "evidence": [own for own in self._background.named if own["title"] in text],
+            "polarity": "positive" if self._stars is None else polarity_for(self._stars),
+            "rating": self._stars,
+            "draft": self.draft,
+            "sentences": [
+                {"text": own.text, "evidence": own.evidence}
+                for own in self._judged
+                if own.supported
+            ],
+            "regenerated": self.regenerated,
+            "dropped": sum(not own.supported for own in self._judged),
+        }
 
     def _read(self, text: str, stop: Event | None) -> list[Judged]:
-        """The sentences of a text. One that the limit cut off is not borne out, since nobody knows
-        what it would have said; one that a visitor stopped is read as it stands."""
-        judged = self._judge(text)
+        """The sentences of a text.
+
+        One that the token limit cut off is not supported, since its end is unknown. One that a
+        visitor stopped is read as it stands.
+        """
+        judged = self._background.judge(text)
         stopped = stop is not None and stop.is_set()
         if judged and not text.endswith(ENDS) and not stopped:
             judged[-1] = replace(judged[-1], supported=False)
@@ -151,8 +310,8 @@ class Explaining:
         allowed: Collection[int] | None = None,
     ) -> Iterator[str]:
         """The words behind a branch, longer by a token each time."""
-        prefix, _, slots = self._asked
-        system, lock = self._recommender.system, self._recommender._lock
+        prefix, _, slots = self._prompt
+        system = self._predictor.system
         generated = system.engine.generate(
             prefix,
             branch,
@@ -167,7 +326,7 @@ class Explaining:
         tokens: list[int] = []
         while True:
             # one token at a time: a generator may be resumed in another thread, and others wait
-            with lock:
+            with self._predictor.lock:
                 token = next(generated, None)
             if token is None:
                 return
@@ -175,86 +334,95 @@ class Explaining:
             yield system.writer.decode(tokens).strip()
 
 
-def by_facts(recommender: "Recommender", person: "Person", target: int, stars: float) -> Judge:
-    """Sentences about a film, read by `ckf_demo.tasks.explanations.claims`."""
-    candidate = recommender.film(target)
-    history = [
-        (recommender.film(int(item)), float(given))
-        for item, given in zip(person.items, person.ratings, strict=True)
-    ]
-    titles = [candidate.title, *(film.title for film, _ in history)]
-    catalogue = tuple(recommender.prepared.titles)
-
-    def read(words: str) -> ClaimReport:
-        together, taste = recommender.liked_together, person.taste
-        return check(words, history, candidate, stars, together, catalogue, taste)
-
-    def rests_on(sentence: Sentence) -> list[dict]:
-        named = {
-            film.title: {"item": film.item, "title": film.title, "rating": given}
-            for film, given in history
-            if film.title in sentence.films
-        }
-        return list(named.values())
-
-    return lambda text: [
-        Judged(own.text, own.supported, rests_on(own)) for own in verified(text, titles, read)
-    ]
+def predicted_stars(predictor: Predictor, person: Person, target: int, method: str) -> float | None:
+    """The rating that an explanation begins with; None where the checkpoint knows no ratings."""
+    if "rating" not in predictor.tasks and predictor.text_evidence is not None:
+        return None
+    return float(rating.expectation(predictor.ask(person, [("rating", target, method)])[0]))
 
 
-def by_texts(
-    recommender: "Recommender", person: "Person", target: int, evidence: Evidence
-) -> Judge:
-    """Reads sentences about an item that people wrote about (`tasks.explanations.grounding`)."""
-    data = recommender.prepared
-    ratings = dict(zip(person.items.tolist(), person.ratings.tolist(), strict=True))
-    # of two things with one title the first is the one that is spoken of
-    known = {own.title: own.people for own in reversed(evidence.together)}
-    reader = Reader(data.titles[target], evidence, known.get)
-    texts = {own.row: own for own in (*evidence.of_item, *evidence.of_person)}
-
-    def rests_on(rows: Sequence[int], items: Sequence[int]) -> list[dict]:
-        named = [
-            {
-                "item": data.item_ids[item],
-                "title": data.titles[item],
-                "rating": ratings[item] if data.feedback == "ratings" else None,
-            }
-            for item in items
-        ]
-        said = [
-            {
-                "item": data.item_ids[texts[row].item],
-                "title": data.titles[texts[row].item],
-                "text": texts[row].text,
-            }
-            for row in rows
-            if row in texts
-        ]
-        return named + said
-
-    def judge(text: str) -> list[Judged]:
-        judged = []
-        for sentence in reader.read(text):
-            rows = dict.fromkeys(row for own in sentence.statements for row in own.rows)
-            items = dict.fromkeys(item for own in sentence.statements for item in own.items)
-            judged.append(
-                Judged(sentence.text, sentence.supported, rests_on(list(rows), list(items)))
-            )
-        return judged
-
-    return judge
+@torch.inference_mode()
+def begin(
+    predictor: Predictor,
+    person: Person,
+    target: int,
+    method: str,
+    *,
+    summaries: bool = False,
+    bridges: tuple[Tensor, Tensor] | None = None,
+) -> Explanation:
+    """An explanation that is not written yet; arguments as for `explain`."""
+    system = predictor.system
+    stars = predicted_stars(predictor, person, target, method)
+    background = background_of(predictor, person, target, stars, summaries=summaries)
+    tokens = system.fusion.uses_tokens and method == predictor.methods[0]
+    context = predictor.context(person)
+    question = context.question("explanation", target, facts=background.line)
+    text = context.prefix(system.writer, with_tokens=tokens)
+    prefix = predictor.prefixes(text.ids)
+    branch = branch_of(system, question, text, context, tokens)
+    slots = None
+    if tokens:
+        slots = system.slot(fuse(system, context, [question], bridges=bridges), 0)
+    return Explanation(predictor, (prefix, branch, slots), background, stars)
 
 
-def words_of(recommender: "Recommender", target: int, evidence: Evidence) -> set[int]:
-    """Tokens of which a text about an item may be made: all the spellings of the known words; none
-    where nobody wrote anything, since a name alone makes no sentence."""
-    if not evidence.texts:
-        return set()
-    writer = recommender.system.writer
-    known = vocabulary(recommender.prepared.titles[target], evidence)
-    words = known.split()
-    spelled = {*words, *(word.capitalize() for word in words), ",", ".", "'s"}
-    return {
-        token for word in spelled for form in (word, f" {word}") for token in writer.tokens(form)
+def explain(
+    predictor: Predictor,
+    person: Person,
+    target: int,
+    method: str,
+    *,
+    stop: Event | None = None,
+    summaries: bool = False,
+    bridges: tuple[Tensor, Tensor] | None = None,
+) -> Iterator[dict]:
+    """An explanation as it is written; see `Recommender.explain`."""
+    began = time.perf_counter()
+    if method == COLLABORATIVE:
+        raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
+    with predictor.lock:
+        explanation = begin(predictor, person, target, method, summaries=summaries, bridges=bridges)
+    first = None
+    for text in explanation.written(stop):
+        first = first or since(began)
+        yield {"text": text}
+    yield {
+        **explanation.result,
+        "at": person.at,
+        "seconds": since(began),
+        "first_words_seconds": first,
     }
+
+
+def prompt_pieces(
+    predictor: Predictor, person: Person, target: int, task: str, method: str
+) -> list[dict]:
+    """The prompt of a question as the model gets it; see `Recommender.prompt`."""
+    if method == COLLABORATIVE:
+        raise UserError("The collaborative signal alone answers without a prompt.")
+    writer, fusion = predictor.system.writer, predictor.system.fusion
+    tokens = fusion.uses_tokens and method == predictor.methods[0]
+    text = predictor.context(person).prefix(writer, with_tokens=tokens)
+    facts = ""
+    if task == "explanation":
+        stars = predicted_stars(predictor, person, target, method)
+        facts = background_of(predictor, person, target, stars).line
+    pieces: list[tuple[str, str]] = []
+    for is_word, run in groupby(text.ids, key=lambda i: i >= 0):
+        ids = list(run)
+        # other ids are tokens of history items, each a piece of its own
+        pieces += [(writer.decode(ids), "text")] if is_word else [("<item>", ITEM)] * len(ids)
+    pieces += writer.pieces(task, target, with_tokens=tokens, facts=facts)
+    joined = [{"text": "", "kind": "text"}]
+    for piece, kind in [*pieces, ("", "answer")]:
+        if kind == "text" and joined[-1]["kind"] == "text":
+            joined[-1]["text"] += piece
+        else:
+            joined.append({"text": piece, "kind": kind})
+    return joined
+
+
+def since(began: float) -> float:
+    """Seconds since a moment of `time.perf_counter`."""
+    return round(time.perf_counter() - began, 3)

@@ -22,7 +22,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from ckf_demo.model.system import unsealed
+from ckf_demo.model.manifest import unsealed
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.paths import cache_dir
 

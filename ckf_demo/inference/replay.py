@@ -13,21 +13,34 @@ strictly later than all K, are fixed, so that every k is measured on the same on
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 
-from ckf_demo.data.prepared import LIKED_STARS
+from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.inference.people import Described
 from ckf_demo.metrics import bootstrap
 from ckf_demo.runtime.errors import UserError
 
-if TYPE_CHECKING:
-    from ckf_demo.data.prepared import Prepared
-    from ckf_demo.recommender import Recommender
-
 FIRST, TARGETS = 20, 10
 """Defaults: ratings in the history and later items to predict, at most."""
+
+
+class Predicts(Protocol):
+    """What a replay asks; `Recommender` answers it."""
+
+    store: InteractionStore
+    prepared: Prepared
+
+    def predict(
+        self, items: Sequence[str], *, first: int | None = None, **person: Unpack[Described]
+    ) -> list[dict]: ...
+
+    def bridge_distance(
+        self, *, first: int | None = None, **person: Unpack[Described]
+    ) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ class Step:
 
 
 def plan(
-    recommender: "Recommender",
+    recommender: Predicts,
     *,
     item: str,
     user: str | None = None,
@@ -165,7 +178,7 @@ def _history_length(history: np.ndarray, moments: np.ndarray, first: int, target
     return 0
 
 
-def _rated(data: "Prepared", row: int) -> Rated:
+def _rated(data: Prepared, row: int) -> Rated:
     item = data.item[row]
     return Rated(
         item=data.item_ids[item],
@@ -177,7 +190,7 @@ def _rated(data: "Prepared", row: int) -> Rated:
 
 
 def run(
-    recommender: "Recommender", replay: Replay, stop: Event | None = None
+    recommender: Predicts, replay: Replay, stop: Event | None = None
 ) -> Iterator[tuple[Step, ...]]:
     """Answer all questions, first about the item and then about the targets.
 

@@ -22,7 +22,8 @@ from scipy import stats
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.lab.commands import Json, one_line_errors
-from ckf_demo.model.system import COMPLETE, Ablation, System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import COMPLETE, Ablation, System
 from ckf_demo.runtime.paths import prepared_path, write_json
 from ckf_demo.training.losses import sequence_losses_of
 from ckf_demo.training.sequences import (

@@ -8,7 +8,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from ckf_demo.model.system import read_manifest
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.runtime.errors import UserError
 
 P = ParamSpec("P")

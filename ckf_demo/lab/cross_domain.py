@@ -52,7 +52,8 @@ from ckf_demo.lab.trained import Scorer
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import BANDS
 from ckf_demo.metrics.results import Results
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 

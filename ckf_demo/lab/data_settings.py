@@ -23,11 +23,11 @@ from ckf_demo.data.splits import TEST
 from ckf_demo.evaluation.base import ALONE, VARIANTS, progress_bars
 from ckf_demo.evaluation.cached import checkpoint_hash
 from ckf_demo.evaluation.ratings import RatingMeasurement, Scope
+from ckf_demo.inference.predictor import COLLABORATIVE
 from ckf_demo.lab.trained import TrainedModel, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, sample_by_user
 from ckf_demo.metrics.results import Results
-from ckf_demo.recommender import COLLABORATIVE
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path, replacing, write_json
 

@@ -11,15 +11,15 @@ let to write.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import Branch
+from ckf_demo.model.predict import Context, fuse
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.tasks.prompts import window_start
 
 QUESTION = "'s favourite film genre is"
 WRITTEN = 8
@@ -93,13 +93,16 @@ def favourite_genre(
             "of CKF, CoLLM or A-LLMRec."
         )
     items, ratings = np.asarray(items, np.int64), np.asarray(ratings, np.float32)
-    start = window_start(len(items), system.config.prompt) if titles else len(items)
-    shown = slice(start, None)
-    prefix = writer.prefix(items[shown], ratings[shown], profile, with_tokens=tokens).ids
+    context = Context.of(items, ratings, system.config.prompt, profile)
+    if not titles:
+        context = replace(context, shown_from=len(items))
+    prefix = context.prefix(writer, with_tokens=tokens).ids
     slots = None
     ids, places = list(writer.tokens("Viewer")), []
     if tokens:
-        fused = system.fuse(system.pairs(items, ratings, np.array([len(items)]), np.array([0])))
+        # the person's token does not depend on the item
+        fused = fuse(system, context, [context.question("", 0)])
+        assert fused is not None  # methods with tokens fuse
         width = writer.token_width
         slots = fused.user_tokens.view(width, -1)
         places = list(range(len(ids), len(ids) + width))

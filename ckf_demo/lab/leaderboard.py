@@ -41,6 +41,7 @@ from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
 from ckf_demo.evaluation.run import checkpoint_named
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
+from ckf_demo.inference.predictor import COLLABORATIVE as PRIOR
 from ckf_demo.lab import blends, report
 from ckf_demo.lab.answers import Answers
 from ckf_demo.lab.commands import Json, Split, one_line_errors
@@ -48,7 +49,6 @@ from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, ranked, user_groups
 from ckf_demo.metrics.results import Kind, Results
 from ckf_demo.model.system import COLLABORATIVE
-from ckf_demo.recommender import COLLABORATIVE as PRIOR
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json

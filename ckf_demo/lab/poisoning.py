@@ -36,7 +36,8 @@ from ckf_demo.data.splits import TEST
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.metrics import bootstrap
-from ckf_demo.model.system import COLLABORATIVE, System, checked_manifest
+from ckf_demo.model.manifest import checked_manifest
+from ckf_demo.model.system import COLLABORATIVE, System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 from ckf_demo.training.ranking_stage import CUTOFF, candidates, scored
@@ -197,7 +198,7 @@ def measure(
     UserError
         For a checkpoint of likes, or with none of the people or targets left.
     """
-    from ckf_demo.model.system import read_manifest
+    from ckf_demo.model.manifest import read_manifest
 
     console = console or Console(stderr=True)
     prepared = Prepared.load(prepared_path(read_manifest(checkpoint)["dataset"]))

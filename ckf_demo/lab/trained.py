@@ -17,9 +17,9 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.data.splits import VALID
 from ckf_demo.evaluation.cached import CachedModel
+from ckf_demo.inference.predictor import COLLABORATIVE
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
-from ckf_demo.recommender import COLLABORATIVE
 from ckf_demo.runtime.paths import cache_dir, replacing
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses_of

@@ -28,7 +28,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.lab.trained import console, shortened, trained
-from ckf_demo.model.system import MANIFEST, read_manifest
+from ckf_demo.model.manifest import MANIFEST, read_manifest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 

@@ -10,6 +10,7 @@ training, in evaluation and when serving:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,6 +69,11 @@ class Context:
     ) -> "Context":
         """A person of whom as much is shown as the window of prompts holds."""
         return cls(items, ratings, window_start(len(items), config), profile, taste)
+
+    def question(self, task: str, item: int, **options: Any) -> Question:
+        """A question asked when all of this is known; ``options`` are further fields of it."""
+        labels = 0 if self.labelled is None else len(self.labelled.items)
+        return Question(task, int(item), len(self.items), labels=labels, **options)
 
     def prefix(self, writer: PromptWriter, *, with_tokens: bool = True) -> PrefixText:
         """The beginning of the prompt, which all questions about the person share."""
@@ -338,7 +344,7 @@ def score_candidates(
     ``alone`` are the language model's alone and ``prior`` what they are pooled with.
     """
     context = Context.of(np.asarray(items, np.int64), ratings, system.config.prompt, profile)
-    questions = [Question(task, int(item), len(items)) for item in candidates]
+    questions = [context.question(task, item) for item in candidates]
     fused = fuse(system, context, questions)
     hidden = torch.cat(answer_states(system, context, questions, fused))
     pairs = range(len(questions))

@@ -103,7 +103,7 @@ def score(
         )
     users = read_users(users_file)
 
-    from ckf_demo.model.system import read_manifest, verify_files
+    from ckf_demo.model.manifest import read_manifest, verify_files
 
     manifest = read_manifest(checkpoint)
     verify_files(checkpoint, manifest)

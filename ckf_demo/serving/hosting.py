@@ -30,7 +30,7 @@ QUESTIONS = (
     "explain",
     "prompt",
     "candidates",
-    "order",
+    "score_candidates",
     "item_vectors",
     "person_vector",
     "user_vectors",

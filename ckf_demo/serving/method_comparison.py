@@ -19,7 +19,9 @@ from scipy.stats import kendalltau
 from ckf_demo.backbone.sharing import sharing_of
 from ckf_demo.baselines import CandidateStage
 from ckf_demo.fusion.registry import METHODS, get_method
-from ckf_demo.model.system import System, checked_manifest, read_manifest, task_list
+from ckf_demo.inference.predictor import Predictor
+from ckf_demo.model.manifest import checked_manifest, read_manifest, task_list
+from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.fitted_baselines import FittedBaselines
@@ -193,7 +195,7 @@ class MethodComparison:
         system = System.load(
             folder, served.prepared, quantization=sharing.quantization, device=sharing.device
         )
-        return Recommender(system, served.store, read_manifest(folder), folder)
+        return Recommender(Predictor(system, served.store, read_manifest(folder)), folder)
 
     def _known(self, names: Sequence[str]) -> list[TrainedMethod | FittedBaseline]:
         if not names:
@@ -304,7 +306,7 @@ class MethodComparison:
                 else:
                     recommender = self.get(method.name)
                     began = time.perf_counter()
-                    found = recommender.order(pool, **person, by=method.orders_by)
+                    found = recommender.score_candidates(pool, **person, by=method.orders_by)
                 row["seconds"] = round(time.perf_counter() - began, 3)
                 scores[method.name] = found
                 row["items"] = [

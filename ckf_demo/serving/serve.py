@@ -67,7 +67,7 @@ def build_demo(
     import_spaces()
     from ckf_demo.backbone.loading import prepare_backbone
     from ckf_demo.backbone.precision import AUTO, choose
-    from ckf_demo.model.system import read_manifest
+    from ckf_demo.model.manifest import read_manifest
     from ckf_demo.recommender import Recommender
     from ckf_demo.tasks.registry import TASKS
 
@@ -131,7 +131,7 @@ def lacking(manifest: dict) -> list[str]:
 def others_beside(checkpoint: Path) -> list[Path]:
     """Checkpoints in the same folder that are served beside one: each named as its data set, which
     is prepared, and trained for all that a page asks."""
-    from ckf_demo.model.system import MANIFEST, read_manifest
+    from ckf_demo.model.manifest import MANIFEST, read_manifest
     from ckf_demo.runtime.paths import prepared_path
 
     found = []
@@ -161,7 +161,7 @@ def placed(checkpoints: Sequence[Path]) -> "list[Place]":
         no checkpoint.
     """
     from ckf_demo.data.sources import SOURCES
-    from ckf_demo.model.system import read_manifest
+    from ckf_demo.model.manifest import read_manifest
     from ckf_demo.ui.pages import Place
     from ckf_demo.ui.routes import is_open
 

@@ -27,7 +27,8 @@ from rich.progress import Progress
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
-from ckf_demo.model.system import COMPLETE, System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import COMPLETE, System
 from ckf_demo.runtime.caches import DAMAGE
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing

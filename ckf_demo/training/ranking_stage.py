@@ -14,8 +14,9 @@ from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import profile_of, score_candidates
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.tasks import ranking
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, segment_at, validation_sequences

@@ -18,7 +18,8 @@ from rich.progress import (
 )
 from torch import Tensor
 
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.training.schedule import rate_factor
 from ckf_demo.training.sequences import Packer, Segment
 

@@ -25,7 +25,8 @@ from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.run import evaluate
 from ckf_demo.lab import faithful, groundedness, overlap
 from ckf_demo.lab import reference_explanations as given
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.evidence import TextEvidence

@@ -19,9 +19,11 @@ from ckf_demo.fusion import registry
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod
 from ckf_demo.fusion.cora import adapted
 from ckf_demo.fusion.registry import METHODS
+from ckf_demo.inference.predictor import NO_TOKENS, Predictor
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import System, read_manifest
-from ckf_demo.recommender import NO_TOKENS, Recommender
+from ckf_demo.model.system import System
+from ckf_demo.recommender import Recommender
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, validation_sequences
@@ -101,7 +103,9 @@ def served(run: Run, place: Path) -> Recommender:
     system = System.load(run.folder, DATA, quantization=dense_precision())
     path = place / "made-up.duckdb"
     write_store(DATA, path)
-    return Recommender(system, InteractionStore(path), read_manifest(run.folder), run.folder)
+    return Recommender(
+        Predictor(system, InteractionStore(path), read_manifest(run.folder)), run.folder
+    )
 
 
 @every_method

@@ -17,9 +17,11 @@ from ckf_demo.collaborative.base import Labelled
 from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.fusion.registry import METHODS
-from ckf_demo.inference import counterfactuals
-from ckf_demo.inference.counterfactuals import OUTCOMES, Counterfactuals
-from ckf_demo.model.system import System
+from ckf_demo.inference import changed_histories, components, standing
+from ckf_demo.inference.components import Components
+from ckf_demo.inference.predictor import Predictor
+from ckf_demo.inference.standing import OUTCOMES
+from ckf_demo.model.system import Ablation, System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.prompts import window_start
@@ -89,7 +91,9 @@ def recommender(store, tmp_path_factory) -> Recommender:
     with torch.no_grad():
         for meta in (system.fusion.meta_user, system.fusion.meta_item):
             meta.head.weight.mul_(5)
-    return Recommender(system, store, {"name": "tiny", "tasks": list(TASKS)}, tmp_path_factory)
+    return Recommender(
+        Predictor(system, store, {"name": "tiny", "tasks": list(TASKS)}), tmp_path_factory
+    )
 
 
 def of_method(name: str, store, tasks=("rating", "ctr")) -> Recommender:
@@ -108,7 +112,7 @@ def of_method(name: str, store, tasks=("rating", "ctr")) -> Recommender:
             torch.nn.init.normal_(out_of, std=0.5)
     system.lora.eval()
     system.fusion.eval()
-    return Recommender(system, store, {"name": name, "tasks": list(tasks)}, None)
+    return Recommender(Predictor(system, store, {"name": name, "tasks": list(tasks)}), None)
 
 
 def described(recommender: Recommender, user: str) -> dict:
@@ -253,7 +257,7 @@ def test_the_window_is_held_where_the_rule_would_move_it(recommender, monkeypatc
 
 
 def test_effects_are_ranked_and_come_pass_by_pass(recommender, monkeypatch):
-    monkeypatch.setattr(counterfactuals, "PASS", 200)
+    monkeypatch.setattr(changed_histories, "PASS", 200)
     pieces = list(recommender.counterfactuals.leave_one_out(user=LONG, item=ITEM))
     counts = [len(piece["without"]) for piece in pieces]
     assert counts[0] == 0 and counts == sorted(set(counts)) and len(counts) > 3
@@ -263,14 +267,14 @@ def test_effects_are_ranked_and_come_pass_by_pass(recommender, monkeypatch):
         assert sizes == sorted(sizes, reverse=True)
     latest = recommender.history(LONG)[-1]
     assert pieces[1]["without"] and latest["item"] in {r["item"] for r in pieces[1]["without"]}
-    monkeypatch.setattr(counterfactuals, "PASS", 1024)
+    monkeypatch.setattr(changed_histories, "PASS", 1024)
     whole = finished(recommender, user=LONG)
     for one, other in zip(pieces[-1]["without"], whole["without"], strict=True):
         assert one["effect"] == pytest.approx(other["effect"], abs=1e-4)
 
 
 def test_a_stop_ends_it_after_the_pass_at_hand(recommender, monkeypatch):
-    monkeypatch.setattr(counterfactuals, "PASS", 200)
+    monkeypatch.setattr(changed_histories, "PASS", 200)
     stop = Event()
     pieces = recommender.counterfactuals.leave_one_out(user=LONG, item=ITEM, stop=stop)
     next(pieces)
@@ -296,7 +300,7 @@ def test_a_checkpoint_that_only_ranks_has_effects_on_its_score(store):
     person = described(recommender, SHORT)
     row = result["without"][0]
     recommender.forget()
-    (score,) = recommender.order([ITEM], **without(person, row["item"]))
+    (score,) = recommender.score_candidates([ITEM], **without(person, row["item"]))
     assert row["score"] == pytest.approx(score, abs=1e-4)
     assert row["effect"] == pytest.approx(result["score"] - score, abs=1e-4)
 
@@ -319,7 +323,7 @@ def liking(tmp_path_factory) -> Iterator[Recommender]:
     system.lora.eval()
     system.fusion.eval()
     with store_at(tmp_path_factory.mktemp("likes"), LIKES) as opened:
-        yield Recommender(system, opened, {"name": "likes", "tasks": ["ctr"]}, None)
+        yield Recommender(Predictor(system, opened, {"name": "likes", "tasks": ["ctr"]}), None)
 
 
 def test_a_removed_likes_label_is_forgotten_too(liking):
@@ -327,10 +331,10 @@ def test_a_removed_likes_label_is_forgotten_too(liking):
     user = next(
         u
         for u in LIKES.user_ids
-        if 3 <= len(liking._someone(u).items) <= PROMPT.window
+        if 3 <= len(liking.person(user=u).items) <= PROMPT.window
         and knowledge.label_counts(LIKES.user_index[u], np.array([liking.default_at(u)]))[0] > 3
     )
-    person = liking._someone(user)
+    person = liking.person(user=user)
     labelled = knowledge.labelled(LIKES.user_index[user], training=False)
     count = int(knowledge.label_counts(LIKES.user_index[user], np.array([person.at]))[0])
     target = LIKES.item_index[ITEM]
@@ -362,20 +366,23 @@ def test_a_removed_likes_label_is_forgotten_too(liking):
 
 
 def test_labels_tell_a_known_user_from_their_description(liking):
-    user = next(u for u in LIKES.user_ids if len(liking._someone(u).items) > 3)
-    known = liking._someone(user)
+    user = next(u for u in LIKES.user_ids if len(liking.person(user=u).items) > 3)
+    known = liking.person(user=user)
     told = replace(known, user=None, at=None)
     question = [("ctr", LIKES.item_index[ITEM], "ckf")]
     liking.forget()
-    first, second = liking._ask(known, question)[0], liking._ask(told, question)[0]
+    first, second = (
+        liking.predictor.ask(known, question)[0],
+        liking.predictor.ask(told, question)[0],
+    )
     liking.forget()
-    assert_close(liking._ask(told, question)[0], second)
+    assert_close(liking.predictor.ask(told, question)[0], second)
     assert not torch.allclose(first, second)
 
 
 def test_likes_have_no_stars_to_change_and_no_candidate_stage(liking):
-    user = next(u for u in LIKES.user_ids if len(liking._someone(u).items) > 3)
-    film = liking.prepared.item_ids[liking._someone(user).items[-1]]
+    user = next(u for u in LIKES.user_ids if len(liking.person(user=u).items) > 3)
+    film = liking.prepared.item_ids[liking.person(user=user).items[-1]]
     with pytest.raises(UserError, match="without stars"):
         liking.counterfactuals.with_stars(film, user=user, item=ITEM)
     *_, rows = liking.counterfactuals.percentile(user=user, item=ITEM)
@@ -451,15 +458,15 @@ def test_ones_own_bridges_in_the_place_of_ones_own_change_nothing(recommender):
 
 
 def test_the_average_bridge_is_the_mean_of_peoples(recommender, monkeypatch):
-    counterfactual = Counterfactuals(recommender)
-    (users, items), n = counterfactual._average_bridges
+    parts = Components(recommender.predictor)
+    (users, items), n = parts.average_bridges()
     people = [u for u in DATA.user_ids if before(u)]
     assert n == len(people)
-    own = [counterfactual.bridges_of(u, at=AT) for u in people]
+    own = [parts.bridges_of(u, at=AT) for u in people]
     assert_close(users, torch.cat([u for u, _ in own]).mean(0, keepdim=True))
     assert_close(items, torch.cat([i for _, i in own]).mean(0, keepdim=True))
-    monkeypatch.setattr(counterfactuals, "AVERAGE_OF", 3)
-    assert Counterfactuals(recommender)._average_bridges[1] == 3
+    monkeypatch.setattr(components, "AVERAGE_OF", 3)
+    assert Components(recommender.predictor).average_bridges()[1] == 3
 
 
 @pytest.mark.parametrize(
@@ -477,7 +484,7 @@ def test_a_part_that_is_off_is_off_as_in_an_evaluation(recommender, monkeypatch,
     monkeypatch.setattr(recommender.system, "calibration", {})
     row = next(r for r in DATA.rows(split=2) if DATA.history.length(r) > 2)
     user, item = DATA.user_ids[DATA.user[row]], DATA.item_ids[DATA.item[row]]
-    scored = recommender.score_rows(np.array([row]), ablation=counterfactuals.Ablation(**switch))
+    scored = recommender.score_rows(np.array([row]), ablation=Ablation(**switch))
     rows = recommender.counterfactuals.swap_components(
         user=user, item=item, at=int(DATA.timestamp[row])
     )
@@ -545,8 +552,8 @@ def test_percentiles_are_shares_of_films_not_seen(recommender):
 
 
 def test_the_sample_is_fixed_grows_and_can_be_stopped(recommender, monkeypatch):
-    monkeypatch.setattr(counterfactuals, "SAMPLE", 20)
-    monkeypatch.setattr(counterfactuals, "PORTION", 8)
+    monkeypatch.setattr(standing, "SAMPLE", 20)
+    monkeypatch.setattr(standing, "PORTION", 8)
     pieces = [rows[-1] for rows in recommender.counterfactuals.percentile(user=LONG, item=ITEM)][1:]
     assert [row["n"] for row in pieces] == [8, 16, 20]
     again = [rows[-1] for rows in recommender.counterfactuals.percentile(user=LONG, item=ITEM)][-1]
@@ -561,11 +568,7 @@ def test_the_sample_is_fixed_grows_and_can_be_stopped(recommender, monkeypatch):
 
 
 def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypatch):
-    monkeypatch.setattr(
-        recommender,
-        "candidates",
-        lambda **given: Recommender.candidates(recommender, **given, size=15),
-    )
+    monkeypatch.setattr("ckf_demo.inference.counterfactuals.CANDIDATES", 15)
     result = recommender.counterfactuals.trace_later_likes(KEEN, k=5)
     rows = recommender.rank(user=KEEN, k=15, candidates=15)
     ranks = {row["item"]: (row["collaborative_rank"], row["rank"]) for row in rows}

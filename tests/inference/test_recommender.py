@@ -5,12 +5,13 @@ import pstats
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ckf_demo.inference.item_texts import ItemTexts
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.lab.bench import ranking
 from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
 from ckf_demo.model.system import Ablation
@@ -245,7 +246,7 @@ def test_filters(recommender):
 
 
 def test_a_taste_moves_the_candidates(recommender):
-    nearest = int(np.argmax(recommender._text_vectors[:, 0]))
+    nearest = int(np.argmax(recommender.predictor.texts.vectors[:, 0]))
     without = recommender.rank(profile={"age": 31}, k=60)
     having = recommender.rank(profile={"age": 31}, taste=TASTE, k=60)
     place = {
@@ -557,9 +558,9 @@ def test_other_wrong_questions(recommender):
 
 def test_a_checkpoint_says_which_tasks_it_knows(recommender):
     few = Recommender(
-        recommender.system,
-        recommender.store,
-        {"name": "few", "tasks": ["ctr", "rating"]},
+        Predictor(
+            recommender.system, recommender.store, {"name": "few", "tasks": ["ctr", "rating"]}
+        ),
         recommender.checkpoint,
     )
     assert few.tasks == ("rating", "ctr")
@@ -568,9 +569,7 @@ def test_a_checkpoint_says_which_tasks_it_knows(recommender):
     with pytest.raises(UserError, match="not trained for explanation"):
         list(few.explain(user=USER, item=ITEM))
     only = Recommender(
-        recommender.system,
-        recommender.store,
-        {"name": "one", "tasks": ["ctr"]},
+        Predictor(recommender.system, recommender.store, {"name": "one", "tasks": ["ctr"]}),
         recommender.checkpoint,
     )
     rows = only.compare(user=USER, item=ITEM)
@@ -579,22 +578,13 @@ def test_a_checkpoint_says_which_tasks_it_knows(recommender):
 
 
 @pytest.mark.real
-def test_tastes_are_compared_by_minilm(recommender, monkeypatch, empty_cache):
-    films = SimpleNamespace(item_text=lambda i: "a war film" if i % 2 else "a romantic comedy")
-    real = Recommender(
-        SimpleNamespace(
-            prepared=DATA, fusion=recommender.system.fusion, writer=films,
-            engine=recommender.system.engine,
-        ),
-        recommender.store,
-        recommender.manifest,
-        recommender.checkpoint,
-    )  # fmt: skip
-    vectors = real.item_vectors("text")
+def test_tastes_are_compared_by_minilm(monkeypatch, empty_cache):
+    texts = ItemTexts(DATA, "cpu")
+    vectors = texts.vectors
     assert vectors.shape == (DATA.n_items, 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
     assert (empty_cache / "text").is_dir()
-    similarity = real._taste_similarity("battles and soldiers")
+    similarity = texts.taste_similarity("battles and soldiers")
     assert similarity[1] > similarity[0]
 
 
@@ -621,14 +611,14 @@ def test_a_profile_splits_a_question_into_its_parts(recommender, task):
 def test_what_was_asked_about_the_same_person_is_remembered(recommender, monkeypatch):
     person = PEOPLE["history"]
     asked = []
-    compute = recommender._compute
+    compute = recommender.predictor.compute
 
-    def counted(someone, text, questions):
+    def counted(person, questions):
         asked.append(len(questions))
-        return compute(someone, text, questions)
+        return compute(person, questions)
 
     recommender.forget()
-    monkeypatch.setattr(recommender, "_compute", counted)
+    monkeypatch.setattr(recommender.predictor, "compute", counted)
     first = recommender.rank(**person, candidates=12)
     again = recommender.rank(**person, candidates=12)
     assert asked == [12]

@@ -16,6 +16,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import write_store
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.lab import favourite_genres, report
 from ckf_demo.lab import forgetting as knowledge_kept
 from ckf_demo.lab import popularity_strata as warmth
@@ -80,7 +81,7 @@ def test_candidates_are_scored_as_the_recommender_orders_them(method, monkeypatc
     profile = profile_of(system, query.user)
     found = score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
     manifest = {"name": "tiny", "tasks": ["ranking"]}
-    recommender = Recommender(system, None, manifest, None)
+    recommender = Recommender(Predictor(system, None, manifest), None)
     someone = {
         "history": [
             {"item": DATA.item_ids[i], "rating": float(r)}
@@ -88,7 +89,7 @@ def test_candidates_are_scored_as_the_recommender_orders_them(method, monkeypatc
         ],
         "profile": {"age": 30, "gender": DATA.genders[query.user], "occupation": "writer"},
     }
-    expected = recommender.order([DATA.item_ids[i] for i in films], **someone)
+    expected = recommender.score_candidates([DATA.item_ids[i] for i in films], **someone)
     np.testing.assert_allclose(found["own"], expected, rtol=1e-3, atol=1e-4)
     assert ("alone" in found) == (system.fusion.prior is not None)
 

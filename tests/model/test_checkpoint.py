@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import load_backbone
 from ckf_demo.backbone.multilora import SHARED
-from ckf_demo.model.system import System, read_manifest, verify_files
+from ckf_demo.model.manifest import read_manifest, verify_files
+from ckf_demo.model.system import System
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.serving.batch_scoring import Ranker
 from ckf_demo.tasks.explanations.facts import polarity_for

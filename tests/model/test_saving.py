@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses_of

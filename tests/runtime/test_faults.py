@@ -29,7 +29,8 @@ from ckf_demo.collaborative import text_vectors as text
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
-from ckf_demo.model.system import System, read_manifest, verify_files
+from ckf_demo.model.manifest import read_manifest, verify_files
+from ckf_demo.model.system import System
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import alone, clear_leftovers, prepared_path, replacing, store_path

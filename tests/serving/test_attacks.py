@@ -29,7 +29,8 @@ from hypothesis import strategies as st
 from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.data.sources import amazon, frames, reviews, xrec
 from ckf_demo.evaluation.report import write_between_markers
-from ckf_demo.recommender import LONGEST_TASTE, MOST_RATED, Recommender
+from ckf_demo.inference.people import LONGEST_TASTE, MOST_RATED
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.data import write_csv
@@ -300,7 +301,7 @@ def _raises(call: Callable[[], object], said: str) -> None:
 def prompt_lines(world: World, taste: str) -> list[str]:
     """The prompt's text before the question, as the model reads it, by lines."""
     writer = world.recommender.system.writer
-    person = world.recommender._someone(history=RATED, taste=taste)
+    person = world.recommender.person(history=RATED, taste=taste)
     ids = writer.prefix(person.items, person.ratings, person.profile, person.taste).ids
     return writer.tokenizer.decode(ids).splitlines()
 

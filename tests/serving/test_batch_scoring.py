@@ -65,8 +65,8 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_cache: Path) ->
     monkeypatch.setattr(
         "ckf_demo.serving.batch_scoring.InteractionStore.open", lambda dataset: store_of(USERS)
     )
-    monkeypatch.setattr("ckf_demo.model.system.read_manifest", lambda checkpoint: MANIFEST)
-    monkeypatch.setattr("ckf_demo.model.system.verify_files", lambda checkpoint, manifest: None)
+    monkeypatch.setattr("ckf_demo.model.manifest.read_manifest", lambda checkpoint: MANIFEST)
+    monkeypatch.setattr("ckf_demo.model.manifest.verify_files", lambda checkpoint, manifest: None)
     monkeypatch.setattr(scoring, "Ranker", Films)
     for name in ("kills", "always", "refuses"):
         (tmp_path / name).mkdir()
@@ -122,7 +122,7 @@ def test_parts_of_another_question_are_not_taken(
         (place / "users.txt").write_text("\n".join(USERS[::-1]))
     if change == "checkpoint":
         other = MANIFEST | {"hashes": {"config": "b"}}
-        monkeypatch.setattr("ckf_demo.model.system.read_manifest", lambda checkpoint: other)
+        monkeypatch.setattr("ckf_demo.model.manifest.read_manifest", lambda checkpoint: other)
     score(place, place / "users.txt", 3 if change == "k" else 2, out)
     assert sorted(done(place)) == sorted(USERS)
 

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.recommender import Recommender
 from ckf_demo.serving.hosting import COUNTERFACTUALS, QUESTIONS, with_gpu_on_demand
 from ckf_demo.tasks.registry import TASKS
@@ -23,7 +24,9 @@ ITEM = "3"
 def recommender(tmp_path) -> Iterator[Recommender]:
     write_store(tiny_data(), tmp_path / "made-up.duckdb")
     with InteractionStore(tmp_path / "made-up.duckdb") as store:
-        yield Recommender(tiny_system(), store, {"name": "tiny", "tasks": list(TASKS)}, tmp_path)
+        yield Recommender(
+            Predictor(tiny_system(), store, {"name": "tiny", "tasks": list(TASKS)}), tmp_path
+        )
 
 
 @pytest.fixture

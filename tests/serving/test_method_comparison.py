@@ -267,8 +267,8 @@ def test_what_a_baseline_cannot_score_comes_last(method_comparison, monkeypatch)
 
 def test_candidates_are_scored_by_trained_tasks_alone(method_comparison):
     with pytest.raises(UserError, match="not trained for ranking"):
-        method_comparison.get("text").order(["1"], **PERSON, by="ranking")
+        method_comparison.get("text").score_candidates(["1"], **PERSON, by="ranking")
     with pytest.raises(UserError, match="choose ranking or ctr"):
-        method_comparison.served.order(["1"], **PERSON, by="rating")
+        method_comparison.served.score_candidates(["1"], **PERSON, by="rating")
     with pytest.raises(UserError, match="Unknown film"):
-        method_comparison.served.order(["999"], **PERSON)
+        method_comparison.served.score_candidates(["999"], **PERSON)

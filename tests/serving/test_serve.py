@@ -47,7 +47,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         "backbone": "small",
         "tasks": ["rating", "ctr", "ranking", "explanation"],
     }
-    module("ckf_demo.model.system", read_manifest=lambda checkpoint: manifest)
+    module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest)
     module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
     module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
@@ -84,7 +84,7 @@ def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
     steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = {"dataset": "tiny", "backbone": "small", "tasks": ["ctr"]}
-    monkeypatch.setattr(sys.modules["ckf_demo.model.system"], "read_manifest", lambda _: manifest)
+    monkeypatch.setattr(sys.modules["ckf_demo.model.manifest"], "read_manifest", lambda _: manifest)
     with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
         serve.serve("127.0.0.1", 7861, [tmp_path])
     assert steps == ["address"]
@@ -95,7 +95,7 @@ def test_data_that_only_its_owner_has_must_have_been_prepared(
 ) -> None:
     tasks = ["rating", "ctr", "ranking", "explanation"]
     manifest = {"dataset": "xrec-yelp", "backbone": "small", "tasks": tasks}
-    monkeypatch.setattr(sys.modules["ckf_demo.model.system"], "read_manifest", lambda _: manifest)
+    monkeypatch.setattr(sys.modules["ckf_demo.model.manifest"], "read_manifest", lambda _: manifest)
     with pytest.raises(UserError, match="run ckf prepare --dataset xrec-yelp --data FOLDER"):
         serve.serve("127.0.0.1", 7861, [tmp_path])
     prepared = prepared_path("xrec-yelp")

@@ -352,7 +352,7 @@ class FakeRecommender:
         rows = self.rank(user, history, taste, profile, k=size, at=at)
         return [row["item"] for row in sorted(rows, key=lambda row: row["collaborative_rank"])]
 
-    def order(
+    def score_candidates(
         self,
         candidates,
         user=None,

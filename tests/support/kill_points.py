@@ -55,6 +55,7 @@ from ckf_demo import cli
 from ckf_demo.backbone import loading
 from ckf_demo.backbone.loading import BackboneConfig
 from ckf_demo.data import store
+from ckf_demo.model import manifest as manifests
 from ckf_demo.model import system
 from ckf_demo.runtime import downloads
 from ckf_demo.training import loop, stage
@@ -469,8 +470,8 @@ def state_of_checkpoint(path: Path, name: str, before: dict, after: dict) -> str
     if not path.exists():
         return "old (none)" if not any(k.startswith(f"{name}/") for k in before) else "neither"
     try:
-        manifest = system.read_manifest(path)
-        system.verify_files(path, manifest)
+        manifest = manifests.read_manifest(path)
+        manifests.verify_files(path, manifest)
         own = {f"{name}/{p.relative_to(path)}": digest(p) for p in path.rglob("*") if p.is_file()}
     except Exception as error:
         return f"neither: {error!r}"

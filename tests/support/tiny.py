@@ -20,6 +20,7 @@ from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from support.synthetic import made_up
@@ -173,11 +174,12 @@ def tiny_recommender(folder: Path) -> Iterator[Recommender]:
     system.calibration = {"ctr": (0.9, -0.1)}
     vectors = np.random.default_rng(0).normal(size=(data.n_items, 4)).astype(np.float32)
     with InteractionStore(path) as store:
-        recommender = Recommender(system, store, {"name": "tiny", "tasks": list(TASKS)}, folder)
-        recommender.__dict__["_text_vectors"] = vectors / np.linalg.norm(
-            vectors, axis=1, keepdims=True
+        recommender = Recommender(
+            Predictor(system, store, {"name": "tiny", "tasks": list(TASKS)}), folder
         )
-        recommender.__dict__["_text_encoder"] = Encoder()
+        texts = recommender.predictor.texts
+        texts.__dict__["vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        texts.__dict__["encoder"] = Encoder()
         yield recommender
 
 

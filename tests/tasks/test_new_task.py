@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from ckf_demo.cli import app
 from ckf_demo.metrics import metrics
+from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import read_manifest, task_list
 from ckf_demo.tasks.base import Moment, Question, Task
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.training.loop import Run

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckf_demo.backbone.engine import Branch
-from ckf_demo.inference.explaining import Explaining, Judged
+from ckf_demo.inference.explaining import Background, Explanation, Judged
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import Film
 from ckf_demo.tasks.explanations.verified import NOTHING, sentences, verified
@@ -80,12 +80,13 @@ def test_a_sentence_that_the_limit_cut_off_is_left_out(written, stopped, kept, m
     stop = Event()
     if stopped:
         stop.set()
-    monkeypatch.setattr(Explaining, "_words", lambda *asked: iter([written]))
+    monkeypatch.setattr(Explanation, "_words", lambda *asked: iter([written]))
 
     def judge(text: str) -> list[Judged]:
         return [Judged(own, True) for own in sentences(text, ())]
 
-    one = Explaining(None, None, Branch([], 0, "explanation"), None, judge, words=())
+    prompt = None, Branch([], 0, "explanation"), None
+    one = Explanation(None, prompt, Background("", [], judge, words=()), None)
     assert list(one.written(stop)) == [written]
     assert one.draft == written and one.text == kept
-    assert one.dropped == (kept != written)
+    assert one.result["dropped"] == (kept != written)

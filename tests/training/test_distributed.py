@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ckf_demo.lab.bench.processes import environment, launch, launcher, measure
-from ckf_demo.model.system import read_manifest
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.training.distributed import Processes

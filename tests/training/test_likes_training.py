@@ -16,8 +16,9 @@ from ckf_demo.data.store import write_store
 from ckf_demo.evaluation import ratings as evaluation
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.run import checkpoint_for, evaluate
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import store_path

@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import read_manifest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.training import loop

@@ -9,8 +9,8 @@ import torch
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import STEEPNESS
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
-from ckf_demo.model.system import read_manifest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.training import ranking_stage
 from ckf_demo.training.loop import Run, train

@@ -47,7 +47,7 @@ def unsealed(monkeypatch) -> None:
         except ValueError as error:
             raise UserError("unreadable") from error
 
-    monkeypatch.setattr("ckf_demo.model.system.read_manifest", read)
+    monkeypatch.setattr("ckf_demo.model.manifest.read_manifest", read)
 
 
 def test_beside_the_first_stand_those_that_are_prepared_and_answer_all(

@@ -13,8 +13,9 @@ from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.data.splits import VALID
+from ckf_demo.model.manifest import read_manifest, trained_checkpoints
 from ckf_demo.model.predict import profile_of, score_candidates, score_rows
-from ckf_demo.model.system import System, read_manifest, trained_checkpoints
+from ckf_demo.model.system import System
 from ckf_demo.runtime.timing import Row, alternate
 
 ROWS, PER_PERSON = 100, 10

@@ -20,6 +20,7 @@ from gradio_client import Client
 from ckf_demo.backbone.decoder import Writing
 from ckf_demo.backbone.engine import Engine
 from ckf_demo.data.store import InteractionStore
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.machine import linear_shapes, matrix_rate, token_operations
@@ -33,7 +34,7 @@ PARTS: dict[str, tuple[tuple[type, str], ...]] = {
     "writing": ((Writing, "__call__"),),
     "sampling": ((Engine, "generate"),),
     "fusion": ((System, "pairs"), (System, "fuse")),
-    "candidates": ((Recommender, "_candidates"),),
+    "candidates": ((Predictor, "candidates"),),
     "prompt": ((PromptWriter, "prefix"), (PromptWriter, "branch")),
     "duckdb": tuple(
         (InteractionStore, name)

@@ -12,6 +12,7 @@ from rich.table import Table
 from ckf_demo.backbone.precision import AUTO, choose, measure
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
+from ckf_demo.inference.predictor import Predictor
 from ckf_demo.lab.bench import (
     counterfactuals,
     generation,
@@ -22,7 +23,8 @@ from ckf_demo.lab.bench import (
     ranking,
     training,
 )
-from ckf_demo.model.system import System, read_manifest
+from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.machine import describe
@@ -61,7 +63,9 @@ class Bench:
         """The checkpoint as the app holds it, around the system as it is served."""
         system = self.system()
         store = InteractionStore.open(self.prepared.dataset)
-        return Recommender(system, store, read_manifest(self.checkpoint), self.checkpoint)
+        return Recommender(
+            Predictor(system, store, read_manifest(self.checkpoint)), self.checkpoint
+        )
 
 
 def _ranking(bench: Bench) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from ckf_demo.backbone.precision import choose
 from ckf_demo.data.store import InteractionStore
-from ckf_demo.model.system import read_manifest
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.runtime.machine import describe
 from ckf_demo.runtime.paths import write_json
 from ckf_demo.runtime.timing import Row

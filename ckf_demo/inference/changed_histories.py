@@ -1,0 +1,169 @@
+"""What the answers would be if one item of a history were missing, or had other stars.
+
+A changed history changes the prompt, the folded-in person and hence the bridges. All of that is
+computed and nothing is approximated; the model itself stays as it was trained. Prompts with one
+item changed agree up to that item, so each is computed from there on, several in one pass
+(`Engine.score_endings`).
+
+The window of items that the prompt shows is held: when one of them goes, no earlier item takes its
+place, so that the difference is that item's alone. `Recommender` lets the window begin earlier
+where a shorter history calls for it. At such lengths, which ``"window_moves"`` names, its answers
+about the changed history rest on further items.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+
+import numpy as np
+import torch
+
+from ckf_demo.backbone.engine import portions
+from ckf_demo.inference.figures import QUANTITIES, Figures, figures, needed_tasks, present
+from ckf_demo.inference.people import Person
+from ckf_demo.inference.predictor import Predictor
+from ckf_demo.model.predict import fuse, suffix_of, suffix_states
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.prompts import window_start
+
+STARS = (1, 2, 3, 4, 5)
+PASS = 1024
+"""Tokens of one forward pass, after which results come."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One item of a history changed: it gets ``stars``, or goes where that is None.
+
+    ``place`` counts from the beginning of the whole history.
+    """
+
+    place: int
+    stars: float | None = None
+
+    def of(self, person: Person) -> Person:
+        """The person with the changed history."""
+        if self.stars is None:
+            items, ratings = (np.delete(a, self.place) for a in (person.items, person.ratings))
+            return replace(person, items=items, ratings=ratings)
+        ratings = person.ratings.copy()
+        ratings[self.place] = self.stars
+        return replace(person, ratings=ratings)
+
+
+def leave_one_out(
+    predictor: Predictor, person: Person, target: int, stop: Event | None
+) -> Iterator[dict]:
+    """The answers without each item that the prompt shows; see `Counterfactuals.leave_one_out`."""
+    began = time.perf_counter()
+    first = QUANTITIES[needed_tasks(predictor)[0]]
+    n, start = len(person.items), predictor.context(person).shown_from
+    base = present(predictor, person, target)
+    rows: list[dict] = []
+
+    def piece() -> dict:
+        return {
+            **base,
+            "without": sorted(rows, key=lambda row: -abs(row["effect"])),
+            "shown": n - start,
+            "known": n,
+            "window_moves": window_start(max(n - 1, 0), predictor.system.config.prompt) < start,
+            "at": person.at,
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+
+    yield piece()
+    changes = [Change(place) for place in range(n - 1, start - 1, -1)]
+    for answered in _passes(predictor, person, changes, target):
+        for change, changed in answered:
+            film = predictor.film(int(person.items[change.place]))
+            rows.append(
+                {
+                    "item": film.item,
+                    "title": film.title,
+                    "stars": float(person.ratings[change.place]),
+                    **changed,
+                    "effect": _number(base[first]) - _number(changed[first]),
+                }
+            )
+        yield piece()
+        if stop is not None and stop.is_set():
+            return
+
+
+def with_stars(predictor: Predictor, person: Person, target: int, changed: int) -> list[dict]:
+    """The answers with other stars for one shown item; see `Counterfactuals.with_stars`."""
+    if predictor.prepared.feedback == "likes":
+        raise UserError(
+            f"Histories of '{predictor.prepared.dataset}' hold films that were liked, without "
+            "stars; films can only be removed."
+        )
+    places = np.flatnonzero(person.items == changed)
+    if not len(places) or places[-1] < predictor.context(person).shown_from:
+        raise UserError(
+            f"“{predictor.film(changed).title}” is not among the films that the prompt shows; "
+            "choose one of those."
+        )
+    place = int(places[-1])
+    given = float(person.ratings[place])
+    answers: dict[float | None, Figures] = {given: present(predictor, person, target)}
+    changes = [Change(place, stars) for stars in (None, *STARS) if stars != given]
+    for answered in _passes(predictor, person, changes, target):
+        answers |= {change.stars: row for change, row in answered}
+    return [{"stars": stars, **answers[stars]} for stars in (None, *STARS)]
+
+
+def _passes(
+    predictor: Predictor, person: Person, changes: Sequence[Change], target: int
+) -> Iterator[list[tuple[Change, Figures]]]:
+    """Answers for changed histories, in order, one forward pass after another."""
+    parts = _computed(predictor, person, changes, target)
+    while True:
+        # one pass at a time: a generator may be resumed in another thread, and others wait
+        with predictor.lock:
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+@torch.inference_mode()
+def _computed(
+    predictor: Predictor, person: Person, changes: Sequence[Change], target: int
+) -> Iterator[list[tuple[Change, Figures]]]:
+    system, tasks = predictor.system, needed_tasks(predictor)
+    base = predictor.context(person)
+    prefix_ids = base.prefix(system.writer).ids
+    variants, suffixes = [], []
+    for change in changes:
+        # a label of the changed item goes with it
+        removed = [int(person.items[change.place])]
+        context = predictor.context(change.of(person), removed)
+        context = replace(context, shown_from=base.shown_from)
+        questions = [context.question(task, target) for task in tasks]
+        variants.append((context, questions))
+        suffixes.append(suffix_of(system, prefix_ids, context, questions))
+    for places in portions([suffix.size for suffix in suffixes], PASS):
+        fused = [fuse(system, context, asked[:1]) for context, asked in variants[places]]
+        states = suffix_states(
+            system, prefix_ids, suffixes[places], fused, predictor.prefixes, chunk_tokens=PASS
+        )
+        yield [
+            (
+                change,
+                figures(
+                    {
+                        task: system.read(task, hidden, own, [0], calibrate=True)[0]
+                        for task, hidden in zip(tasks, of_change, strict=True)
+                    }
+                ),
+            )
+            for change, of_change, own in zip(changes[places], states, fused, strict=True)
+        ]
+
+
+def _number(figure: float | None) -> float:
+    """A figure of the first compared task, which there always is."""
+    assert figure is not None
+    return figure

@@ -1,0 +1,50 @@
+"""Answers as figures that can be compared: expected stars, a probability, a score."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ckf_demo.inference.people import Person
+from ckf_demo.inference.predictor import Predictor
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks import rating
+
+QUANTITIES = {"rating": "rating", "ctr": "probability", "ranking": "score"}
+"""What each task's answer is called: expected stars, a probability, a logit."""
+
+Figures = dict[str, float | None]
+"""A figure for each of `QUANTITIES`; None for what the checkpoint does not know."""
+
+
+def figures(answers: Mapping[str, Tensor]) -> Figures:
+    """Answers by task, as `System.read` returns them, as figures."""
+    out: Figures = dict.fromkeys(QUANTITIES.values())
+    for task, answer in answers.items():
+        if task == "rating":
+            answer = rating.expectation(answer)
+        elif task == "ctr":
+            answer = answer.sigmoid()
+        out[QUANTITIES[task]] = float(answer)
+    return out
+
+
+def compared_tasks(predictor: Predictor) -> tuple[str, ...]:
+    """Whose answers are compared: rating and CTR as far as they are known, else ranking."""
+    return tuple(predictor.scored_tasks) or tuple(t for t in ("ranking",) if t in predictor.tasks)
+
+
+def needed_tasks(predictor: Predictor) -> tuple[str, ...]:
+    """As `compared_tasks`; UserError where there are none."""
+    if tasks := compared_tasks(predictor):
+        return tasks
+    raise UserError(
+        f"The checkpoint '{predictor.manifest['name']}' answers neither rating, ctr nor ranking, "
+        "so nothing can be compared; serve one that does."
+    )
+
+
+def present(predictor: Predictor, person: Person, target: int) -> Figures:
+    """The answers as they are."""
+    tasks = compared_tasks(predictor)
+    answers = predictor.ask(person, [(task, target, predictor.methods[0]) for task in tasks])
+    return figures(dict(zip(tasks, answers, strict=True)))

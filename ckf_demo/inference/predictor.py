@@ -1,0 +1,396 @@
+"""Answers of a loaded checkpoint about a `Person`: ratings, clicks, candidates and rankings.
+
+It keeps what people who were asked about lately would cost again: the keys and values of their
+prompts, and answers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from torch import Tensor
+
+from ckf_demo.backbone.precision import choose
+from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
+from ckf_demo.collaborative.co_liked_items import CoLikedItems
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.splits import TRAIN
+from ckf_demo.data.store import InteractionStore
+from ckf_demo.fusion.base import Fused, PairBatch
+from ckf_demo.inference.item_texts import ItemTexts
+from ckf_demo.inference.people import People, Person
+from ckf_demo.model.manifest import read_manifest, task_list
+from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
+from ckf_demo.model.system import System
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import prepared_path
+from ckf_demo.tasks import rating
+from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.tasks.explanations.facts import Film
+
+NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
+REMEMBERED = 20_000
+"""Answers that are kept, each a few numbers and a key of some kilobytes at most."""
+
+TASTE_WEIGHT = 0.5
+"""Of a taste's similarity, in standard deviations, among the scores of the candidate stage."""
+
+
+class Predictor:
+    """Answers of one checkpoint.
+
+    Attributes
+    ----------
+    tasks
+        What it was trained for.
+    methods, labels
+        Ways to answer, the trained one first, and their names on screen.
+    people
+        Reads descriptions of people.
+    lock
+        Adapters are switched for each forward pass, so one question runs at a time.
+    """
+
+    def __init__(self, system: System, store: InteractionStore, manifest: dict):
+        self.system, self.store, self.manifest = system, store, manifest
+        self.prepared = system.prepared
+        self.people = People(self.prepared, store)
+        self.tasks = task_list(manifest)
+        trained = system.fusion.name
+        self.methods: tuple[str, ...] = (
+            trained,
+            *([NO_TOKENS] if system.fusion.fuses else []),
+            *([COLLABORATIVE] if system.fusion.prior is not None else []),
+        )
+        self.labels: dict[str, str] = {
+            trained: system.fusion.label,
+            NO_TOKENS: "Without collaborative tokens",
+            COLLABORATIVE: "Collaborative signal alone",
+        }
+        self.lock = RLock()
+        self.forget()
+        fit = self.prepared.fit
+        self._co_liked = CoLikedItems.fit(
+            self.prepared.user[fit],
+            self.prepared.item[fit],
+            self.prepared.rating[fit],
+            self.prepared.n_items,
+        )
+        self.text_evidence = TextEvidence(self.prepared) if self.prepared.texts else None
+
+    @classmethod
+    def load(cls, folder: Path, device: str | None, quantization: str | None) -> "Predictor":
+        """A checkpoint with its data and backbone; see `Recommender.load`."""
+        manifest = read_manifest(folder)
+        dataset = manifest["dataset"]
+        store = InteractionStore.open(dataset)
+        prepared = Prepared.load(prepared_path(dataset))
+        if store.hash != prepared.hash:
+            raise UserError(
+                f"The store and the training file of '{dataset}' differ; run `ckf prepare` again."
+            )
+        quantization = quantization or choose(manifest["backbone"], device).chosen
+        system = System.load(folder, prepared, quantization=quantization, device=device)
+        return cls(system, store, manifest)
+
+    def forget(self, prefixes: int = LIMIT) -> None:
+        """Drop the kept prefixes and answers; from now on keep ``prefixes`` bytes of prefixes."""
+        self.prefixes = PrefixCache(self.system.engine, prefixes)
+        self._answers: LRUCache = LRUCache(REMEMBERED)
+
+    # What the checkpoint can answer
+
+    def method(self, name: str | None) -> str:
+        """The method of that name, by default the trained one; UserError for an unknown one."""
+        name = name or self.methods[0]
+        if name not in self.methods:
+            raise UserError(
+                f"Unknown method '{name}'; this checkpoint has {', '.join(self.methods)}."
+            )
+        return name
+
+    def need(self, task: str) -> None:
+        """Raise a UserError when the checkpoint was not trained for a task."""
+        if task not in self.tasks:
+            raise UserError(
+                f"The checkpoint '{self.manifest['name']}' was not trained for {task}; it knows "
+                f"{', '.join(self.tasks)}."
+            )
+
+    def need_candidates(self) -> None:
+        """Raise a UserError when the data hold likes alone, which list no candidates."""
+        if self.prepared.feedback == "likes":
+            raise UserError(
+                f"The data '{self.prepared.dataset}' hold likes alone, without a stage that picks "
+                f"candidates; ask about single {self.people.domain.things} instead."
+            )
+
+    @property
+    def scored_tasks(self) -> list[str]:
+        """Those of rating and CTR that it was trained for."""
+        return [task for task in ("rating", "ctr") if task in self.tasks]
+
+    # Items
+
+    def film(self, index: int) -> Film:
+        """What is known of an item."""
+        data = self.prepared
+        return Film(
+            data.item_ids[index],
+            data.titles[index],
+            int(data.years[index]) or None,
+            tuple(data.genres[index]),
+        )
+
+    def liked_together(self, first: str, second: str) -> bool:
+        """Whether two items (ids) have many fans in common, by the data's collaborative part."""
+        index = self.prepared.item_index
+        return self._co_liked(index[first], index[second])
+
+    @cached_property
+    def texts(self) -> ItemTexts:
+        """Items and tastes as vectors of their texts."""
+        return ItemTexts(self.prepared, str(self.system.engine.device))
+
+    # A person, as the model sees them
+
+    def context(self, person: Person, forgotten: Sequence[int] = ()) -> Context:
+        """The person as the model sees them; labels of ``forgotten`` items do not count."""
+        context = Context.of(
+            person.items, person.ratings, self.system.config.prompt, person.profile, person.taste
+        )
+        knowledge = self.system.knowledge
+        if not knowledge.uses_labels or person.user is None:
+            return context
+        user = self.prepared.user_index[person.user]
+        labelled = knowledge.labelled(user, training=False)
+        count = int(knowledge.label_counts(user, np.array([person.at]))[0])
+        kept = ~np.isin(labelled.items[:count], forgotten)
+        items, labels = labelled.items[:count][kept], labelled.labels[:count][kept]
+        return replace(context, labelled=replace(labelled, items=items, labels=labels))
+
+    def pairs(self, person: Person, targets: np.ndarray) -> PairBatch:
+        """The person with each of several items (m,)."""
+        context = self.context(person)
+        return pairs_of(self.system, context, [context.question("", item) for item in targets])
+
+    def fuse(self, person: Person, targets: np.ndarray) -> Fused:
+        """What enters collaboratively for the person with each of several items (m,)."""
+        return self.system.fuse(self.pairs(person, targets))
+
+    # Answers
+
+    @torch.inference_mode()
+    def ask(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[Tensor]:
+        """Answers to (task, item index, method) questions about one person, in one engine call.
+
+        Answers that were given lately are remembered.
+
+        Returns
+        -------
+        For each question what `System.read` returns: log-probabilities (5,) for a rating, a scalar
+        otherwise.
+        """
+        with self.lock:
+            prefix = tuple(self.context(person).prefix(self.system.writer).ids)
+            who: tuple = (prefix, person.items.tobytes(), person.ratings.tobytes())
+            if self.system.knowledge.uses_labels:
+                # labels of a known user count beside the history
+                who = (*who, person.user, person.at)
+            keys = [(who, *question) for question in questions]
+            new = list(dict.fromkeys(k for k in keys if k not in self._answers))
+            answers = {k: self._answers[k] for k in keys if k in self._answers}
+            if new:
+                computed = self.compute(person, [k[1:] for k in new])
+                answers |= dict(zip(new, computed, strict=True))
+                self._answers.update(answers)
+        return [answers[k] for k in keys]
+
+    def compute(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[Tensor]:
+        """As `ask`, computed now."""
+        system, trained = self.system, self.methods[0]
+        context = self.context(person)
+        asked = [
+            context.question(task, item, tokens=method == trained)
+            for task, item, method in questions
+        ]
+        fused = fuse(system, context, asked)
+        answers: dict[int, Tensor] = {}
+        prompted = [i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE]
+        states = answer_states(
+            system,
+            context,
+            [asked[i] for i in prompted],
+            fused,
+            pairs=prompted,
+            prefixes=self.prefixes,
+        )
+        for i, hidden in zip(prompted, states, strict=True):
+            task, _, method = questions[i]
+            ensemble = method == trained
+            prior = fused if ensemble else None
+            answers[i] = system.read(task, hidden, prior, [i], calibrate=ensemble)[0]
+        for i, (task, _, method) in enumerate(questions):
+            if method == COLLABORATIVE:
+                assert fused is not None  # only methods with a prior offer this one
+                value = fused.prior[task][i]
+                answers[i] = value.log_softmax(-1) if task == "rating" else value
+        return [answers[i] for i in range(len(questions))]
+
+    def predictions(
+        self,
+        person: Person,
+        pairs: Sequence[tuple[int, str]],
+        tasks: Sequence[str] = ("rating", "ctr"),
+    ) -> list[dict[str, Any]]:
+        """Rating and CTR for (item index, method) pairs, in one pass.
+
+        Returns
+        -------
+        ``{"method", "label", "rating", "distribution", "probability"}`` for each pair, None for a
+        task that is not asked or that the checkpoint does not know.
+        """
+        tasks = [task for task in self.scored_tasks if task in tasks]
+        questions = [(task, *pair) for pair in pairs for task in tasks]
+        answers = iter(self.ask(person, questions))
+        rows = []
+        for _, method in pairs:
+            row: dict[str, Any] = {"method": method, "label": self.labels[method]}
+            row |= dict.fromkeys(("rating", "distribution", "probability"))
+            for task in tasks:
+                answer = next(answers)
+                if task == "rating":
+                    row |= stars_answer(answer)
+                else:
+                    row["probability"] = float(answer.sigmoid())
+            rows.append(row)
+        return rows
+
+    def average(self, target: int) -> dict[str, Any]:
+        """What all users said of an item in the training part, as a row of `predictions`."""
+        stars, likes = (float(values[target]) for values in self._averages)
+        return {
+            "method": "average",
+            "label": "Everybody's average",
+            "rating": None if math.isnan(stars) else stars,
+            "distribution": None,
+            "probability": None if math.isnan(likes) else likes,
+        }
+
+    @cached_property
+    def _averages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean rating and share of likes per item over the training part.
+
+        NaN without ratings. All means are NaN where the data hold likes, and all shares where they
+        are positive-only.
+        """
+        data, n = self.prepared, self.prepared.n_items
+        train = data.split == TRAIN
+        item, stars = data.item[train], data.rating[train]
+        count = np.bincount(item, minlength=n)
+        with np.errstate(invalid="ignore"):
+            means = np.bincount(item, stars, minlength=n) / count
+            shares = np.bincount(item, data.liked[train], minlength=n) / count
+        if data.feedback == "likes":
+            means = np.full(n, np.nan)
+        if data.positive_only:
+            shares = np.full(n, np.nan)
+        return means, shares
+
+    # Rankings
+
+    def catalogue_scores(self, person: Person) -> np.ndarray:
+        """The candidate stage's score of every item, seen ones too: float32 (I,)."""
+        scores = self.system.knowledge.candidate_scores(person.items, person.ratings)
+        if person.taste:
+            scores = scores + TASTE_WEIGHT * self.texts.taste_similarity(person.taste)
+        return scores
+
+    def candidates(
+        self, person: Person, size: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The candidate stage: the best ``size`` items of the catalogue minus the history.
+
+        ``allowed`` is bool (I,), None for all.
+        """
+        scores = self.catalogue_scores(person)
+        scores[person.items] = -np.inf
+        if allowed is not None:
+            scores[~allowed] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:size]
+        return best[np.isfinite(scores[best])]
+
+    def rerank(
+        self, person: Person, candidates: np.ndarray, method: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates ordered by the language model, best first, and their scores."""
+        questions = [("ranking", int(item), method) for item in candidates]
+        scores = torch.stack(self.ask(person, questions)).float().cpu().numpy()
+        order = np.argsort(-scores, kind="stable")
+        return candidates[order], scores[order]
+
+    def filtered(
+        self, genre: str | None, year_from: int | None, year_to: int | None
+    ) -> np.ndarray | None:
+        """Items of a genre and of some years, bool (I,); None where nothing is filtered."""
+        if not genre and year_from is None and year_to is None:
+            return None
+        years = self.prepared.years
+        allowed = np.ones(self.prepared.n_items, dtype=bool)
+        if genre:
+            genres = self.store.genres()
+            if genre not in genres:
+                raise UserError(f"Unknown genre '{genre}'; choose one of {', '.join(genres)}.")
+            allowed &= np.array([genre in g for g in self.prepared.genres])
+        if year_from is not None:
+            allowed &= years >= year_from
+        if year_to is not None:
+            allowed &= (years <= year_to) & (years > 0)
+        return allowed
+
+    def rank(
+        self, person: Person, k: int, method: str, size: int, allowed: np.ndarray | None
+    ) -> list[dict[str, Any]]:
+        """The best ``k`` of ``size`` candidates, as `Recommender.rank` returns them."""
+        candidates = self.candidates(person, size, allowed)
+        if not len(candidates):
+            thing = self.people.domain.thing
+            raise UserError(f"No {thing} is left by these filters; widen the genre or the years.")
+        ordered, scores = self.rerank(person, candidates, method)
+        place = {int(item): i for i, item in enumerate(candidates, start=1)}
+        later: dict[str, float] = {}
+        if person.user is not None and person.at is not None:
+            rows = self.store.later(person.user, person.at)
+            later = dict(zip(rows["item"], rows["rating"].astype(float), strict=True))
+        top = []
+        for rank, (item, score) in enumerate(zip(ordered[:k], scores[:k], strict=True), start=1):
+            film = self.film(int(item))
+            top.append(
+                {
+                    "rank": rank,
+                    "item": film.item,
+                    "title": film.title,
+                    "year": film.year,
+                    "genres": list(film.genres),
+                    "score": float(score),
+                    "collaborative_rank": place[int(item)],
+                    "later_rating": later.get(film.item),
+                }
+            )
+        return top
+
+
+def stars_answer(log_probabilities: Tensor) -> dict[str, Any]:
+    """``{"rating", "distribution"}`` of a rating's answer (5,)."""
+    probabilities = log_probabilities.exp().tolist()
+    return {
+        "rating": float(rating.expectation(log_probabilities)),
+        "distribution": {str(i + 1): p for i, p in enumerate(probabilities)},
+    }

@@ -1,0 +1,168 @@
+"""The manifest of a checkpoint: what it was trained on, its settings, the hashes of its files."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ckf_demo.data.prepared import Prepared
+from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import replacing
+from ckf_demo.tasks.registry import TASKS
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ADAPTERS = "adapters"
+"""The folder of the adapters within a checkpoint."""
+SEAL = "seal"
+"""The manifest's entry by which changes to it, and to files that are no weights, are noticed."""
+
+_NEEDED = {
+    *("format", "name", "method", "tasks", "dataset", "backbone", "hashes", "calibration"),
+    *("seed", "versions", "config"),
+}
+_ENTRIES = _NEEDED | {"training", "stages", SEAL}
+
+
+def config_hash(config: dict) -> str:
+    """SHA-256 of a configuration as it stands in a manifest."""
+    return hashlib.sha256(json.dumps(config, indent=2).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write the manifest of a checkpoint, with its seal, beside the old one and rename it.
+
+    The folder's other files are there already.
+    """
+    files = {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(Path(folder).glob(f"{ADAPTERS}/*/adapter_config.json"))
+    }
+    sealed: dict[str, Any] = {**unsealed(manifest), SEAL: {"files": files}}
+    sealed[SEAL]["manifest"] = _seal_hash(sealed)
+    with replacing(Path(folder) / MANIFEST) as temporary:
+        temporary.write_text(manifest_text(sealed))
+
+
+def manifest_text(manifest: dict) -> str:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def unsealed(manifest: dict) -> dict:
+    """A manifest without its seal, which says nothing about the answers of a checkpoint."""
+    return {k: v for k, v in manifest.items() if k != SEAL}
+
+
+def _seal_hash(manifest: dict) -> str:
+    return config_hash({**unsealed(manifest), SEAL: {"files": manifest[SEAL]["files"]}})
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a checkpoint; UserError when there is none, or one that was changed.
+
+    One without a seal, as earlier versions wrote it, is taken as it is.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise UserError(
+            f"No checkpoint at {folder}: {path.name} is missing; name a folder with one."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is damaged (it holds no object); restore it from the repository.")
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+    if wrong := sorted((_NEEDED - manifest.keys()) | (manifest.keys() - _ENTRIES)):
+        verb = "lacks" if wrong[0] in _NEEDED else "has an unknown"
+        raise UserError(
+            f"{path} is damaged (it {verb} {wrong[0]!r}); restore it from the repository."
+        )
+    if SEAL in manifest:
+        seal = manifest[SEAL]
+        whole = isinstance(seal, dict) and seal.keys() == {"files", "manifest"}
+        if not whole or seal["manifest"] != _seal_hash(manifest):
+            raise UserError(
+                f"{path} was changed after training (its configuration, calibration or another "
+                "entry); restore it from the repository."
+            )
+    return manifest
+
+
+def checked_manifest(folder: Path, prepared: Prepared) -> dict:
+    """The manifest of a whole checkpoint for this data; UserError says what does not fit."""
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    if manifest["hashes"]["prepared"] != prepared.training_hash:
+        chosen = {k: v for k, v in manifest["config"]["data"].items() if k != "dataset"}
+        if chosen:
+            words = ", ".join(f"data.{name} = {value}" for name, value in chosen.items())
+            raise UserError(
+                f"The checkpoint {folder} was trained under other settings of the data ({words}); "
+                "`python -m ckf_demo.lab.robustness` measures such, and nothing else asks "
+                "them."
+            )
+        raise UserError(
+            f"The checkpoint {folder} was trained on other data than the prepared "
+            f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
+        )
+    return manifest
+
+
+def verify_files(folder: Path, manifest: dict) -> None:
+    """Compare configuration and weight files with their hashes; UserError names what differs."""
+    if config_hash(manifest["config"]) != manifest["hashes"]["config"]:
+        raise UserError(
+            f"The configuration in {Path(folder) / MANIFEST} was changed after training; "
+            "restore it from the repository."
+        )
+    files = manifest["hashes"]["files"] | manifest.get(SEAL, {}).get("files", {})
+    for name, expected in files.items():
+        path = Path(folder) / name
+        if not path.exists():
+            raise UserError(f"The checkpoint {folder} is incomplete: {name} is missing.")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise UserError(
+                f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
+                "manifest; restore it from the repository."
+            )
+
+
+def trained_checkpoints(root: Path) -> list[dict]:
+    """What is trained under a folder of checkpoints, by name.
+
+    Returns
+    -------
+    ``[{"checkpoint", "method", "dataset", "tasks", "parameters", "megabytes", "minutes"}]``:
+    parameters are those trained, None where an older manifest does not say; minutes of training
+    on the machine at hand then.
+    """
+    found = []
+    for path in sorted(Path(root).glob("*/manifest.json")):
+        manifest = read_manifest(path.parent)
+        training = manifest.get("training", {})
+        files = [path.parent / name for name in manifest["hashes"]["files"]]
+        if missing := [file for file in files if not file.exists()]:
+            raise UserError(
+                f"The checkpoint {path.parent} is incomplete: {missing[0].name} is missing."
+            )
+        found.append(
+            {
+                "checkpoint": path.parent.name,
+                "method": manifest["method"],
+                "dataset": manifest["dataset"],
+                "tasks": list(task_list(manifest)),
+                "parameters": training.get("parameters"),
+                "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+                "minutes": training.get("minutes"),
+            }
+        )
+    return found
+
+
+def task_list(manifest: dict) -> tuple[str, ...]:
+    """Tasks that a checkpoint declares, in the project's order."""
+    return tuple(t for t in TASKS if t in manifest["tasks"])
