@@ -62,7 +62,7 @@ class Page:
         ``when`` is that of `Service.answering`.
         """
         return self.service.answering(
-            function, gate, name=name, when=when, first=self._expect_session
+            function, gate, name=name, when=when, first=self.expect_session
         )
 
     def gated_in(
@@ -135,7 +135,7 @@ class Page:
     def _forget_words(self, request: gr.Request) -> None:
         self.stops.forget(request.session_hash)
 
-    def _expect_session(self) -> None:
+    def expect_session(self) -> None:
         """Refuse a page that was opened on a server that has ended since.
 
         Gradio gives its session the state of a new visitor instead, which is about another person.

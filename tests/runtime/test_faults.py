@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +37,7 @@ from ckf_demo.runtime.subprocesses import end_with
 from ckf_demo.training.loop import Run
 from support.small_data import write_recbole
 from support.tiny import save_backbone, tiny_config, tiny_data
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 KILL_POINTS = ROOT / "tests" / "support" / "kill_points.py"
@@ -538,11 +538,7 @@ def test_children_end_with_a_killed_parent() -> None:
     parent.wait()
     # the pipe ends when its last holder has ended
     assert parent.stdout.read() == ""
-    ended = Path(f"/proc/{child}/stat")
-    began = time.monotonic()
-    while ended.exists() and " Z " not in ended.read_text():
-        assert time.monotonic() - began < 10
-        time.sleep(0.02)
+    wait_until(lambda: has_ended(child))
 
 
 def test_a_query_ends_with_a_killed_server(empty_cache: Path, raw: Path) -> None:
@@ -555,18 +551,23 @@ def test_a_query_ends_with_a_killed_server(empty_cache: Path, raw: Path) -> None
         finally:
             os._exit(0)
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    while not (found := children.read_text().split()):
-        time.sleep(0.01)
-    (query,) = (Path(f"/proc/{number}") for number in found)
+    (number,) = wait_until(lambda: children.read_text().split())
+    query = Path(f"/proc/{number}")
     # until it has the kernel's promise, and computes
-    while "memory_limit" not in (query / "cmdline").read_text() or cpu_seconds(query) < 0.5:
-        time.sleep(0.02)
+    wait_until(
+        lambda: "memory_limit" in (query / "cmdline").read_text() and cpu_seconds(query) >= 0.5
+    )
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    began = time.monotonic()
-    while query.exists() and " Z " not in (query / "stat").read_text():
-        assert time.monotonic() - began < 10
-        time.sleep(0.02)
+    wait_until(lambda: has_ended(number))
+
+
+def has_ended(pid: int | str) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return " Z " in stat.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def cpu_seconds(process: Path) -> float:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pages import Place, data_links
 from ckf_demo.ui.routes import OpenRoutes
 from support.fakes import FakeRecommender
+from support.waiting import wait_until
 
 FIRST, SECOND, BROKEN = Place("", "First"), Place("second", "Second & more"), Place("broken", "B")
 PLACES = [FIRST, SECOND, BROKEN]
@@ -142,14 +142,6 @@ def served(tmp_path_factory):
         demo.close()
 
 
-def until(what, seconds: float = 60):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return found
-
-
 def state(served, name: str) -> str:
     return httpx.get(f"{served.url}healthz").json()["pages"][name]
 
@@ -168,7 +160,7 @@ def test_a_page_loads_when_it_is_asked_for_and_then_is_one_of_its_own(served):
     assert httpx.get(served.url, headers=HTML).status_code == 200
 
     served.go.set()
-    until(lambda: state(served, "second") == "ready")
+    wait_until(lambda: state(served, "second") == "ready")
     client, first = (Client(f"{served.url}{path}", verbose=False) for path in ("second/", ""))
     asked = {"user": "1", "item": "1", "api_name": "/rate"}
     assert client.predict(**asked)["rating"] == first.predict(**asked)["rating"]
@@ -191,7 +183,7 @@ def test_a_page_loads_when_it_is_asked_for_and_then_is_one_of_its_own(served):
 def test_all_pages_pass_the_same_gates(served):
     served.go.set()
     httpx.get(f"{served.url}second/", headers=HTML)
-    until(lambda: state(served, "second") == "ready")
+    wait_until(lambda: state(served, "second") == "ready")
     own, other = served.demo.service, served.made["second"].service
     assert own is not other
     assert own.model is other.model and own.long is other.long
@@ -200,7 +192,7 @@ def test_all_pages_pass_the_same_gates(served):
 
 def test_what_cannot_be_loaded_says_why_and_takes_nothing_with_it(served):
     httpx.get(f"{served.url}broken/", headers=HTML)
-    until(lambda: state(served, "broken") == "failed")
+    wait_until(lambda: state(served, "broken") == "failed")
     page = httpx.get(f"{served.url}broken/", headers=HTML)
     assert page.status_code == 503 and "http-equiv" not in page.text
     assert "could not be loaded: its weights are &lt;damaged&gt;" in page.text
