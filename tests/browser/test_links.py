@@ -123,7 +123,7 @@ def test_a_new_person_with_all_that_was_said_is_found_again(fake_address, browse
     )
     page.get_by_role("button", name="Choose moment and method").click()
     expect(page.locator("#moment-default")).to_be_disabled()
-    expect(page.locator("#moment-about")).to_contain_text("the moment is now")
+    expect(page.locator("#moment-about")).to_contain_text("The moment is now")
     other = elsewhere(browser, copied(page))
     expect(other.locator("#pair .ckf-who strong")).to_have_text("New person")
     expect(other.locator("#rating .ckf-figure strong")).to_have_text(shown(page)["rating"])

@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
 from gradio.context import LocalContext
@@ -446,6 +447,11 @@ def _without_seconds(answer: str) -> str:
 def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, busy, monkeypatch):
     """Its state on this server is a beginner's, about somebody else than the page shows."""
     shared = Page(app, busy, app.service, Pair(item="7"))
+    shared.opened = next(
+        block
+        for block in app.blocks.values()
+        if isinstance(block, gr.State) and block.value is False
+    )
     asked = SimpleNamespace(session_hash="of another server")
     monkeypatch.setattr(page, "OPENING", 0.1)
     token = LocalContext.request.set(asked)
