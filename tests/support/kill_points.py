@@ -56,7 +56,6 @@ from ckf_demo.backbone import loading
 from ckf_demo.backbone.loading import BackboneConfig
 from ckf_demo.data import store
 from ckf_demo.model import manifest as manifests
-from ckf_demo.model import system
 from ckf_demo.runtime import downloads
 from ckf_demo.training import loop, stage
 from support.kill_steps import Points
