@@ -211,7 +211,7 @@ def test_stop_ends_an_explanation(slow_address, new_page):
     page.locator("#stop-predict").click()
     expect(page.locator("#stop-predict")).to_be_disabled()
     text = words.inner_text()
-    assert not text.endswith("highly.")
+    assert not text.endswith("suit you.")
     settle(page)
     assert words.inner_text() == text
 
@@ -222,10 +222,12 @@ def test_another_pair_ends_the_explanation_before_it(slow_address, new_page):
     expect(page.locator("#stop-predict")).to_be_enabled()
     page.locator("#example-3").click()
     expect(page.locator("#pair .ckf-who strong")).to_have_text("New person")
-    film = film_of(page).split(" (")[0]
-    words = page.locator("#explanation-predict p[aria-live]")
-    expect(words).to_contain_text(film.split()[0])
-    expect(words).to_contain_text("highly.")
+    expect(page.locator("#history tr[data-pick]")).to_have_count(3)
+    expect(page.locator("#explanation-predict p[aria-live]")).to_contain_text("suit you.")
+    # it names a film of the new person
+    settle(page)
+    anchor = page.locator("#explanation-predict a[data-jump]").first.get_attribute("data-jump")
+    expect(page.locator(f"#history #{anchor}")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_every_view_has_a_place_for_every_point(spaces, kind, projection):
         assert (view.person is None) == (space == "text")
         if view.person is not None:
             assert view.person.shape == (projection.dimensions,)
-            assert -1 <= view.closest <= 1
+            assert -1 <= view.closest <= 1 + 1e-6
         assert (view.variance is None) == (projection.method == "umap")
         assert view.trust.n == n and 0 <= view.trust.value <= 1
 

@@ -78,7 +78,7 @@ def test_schemas_say_what_a_person_is(address):
         "gender",
         "occupation",
     }
-    assert rate["properties"]["method"]["oneOf"][1]["enum"] == list(FakeRecommender.methods)
+    assert rate["properties"]["method"]["oneOf"][1]["enum"] == list(FakeRecommender().methods)
     search = next(tool for tool in tools if tool.name == "search_items").inputSchema
     assert search["required"] == ["query"]
 

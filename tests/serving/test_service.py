@@ -66,10 +66,10 @@ class BusyRecommender(FakeRecommender):
             with self._at_work():
                 pass
 
-    def rate(self, user=None, history=None, taste=None, profile=None, **kwargs):
-        if taste == SECRET:
-            raise ValueError(f"cannot read {taste} of {user}")
-        return super().rate(user, history, taste, profile, **kwargs)
+    def rate(self, *args, **kwargs):
+        if kwargs.get("taste") == SECRET:
+            raise ValueError(f"cannot read {kwargs['taste']} of {kwargs.get('user')}")
+        return super().rate(*args, **kwargs)
 
 
 PROMPTLY = 5.0
@@ -347,7 +347,8 @@ def test_health_says_why_not(app, busy, monkeypatch, log):
     answer = httpx.get(f"{app.local_url}healthz")
     assert answer.status_code == 503
     assert "the store does not answer (OSError)" in answer.json()["reason"]
-    assert log()[0]["event"] == "unhealthy"
+    # the answer of a visitor before may come in between
+    assert "unhealthy" in [line["event"] for line in log()]
 
 
 # --- the log -----------------------------------------------------------------------------------
@@ -368,12 +369,12 @@ def log(monkeypatch):
 
 
 def test_each_answer_is_one_line_and_none_is_about_a_person(app, busy, log, capfd):
-    person = ("15", [{"item": "4", "rating": 5}], f"films of {SECRET}", {"age": 77})
+    person = ("15", [{"item": "4", "rating": 5}], f"films of {SECRET}", {"age": 119})
     calls = [
         ("rate", (*person, "7", None, None)),
         ("explain", (*person, "7", None, None)),
         ("rate", (SECRET, None, None, None, "7", None, None)),
-        ("rate", ("15", None, SECRET, {"age": 77, "occupation": SECRET}, "7", None, None)),
+        ("rate", ("15", None, SECRET, {"age": 119, "occupation": SECRET}, "7", None, None)),
         ("search_items", (SECRET, 3)),
         ("history", ("15", None)),
         ("query", (f"SELECT '{SECRET}'",)),
@@ -392,7 +393,9 @@ def test_each_answer_is_one_line_and_none_is_about_a_person(app, busy, log, capf
     assert "could not be answered (ValueError)" in said[3] and SECRET not in said[3]
     printed = capfd.readouterr()
     for text in (json.dumps(lines), printed.out, printed.err):
-        assert not {word for word in (SECRET, '"15"', "77", "127.0.0.1") if word in text}
+        assert not {word for word in (SECRET, '"15"', "127.0.0.1") if word in text}
+        # the age alone: the digits may stand in a duration or a line's number
+        assert not re.search(r"(?<![\d.:])119(?![\d.])", text)
 
 
 def test_the_log_is_chosen_by_the_environment(monkeypatch):

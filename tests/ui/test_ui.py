@@ -28,7 +28,6 @@ from ckf_demo.ui.pair import (
     bar,
     from_query,
     group_of,
-    known_user,
     later_rating,
 )
 from ckf_demo.ui.predict import click_card, history_markup, prompt_markup, rating_card
@@ -38,7 +37,7 @@ from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
 FAKE = FakeRecommender()
-STORE = FAKE.store
+STORE, METHODS = FAKE.store, FAKE.methods
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +153,10 @@ def test_explanations_stream_and_end_with_their_evidence(client):
     ("arguments", "endpoint", "said"),
     [
         ({"user": "999", "item": "7"}, "/rate", "user '999'"),
-        ({"user": "3", "item": "999"}, "/click", "item '999'"),
+        ({"user": "3", "item": "999"}, "/click", "film '999'"),
         ({"user": "3"}, "/rate", "no item was given"),
-        ({"item": "7"}, "/explain", "nobody was described"),
-        ({"item": "7"}, "/why", "nobody was described"),
+        ({"item": "7"}, "/explain", "Nobody is described"),
+        ({"item": "7"}, "/why", "Nobody is described"),
         ({"history": [{"item": "4", "rating": 9}], "item": "7"}, "/rate", "outside 1 to 5"),
         ({"user": "999"}, "/history", "user '999'"),
         ({"user": ""}, "/history", "no user was given"),
@@ -243,13 +242,13 @@ def test_a_broken_address_is_said(fake, params):
 )
 def test_any_address_is_a_pair_that_can_be_shown_or_a_message(params):
     try:
-        pair = from_query(STORE, params, FALLBACK, FakeRecommender.methods)
+        pair = from_query(STORE, params, FALLBACK, METHODS)
     except UserError:
         return
     assert "ckf-pair" in bar(FAKE, pair)
     assert moment_markup(STORE, pair)
     again = dict(parse_qsl(pair.query(), keep_blank_values=True))
-    assert from_query(STORE, again, FALLBACK, FakeRecommender.methods) == pair
+    assert from_query(STORE, again, FALLBACK, METHODS) == pair
 
 
 def test_another_method_answers_with_its_own_figures_first(fake):
@@ -310,7 +309,8 @@ def test_the_bar_names_both_and_the_moment(fake):
 def test_titles_and_words_of_people_are_escaped_everywhere(fake):
     nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
     pair = Pair(item=nasty, history=((nasty, 5.0),), taste="<script>alert(1)</script>")
-    answer = finished_answer(fake, pair)
+    # an explanation names films of the history, not the candidate
+    answer = finished_answer(fake, pair.with_item("7"))
     shown = [
         bar(fake, pair),
         history_markup(fake, pair),
@@ -349,7 +349,7 @@ def test_rating_card_shows_every_method_and_the_truth(fake):
     truth = later_rating(fake.store, pair)
     assert truth is not None
     shown = rating_card(answer, truth)
-    for label in ("CKF", "Without collaborative tokens", "Collaborative model alone", "average"):
+    for label in (*fake.labels.values(), "average"):
         assert label in shown
     assert "What they gave it on" in shown
     assert f"{answer.rating['rating']:.2f}" in shown
@@ -367,7 +367,7 @@ def test_explanation_links_its_evidence_to_the_history_row(fake):
 
 
 def test_empty_history_says_what_to_do(fake):
-    pair = known_user(fake.store, "1", "7")
+    pair = Pair(item="7", user="1", at=SPLIT_TIME)
     assert "No ratings are known" in history_markup(fake, pair)
 
 
@@ -435,7 +435,7 @@ def test_the_sidebar_asks_for_no_profile_where_nobody_has_one(monkeypatch, ages,
         data = replace(data, ages=np.zeros_like(data.ages))
     if not occupations:
         data = replace(data, occupations=[""] * data.n_users)
-    monkeypatch.setitem(vars(fake.store), "prepared", data)
+    monkeypatch.setattr(fake, "prepared", data)
     with gr.Blocks():
         sidebar = Sidebar(fake, examples(fake))
     table = sidebar.user_table("", ANY, ANY, ANY)

@@ -130,7 +130,7 @@ def test_results_appear_while_the_rest_is_computed(made):
     results = [u[made.people.result] for u in updates if u.get(made.people.result)]
     counts = [len(figures(shown)[0]["series"][0]["points"]) for shown in results]
     assert counts[0] == 1 and counts[-1] == 5 and counts == sorted(counts)
-    assert "4 rows of 23 in the validation part" in results[0]
+    assert "4 rows of 32 in the validation part" in results[0]
     outcome = updates[-1][made.people.outcome]
     assert {row["n"] for row in outcome.rows if row["metric"] == "mae"} == {4}
     assert len({row["cohort"] for row in outcome.rows}) == 2

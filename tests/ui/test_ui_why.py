@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ckf_demo.inference import changed_histories
 from ckf_demo.ui import why as tab
 from ckf_demo.ui.charts import signed
 from ckf_demo.ui.pair import Pair
@@ -23,7 +24,9 @@ def fake() -> FakeRecommender:
 
 
 @pytest.fixture
-def made(fake) -> WhyTab:
+def made(fake, monkeypatch) -> WhyTab:
+    # every film in a pass of its own
+    monkeypatch.setattr(changed_histories, "PASS", 1)
     with tab.gr.Blocks():
         return WhyTab(fake)
 
@@ -62,7 +65,10 @@ def test_the_tables_hold_the_recommenders_numbers(made, fake):
     assert shown[made.films].count("data-pick") == len(rows) == 12
     assert "12 films that the prompt shows (of 20 rated)" in shown[made.films]
     assert "Average bridges" in shown[made.parts] and "no task adapters" in shown[made.parts]
-    assert "60 % (40–77 %)" in shown[made.standing] and ">20<" in shown[made.standing]
+    row = found.standing[-1]
+    low, value, high = (f"{100 * row[name]:.0f}" for name in ("low", "percentile", "high"))
+    assert f"{value} % ({low}–{high} %)" in shown[made.standing]
+    assert f">{row['n']}<" in shown[made.standing]
     later = found.later["films"]
     assert shown[made.later].count("data-pick") == len(later) > 0
     assert f"Of {len(later)} film" in shown[made.later]
@@ -99,14 +105,14 @@ def test_what_is_known_is_not_computed_again(made, fake):
     run(made, latest=found, by="probability")
     assert fake.calls == []
     run(made, latest=found, other="3")
-    assert fake.calls == ["switched"]
+    assert fake.calls == ["swap_components"]
     fake.calls.clear()
     run(made, latest=found, k=5)
-    assert fake.calls[0] == "later liked" and "without" not in fake.calls
+    assert fake.calls[0] == "trace_later_likes" and "leave_one_out" not in fake.calls
     fake.calls.clear()
     # another film of the same person: what was liked later stays
     shown, _ = run(made, PAIR.with_item("8"), found)
-    assert "without" in fake.calls and "later liked" not in fake.calls
+    assert "leave_one_out" in fake.calls and "trace_later_likes" not in fake.calls
     assert "Choose a film" in shown[made.stars]
 
 
@@ -191,14 +197,16 @@ def test_what_is_known_is_shown_on_another_quantity(made):
 
 
 def test_other_stars_are_shown_for_a_chosen_film(made, fake):
-    film, stars = fake._known("7", None, None, None, SPLIT_TIME)[-1]
+    last = fake.history("7", SPLIT_TIME)[-1]
+    film, stars = last["item"], last["rating"]
     shown = made.choose(PAIR, SimpleNamespace(pick=film))
     assert shown.count("<tr") == 7
     assert f"{stars:g} ★ (as it is)" in shown and "not rated" in shown
     expected = fake.counterfactuals.with_stars(film, user="7", at=SPLIT_TIME, item="7")
     for row in expected:
         assert f"{row['rating']:.2f}" in shown
-    assert "not among the films" in made.choose(PAIR, SimpleNamespace(pick="nothing"))
+    assert "not among the films" in made.choose(PAIR, SimpleNamespace(pick="7"))
+    assert "Unknown film" in made.choose(PAIR, SimpleNamespace(pick="nothing"))
 
 
 def test_a_person_without_ratings_is_told_what_to_do(made):

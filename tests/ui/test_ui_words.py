@@ -4,14 +4,12 @@ genres, no years and, some of them, no title."""
 import html
 import re
 from dataclasses import replace
-from functools import cached_property
 
 import gradio as gr
-import pandas as pd
+import numpy as np
 import pytest
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, explanation_card, finished_answer
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text
@@ -21,51 +19,37 @@ from ckf_demo.ui.sidebar import Sidebar, examples
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.tour import tour_markup
-from support.fakes import SPLIT_TIME, FakeRecommender, FakeStore
+from support.fakes import SPLIT_TIME, FakeRecommender, catalogue
 
 KNOWN = Pair(item="7", user="7", at=SPLIT_TIME)
 WORDS = re.compile(r"\b(films?|viewers?|watch)\b", re.IGNORECASE)
 OPINIONS = re.compile(r"\bratings?\b|★|\brated\b", re.IGNORECASE)
 
 
-class PlacesStore(FakeStore):
+CLICKS_AND_WORDS = ("ctr", "ranking", "explanation")
+
+
+def places_data() -> Prepared:
     """The same people, who like places; the second and the last have no title."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ratings["rating"] = 1.0
-        self._items["title"] = [f"Café {number}" for number in range(1, 41)]
-        self._items.loc[[1, 39], "title"] = ""
-        self._items["year"] = pd.array([None] * 40, "Int64")
-        self._items["genres"] = [[] for _ in range(40)]
-
-    def genres(self) -> list[str]:
-        return []
-
-    @cached_property
-    def prepared(self) -> Prepared:
-        return replace(super().prepared, domain="places", feedback="likes", texts={0: "cosy"})
-
-
-class PlacesRecommender(FakeRecommender):
-    """Knows likes and no ratings, and rests what it says on what people wrote."""
-
-    tasks = ("ctr", "ranking", "explanation")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = PlacesStore()
-
-    def rate(self, **asked) -> dict:
-        raise UserError("was not trained for rating")
-
-    def compare(self, **asked) -> list[dict]:
-        return [row | {"rating": None, "distribution": None} for row in super().compare(**asked)]
+    data = catalogue()
+    titles = [f"Café {number}" for number in range(1, data.n_items + 1)]
+    for index in (1, 39):
+        titles[data.item_index[str(index + 1)]] = ""
+    return replace(
+        data,
+        rating=np.ones_like(data.rating),
+        titles=titles,
+        years=np.zeros_like(data.years),
+        genres=[()] * data.n_items,
+        domain="places",
+        feedback="likes",
+        texts={0: "cosy"},
+    )
 
 
 @pytest.fixture(scope="module")
-def places() -> PlacesRecommender:
-    return PlacesRecommender()
+def places() -> FakeRecommender:
+    return FakeRecommender(data=places_data(), tasks=CLICKS_AND_WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +152,8 @@ def test_an_answer_without_ratings_has_its_figures_and_words(places):
 
 
 def test_a_checkpoint_for_clicks_alone_writes_no_words(places):
-    class Clicks(PlacesRecommender):
-        tasks = ("ctr",)
-
-        def explain(self, **asked):
-            raise UserError("was not trained for explanation")
-
-    answer = finished_answer(Clicks(), KNOWN)
+    clicks = FakeRecommender(data=places_data(), tasks=("ctr",))
+    answer = finished_answer(clicks, KNOWN)
     assert answer.click and answer.finished
     assert "not trained for explanation" in explanation_card(places, answer, linked=True)
 
