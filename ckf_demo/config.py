@@ -33,8 +33,9 @@ class RunConfig(Section):
     def load(cls, path: Path) -> "RunConfig":
         """Read the one configuration at a path.
 
-        A TOML file with ``base``, a path beside it, says only what differs from that file. A file
-        of variants has a table ``[[variant]]`` for each; ``FILE.toml#NAME`` is one of them.
+        A file may name a ``base``, a TOML file relative to its own folder, and then lists only its
+        differences from it. A file may also have several tables ``[[variant]]``;
+        ``FILE.toml#NAME`` is one of its variants.
 
         Raises
         ------
@@ -45,7 +46,7 @@ class RunConfig(Section):
         configs = cls.load_all(path)
         if len(configs) != 1:
             raise UserError(
-                f"{path} holds {len(configs)} variants; add #NAME for one of "
+                f"{path} has {len(configs)} variants; add #NAME for one of "
                 f"{', '.join(config.name for config in configs)}."
             )
         return configs[0]
@@ -59,57 +60,67 @@ class RunConfig(Section):
         UserError
             As `load`, and when no variant has the name.
         """
-        file, _, wanted = str(path).partition("#")
-        named = _read_toml(Path(file))
-        if wanted:
-            chosen = [(n, fields) for n, fields in named if wanted in (n, fields.get("name"))]
-            if not chosen:
-                names = ", ".join(n for n, _ in named)
-                raise UserError(f"No variant {wanted!r} in {file}; there: {names}.")
-            named = chosen
-        try:
-            return [cls.model_validate(fields) for _, fields in named]
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {where}: {first['msg']}") from error
+        file, _, variant_name = str(path).partition("#")
+        variants = _read_toml(Path(file))
+        if variant_name:
+            names = ", ".join(name for name, _ in variants if name)
+            variants = [v for v in variants if variant_name in (v[0], v[1].get("name"))]
+            if not variants:
+                others = f"; choose one of {names}" if names else "; the file has no variants"
+                raise UserError(f"No variant {variant_name!r} in {file}{others}.")
+        configs = []
+        for name, fields in variants:
+            try:
+                configs.append(cls.model_validate(fields))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                source = f"{file}#{name}" if name else file
+                raise UserError(f"{source}: {where}: {first['msg']}") from error
+        return configs
 
 
 def _read_toml(path: Path) -> list[tuple[str, dict]]:
-    """Short name and fields of every configuration in a file, each over those of its base.
+    """Short name and merged fields of every configuration in a file.
 
-    A variant's full name begins with that of the file's base, or of its own where the file has
-    none.
+    The short name is empty in a file without variants. A variant's full name is the name of its
+    base, a hyphen and its short name.
     """
     if not path.exists():
-        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "none"
-        raise UserError(f"No configuration at {path}; there: {known}.")
+        others = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "no TOML file"
+        raise UserError(f"No configuration at {path}; its folder has {others}.")
     try:
         fields = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
     variants = fields.pop("variant", None)
     if variants is None:
-        return [("", _over_base(path, fields))]
-    named = []
+        return [("", _merged_with_base(path, fields))]
+    configurations = []
     for variant in variants:
-        own = {**fields, **variant}
-        base = fields.get("base", own.get("base"))
+        base = fields.get("base", variant.get("base"))
         if base is None or "name" not in variant:
             raise UserError(f"{path}: every [[variant]] needs a `name` and a `base`.")
-        short = str(variant["name"])
+        name = str(variant["name"])
         (_, parent), *_ = _read_toml(path.parent / str(base))
-        named.append((short, _over_base(path, own) | {"name": f"{parent['name']}-{short}"}))
-    return named
+        merged = _merged_with_base(path, _merged(fields, variant))
+        configurations.append((name, merged | {"name": f"{parent['name']}-{name}"}))
+    return configurations
 
 
-def _over_base(path: Path, fields: dict) -> dict:
-    """Fields of a file over those of the base that they name, if any."""
-    base = fields.pop("base", None)
+def _merged_with_base(path: Path, fields: dict) -> dict:
+    """A file's fields merged into those of the base that they name, if any."""
+    base = fields.get("base")
     if base is None:
         return fields
-    (_, merged), *_ = _read_toml(path.parent / str(base))
-    for name, value in fields.items():
-        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-        merged[name] = merged[name] | value if both else value
+    (_, inherited), *_ = _read_toml(path.parent / str(base))
+    return _merged(inherited, {name: v for name, v in fields.items() if name != "base"})
+
+
+def _merged(fields: dict, changes: dict) -> dict:
+    """Fields with changes; where both have a table of one name, its fields are merged."""
+    merged = dict(fields)
+    for name, value in changes.items():
+        are_tables = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = merged[name] | value if are_tables else value
     return merged
