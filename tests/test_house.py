@@ -34,7 +34,7 @@ FLOORS = (
     "cli",
     "__main__",
 )
-"""Rooms, and single modules where a room has two floors: each may import what this list has above it."""
+"""Rooms, and single modules where a room has two floors: each may import what is above it here."""
 
 LOOSE = {"__init__", "__main__", "recommender", "cli", "config"}
 """The only modules beside the rooms."""
