@@ -105,10 +105,8 @@ def alike(draw: st.DrawFn) -> tuple[list[int], list[Branch], list[Tensor | None]
 @given(alike(), st.integers(1, 150))
 def test_branches_that_begin_alike_answer_as_separate_ones(prompt, chunk_tokens):
     prefix, branches, slots = prompt
-    for ours, branch, own in zip(
-        score(prefix, branches, slots, chunk_tokens), branches, slots, strict=True
-    ):
-        assert_close(ours, alone(prefix, branch, own), **CLOSE)
+    expected = [alone(prefix, *asked) for asked in zip(branches, slots, strict=True)]
+    assert_close(score(prefix, branches, slots, chunk_tokens), expected, **CLOSE)
 
 
 def test_a_common_beginning_ends_where_branches_differ():
@@ -147,17 +145,15 @@ def test_one_training_pass_equals_prefill_and_score(prompt):
     slots = slots_for(branches)
     with torch.no_grad():
         passed = ENGINE.forward(prefix, branches, slots)
-    for one, other in zip(passed, score(prefix, branches, slots), strict=True):
-        assert_close(one, other, **CLOSE)
+    assert_close(passed, score(prefix, branches, slots), **CLOSE)
 
 
 def test_many_and_long_branches_span_several_attention_chunks():
     sizes = [CHUNK // 2, CHUNK // 2, 3, CHUNK + 20, 1, CHUNK - 1]
     branches = [Branch([i + 1] * n, 2 + i, "ctr") for i, n in enumerate(sizes)]
     prefix = list(range(10))
-    slots = [None] * len(branches)
-    for hidden, branch in zip(score(prefix, branches, slots), branches, strict=True):
-        assert_close(hidden, alone(prefix, branch, None), **CLOSE)
+    expected = [alone(prefix, branch, None) for branch in branches]
+    assert_close(score(prefix, branches, [None] * len(branches)), expected, **CLOSE)
 
 
 @quick
@@ -168,11 +164,8 @@ def test_an_extended_prefix_equals_one_prefilled_whole(ids, data):
     kept = [(k.clone(), v.clone()) for k, v in beginning.layers]
     extended, whole = ENGINE.prefill(ids, beginning), ENGINE.prefill(ids)
     assert extended.length == whole.length == len(ids)
-    for one, other in zip(extended.layers, whole.layers, strict=True):
-        assert_close(one, other, **CLOSE)
-    for one, other in zip(beginning.layers, kept, strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
+    assert_close(extended.layers, whole.layers, **CLOSE)
+    assert_close(beginning.layers, kept, rtol=0, atol=0)
 
 
 @quick
@@ -183,8 +176,7 @@ def test_kept_prefixes_answer_as_fresh_ones_within_their_limit(asked, data):
     cache = PrefixCache(ENGINE, limit=data.draw(st.integers(0, 4)) * one)
     for ids in asked:
         ids = data.draw(st.sampled_from(asked))[: data.draw(st.integers(0, 12))] + ids
-        for got, fresh in zip(cache(ids).layers, ENGINE.prefill(ids).layers, strict=True):
-            assert_close(got, fresh, **CLOSE)
+        assert_close(cache(ids).layers, ENGINE.prefill(ids).layers, **CLOSE)
         assert cache.size <= cache.limit or len(cache) == 1
 
 

@@ -138,18 +138,11 @@ def test_what_comes_later_changes_nothing(history, future, data):
     other = np.concatenate([items[:n], later])
     other_stars = np.concatenate([stars[:n], later_stars])
     lengths, targets = np.full(4, n), np.array([0, 1, 2, int(items[-1])])
-    np.testing.assert_allclose(
-        KNOWLEDGE.features(items, stars, lengths, targets),
-        KNOWLEDGE.features(other, other_stars, lengths, targets),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        KNOWLEDGE.embed_prefixes(items, stars, lengths),
-        KNOWLEDGE.embed_prefixes(other, other_stars, lengths),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    both = (items, stars, lengths), (other, other_stars, lengths)
+    features = [KNOWLEDGE.features(*known, targets) for known in both]
+    np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
+    embedded = [KNOWLEDGE.embed_prefixes(*known) for known in both]
+    np.testing.assert_allclose(*embedded, rtol=1e-4, atol=1e-5)
 
 
 def test_a_fit_sees_its_own_part_of_the_data_alone():
@@ -180,12 +173,8 @@ def test_nobody_is_an_average_person():
 def test_the_candidate_score_is_a_sum_of_pair_features():
     history = np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0])
     features = features_of(*history, np.arange(KNOWLEDGE.n_items))
-    np.testing.assert_allclose(
-        features @ KNOWLEDGE.candidate_weights,
-        KNOWLEDGE.candidate_scores(*history),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    found, expected = features @ KNOWLEDGE.candidate_weights, KNOWLEDGE.candidate_scores(*history)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_generous_people_are_predicted_more_stars():
@@ -201,15 +190,10 @@ def test_saved_knowledge_is_read_back_whole(tmp_path):
     loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
     history, targets = (np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])), np.arange(DATA.n_items)
     lengths = np.full(len(targets), 3)
-    for one, other in zip(
-        KNOWLEDGE.pair_inputs(*history, lengths, targets),
-        loaded.pair_inputs(*history, lengths, targets),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(
-        KNOWLEDGE.candidate_scores(*history), loaded.candidate_scores(*history)
-    )
+    one, other = (k.pair_inputs(*history, lengths, targets) for k in (KNOWLEDGE, loaded))
+    assert all(map(np.array_equal, one, other))
+    one, other = (k.candidate_scores(*history) for k in (KNOWLEDGE, loaded))
+    np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(KNOWLEDGE.item_table, loaded.item_table)
     assert loaded.n_items == DATA.n_items
 

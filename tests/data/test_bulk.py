@@ -88,9 +88,8 @@ def test_larger_data_is_the_same_too_and_a_little_memory_is_enough(tmp_path):
     ],
 )
 def test_a_line_that_is_no_rating_is_named_and_nothing_is_written(
-    tmp_path, monkeypatch, line, said
+    empty_cache, tmp_path, monkeypatch, line, said
 ):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(preparing, "BULK_BYTES", 0)
     folder = write(tmp_path / "ml", [(1, 1, 3.0, 5), (2, 1, 3.0, 6)])
     with (folder / movielens.RATINGS).open("a") as file:
@@ -114,9 +113,8 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_large_data_is_prepared_as_a_store_alone_and_small_data_as_any_other(
-    tmp_path, monkeypatch, capsys
+    empty_cache, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = write(tmp_path / "ml", [(1, 1, 3.5, 5), (2, 1, 0.5, 6), (2, 40, 5, 7)])
     assert source_of(folder) is movielens.SOURCE
     preparing.prepare("ml-latest", folder)

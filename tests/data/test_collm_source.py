@@ -38,16 +38,9 @@ def frames(rows=ROWS) -> dict[str, pd.DataFrame]:
     parts: dict[str, list[dict]] = {}
     for user, item, label, time, part in rows:
         before = liked.setdefault(user, [])
-        parts.setdefault(part, []).append(
-            {
-                "uid": user,
-                "iid": item,
-                "label": label,
-                "timestamp": time,
-                "his": np.array([0, *before]),
-                "title": TITLES[item],
-            }
-        )
+        row = {"uid": user, "iid": item, "label": label, "timestamp": time}
+        row |= {"his": np.array([0, *before]), "title": TITLES[item]}
+        parts.setdefault(part, []).append(row)
         if label:
             before.append(item)
     return {part: pd.DataFrame(table) for part, table in parts.items()}
@@ -115,8 +108,7 @@ def test_training_does_not_depend_on_the_test_part(tmp_path):
     assert whole.item_ids[: without.n_items] == without.item_ids
 
 
-def test_preparing_again_takes_a_test_part_that_was_not_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_preparing_again_takes_a_test_part_that_was_not_there(empty_cache, tmp_path):
     tables = frames()
     test = {"test": tables.pop("test")}
     folder = write(tmp_path / "split", tables)

@@ -49,7 +49,7 @@ def state(folder: Path) -> dict[str, str]:
 # --- what is found -------------------------------------------------------------------------------
 
 
-def test_a_query_gives_names_types_and_rows(store: InteractionStore) -> None:
+def test_a_query_gives_names_types_and_rows(store):
     found = store.query("SELECT part, count(*) AS n FROM ratings GROUP BY part ORDER BY n DESC")
     assert found.columns == ["part", "n"]
     assert found.types == ["VARCHAR", "BIGINT"]
@@ -57,32 +57,17 @@ def test_a_query_gives_names_types_and_rows(store: InteractionStore) -> None:
     assert not found.truncated and 0 < found.seconds < 5
 
 
-def test_values_are_json(store: InteractionStore) -> None:
+def test_values_are_json(store):
     sql = """SELECT 1.50::DECIMAL(4, 2), 'nan'::DOUBLE, 'inf'::FLOAT, DATE '2020-02-03',
         TIMESTAMP '2020-02-03 04:05:06', [1.5, NULL], {'a': DATE '2020-01-01'}, MAP {1: 'x'},
         NULL, 'ab'::BLOB, INTERVAL 1 DAY, true, 2::HUGEINT, TIME '10:00', 'a' AS "a", 'b' AS "a" """
     (row,) = store.query(sql).rows
-    assert row == [
-        1.5,
-        None,
-        None,
-        "2020-02-03",
-        "2020-02-03T04:05:06",
-        [1.5, None],
-        {"a": "2020-01-01"},
-        {"1": "x"},
-        None,
-        "6162",
-        "1 day, 0:00:00",
-        True,
-        2,
-        "10:00:00",
-        "a",
-        "b",
-    ]
+    assert row[:5] == [1.5, None, None, "2020-02-03", "2020-02-03T04:05:06"]
+    assert row[5:10] == [[1.5, None], {"a": "2020-01-01"}, {"1": "x"}, None, "6162"]
+    assert row[10:] == ["1 day, 0:00:00", True, 2, "10:00:00", "a", "b"]
 
 
-def test_the_schema_names_what_can_be_read(store: InteractionStore) -> None:
+def test_the_schema_names_what_can_be_read(store):
     tables = {table.name: table for table in store.schema()}
     assert list(tables) == ["ratings", "interactions", "items", "meta", "users"]
     assert tables["ratings"].n_rows == 2400 and tables["users"].n_rows == 60
@@ -94,7 +79,7 @@ def test_the_schema_names_what_can_be_read(store: InteractionStore) -> None:
 
 
 @pytest.mark.parametrize("data", [made_up, made_up_likes])
-def test_every_ready_made_analysis_runs(tmp_path: Path, data) -> None:
+def test_every_ready_made_analysis_runs(tmp_path, data):
     prepared = data()
     prepared.ages[:40] = [20] * 20 + [50] * 20
     write_store(prepared, tmp_path / "s.duckdb")
@@ -106,7 +91,7 @@ def test_every_ready_made_analysis_runs(tmp_path: Path, data) -> None:
             assert all(None not in row for row in found.rows), analysis.title
 
 
-def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path: Path) -> None:
+def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path):
     data = made_up()
     data.ages[:] = 0
     write_store(data, tmp_path / "s.duckdb")
@@ -114,9 +99,7 @@ def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path: Path) -> Non
         assert set(ANALYSES) - set(store.analyses()) == {GENRES_BY_AGE}
 
 
-def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(
-    store: InteractionStore,
-) -> None:
+def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(store):
     tail = store.query(LONG_TAIL.sql).rows
     assert tail[-1][:2] == [100, 100.0]
     assert [row[1] for row in tail] == sorted(row[1] for row in tail)
@@ -131,7 +114,7 @@ def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(
 
 
 @pytest.mark.parametrize("sql", NOT_A_SELECT)
-def test_what_is_no_single_select_is_refused(store, folder, sql: str) -> None:
+def test_what_is_no_single_select_is_refused(store, folder, sql):
     before = state(folder)
     # DuckDB rewrites some statements while it reads them, and refuses what they would open.
     with pytest.raises(UserError, match="write one SELECT statement|DuckDB cannot answer"):
@@ -140,7 +123,7 @@ def test_what_is_no_single_select_is_refused(store, folder, sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", WRONG_SELECTS)
-def test_a_select_reaches_nothing_but_the_tables(store, folder, sql: str) -> None:
+def test_a_select_reaches_nothing_but_the_tables(store, folder, sql):
     before = state(folder)
     with pytest.raises(UserError) as refused:
         store.query(sql.replace("{folder}", str(folder)))
@@ -162,7 +145,7 @@ WORDS = st.sampled_from(
 
 @settings(max_examples=12, deadline=None)
 @given(st.one_of(st.lists(WORDS, max_size=9).map(" ".join), st.text(max_size=60)))
-def test_whatever_the_text_files_stay_as_they_are_and_unread(store, folder, sql: str) -> None:
+def test_whatever_the_text_files_stay_as_they_are_and_unread(store, folder, sql):
     before = state(folder)
     try:
         answer = str(store.query(sql.replace("{folder}", str(folder)), seconds=2).rows)
@@ -172,7 +155,7 @@ def test_whatever_the_text_files_stay_as_they_are_and_unread(store, folder, sql:
     assert state(folder) == before
 
 
-def test_errors_say_what_was_given_and_what_to_do(store: InteractionStore) -> None:
+def test_errors_say_what_was_given_and_what_to_do(store):
     for sql, said in (
         ("", "no query was given; write a SELECT statement"),
         (" \n", "no query was given"),
@@ -197,7 +180,7 @@ def test_errors_say_what_was_given_and_what_to_do(store: InteractionStore) -> No
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_rows_are_limited_and_it_is_said(store: InteractionStore) -> None:
+def test_rows_are_limited_and_it_is_said(store):
     found = store.query("FROM range(1000000000)", limit=3)
     assert found.rows == [[0], [1], [2]] and found.truncated
     assert not store.query("FROM range(3)", limit=3).truncated
@@ -207,7 +190,7 @@ def test_rows_are_limited_and_it_is_said(store: InteractionStore) -> None:
     assert store.query("FROM range(0)", limit=0).truncated is False
 
 
-def test_long_values_are_limited(store: InteractionStore) -> None:
+def test_long_values_are_limited(store):
     found = store.query("SELECT repeat('x', 1000000) FROM range(100)")
     assert len(found.rows) == 3 and found.truncated
     with pytest.raises(UserError, match="one row has more than 4,000,000 characters"):
@@ -215,7 +198,7 @@ def test_long_values_are_limited(store: InteractionStore) -> None:
 
 
 @pytest.mark.parametrize("sql", RUNAWAYS)
-def test_a_runaway_query_is_stopped_in_time(store: InteractionStore, sql: str) -> None:
+def test_a_runaway_query_is_stopped_in_time(store, sql):
     began = time.perf_counter()
     with pytest.raises(UserError, match="stopped after 0.5 seconds|too much memory"):
         store.query(sql, seconds=0.5)
@@ -233,14 +216,12 @@ def test_a_runaway_query_is_stopped_in_time(store: InteractionStore, sql: str) -
         "SELECT length(list_resize([1], 1000000000))",
     ],
 )
-def test_memory_is_limited(store: InteractionStore, sql: str) -> None:
+def test_memory_is_limited(store, sql):
     with pytest.raises(UserError, match="memory"):
         store.query(sql, seconds=30)
 
 
-def test_two_at_once_get_their_own_answers_and_one_does_not_stop_the_other(
-    store: InteractionStore,
-) -> None:
+def test_two_at_once_get_their_own_answers_and_one_does_not_stop_the_other(store):
     def ask(number: int) -> object:
         if number == 0:
             with pytest.raises(UserError, match="stopped"):

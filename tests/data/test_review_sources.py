@@ -226,8 +226,7 @@ def test_no_name_is_made_of_reviews_that_are_to_be_predicted(tmp_path):
     assert "ilter" in title and "zither" not in title.lower()
 
 
-def test_they_are_prepared_with_their_texts_and_notes(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_they_are_prepared_with_their_texts_and_notes(empty_cache, tmp_path, capsys):
     folder = write(tmp_path / "raw", OLD, "{", NEW)
     prepared = source("amazon-musical-instruments")
     prepare(prepared.name, folder)

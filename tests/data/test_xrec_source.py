@@ -14,13 +14,7 @@ from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
-from support.small_data import (
-    XREC_EXPLAINED,
-    XREC_INTERACTIONS,
-    write_xrec,
-    xrec_line,
-    xrec_record,
-)
+from support.small_data import XREC_EXPLAINED, XREC_INTERACTIONS, write_xrec, xrec_line, xrec_record
 
 
 def test_explained_pairs_are_the_last_of_their_part(tmp_path):
@@ -193,8 +187,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         source_of(tmp_path)
 
 
-def test_it_is_prepared_as_any_other(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_it_is_prepared_as_any_other(empty_cache, tmp_path):
     folder = write_xrec(tmp_path / "yelp")
     assert source_of(folder).name == "xrec-yelp"
     prepare("xrec-yelp", folder, progress=False)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,43 +47,42 @@ NOBODY = 65534
 # What is written
 
 
-def test_a_reader_sees_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def written_twice(folder: Path) -> None:
+    """Write a folder, and another one in its place."""
     for name in ("old", "new"):
         with replacing(folder) as temporary:
             temporary.mkdir()
             (temporary / name).write_text(name)
-    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert names(folder) == ["new"]
+
+
+def test_a_reader_sees_the_old_folder_or_the_new_one(tmp_path):
+    folder = tmp_path / "folder"
+    written_twice(folder)
     with pytest.raises(KeyError), replacing(folder) as temporary:
         temporary.mkdir()
         raise KeyError
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert names(tmp_path) == ["folder"] and names(folder) == ["new"]
 
 
-def test_without_an_exchange_of_folders_a_killed_one_is_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_exchange_of_folders_a_killed_one_is_put_back(tmp_path, monkeypatch):
     monkeypatch.setattr("ckf_demo.runtime.paths._exchange", lambda one, other: False)
     folder = tmp_path / "folder"
-    for name in ("old", "new"):
-        with replacing(folder) as temporary:
-            temporary.mkdir()
-            (temporary / name).write_text(name)
-    assert [path.name for path in folder.iterdir()] == ["new"]
+    written_twice(folder)
     # as a kill between the two renames leaves it
     (tmp_path / ".folder.abcd1234.partial").mkdir()
     folder.rename(tmp_path / ".folder.abcd1234.partial" / "previous")
     clear_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert names(tmp_path) == ["folder"] and names(folder) == ["new"]
 
 
-def test_files_are_on_the_disk_before_they_are_renamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
     events: list[tuple[str, str]] = []
-    fsync, replace = os.fsync, os.replace
+    fsync, replace, target = os.fsync, os.replace, tmp_path / "a.txt"
 
     def noted_fsync(number: int) -> None:
         events.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
@@ -95,27 +94,20 @@ def test_files_are_on_the_disk_before_they_are_renamed(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "replace", noted_replace)
-    with replacing(tmp_path / "a.txt") as temporary:
+    with replacing(target) as temporary:
         temporary.write_text("a")
-        scratch = temporary
-    assert events == [
-        ("fsync", str(scratch)),
-        ("rename", str(tmp_path / "a.txt")),
-        ("fsync", str(tmp_path)),
-    ]
+    synced = [("fsync", str(path)) for path in (temporary, tmp_path)]
+    assert events == [synced[0], ("rename", str(target)), synced[1]]
 
 
-def test_what_a_living_process_writes_is_not_cleared(tmp_path: Path) -> None:
+def test_what_a_living_process_writes_is_not_cleared(tmp_path):
     with replacing(tmp_path / "a.txt") as temporary:
         clear_leftovers(tmp_path)
         temporary.write_text("a")
     (tmp_path / ".a.txt.abcd1234.partial").mkdir()
     (tmp_path / ".b.txt.abcd1234.partial").mkdir()
     clear_leftovers(tmp_path, "a.txt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".b.txt.abcd1234.partial",
-        "a.txt",
-    ]
+    assert names(tmp_path) == [".b.txt.abcd1234.partial", "a.txt"]
 
 
 # A full disk, a cache that cannot be written
@@ -134,8 +126,10 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def run_in_a_child(arguments: list[str], limit: int | None = None, user: int | None = None):
-    """The exit code of a command in a forked child, and what it said on stderr."""
+def run_in_a_child(
+    arguments: list[str] | Callable[[], object], limit: int | None = None, user: int | None = None
+):
+    """The exit code of a command or call in a forked child, and what it said on stderr."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -149,9 +143,11 @@ def run_in_a_child(arguments: list[str], limit: int | None = None, user: int | N
                 os.setgroups([])
                 os.setgid(user)
                 os.setuid(user)
-            cli.main(arguments)
+            arguments() if callable(arguments) else cli.main(arguments)
         except SystemExit as error:
             code = int(error.code or 0)
+        except UserError as error:
+            print(error, file=sys.stderr)
         finally:
             os._exit(code)
     os.close(writer)
@@ -172,53 +168,41 @@ def raw(tmp_path: Path) -> Path:
     return write_recbole(tmp_path / "raw")
 
 
-def test_a_full_disk_stops_prepare_with_one_line(
-    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with mounted(tmp_path / "cache", "size=600k") as cache:
+@pytest.mark.parametrize(
+    ("options", "why", "left"),
+    [
+        ("size=600k", "No space left on device", [".ml-100k.lock"]),
+        ("size=1m,ro", "cannot be written (Read-only file system)", []),
+    ],
+)
+def test_a_disk_that_takes_nothing_stops_prepare(tmp_path, raw, monkeypatch, options, why, left):
+    with mounted(tmp_path / "cache", options) as cache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
         code, said = run_in_a_child(["prepare", "--data", str(raw)])
         assert code == 2
-        assert "No space left on device" in one_line(said)
-        left = sorted(path.name for path in (cache / "ckf-demo" / "data").iterdir())
-        assert left == [".ml-100k.lock"]
+        assert why in one_line(said)
+        assert [path.name for path in cache.glob("ckf-demo/data/*")] == left
 
 
 @pytest.mark.parametrize("limit", [100, 5_000, 200_000])
-def test_a_file_that_may_not_grow_stops_prepare_with_one_line(
-    empty_cache: Path, raw: Path, limit: int
-) -> None:
+def test_a_file_that_may_not_grow_stops_prepare_with_one_line(empty_cache, raw, limit):
     code, said = run_in_a_child(["prepare", "--data", str(raw)], limit=limit)
     assert code == 2
     assert "cannot be written (File too large)" in one_line(said)
-    assert [path.name for path in (empty_cache / "data").iterdir()] == [".ml-100k.lock"]
+    assert names(empty_cache / "data") == [".ml-100k.lock"]
 
 
 @pytest.mark.parametrize("limit", [2_000, 20_000, 60_000])
-def test_a_full_disk_stops_a_checkpoint_and_leaves_the_one_before(
-    tmp_path: Path, checkpoint: Path, limit: int
-) -> None:
+def test_a_full_disk_stops_a_checkpoint_and_leaves_the_one_before(tmp_path, checkpoint, limit):
     before = {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()}
     system = System.load(checkpoint, tiny_data(), quantization="nf4-fp32")
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            system.save(checkpoint)
-        except UserError as error:
-            os.write(writer, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        assert "cannot be written (File too large)" in pipe.read()
-    os.waitpid(pid, 0)
+    _, said = run_in_a_child(lambda: system.save(checkpoint), limit=limit)
+    assert "cannot be written (File too large)" in said
     assert {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()} == before
-    assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+    assert names(checkpoint.parent) == [checkpoint.name]
 
 
-def test_a_full_disk_stops_a_training_state(tmp_path: Path) -> None:
+def test_a_full_disk_stops_a_training_state(tmp_path):
     with mounted(tmp_path / "full", "size=64k") as folder:
         with (
             pytest.raises(UserError, match="state.pt cannot be written .No space left"),
@@ -228,18 +212,8 @@ def test_a_full_disk_stops_a_training_state(tmp_path: Path) -> None:
         assert not list(folder.iterdir())
 
 
-def test_a_cache_that_cannot_be_written_says_so(
-    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with mounted(tmp_path / "cache", "size=1m,ro") as cache:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-        code, said = run_in_a_child(["prepare", "--data", str(raw)])
-        assert code == 2
-        assert "cannot be written (Read-only file system)" in one_line(said)
-
-
 @pytest.mark.parametrize("cache", ["/dev/null", "{tmp}/file"])
-def test_a_cache_that_cannot_be_a_folder_says_so(cache: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_cache_that_cannot_be_a_folder_says_so(cache, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", cache.format(tmp=tmp_path))
     code, said = run_in_a_child(["prepare"])
@@ -247,9 +221,7 @@ def test_a_cache_that_cannot_be_a_folder_says_so(cache: str, tmp_path: Path, mon
     assert "cannot be the folder for caches (Not a directory)" in one_line(said)
 
 
-def test_another_users_cache_says_so(
-    empty_cache: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_users_cache_says_so(empty_cache, raw, monkeypatch):
     if os.getuid() != 0:
         pytest.skip("only root can become somebody else")
     for folder in (raw, *raw.parents[:4]):
@@ -267,7 +239,7 @@ def test_another_users_cache_says_so(
 # Two at once
 
 
-def test_who_comes_second_waits_or_is_told(tmp_path: Path) -> None:
+def test_who_comes_second_waits_or_is_told(tmp_path):
     said: list[str] = []
     with (tmp_path / "lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -280,9 +252,7 @@ def test_who_comes_second_waits_or_is_told(tmp_path: Path) -> None:
             assert said == ["waits"]
 
 
-def test_two_trainings_of_one_name_do_not_mix(
-    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_trainings_of_one_name_do_not_mix(tmp_path, empty_cache, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
     with (
@@ -328,7 +298,7 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "one byte", "missing", "swapped", "emptied"])
-def test_every_file_of_a_checkpoint_is_checked(checkpoint: Path, saved: Path, harm: str) -> None:
+def test_every_file_of_a_checkpoint_is_checked(checkpoint, saved, harm):
     files = model_files(checkpoint)
     assert len(files) >= 9
     generator = random.Random(0)
@@ -357,9 +327,7 @@ def test_every_file_of_a_checkpoint_is_checked(checkpoint: Path, saved: Path, ha
     verify_files(checkpoint, read_manifest(checkpoint))
 
 
-def test_a_damaged_state_of_a_training_says_so(
-    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_state_of_a_training_says_so(tmp_path, empty_cache, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
     run.begin()
@@ -376,14 +344,11 @@ def harmed_copies(whole: bytes, n: int) -> Iterator[bytes]:
     for share in (0, 0.1, 0.5, 0.99):
         yield whole[: int(share * len(whole))]
     for place in generator.sample(range(len(whole)), n):
-        yield (
-            whole[:place]
-            + bytes([whole[place] ^ (1 << generator.randrange(8))])
-            + (whole[place + 1 :])
-        )
+        changed = bytes([whole[place] ^ (1 << generator.randrange(8))])
+        yield whole[:place] + changed + whole[place + 1 :]
 
 
-def test_a_damaged_cache_of_answers_is_made_anew(tmp_path: Path, capsys) -> None:
+def test_a_damaged_cache_of_answers_is_made_anew(tmp_path, capsys):
     path = tmp_path / "answers.npz"
     answers = {"rating": np.arange(40.0).reshape(8, 5), "ctr": np.linspace(0, 1, 8)}
     remembered(path, lambda: answers)
@@ -405,37 +370,41 @@ def test_a_damaged_cache_of_answers_is_made_anew(tmp_path: Path, capsys) -> None
     assert capsys.readouterr().err.count("is damaged") == computed
 
 
-def test_a_damaged_prepared_file_or_store_says_so_and_is_prepared_again(
-    empty_cache: Path, raw: Path, capsys
-) -> None:
+def test_a_damaged_prepared_file_or_store_says_so_and_is_prepared_again(empty_cache, raw, capsys):
     prepare("ml-100k", raw)
     expected = Prepared.load(prepared_path("ml-100k")).hash
-    for path in (prepared_path("ml-100k"), store_path("ml-100k")):
+
+    def check(path: Path) -> None:
+        if path.suffix == ".npz":
+            assert Prepared.load(path).hash == expected
+        else:
+            with InteractionStore(path) as store:
+                store.check()
+                assert store.hash == expected
+
+    paths = (prepared_path("ml-100k"), store_path("ml-100k"))
+    for path in paths:
         whole = path.read_bytes()
         refused = 0
         for harmed in harmed_copies(whole, 25):
             path.write_bytes(harmed)
             try:
-                if path.suffix == ".npz":
-                    assert Prepared.load(path).hash == expected
-                else:
-                    with InteractionStore(path) as store:
-                        store.check()
+                check(path)
             except UserError as error:
                 assert "ckf prepare" in str(error)
                 assert "\n" not in str(error)
                 refused += 1
         assert refused >= 10
-        path.write_bytes(whole[: len(whole) // 2])
-        prepare("ml-100k", raw)
-        assert Prepared.load(prepared_path("ml-100k")).hash == expected
-        with InteractionStore(store_path("ml-100k")) as store:
-            store.check()
+        for harmed in (whole[: len(whole) // 2], whole[::-1], b"", None):
+            path.unlink() if harmed is None else path.write_bytes(harmed)
+            with pytest.raises(UserError, match="ckf prepare"):
+                check(path)
+            prepare("ml-100k", raw)
+            for each in paths:
+                check(each)
 
 
-def test_truncated_embeddings_of_titles_are_made_anew(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_truncated_embeddings_of_titles_are_made_anew(empty_cache, monkeypatch):
     data = tiny_data()
     vectors = np.ones((data.n_items, 384), np.float32)
     encoder = SimpleNamespace(encode=lambda texts, **options: vectors)
@@ -449,10 +418,8 @@ def test_truncated_embeddings_of_titles_are_made_anew(
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("harmed", [b"", b"{", b"\xff\xfe", b'{"chosen": "nf5"}', b"[]"])
-def test_a_damaged_choice_of_precision_is_measured_anew(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, harmed: bytes
-) -> None:
+@pytest.mark.parametrize("harmed", [b"", b"{", b"{}", b"\xff\xfe", b'{"chosen": "nf5"}', b"[]"])
+def test_a_damaged_choice_of_precision_is_measured_anew(empty_cache, monkeypatch, harmed):
     found = Precision(chosen="nf4", seconds={"nf4": 1.0}, megabytes={"nf4": 1.0})
     monkeypatch.setattr("ckf_demo.backbone.precision.measure", lambda *given: found)
     choose("tiny")
@@ -462,8 +429,8 @@ def test_a_damaged_choice_of_precision_is_measured_anew(
 
 
 def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
-    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
+    empty_cache, tmp_path, monkeypatch, capsys
+):
     made = save_backbone(tmp_path / "made")
 
     def convert(name: str, folder: Path) -> None:
@@ -491,24 +458,21 @@ def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
         path.write_bytes(whole)
 
 
-def test_damaged_results_are_named_before_anything_is_measured(tmp_path: Path) -> None:
+def test_damaged_results_are_named_before_anything_is_measured(tmp_path):
     for content in (b'{"rows": [', b"[]", b"\xff"):
         (tmp_path / "results.json").write_bytes(content)
         code, said = run_in_a_child(
             ["evaluate", "--checkpoint", "none", "--json", str(tmp_path / "results.json")]
         )
         assert code == 2
-        assert "results.json, whose results of other tasks should stay, is damaged" in one_line(
-            said
-        )
+        named = "results.json, whose results of other tasks should stay, is damaged"
+        assert named in one_line(said)
 
 
 # The network
 
 
-def test_without_a_network_prepare_says_what_could_not_be_fetched(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_prepare_says_what_could_not_be_fetched(empty_cache, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -524,7 +488,7 @@ def test_without_a_network_prepare_says_what_could_not_be_fetched(
 # Processes
 
 
-def test_children_end_with_a_killed_parent() -> None:
+def test_children_end_with_a_killed_parent():
     import inspect
 
     inner = f"{inspect.getsource(end_with)}\nimport os, time\nend_with(PARENT)\n"
@@ -541,7 +505,7 @@ def test_children_end_with_a_killed_parent() -> None:
     wait_until(lambda: has_ended(child))
 
 
-def test_a_query_ends_with_a_killed_server(empty_cache: Path, raw: Path) -> None:
+def test_a_query_ends_with_a_killed_server(empty_cache, raw):
     prepare("ml-100k", raw)
     pid = os.fork()
     if pid == 0:
@@ -596,7 +560,7 @@ def assert_recovered(outcomes: list[dict]) -> None:
     assert [outcome for outcome in outcomes if not outcome["recovered"]] == []
 
 
-def test_killed_commands_leave_the_old_or_the_new_state(tmp_path: Path) -> None:
+def test_killed_commands_leave_the_old_or_the_new_state(tmp_path):
     outcomes = kill("--few", report=tmp_path / "few.json")
     assert len(outcomes) == 4
     assert_recovered(outcomes)
@@ -604,7 +568,7 @@ def test_killed_commands_leave_the_old_or_the_new_state(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_every_command_killed_at_many_points(tmp_path: Path) -> None:
+def test_every_command_killed_at_many_points(tmp_path):
     outcomes = kill(report=tmp_path / "all.json")
     assert len(outcomes) >= 40
     assert {outcome["command"].split(" ")[0].strip(",") for outcome in outcomes} == {

@@ -15,17 +15,24 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ckf_demo.backbone.engine import Engine
+from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.backbone.multilora import LoraConfig, MultiLora
+from ckf_demo.collaborative.base import Knowledge
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.fusion.base import FusionMethod
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from support.synthetic import made_up
 
 TASKS = ("rating", "ctr", "ranking", "explanation")
+FROZEN = {"shared_targets": [], "task_targets": []}
+"""A configuration of LoRA without any adapter."""
+SHARED = {"rank": 4, "alpha": 8, "task_targets": []}
+"""One with an adapter that all tasks share, and none of their own."""
 END = "<|end|>"
 
 
@@ -132,16 +139,36 @@ def tiny_config(backbone: str | Path = "tiny", **changes: dict | str) -> RunConf
     return RunConfig.model_validate({**sections, "train": train, **changes})
 
 
-def tiny_system(config: RunConfig | None = None) -> System:
+def stir_zeros(fusion: FusionMethod) -> None:
+    """Change learnt matrices that begin at zero, since these hide what stands before them."""
+    with torch.no_grad():
+        for parameter in fusion.learnt():
+            if parameter.ndim > 1 and not parameter.any():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+def tiny_system(
+    config: RunConfig | None = None,
+    data: Prepared | None = None,
+    knowledge: Knowledge | None = None,
+) -> System:
     """A float32 system in evaluation mode, its adapters stirred and its fusion as initialised."""
     torch.manual_seed(0)
-    system = System(
-        config or tiny_config(), tiny_data(), tiny_knowledge(), tiny_llama(), tiny_tokenizer()
-    )
+    over = data or tiny_data(), knowledge or tiny_knowledge()
+    system = System(config or tiny_config(), *over, tiny_llama(), tiny_tokenizer())
     stir(system.lora, size=0.1)
     system.lora.eval()
     system.fusion.eval()
     return system
+
+
+def save_checkpoint(
+    system: System, backbone: Path, folder: Path, extra: dict | None = None
+) -> None:
+    """Save a tiny system as one that was trained over a backbone, its fusion at random."""
+    stir_zeros(system.fusion)
+    system.backbone_hash = backbone_hash(load_backbone(str(backbone), "bf16"))
+    system.save(folder, extra=extra)
 
 
 def write_config(folder: Path, config: RunConfig) -> Path:
@@ -181,6 +208,16 @@ def tiny_recommender(folder: Path) -> Iterator[Recommender]:
         texts.__dict__["vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         texts.__dict__["encoder"] = Encoder()
         yield recommender
+
+
+def described(recommender: Recommender, user: str, at: int | None = None) -> dict:
+    """What is known of a user before a moment, as of somebody who is in no data set."""
+    rows = recommender.history(user, at)
+    known = recommender.store.user(user)
+    return {
+        "history": [{"item": row["item"], "rating": row["rating"]} for row in rows],
+        "profile": {field: known[field] for field in ("age", "gender", "occupation")},
+    }
 
 
 def user_with_a_past_and_a_future(data: Prepared) -> str:

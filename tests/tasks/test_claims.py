@@ -156,15 +156,12 @@ def world():
     )
     shapes = ("{}", "The {}", "{} {}", "The {} of {}", "{} 2", "{}: Part {}", "My {}!", "{} & {}")
     titles = dict.fromkeys(rng.choice(shapes).format(*rng.sample(nouns, 2)) for _ in range(400))
-    catalogue = [
-        Film(
-            str(place),
-            title,
-            rng.randrange(1930, 1999),
-            tuple(rng.sample(GENRES, rng.randint(1, 3))),
-        )
-        for place, title in enumerate(titles)
-    ]
+
+    def film(place: int, title: str) -> Film:
+        year = rng.randrange(1930, 1999)
+        return Film(str(place), title, year, tuple(rng.sample(GENRES, rng.randint(1, 3))))
+
+    catalogue = [film(place, title) for place, title in enumerate(titles)]
 
     def together(a, b):
         return (int(a) * int(b)) % 3 == 0
@@ -227,10 +224,7 @@ def test_liked_together_survives_as_arrays_and_keeps_the_strongest():
     user, item, rating = likes(range(20), range(20), range(3, 23), range(50, 90))
     pairs = CoLikedItems.fit(user, item, rating, n_items=4)
     again = CoLikedItems.from_arrays(pairs.arrays())
-    assert (
-        [again(0, b) for b in range(4)]
-        == [pairs(0, b) for b in range(4)]
-        == [False, True, True, False]
-    )
+    for fitted in (pairs, again):
+        assert [fitted(0, b) for b in range(4)] == [False, True, True, False]
     strongest = CoLikedItems.fit(user, item, rating, n_items=4, top=1)
     assert strongest(0, 1) and not strongest(0, 3)

@@ -8,13 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.tasks.explanations.claims import check
-from ckf_demo.tasks.explanations.facts import (
-    Film,
-    fact_line,
-    gather,
-    polarity_for,
-    taste_genres,
-)
+from ckf_demo.tasks.explanations.facts import Film, fact_line, gather, polarity_for, taste_genres
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
 from ckf_demo.tasks.explanations.templates import VERDICT, WISH, WISH_FRAMES
 from ckf_demo.tasks.explanations.wording import compose, word

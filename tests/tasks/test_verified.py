@@ -49,11 +49,8 @@ def test_a_sentence_is_judged_behind_what_holds_alone():
 
 
 def test_stops_within_titles_end_no_sentence():
-    text = "You rated Mr. Holland's Opus 4. It beats Shall We Dance? as Drama goes."
-    assert sentences(text, CATALOGUE) == [
-        "You rated Mr. Holland's Opus 4.",
-        "It beats Shall We Dance? as Drama goes.",
-    ]
+    both = ["You rated Mr. Holland's Opus 4.", "It beats Shall We Dance? as Drama goes."]
+    assert sentences(" ".join(both), CATALOGUE) == both
     assert sentences("Predicted: 4.2 stars. Fine", CATALOGUE) == ["Predicted: 4.2 stars.", "Fine"]
     assert sentences("", CATALOGUE) == []
 

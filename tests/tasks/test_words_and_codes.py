@@ -24,6 +24,8 @@ from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from ckf_demo.training.loop import Run
 from support.tiny import (
+    FROZEN,
+    SHARED,
     tiny_config,
     tiny_data,
     tiny_knowledge,
@@ -36,26 +38,19 @@ SHAPE = BackboneShape.of(tiny_llama())
 
 
 def config_for(workplace: Path, method: str, *, prompt: dict | None = None, **train) -> RunConfig:
-    rank = {"rank": 4, "alpha": 8, "task_targets": []}
-    nothing = {"shared_targets": [], "task_targets": []}
     return tiny_config(
         workplace / "backbone",
         name=f"tiny-{method}",
         fusion={"method": method, "hidden": 8},
-        lora=nothing if method in ("icl", "llm-only") else rank,
+        lora=FROZEN if method in ("icl", "llm-only") else SHARED,
         prompt=prompt or {},
         train={"tasks": ["rating", "ctr"], **train},
     )
 
 
 def writer(**prompt) -> PromptWriter:
-    return PromptWriter(
-        tiny_tokenizer(),
-        DATA.titles,
-        DATA.years.tolist(),
-        DATA.genres,
-        PromptConfig(**prompt),
-    )
+    described = (DATA.titles, DATA.years.tolist(), DATA.genres)
+    return PromptWriter(tiny_tokenizer(), *described, PromptConfig(**prompt))
 
 
 # BinLLM
@@ -176,10 +171,8 @@ def test_examples_are_training_rows_of_other_people_answered_in_turn():
     own = writer(examples=4)
     ids = worked_examples(own, DATA, ("ctr", "explanation"), seed=0)
     text = own.decode(ids)
-    assert [line for line in text.split("\n") if "Would like it" in line] == [
-        "Would like it: Yes",
-        "Would like it: No",
-    ] * 2
+    answers = [line for line in text.split("\n") if "Would like it" in line]
+    assert answers == ["Would like it: Yes", "Would like it: No"] * 2
     assert "Stars" not in text
     assert worked_examples(own, DATA, ("ctr",), seed=0) == ids
     assert worked_examples(own, DATA, ("ctr",), seed=1) != ids
@@ -190,9 +183,8 @@ def test_examples_hold_nothing_of_later_parts():
     own = writer(examples=6)
     later = DATA.split != TRAIN
     changed = replace(DATA, rating=np.where(later, 6 - DATA.rating, DATA.rating))
-    assert worked_examples(own, changed, ("rating", "ctr"), seed=0) == worked_examples(
-        own, DATA, ("rating", "ctr"), seed=0
-    )
+    one, other = (worked_examples(own, d, ("rating", "ctr"), seed=0) for d in (changed, DATA))
+    assert one == other
 
 
 @pytest.mark.parametrize("method", ["llm-only", "icl"])

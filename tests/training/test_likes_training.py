@@ -119,11 +119,10 @@ def test_a_known_user_is_asked_about_with_their_labels(workplace):
     history = recommender.history(user)
     liked = [{"item": h["item"], "rating": 5} for h in history if h["rating"] > 0]
     disliked = [{"item": h["item"], "rating": 1} for h in history if h["rating"] == 0]
-    known = recommender.click(user=user, item="7", method="collaborative")["probability"]
-    described = recommender.click(history=liked, item="7", method="collaborative")["probability"]
-    both = recommender.click(history=liked + disliked, item="7", method="collaborative")[
-        "probability"
-    ]
+    known, described, both = (
+        recommender.click(**person, item="7", method="collaborative")["probability"]
+        for person in ({"user": user}, {"history": liked}, {"history": liked + disliked})
+    )
     assert known != pytest.approx(described, abs=1e-6)
     assert described == pytest.approx(both, abs=1e-6)
 
@@ -141,12 +140,8 @@ def test_an_evaluation_has_both_halves_and_what_suits_likes(workplace, monkeypat
     assert "bias folded in" not in methods
     assert {r["task"] for r in found["rows"]} == {"ctr"}
     n = {r["group"]: r["n"] for r in found["rows"] if r["metric"] == "auc"}
-    assert (
-        n["choose"] + n["accept"]
-        == n["all"]
-        == n["warm"] + n.get("cold", 0)
-        == len(DATA.rows(split=VALID))
-    )
+    assert n["all"] == len(DATA.rows(split=VALID))
+    assert n["choose"] + n["accept"] == n["warm"] + n.get("cold", 0) == n["all"]
 
 
 def test_one_task_measured_again_leaves_the_others(workplace, monkeypatch, tmp_path):
@@ -186,10 +181,9 @@ def configurations():
 @pytest.mark.parametrize("config", configurations())
 def test_every_configuration_trains(workplace, config, monkeypatch):
     # what is fitted before is tested with the methods
-    monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
+    for module in ("allmrec", "embeddings", "binllm"):
+        monkeypatch.setattr(f"ckf_demo.fusion.{module}.EPOCHS", 1)
     monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
-    monkeypatch.setattr("ckf_demo.fusion.embeddings.EPOCHS", 1)
-    monkeypatch.setattr("ckf_demo.fusion.binllm.EPOCHS", 1)
     # the tokenizer of these tests has two words alone
     two = {name: replace(task, answers=TASKS["ctr"].answers) for name, task in CLOZES.items()}
     monkeypatch.setattr("ckf_demo.tasks.prompts.CLOZES", two)
