@@ -1,7 +1,7 @@
 """The one object that the app, the command line and notebooks talk to.
 
-Collaborative knowledge of a person and an item is fused into the prompt of a language model by a
-bridge made for that person. The same prompt prefix then answers four questions: how many stars,
+A small network, generated for each person, maps collaborative vectors into prompt tokens of a
+language model (the bridge). The same prompt prefix then answers four questions: how many stars,
 would they like it, what should they watch, and why.
 
     recommender = Recommender.load()
@@ -24,7 +24,7 @@ from ckf_demo.inference import explaining
 from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.inference.counterfactuals import Counterfactuals
 from ckf_demo.inference.people import Described, Person, whole
-from ckf_demo.inference.predictor import COLLABORATIVE, NO_TOKENS, Predictor
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, NO_TOKENS, Predictor
 from ckf_demo.inference.vectors import EmbeddingSpaces
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import COMPLETE, Ablation
@@ -39,18 +39,18 @@ DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "m
 class Recommender:
     """Answers about any user, known or described, with a trained checkpoint.
 
-    Every question takes a person by the keywords of `Described`: ``user``, or ``history``,
-    ``taste`` and ``profile``, and the moment ``at``. Items are given by their ids, and ``method``
-    is one of `methods`, by default the one that was trained.
+    Every question takes the person as the keywords of `Described`: ``user``, or ``history``,
+    ``taste`` and ``profile``, and the moment ``at``. ``item`` is an item's id. ``method`` is one
+    of `methods`, by default the trained one.
 
     Attributes
     ----------
     counterfactuals
-        What the answers would be otherwise: another history, other bridges, parts switched off.
+        Answers under changes: another history, another person's bridges, or parts switched off.
     contrasts
-        Explanations side by side: another item, or through another person's bridges.
+        Explanations side by side: of another item, or with another person's bridges.
     spaces
-        The embedding spaces at hand; see `EmbeddingSpaces`.
+        Names of the available embedding spaces; see `EmbeddingSpaces`.
     item_order
         Item ids in the order of `item_vectors`.
     """
@@ -77,10 +77,10 @@ class Recommender:
         Parameters
         ----------
         device
-            ``"cuda"``, ``"cpu"``, or None for the best at hand.
+            ``"cuda"``, ``"cpu"``, or None for the best one available.
         quantization
-            One of those of `load_backbone`; None for the fastest way to hold the 4-bit numbers on
-            this machine, which is measured once.
+            One of those of `load_backbone`; None for the fastest 4-bit format on this machine,
+            which is measured once.
 
         Raises
         ------
@@ -92,14 +92,11 @@ class Recommender:
         return cls(Predictor.load(folder, device, quantization), folder)
 
     def forget(self, prefixes: int = LIMIT) -> None:
-        """Drop what is remembered of people who were asked about: prefixes and answers.
-
-        From now on at most ``prefixes`` bytes of prefixes are kept.
-        """
+        """Drop the cached prefixes and answers; from now on keep ``prefixes`` bytes of prefixes."""
         self.predictor.forget(prefixes)
 
     def warm_up(self) -> None:
-        """Do now what the first explanation would otherwise wait for: seconds on two cores."""
+        """Prepare the explanation decoder, which takes seconds on two cores."""
         if "explanation" in self.tasks:
             with self.predictor.lock:
                 self.system.engine.decoder("explanation")
@@ -107,47 +104,47 @@ class Recommender:
     # People and items
 
     def person(self, **person: Unpack[Described]) -> Person:
-        """The person of a question, with the whole history that is known of them."""
-        return self.predictor.people.person(**person)
+        """The described person, with the whole history that is known of them."""
+        return self.predictor.people.read_person(**person)
 
     def place(self, item: str | int) -> int:
-        """The index of an item id among the data's items."""
+        """The index of the item with an id, as rows of `item_vectors` are numbered."""
         return self.predictor.people.item(item)
 
     def default_at(self, user: str) -> int:
-        """The moment of questions about a known user, unless one is given: seconds since 1970."""
+        """The default moment of questions about a known user: seconds since 1970."""
         return self.store.default_at(str(user))
 
     def search_items(self, query: str, limit: int = 10) -> list[dict]:
-        """Items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
+        """Search items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
         return self.predictor.people.search_items(query, limit)
 
     def history(self, user: str, at: int | None = None) -> list[dict]:
-        """What a known user had rated before a moment, oldest first."""
+        """The ratings of a known user before a moment, oldest first."""
         return self.predictor.people.history(str(user), at)
 
     @property
     def domain(self) -> Domain:
-        """What the data set's items and people are called."""
+        """The words for the data set's items and people."""
         return self.predictor.people.domain
 
     def film(self, index: int) -> Film:
-        """What is known of an item, given by its index."""
+        """The title, year and genres of the item with an index."""
         return self.predictor.film(index)
 
     def liked_together(self, first: str, second: str) -> bool:
-        """Whether two items have many fans in common, by the collaborative part of the data."""
+        """Whether many people like both items, by the collaborative part of the data."""
         return self.predictor.liked_together(first, second)
 
     # The four tasks
 
     def rate(self, item=None, method: str | None = None, **person: Unpack[Described]) -> dict:
-        """How many stars: ``{"rating", "distribution", "at", "seconds"}``, expected and by star."""
+        """Predict stars: ``{"rating", "distribution", "at", "seconds"}``, expected and by star."""
         answer = self._answer("rating", item, method, person)
         return {key: answer[key] for key in ("rating", "distribution", "at", "seconds")}
 
     def click(self, item=None, method: str | None = None, **person: Unpack[Described]) -> dict:
-        """Would they like it (four stars or more): ``{"probability", "at", "seconds"}``."""
+        """Predict a like (four stars or more): ``{"probability", "at", "seconds"}``."""
         answer = self._answer("ctr", item, method, person)
         return {key: answer[key] for key in ("probability", "at", "seconds")}
 
@@ -169,7 +166,7 @@ class Recommender:
         candidates: int = CANDIDATES,
         **person: Unpack[Described],
     ) -> list[dict]:
-        """The ``k`` items to watch next.
+        """Recommend ``k`` items.
 
         The collaborative model picks ``candidates`` from the whole catalogue minus the history,
         within the filters; the language model orders them.
@@ -178,7 +175,7 @@ class Recommender:
         -------
         ``[{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
         "later_rating"}]``: the score is a logit comparable within one list, and the later rating
-        is what a known user gave at or after ``at``, if anything.
+        is the one that a known user gave at or after ``at``, or None.
         """
         predictor = self.predictor
         predictor.need("ranking")
@@ -196,19 +193,19 @@ class Recommender:
         bridges_of: str | None = None,
         **person: Unpack[Described],
     ) -> Iterator[dict]:
-        """Why it would suit them, or not: one to three sentences, as they are written.
+        """Explain in one to three sentences, as they are written, why the item suits them or not.
 
-        The rating is predicted first and sets the tone. Ties between the item and the shown history
-        are looked up in the data and stand in the prompt, so that the model words facts. Then each
-        sentence is held against the data (`tasks.explanations.verified`): from the first one that
-        they do not support the text is written again, and what is not supported then is left out.
-        Where people wrote about items, their texts stand in the prompt instead, each word is held
-        against them (`tasks.explanations.grounding`), and the second draft is made of known words.
+        The predicted rating sets the tone. Ties between the item and the shown history are looked
+        up in the data and put into the prompt, so that the model only phrases facts. Then each
+        sentence is checked against the data (`tasks.explanations.verified`). The text is rewritten
+        from the first unsupported sentence on; sentences still unsupported are dropped. Where
+        people wrote about items, the prompt has their texts instead, each word is checked against
+        them (`tasks.explanations.grounding`), and the second draft uses only their words.
 
         Parameters
         ----------
         summaries
-            Whether a summary of texts counts as well, perhaps of the one that is to be predicted.
+            Whether summaries of texts count as well; one may summarise the text to be predicted.
         bridges_of
             A known user whose bridges, at their default moment, replace the person's own.
 
@@ -217,9 +214,9 @@ class Recommender:
         ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
         "polarity", "rating", "at", "seconds", "first_words_seconds", "draft", "sentences":
         [{"text", "evidence"}], "regenerated", "dropped"}``, with evidence as in
-        `inference.explaining.Judged`, and no rating where the checkpoint knows none. The last two
-        count sentences of the first draft that were written again, and of the second that were left
-        out. ``stop`` ends it early.
+        `inference.explaining.Judged`, and no rating where the checkpoint predicts none. The last
+        two count rewritten sentences of the first draft and dropped ones of the second. ``stop``
+        ends it early.
         """
         self.predictor.need("explanation")
         name, target = self.predictor.method(method), self.place(item)
@@ -236,12 +233,12 @@ class Recommender:
     # Several items or methods at once
 
     def compare(self, item=None, **person: Unpack[Described]) -> list[dict]:
-        """Rating and CTR by every method beside the average of all users, in one pass.
+        """Predict rating and CTR by every method in one pass, and add the average of all users.
 
         Returns
         -------
         ``[{"method", "label", "rating", "distribution", "probability"}]``; the average has no
-        distribution, and no values for an item that nobody rated in the training part.
+        distribution, and no values for an item without ratings in the training part.
         """
         target = self.place(item)
         pairs = [(target, method) for method in self.methods]
@@ -259,20 +256,21 @@ class Recommender:
         methods: Sequence[str] | None = None,
         **person: Unpack[Described],
     ) -> list[dict]:
-        """Rating and CTR of several items by several methods, in one pass.
+        """Predict rating and CTR of several items by several methods, in one pass.
+
+        A person without any description is allowed.
 
         Parameters
         ----------
         first
-            Only so many ratings of the history count, the oldest; None for all. A person of whom
-            nothing is known is answered too.
+            Use only the oldest ``first`` ratings; None for all.
         methods
             Of this checkpoint; None for all.
 
         Returns
         -------
         ``[{"item", "method", "rating", "probability"}]``, item by item; None for a task that the
-        checkpoint does not know.
+        checkpoint was not trained for.
         """
         described = self.predictor.people.anyone(**person).first(first)
         names = [self.predictor.method(m) for m in (self.methods if methods is None else methods)]
@@ -287,7 +285,7 @@ class Recommender:
     def bridge_distance(
         self, first: int | None = None, **person: Unpack[Described]
     ) -> float | None:
-        """How far the personal bridge is from a newcomer's, about whom nothing is known.
+        """The distance between the personal bridge and that of a person without a history.
 
         See `FusionMethod.bridge_distance`; None for methods without personal bridges. ``first`` is
         as in `predict`.
@@ -302,16 +300,16 @@ class Recommender:
         method: str | None = None,
         **person: Unpack[Described],
     ) -> list[dict]:
-        """The prompt as the model gets it: ``[{"text", "kind"}]`` with kind ``text``,
+        """The prompt that the model gets: ``[{"text", "kind"}]`` with kind ``text``,
         ``user_token``, ``item_token`` or ``answer`` (where the answer is read)."""
         self.predictor.need(task)
         name, target = self.predictor.method(method), self.place(item)
         return explaining.prompt_pieces(self.predictor, self.person(**person), target, task, name)
 
     def candidates(self, size: int = CANDIDATES, **person: Unpack[Described]) -> list[str]:
-        """What the candidate stage picks from the whole catalogue minus the history.
+        """The candidate stage's items from the whole catalogue minus the history.
 
-        Up to ``size`` item ids, best first; UserError for data that hold likes alone.
+        Up to ``size`` item ids, best first; UserError for data that contain only likes.
         """
         self.predictor.need_candidates()
         pool = self.predictor.candidates(self.person(**person), whole(size, "size"))
@@ -320,7 +318,7 @@ class Recommender:
     def score_candidates(
         self, candidates: Sequence[str], by: str = "ranking", **person: Unpack[Described]
     ) -> list[float]:
-        """Scores of given candidates, in their order: logits, comparable within one list.
+        """Score given candidates, in their order: logits, comparable within one list.
 
         ``by`` is the task that scores them, ``"ranking"`` or ``"ctr"``; UserError when the
         checkpoint was not trained for it, or a candidate is unknown.
@@ -375,7 +373,7 @@ class Recommender:
                 rows,
                 k=k,
                 tasks=tasks,
-                prior_only=method == COLLABORATIVE,
+                prior_only=method == COLLABORATIVE_METHOD,
                 progress=progress,
                 ablation=ablation,
             )

@@ -37,7 +37,7 @@ from ckf_demo.evaluation.base import (
     split_part,
 )
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.inference.predictor import COLLABORATIVE
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import ranked
 from ckf_demo.metrics.results import Results
@@ -202,7 +202,7 @@ def _rankings(
         factors.append(ranked(scores, query.seen, CANDIDATES))
     return {
         CKF: model.rankings(queries, recommender.methods[0], CANDIDATES),
-        PRIOR: model.rankings(queries, COLLABORATIVE, CANDIDATES),
+        PRIOR: model.rankings(queries, COLLABORATIVE_METHOD, CANDIDATES),
         POPULARITY: popular,
         FACTORS: factors,
     }

@@ -111,7 +111,7 @@ class Components:
                 f"{fusion.label} has no personal bridges, so those of user {user} cannot stand in; "
                 "leave the other user out."
             )
-        person = predictor.people.person(user=user, at=at)
+        person = predictor.people.read_person(user=user, at=at)
         return fusion.bridges(predictor.pairs(person, np.array([0])))
 
     @torch.inference_mode()

@@ -59,7 +59,7 @@ class Counterfactuals:
         """A person and an item that are asked about, checked."""
         needed_tasks(self._predictor)
         target = self._predictor.people.item(item)
-        return self._predictor.people.person(**person), target
+        return self._predictor.people.read_person(**person), target
 
     def leave_one_out(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]
@@ -168,5 +168,5 @@ class Counterfactuals:
         predictor.need("ranking")
         k = whole(k, "k")
         predictor.need_candidates()
-        person = predictor.people.person(user=user, at=at)
+        person = predictor.people.read_person(user=user, at=at)
         return standing.trace_later_likes(predictor, person, k, CANDIDATES)

@@ -16,7 +16,7 @@ from transformers import (
 
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.inference.people import Person
-from ckf_demo.inference.predictor import COLLABORATIVE, Predictor
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, Predictor
 from ckf_demo.model.predict import branch_of, fuse
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks import rating
@@ -379,7 +379,7 @@ def explain(
 ) -> Iterator[dict]:
     """An explanation as it is written; see `Recommender.explain`."""
     began = time.perf_counter()
-    if method == COLLABORATIVE:
+    if method == COLLABORATIVE_METHOD:
         raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
     with predictor.lock:
         explanation = begin(predictor, person, target, method, summaries=summaries, bridges=bridges)
@@ -399,7 +399,7 @@ def prompt_pieces(
     predictor: Predictor, person: Person, target: int, task: str, method: str
 ) -> list[dict]:
     """The prompt of a question as the model gets it; see `Recommender.prompt`."""
-    if method == COLLABORATIVE:
+    if method == COLLABORATIVE_METHOD:
         raise UserError("The collaborative signal alone answers without a prompt.")
     writer, fusion = predictor.system.writer, predictor.system.fusion
     tokens = fusion.uses_tokens and method == predictor.methods[0]

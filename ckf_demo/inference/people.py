@@ -1,9 +1,7 @@
-"""A person as all questions see them, and how callers describe one.
+"""How callers describe a person, and the `Person` that all questions use.
 
-Callers name a known user, or describe a person by a history, a taste and a profile:
-
-    people.person(user="405")
-    people.person(history=[{"item": "50", "rating": 5}], taste="quiet science fiction")
+people.read_person(user="405")
+people.read_person(history=[{"item": "50", "rating": 5}], taste="quiet science fiction")
 """
 
 import math
@@ -22,17 +20,17 @@ from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.prompts import profile_text
 
 PROFILE_FIELDS = ("age", "gender", "occupation")
-LONGEST_TASTE, LONGEST_WORD, MOST_RATED = 300, 40, 1000
-"""Characters of a taste and of a profile's words, and items of a given history, at most."""
+MAX_TASTE_CHARS, MAX_PROFILE_CHARS, MAX_HISTORY = 300, 40, 1000
+"""Limits: characters of a taste, characters of a profile field, items of a history."""
 
 
 class Described(TypedDict, total=False):
-    """A person as callers give them.
+    """A person as callers describe them.
 
-    ``user`` is an id of the data set. Instead, or for further ratings of a known user, ``history``
-    is ``[{"item", "rating"}]``, ``taste`` a sentence, and ``profile`` has age, gender and
-    occupation. ``at`` (seconds since 1970) is the moment of the question: of a known user only
-    what they rated strictly before it is used.
+    ``user`` is an id of the data set. Instead, or to add to a known user, ``history`` is
+    ``[{"item", "rating"}]``, ``taste`` a sentence, and ``profile`` has age, gender and occupation.
+    ``at`` (seconds since 1970) is the moment of the question: for a known user, only ratings
+    strictly before it are used.
     """
 
     user: str | int | None
@@ -44,7 +42,7 @@ class Described(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Person:
-    """A person as all questions see them.
+    """A person as all questions use them.
 
     ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first;
     ``profile`` and ``taste`` are prompt lines, ``user`` the id of a known user, ``at`` the moment.
@@ -60,8 +58,7 @@ class Person:
     def first(self, n: int | None) -> "Person":
         """The person with only the first ``n`` (0 to 100) ratings; None for all of the history.
 
-        Their id is dropped with the rest: the training part knows more of a user than these
-        ratings.
+        Their id is dropped, because the training part has more ratings of the user than these.
         """
         if n is None:
             return self
@@ -70,14 +67,14 @@ class Person:
 
 
 def nobody() -> Person:
-    """A person of whom nothing is known."""
+    """A person without any description."""
     return Person(np.array([], np.int64), np.array([], np.float32), "", "", None, None)
 
 
 class People:
     """Reads and checks descriptions of people, for one data set.
 
-    All methods raise `UserError` for what does not fit the data or the limits of this module.
+    All methods raise `UserError` for input that does not fit the data or the limits of this module.
     """
 
     def __init__(self, prepared: Prepared, store: InteractionStore):
@@ -85,11 +82,11 @@ class People:
 
     @property
     def domain(self) -> Domain:
-        """What the data set's items and people are called."""
+        """The words for the data set's items and people."""
         return DOMAINS[self.prepared.domain]
 
     def item(self, item: object) -> int:
-        """The index of an item id among the data's items."""
+        """The index of the item with an id."""
         index = self.prepared.item_index.get(str(item)) if item not in (None, "") else None
         if index is None:
             thing = self.domain.thing
@@ -105,12 +102,12 @@ class People:
         profile: Mapping | None = None,
         at: int | None = None,
     ) -> Person:
-        """The person, or `nobody` where nothing is given."""
+        """Read the person, or return `nobody` without a description."""
         if user in (None, "") and not (history or taste or profile):
             return nobody()
-        return self.person(user, history, taste, profile, at)
+        return self.read_person(user, history, taste, profile, at)
 
-    def person(
+    def read_person(
         self,
         user: str | int | None = None,
         history: Sequence[Mapping] | None = None,
@@ -118,18 +115,18 @@ class People:
         profile: Mapping | None = None,
         at: int | None = None,
     ) -> Person:
-        """The person that `Described` says, with the whole history that is known of them.
+        """Read the person that these arguments describe, with their whole history.
 
-        The history of a known user begins with what they rated before the moment.
+        The history of a known user begins with their ratings before the moment.
         """
         user = None if user in (None, "") else str(user)
         history = history or ()
-        taste = _line("taste", taste, LONGEST_TASTE)
+        taste = _line("taste", taste, MAX_TASTE_CHARS)
         fields = _profile(profile)
-        if len(history) > MOST_RATED:
+        if len(history) > MAX_HISTORY:
             raise UserError(
                 f"A history of {len(history):,} {self.domain.things} is too long; give the last "
-                f"{MOST_RATED:,}."
+                f"{MAX_HISTORY:,}."
             )
         at = None if at is None else moment(at)
         if user is None and not (history or taste or any(fields.values())):
@@ -151,12 +148,12 @@ class People:
         for entry in history:
             item, stars = self._entry(entry)
             if self.prepared.feedback == "likes" and stars < LIKED:
-                # histories of this data hold likes alone, and nothing was learnt from others
+                # histories of this data contain only likes, so the model knows no other ratings
                 continue
             if item in items:
                 # a newer opinion replaces the older one
-                place = items.index(item)
-                del items[place], ratings[place]
+                earlier = items.index(item)
+                del items[earlier], ratings[earlier]
             items.append(item)
             ratings.append(stars)
         return Person(
@@ -169,7 +166,7 @@ class People:
         )
 
     def history(self, user: str, at: int | None) -> list[dict]:
-        """What a known user had rated before a moment, oldest first.
+        """The ratings of a known user before a moment, oldest first.
 
         Returns
         -------
@@ -180,7 +177,7 @@ class People:
         return _records(rows[["item", "title", "rating", "timestamp"]])
 
     def search_items(self, query: str, limit: int) -> list[dict]:
-        """Items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
+        """Search items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
         matches = self.store.search_items(query, limit=limit)
         return _records(matches[["item", "title", "year", "genres"]])
 
@@ -188,7 +185,8 @@ class People:
         """Item index and stars of one entry of a history."""
         if not isinstance(entry, Mapping) or "item" not in entry or "rating" not in entry:
             raise UserError(
-                f"{entry!r} is no history entry; give item and rating for each {self.domain.thing}."
+                f"{entry!r} is not a history entry; give item and rating for each "
+                f"{self.domain.thing}."
             )
         return self.item(entry["item"]), _stars(entry["rating"])
 
@@ -215,26 +213,26 @@ def _profile(profile: Mapping | None) -> dict:
         try:
             given["age"] = int(age)
         except (TypeError, ValueError) as error:
-            raise UserError(f"An age of {age!r} is no whole number of years.") from error
+            raise UserError(f"An age of {age!r} is not a whole number of years.") from error
         if not 1 <= given["age"] <= 120:
             raise UserError(f"An age of {age} is outside 1 to 120 years.")
     for name in set(given) - {"age"}:
-        given[name] = _line(name, given[name], LONGEST_WORD)
+        given[name] = _line(name, given[name], MAX_PROFILE_CHARS)
     return {k: given.get(k) for k in PROFILE_FIELDS}
 
 
 def _line(name: str, text: object, longest: int) -> str:
-    """A visitor's text as one line of printable characters, so that it cannot begin another line.
+    """Make a visitor's text one printable line, so that it cannot add lines to the prompt.
 
     Raises
     ------
     UserError
-        When it is no text, or too long.
+        When it is not a text, or too long.
     """
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise UserError(f"A {name} of {text!r} is no text; give words.")
+        raise UserError(f"A {name} of {text!r} is not a text; give words.")
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if len(plain) > longest:
         raise UserError(f"The {name} has {len(plain):,} characters; say it in at most {longest:,}.")
@@ -242,14 +240,14 @@ def _line(name: str, text: object, longest: int) -> str:
 
 
 def whole(value: object, name: str, least: int = 1) -> int:
-    """A whole number from ``least`` to 100 that a caller gave; UserError for anything else."""
+    """Check that a value is a whole number from ``least`` to 100; UserError for anything else."""
     if not isinstance(value, int | float) or not least <= value <= 100 or value != int(value):
-        raise UserError(f"{name} = {value!r} is no whole number from {least} to 100.")
+        raise UserError(f"{name} = {value!r} is not a whole number from {least} to 100.")
     return int(value)
 
 
 def _records(frame: pd.DataFrame) -> list[dict]:
-    """Rows of a frame as plain Python values, None where something is missing."""
+    """Rows of a frame as plain Python values; missing values become None."""
     records = []
     for row in frame.to_dict("records"):
         record: dict[str, Any] = {}

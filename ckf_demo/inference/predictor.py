@@ -1,7 +1,6 @@
 """Answers of a loaded checkpoint about a `Person`: ratings, clicks, candidates and rankings.
 
-It keeps what people who were asked about lately would cost again: the keys and values of their
-prompts, and answers.
+It caches prompt prefixes and answers of recently asked people.
 """
 
 import math
@@ -35,12 +34,12 @@ from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import Film
 
-NO_TOKENS, COLLABORATIVE = "no-tokens", "collaborative"
+NO_TOKENS, COLLABORATIVE_METHOD = "no-tokens", "collaborative"
 REMEMBERED = 20_000
-"""Answers that are kept, each a few numbers and a key of some kilobytes at most."""
+"""Maximal number of cached answers; each is a few numbers and a key of a few kilobytes at most."""
 
 TASTE_WEIGHT = 0.5
-"""Of a taste's similarity, in standard deviations, among the scores of the candidate stage."""
+"""Weight of taste similarity in the candidate score, in standard deviations."""
 
 
 class Predictor:
@@ -49,9 +48,9 @@ class Predictor:
     Attributes
     ----------
     tasks
-        What it was trained for.
+        Tasks that the checkpoint was trained for.
     methods, labels
-        Ways to answer, the trained one first, and their names on screen.
+        Ways to answer, the trained one first, and their names on the page.
     people
         Reads descriptions of people.
     lock
@@ -67,12 +66,12 @@ class Predictor:
         self.methods: tuple[str, ...] = (
             trained,
             *([NO_TOKENS] if system.fusion.fuses else []),
-            *([COLLABORATIVE] if system.fusion.prior is not None else []),
+            *([COLLABORATIVE_METHOD] if system.fusion.prior is not None else []),
         )
         self.labels: dict[str, str] = {
             trained: system.fusion.label,
             NO_TOKENS: "Without collaborative tokens",
-            COLLABORATIVE: "Collaborative signal alone",
+            COLLABORATIVE_METHOD: "Collaborative signal alone",
         }
         self.lock = RLock()
         self.forget()
@@ -87,7 +86,7 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, device: str | None, quantization: str | None) -> "Predictor":
-        """A checkpoint with its data and backbone; see `Recommender.load`."""
+        """Load a checkpoint with its data and backbone; see `Recommender.load`."""
         manifest = read_manifest(folder)
         dataset = manifest["dataset"]
         store = InteractionStore.open(dataset)
@@ -125,22 +124,22 @@ class Predictor:
             )
 
     def need_candidates(self) -> None:
-        """Raise a UserError when the data hold likes alone, which list no candidates."""
+        """Raise a UserError when the data contain only likes: those have no candidate stage."""
         if self.prepared.feedback == "likes":
             raise UserError(
-                f"The data '{self.prepared.dataset}' hold likes alone, without a stage that picks "
-                f"candidates; ask about single {self.people.domain.things} instead."
+                f"The data '{self.prepared.dataset}' contain only likes, so no candidates are "
+                f"picked; ask about single {self.people.domain.things} instead."
             )
 
     @property
     def scored_tasks(self) -> list[str]:
-        """Those of rating and CTR that it was trained for."""
+        """Which of rating and CTR it was trained for."""
         return [task for task in ("rating", "ctr") if task in self.tasks]
 
     # Items
 
     def film(self, index: int) -> Film:
-        """What is known of an item."""
+        """The title, year and genres of an item."""
         data = self.prepared
         return Film(
             data.item_ids[index],
@@ -150,13 +149,13 @@ class Predictor:
         )
 
     def liked_together(self, first: str, second: str) -> bool:
-        """Whether two items (ids) have many fans in common, by the data's collaborative part."""
+        """Whether many people like both items (ids), by the collaborative part of the data."""
         index = self.prepared.item_index
         return self._co_liked(index[first], index[second])
 
     @cached_property
     def texts(self) -> ItemTexts:
-        """Items and tastes as vectors of their texts."""
+        """Text vectors of items and tastes."""
         return ItemTexts(self.prepared, str(self.system.engine.device))
 
     # A person, as the model sees them
@@ -182,16 +181,16 @@ class Predictor:
         return pairs_of(self.system, context, [context.question("", item) for item in targets])
 
     def fuse(self, person: Person, targets: np.ndarray) -> Fused:
-        """What enters collaboratively for the person with each of several items (m,)."""
+        """Collaborative tokens and priors of the person with each of several items (m,)."""
         return self.system.fuse(self.pairs(person, targets))
 
     # Answers
 
     @torch.inference_mode()
     def ask(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[Tensor]:
-        """Answers to (task, item index, method) questions about one person, in one engine call.
+        """Answer (task, item index, method) questions about one person, in one engine call.
 
-        Answers that were given lately are remembered.
+        Recent answers come from the cache.
 
         Returns
         -------
@@ -208,37 +207,43 @@ class Predictor:
             new = list(dict.fromkeys(k for k in keys if k not in self._answers))
             answers = {k: self._answers[k] for k in keys if k in self._answers}
             if new:
-                computed = self.compute(person, [k[1:] for k in new])
+                computed = self._answers_without_cache(person, [k[1:] for k in new])
                 answers |= dict(zip(new, computed, strict=True))
                 self._answers.update(answers)
         return [answers[k] for k in keys]
 
-    def compute(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[Tensor]:
-        """As `ask`, computed now."""
+    def _answers_without_cache(
+        self, person: Person, questions: Sequence[tuple[str, int, str]]
+    ) -> list[Tensor]:
+        """Answer the questions as `ask` does, without the cache; the caller holds `lock`."""
         system, trained = self.system, self.methods[0]
         context = self.context(person)
-        asked = [
+        model_questions = [
             context.question(task, item, tokens=method == trained)
             for task, item, method in questions
         ]
-        fused = fuse(system, context, asked)
+        fused = fuse(system, context, model_questions)
         answers: dict[int, Tensor] = {}
-        prompted = [i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE]
+        llm_questions = [
+            i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE_METHOD
+        ]
         states = answer_states(
             system,
             context,
-            [asked[i] for i in prompted],
+            [model_questions[i] for i in llm_questions],
             fused,
-            pairs=prompted,
+            pairs=llm_questions,
             prefixes=self.prefixes,
         )
-        for i, hidden in zip(prompted, states, strict=True):
+        for i, hidden in zip(llm_questions, states, strict=True):
             task, _, method = questions[i]
-            ensemble = method == trained
-            prior = fused if ensemble else None
-            answers[i] = system.read(task, hidden, prior, [i], calibrate=ensemble)[0]
+            is_trained_method = method == trained
+            fused_or_none = fused if is_trained_method else None
+            answers[i] = system.read(task, hidden, fused_or_none, [i], calibrate=is_trained_method)[
+                0
+            ]
         for i, (task, _, method) in enumerate(questions):
-            if method == COLLABORATIVE:
+            if method == COLLABORATIVE_METHOD:
                 assert fused is not None  # only methods with a prior offer this one
                 value = fused.prior[task][i]
                 answers[i] = value.log_softmax(-1) if task == "rating" else value
@@ -247,21 +252,21 @@ class Predictor:
     def predictions(
         self,
         person: Person,
-        pairs: Sequence[tuple[int, str]],
+        item_methods: Sequence[tuple[int, str]],
         tasks: Sequence[str] = ("rating", "ctr"),
     ) -> list[dict[str, Any]]:
-        """Rating and CTR for (item index, method) pairs, in one pass.
+        """Predict rating and CTR for each (item index, method), in one pass.
 
         Returns
         -------
-        ``{"method", "label", "rating", "distribution", "probability"}`` for each pair, None for a
-        task that is not asked or that the checkpoint does not know.
+        ``{"method", "label", "rating", "distribution", "probability"}`` for each of
+        them, None for a task that is not in ``tasks`` or that the checkpoint was not trained for.
         """
         tasks = [task for task in self.scored_tasks if task in tasks]
-        questions = [(task, *pair) for pair in pairs for task in tasks]
+        questions = [(task, *item_method) for item_method in item_methods for task in tasks]
         answers = iter(self.ask(person, questions))
         rows = []
-        for _, method in pairs:
+        for _, method in item_methods:
             row: dict[str, Any] = {"method": method, "label": self.labels[method]}
             row |= dict.fromkeys(("rating", "distribution", "probability"))
             for task in tasks:
@@ -274,7 +279,7 @@ class Predictor:
         return rows
 
     def average(self, target: int) -> dict[str, Any]:
-        """What all users said of an item in the training part, as a row of `predictions`."""
+        """The average of an item over all users in the training part, as a row of `predictions`."""
         stars, likes = (float(values[target]) for values in self._averages)
         return {
             "method": "average",
@@ -288,8 +293,8 @@ class Predictor:
     def _averages(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean rating and share of likes per item over the training part.
 
-        NaN without ratings. All means are NaN where the data hold likes, and all shares where they
-        are positive-only.
+        Items without ratings get NaN. All means are NaN where the data contain only likes, and all
+        shares are NaN for positive-only data.
         """
         data, n = self.prepared, self.prepared.n_items
         train = data.split == TRAIN
@@ -316,7 +321,7 @@ class Predictor:
     def candidates(
         self, person: Person, size: int, allowed: np.ndarray | None = None
     ) -> np.ndarray:
-        """The candidate stage: the best ``size`` items of the catalogue minus the history.
+        """Pick the best ``size`` items of the catalogue minus the history (the candidate stage).
 
         ``allowed`` is bool (I,), None for all.
         """
@@ -330,7 +335,7 @@ class Predictor:
     def rerank(
         self, person: Person, candidates: np.ndarray, method: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates ordered by the language model, best first, and their scores."""
+        """Order candidates by the language model, best first; return them and their scores."""
         questions = [("ranking", int(item), method) for item in candidates]
         scores = torch.stack(self.ask(person, questions)).float().cpu().numpy()
         order = np.argsort(-scores, kind="stable")
@@ -339,7 +344,7 @@ class Predictor:
     def filtered(
         self, genre: str | None, year_from: int | None, year_to: int | None
     ) -> np.ndarray | None:
-        """Items of a genre and of some years, bool (I,); None where nothing is filtered."""
+        """Mask of the items that pass the filters, bool (I,); None without filters."""
         if not genre and year_from is None and year_to is None:
             return None
         years = self.prepared.years
@@ -358,13 +363,13 @@ class Predictor:
     def rank(
         self, person: Person, k: int, method: str, size: int, allowed: np.ndarray | None
     ) -> list[dict[str, Any]]:
-        """The best ``k`` of ``size`` candidates, as `Recommender.rank` returns them."""
+        """Rank the best ``k`` of ``size`` candidates; see `Recommender.rank`."""
         candidates = self.candidates(person, size, allowed)
         if not len(candidates):
             thing = self.people.domain.thing
             raise UserError(f"No {thing} is left by these filters; widen the genre or the years.")
         ordered, scores = self.rerank(person, candidates, method)
-        place = {int(item): i for i, item in enumerate(candidates, start=1)}
+        candidate_rank = {int(item): i for i, item in enumerate(candidates, start=1)}
         later: dict[str, float] = {}
         if person.user is not None and person.at is not None:
             rows = self.store.later(person.user, person.at)
@@ -380,7 +385,7 @@ class Predictor:
                     "year": film.year,
                     "genres": list(film.genres),
                     "score": float(score),
-                    "collaborative_rank": place[int(item)],
+                    "collaborative_rank": candidate_rank[int(item)],
                     "later_rating": later.get(film.item),
                 }
             )

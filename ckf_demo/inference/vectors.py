@@ -11,7 +11,7 @@ from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.runtime.errors import UserError
 
-COLLABORATIVE, TOKENS, UNTRAINED, TEXT = "collaborative", "llm", "untrained", "text"
+COLLABORATIVE_SPACE, TOKENS, UNTRAINED, TEXT = "collaborative", "llm", "untrained", "text"
 
 
 class EmbeddingSpaces:
@@ -28,14 +28,14 @@ class EmbeddingSpaces:
     def names(self) -> tuple[str, ...]:
         """The spaces at hand; those of tokens only where prompts hold such tokens."""
         tokens = (TOKENS, UNTRAINED) if self._predictor.system.fusion.uses_tokens else ()
-        return (COLLABORATIVE, *tokens, TEXT)
+        return (COLLABORATIVE_SPACE, *tokens, TEXT)
 
     @torch.inference_mode()
     def items(self, space: str, person: Person) -> np.ndarray:
         """The catalogue in one space, float32 (I, dim); tokens are those of ``person``."""
         self._check(space)
         predictor = self._predictor
-        if space == COLLABORATIVE:
+        if space == COLLABORATIVE_SPACE:
             return predictor.system.knowledge.item_table
         if space == TEXT:
             return predictor.texts.vectors
@@ -50,7 +50,7 @@ class EmbeddingSpaces:
             return None
         pairs = self._predictor.pairs(person, np.array([0]))
         vectors = pairs.users
-        if space != COLLABORATIVE:
+        if space != COLLABORATIVE_SPACE:
             vectors = self._fusion(space)(pairs).user_tokens
         return vectors[0].float().cpu().numpy()
 

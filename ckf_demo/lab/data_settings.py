@@ -23,7 +23,7 @@ from ckf_demo.data.splits import TEST
 from ckf_demo.evaluation.base import ALONE, VARIANTS, progress_bars
 from ckf_demo.evaluation.cached import checkpoint_hash
 from ckf_demo.evaluation.ratings import RatingMeasurement, Scope
-from ckf_demo.inference.predictor import COLLABORATIVE
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD
 from ckf_demo.lab.trained import TrainedModel, console, shortened, some, trained
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, sample_by_user
@@ -140,7 +140,7 @@ def setting_rows(
         model.advance = lambda n: None
         names = {VARIANTS[ALONE].format(method_name): (method_name, True)} if model.pools else {}
         if model.pools:
-            names[VARIANTS[COLLABORATIVE].format(method_name)] = COLLABORATIVE, False
+            names[VARIANTS[COLLABORATIVE_METHOD].format(method_name)] = COLLABORATIVE_METHOD, False
         results.kinds.update(dict.fromkeys(names, "answer"))
         for name, (method, by_itself) in names.items():
             answers = model.scores(cases, scores, method, alone=by_itself)

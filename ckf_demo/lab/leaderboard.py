@@ -41,14 +41,14 @@ from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash
 from ckf_demo.evaluation.run import checkpoint_named
 from ckf_demo.fusion.ckf import CKF
 from ckf_demo.fusion.registry import METHODS
-from ckf_demo.inference.predictor import COLLABORATIVE as PRIOR
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD as PRIOR
 from ckf_demo.lab import blends, report
 from ckf_demo.lab.answers import Answers
 from ckf_demo.lab.commands import Json, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import EvalInstances, ranked, user_groups
 from ckf_demo.metrics.results import Kind, Results
-from ckf_demo.model.system import COLLABORATIVE
+from ckf_demo.model.system import COLLABORATIVE_FILE
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
@@ -114,7 +114,7 @@ def measure(
     with progress_bars() as progress:
         if missing:
             folder = checkpoint_named(dataset)
-            knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
+            knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE_FILE, prepared)
             training = TrainingData(prepared, knowledge)
             bar = progress.add_task("baselines", total=len(missing))
             for name, kind in missing.items():

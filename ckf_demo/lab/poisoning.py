@@ -37,7 +37,7 @@ from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.metrics import bootstrap
 from ckf_demo.model.manifest import checked_manifest
-from ckf_demo.model.system import COLLABORATIVE, System
+from ckf_demo.model.system import COLLABORATIVE_FILE, System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
 from ckf_demo.training.ranking_stage import CUTOFF, candidates, scored
@@ -208,7 +208,7 @@ def measure(
     for name in (*attacks, *reranked):
         if name not in ATTACKS:
             raise UserError(f"No attack '{name}'; there are {', '.join(ATTACKS)}.")
-    clean = CollaborativeKnowledge.load(checkpoint / COLLABORATIVE, prepared)
+    clean = CollaborativeKnowledge.load(checkpoint / COLLABORATIVE_FILE, prepared)
     items = chosen_targets(prepared, targets, seed)
     queries = chosen_people(prepared, items, people, seed)
     if not items or not queries:

@@ -17,7 +17,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.data.splits import VALID
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.inference.predictor import COLLABORATIVE
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
 from ckf_demo.runtime.paths import cache_dir, replacing
@@ -91,7 +91,7 @@ class Scorer:
         method: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, np.ndarray]:
-        prior_only = method == COLLABORATIVE
+        prior_only = method == COLLABORATIVE_METHOD
         return score_rows(
             self.system, rows, k=k, tasks=tasks, prior_only=prior_only, progress=progress
         )

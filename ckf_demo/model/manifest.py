@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 ADAPTERS = "adapters"
 """The folder of the adapters within a checkpoint."""
 SEAL = "seal"
-"""The manifest's entry by which changes to it, and to files that are no weights, are noticed."""
+"""The manifest's entry that reveals changes to it and to files other than weights."""
 
 _NEEDED = {
     *("format", "name", "method", "tasks", "dataset", "backbone", "hashes", "calibration"),
@@ -25,7 +25,7 @@ _ENTRIES = _NEEDED | {"training", "stages", SEAL}
 
 
 def config_hash(config: dict) -> str:
-    """SHA-256 of a configuration as it stands in a manifest."""
+    """SHA-256 of a configuration as a manifest contains it."""
     return hashlib.sha256(json.dumps(config, indent=2).encode()).hexdigest()
 
 
@@ -45,12 +45,12 @@ def write_manifest(folder: Path, manifest: dict) -> None:
 
 
 def manifest_text(manifest: dict) -> str:
-    """A manifest as it stands in its file."""
+    """The text of a manifest's file."""
     return json.dumps(manifest, indent=2) + "\n"
 
 
 def unsealed(manifest: dict) -> dict:
-    """A manifest without its seal, which says nothing about the answers of a checkpoint."""
+    """A manifest without its seal, on which no answer depends."""
     return {k: v for k, v in manifest.items() if k != SEAL}
 
 
@@ -61,7 +61,7 @@ def _seal_hash(manifest: dict) -> str:
 def read_manifest(folder: Path) -> dict:
     """The manifest of a checkpoint; UserError when there is none, or one that was changed.
 
-    One without a seal, as earlier versions wrote it, is taken as it is.
+    A manifest without a seal, as earlier versions wrote it, is accepted.
     """
     path = Path(folder) / MANIFEST
     if not path.exists():
@@ -73,9 +73,11 @@ def read_manifest(folder: Path) -> dict:
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
     if not isinstance(manifest, dict):
-        raise UserError(f"{path} is damaged (it holds no object); restore it from the repository.")
+        raise UserError(
+            f"{path} is damaged (it is not a JSON object); restore it from the repository."
+        )
     if manifest.get("format") != FORMAT:
-        raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train anew.")
+        raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train again.")
     if wrong := sorted((_NEEDED - manifest.keys()) | (manifest.keys() - _ENTRIES)):
         verb = "lacks" if wrong[0] in _NEEDED else "has an unknown"
         raise UserError(
@@ -93,7 +95,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def checked_manifest(folder: Path, prepared: Prepared) -> dict:
-    """The manifest of a whole checkpoint for this data; UserError says what does not fit."""
+    """The manifest of a complete checkpoint for this data; UserError says what does not fit."""
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     if manifest["hashes"]["prepared"] != prepared.training_hash:
@@ -102,12 +104,11 @@ def checked_manifest(folder: Path, prepared: Prepared) -> dict:
             words = ", ".join(f"data.{name} = {value}" for name, value in chosen.items())
             raise UserError(
                 f"The checkpoint {folder} was trained under other settings of the data ({words}); "
-                "`python -m ckf_demo.lab.robustness` measures such, and nothing else asks "
-                "them."
+                "only `python -m ckf_demo.lab.robustness` can measure it."
             )
         raise UserError(
             f"The checkpoint {folder} was trained on other data than the prepared "
-            f"'{prepared.dataset}'; run `ckf prepare` again or train anew."
+            f"'{prepared.dataset}'; run `ckf prepare`, or train again."
         )
     return manifest
 
@@ -132,15 +133,15 @@ def verify_files(folder: Path, manifest: dict) -> None:
 
 
 def trained_checkpoints(root: Path) -> list[dict]:
-    """What is trained under a folder of checkpoints, by name.
+    """List the checkpoints under a folder, by name.
 
     Returns
     -------
     ``[{"checkpoint", "method", "dataset", "tasks", "parameters", "megabytes", "minutes"}]``:
-    parameters are those trained, None where an older manifest does not say; minutes of training
-    on the machine at hand then.
+    trained parameters, None in older manifests, and minutes of training on the machine that was
+    used.
     """
-    found = []
+    checkpoints = []
     for path in sorted(Path(root).glob("*/manifest.json")):
         manifest = read_manifest(path.parent)
         training = manifest.get("training", {})
@@ -149,7 +150,7 @@ def trained_checkpoints(root: Path) -> list[dict]:
             raise UserError(
                 f"The checkpoint {path.parent} is incomplete: {missing[0].name} is missing."
             )
-        found.append(
+        checkpoints.append(
             {
                 "checkpoint": path.parent.name,
                 "method": manifest["method"],
@@ -160,9 +161,9 @@ def trained_checkpoints(root: Path) -> list[dict]:
                 "minutes": training.get("minutes"),
             }
         )
-    return found
+    return checkpoints
 
 
 def task_list(manifest: dict) -> tuple[str, ...]:
-    """Tasks that a checkpoint declares, in the project's order."""
+    """The tasks that a checkpoint declares, in the project's order."""
     return tuple(t for t in TASKS if t in manifest["tasks"])

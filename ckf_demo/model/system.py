@@ -48,13 +48,13 @@ from ckf_demo.runtime.paths import replacing
 from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptWriter, single_token
 
-COLLABORATIVE = "collaborative.safetensors"
+COLLABORATIVE_FILE = "collaborative.safetensors"
 FUSION = "fusion.safetensors"
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What an ablation takes away at inference; everything is on by default."""
+    """Parts that an ablation can switch off at inference; everything is on by default."""
 
     tokens: bool = True
     prior: bool = True
@@ -128,10 +128,11 @@ class System:
         knowledge: Knowledge | None = None,
         device: str | None = None,
     ) -> "System":
-        """A system on dequantised weights, the ones that are served.
+        """Build a system on dequantised weights, those that are served.
 
-        It is fresh, with tables fitted (or given, as ``knowledge``), or has the weights of the
-        checkpoint ``warm_start`` and the tables that these belong to.
+        It seeds torch with the run's seed. A fresh system has the tables ``knowledge``, by default
+        fitted here. With ``warm_start`` it has the weights and tables of that checkpoint, and
+        ``knowledge`` is ignored.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class System:
         name = config.backbone.name
         if warm_start is not None:
             checked_manifest(warm_start, prepared)
-            knowledge = knowledge_of(prepared).load(warm_start / COLLABORATIVE, prepared)
+            knowledge = knowledge_of(prepared).load(warm_start / COLLABORATIVE_FILE, prepared)
         elif knowledge is None:
             knowledge = cls.fit_knowledge(config, prepared)
         torch.manual_seed(config.train.seed)
@@ -160,8 +161,11 @@ class System:
         return fusion.to(self.engine.device)
 
     def untrained_fusion(self) -> FusionMethod:
-        """The fusion before it was trained: what is learnt is drawn anew with the run's seed, what
-        is fitted beforehand (scales, priors, tables) is as it serves. In evaluation mode."""
+        """The fusion before it was trained, in evaluation mode.
+
+        Learnt parameters are re-initialised with the run's seed. Fitted ones (scales, priors,
+        tables) keep their served values.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.train.seed)
             fresh = self._new_fusion()
@@ -200,7 +204,7 @@ class System:
     ) -> Fused:
         """Collaborative tokens and priors of pairs.
 
-        ``bridges`` are somebody else's, for a method that has personal ones.
+        ``bridges`` are another person's, for a method that has personal ones.
         """
         options = {} if bridges is None else {"bridges": bridges}
         if not (ablation.user_bridge and ablation.item_bridge):
@@ -233,7 +237,8 @@ class System:
         hidden
             (m, H).
         fused, rows
-            Where the branches' priors stand, or None for the language model alone.
+            The fused pairs and the row of each branch's prior. ``fused`` is None for the language
+            model alone.
 
         Returns
         -------
@@ -257,15 +262,15 @@ class System:
     def save(
         self, folder: Path, *, extra: dict | None = None, texts: Mapping[str, str] | None = None
     ) -> None:
-        """Write a checkpoint in the place of an earlier one, whole or not at all.
+        """Write a checkpoint, replacing an earlier one completely or not at all.
 
-        What else an earlier one's folder holds, such as its results, stays. ``extra`` are further
-        entries of the manifest, ``texts`` further files by name.
+        Other files in the folder, such as results, are kept. ``extra`` are further entries of the
+        manifest, ``texts`` further files by name.
         """
         folder = Path(folder)
         with replacing(folder) as temporary:
             if folder.is_dir():
-                old = shutil.ignore_patterns(ADAPTERS, FUSION, COLLABORATIVE, MANIFEST, ".*")
+                old = shutil.ignore_patterns(ADAPTERS, FUSION, COLLABORATIVE_FILE, MANIFEST, ".*")
                 shutil.copytree(folder, temporary, ignore=old)
             temporary.mkdir(exist_ok=True)
             for name, text in (texts or {}).items():
@@ -273,7 +278,7 @@ class System:
             self._write(temporary, extra or {})
 
     def _write(self, folder: Path, extra: dict) -> None:
-        """The files of a checkpoint, into a folder that nobody reads yet."""
+        """Write the files of a checkpoint into a new folder."""
         if self.lora.adapter_parameters():
             self.lora.save(folder / ADAPTERS)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
@@ -282,7 +287,7 @@ class System:
             for k, v in tensors.items()
         }
         save_file(tensors or {"nothing": torch.zeros(1)}, folder / FUSION)
-        self.knowledge.save(folder / COLLABORATIVE)
+        self.knowledge.save(folder / COLLABORATIVE_FILE)
         config = json.loads(self.config.model_dump_json())
         manifest = {
             "format": FORMAT,
@@ -311,7 +316,7 @@ class System:
     def load_weights(self, folder: Path, source: Prepared | None = None) -> None:
         """Take fusion and adapters from a checkpoint of the same shape.
 
-        ``source`` is what it was trained on, where that is other data than this system's.
+        ``source`` is the data it was trained on, if they are not this system's.
         """
         self.lora.load(Path(folder) / ADAPTERS)
         tensors = load_file(Path(folder) / FUSION)
@@ -343,7 +348,7 @@ class System:
         quantization: str = "nf4",
         device: str | None = None,
     ) -> "System":
-        """A checkpoint ready to serve.
+        """Load a checkpoint for serving.
 
         Raises
         ------
@@ -353,7 +358,7 @@ class System:
         """
         folder = Path(folder)
         manifest = checked_manifest(folder, prepared)
-        knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE, prepared)
+        knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE_FILE, prepared)
         return cls._restored(folder, manifest, prepared, knowledge, None, quantization, device)
 
     @classmethod
@@ -367,14 +372,14 @@ class System:
         quantization: str = "nf4",
         device: str | None = None,
     ) -> "System":
-        """A checkpoint, as it is, for other items and people than it was trained for.
+        """Load a checkpoint, unchanged, for other items and people than it was trained for.
 
         Parameters
         ----------
         source
-            What it was trained on.
+            The data it was trained on.
         prepared, knowledge
-            Other data, with histories of the same kind, and tables that were fitted on them.
+            Other data, with histories of the same kind, and tables fitted on them.
 
         Raises
         ------
@@ -383,7 +388,7 @@ class System:
         """
         folder = Path(folder)
         manifest = checked_manifest(folder, source)
-        # asked in the words that it was trained with
+        # the prompt uses the words that the checkpoint was trained with
         prepared = replace(prepared, domain=source.domain)
         return cls._restored(folder, manifest, prepared, knowledge, source, quantization, device)
 
@@ -409,7 +414,7 @@ class System:
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if system.backbone_hash != manifest["hashes"]["backbone"]:
             raise UserError(
-                f"The checkpoint {folder} belongs to another backbone than the '{name}' at hand; "
+                f"The checkpoint {folder} belongs to another backbone than the '{name}' available; "
                 "remove the cached backbone and start again, or train for this one."
             )
         system.load_weights(folder, source)
@@ -421,7 +426,7 @@ class System:
 
 
 def _titles(prepared: Prepared, config: RunConfig) -> list[str]:
-    """Titles as the prompt shows them: their own, or for controls others' or none."""
+    """Titles as the prompt shows them: their own, or in control runs shuffled or none."""
     if config.prompt.titles == "none":
         return ["a film"] * prepared.n_items
     if config.prompt.titles == "shuffled":

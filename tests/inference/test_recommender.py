@@ -507,7 +507,7 @@ def test_questions_get_answers_while_an_explanation_is_being_read(recommender):
         ({"history": [{"item": "1"}]}, "give item and rating"),
         ({"history": ["1"]}, "give item and rating"),
         ({"profile": {"age": 300}}, "outside 1 to 120"),
-        ({"profile": {"age": "old"}}, "no whole number of years"),
+        ({"profile": {"age": "old"}}, "not a whole number of years"),
         ({"profile": {"shoes": 43}}, "Unknown profile field 'shoes'; known are age"),
         ({"user": USER, "at": "1998-04-01T00:00:00"}, "whole seconds since 1970"),
         ({"taste": "drama", "at": "yesterday"}, "whole seconds since 1970"),
@@ -530,10 +530,10 @@ def test_wrong_questions_get_one_clear_message(recommender, arguments, words):
         ({"user": USER, "genre": "Opera"}, "Unknown genre 'Opera'; choose one of Comedy, Drama"),
         ({"user": USER, "year_from": 2050}, "No film is left by these filters"),
         ({"user": USER, "year_to": 1900}, "No film is left by these filters"),
-        ({"user": USER, "k": 0}, "no whole number from 1 to 100"),
-        ({"user": USER, "k": 2.5}, "no whole number from 1 to 100"),
-        ({"user": USER, "k": "ten"}, "no whole number from 1 to 100"),
-        ({"user": USER, "k": float("nan")}, "no whole number from 1 to 100"),
+        ({"user": USER, "k": 0}, "not a whole number from 1 to 100"),
+        ({"user": USER, "k": 2.5}, "not a whole number from 1 to 100"),
+        ({"user": USER, "k": "ten"}, "not a whole number from 1 to 100"),
+        ({"user": USER, "k": float("nan")}, "not a whole number from 1 to 100"),
         ({}, "Nobody is described"),
     ],
 )
@@ -611,14 +611,14 @@ def test_a_profile_splits_a_question_into_its_parts(recommender, task):
 def test_what_was_asked_about_the_same_person_is_remembered(recommender, monkeypatch):
     person = PEOPLE["history"]
     asked = []
-    compute = recommender.predictor.compute
+    compute = recommender.predictor._answers_without_cache
 
     def counted(person, questions):
         asked.append(len(questions))
         return compute(person, questions)
 
     recommender.forget()
-    monkeypatch.setattr(recommender.predictor, "compute", counted)
+    monkeypatch.setattr(recommender.predictor, "_answers_without_cache", counted)
     first = recommender.rank(**person, candidates=12)
     again = recommender.rank(**person, candidates=12)
     assert asked == [12]

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.data.sources import amazon, frames, reviews, xrec
 from ckf_demo.evaluation.report import write_between_markers
-from ckf_demo.inference.people import LONGEST_TASTE, MOST_RATED
+from ckf_demo.inference.people import MAX_HISTORY, MAX_TASTE_CHARS
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.app import build, launch
@@ -191,7 +191,7 @@ def refused_by_the_model(question: str, said: str, **arguments) -> Callable[[Wor
     return check
 
 
-LONG_TASTE = "dark " * LONGEST_TASTE
+LONG_TASTE = "dark " * MAX_TASTE_CHARS
 RATED = [{"item": "1", "rating": 5}]
 
 
@@ -218,7 +218,7 @@ ENDPOINTS = [
     (
         "a history that is no list of films",
         "a message that says what an entry is",
-        refused_by_the_model("rate", "is no history entry", history=["<b>"], item="1"),
+        refused_by_the_model("rate", "is not a history entry", history=["<b>"], item="1"),
     ),
     (
         "a rating of infinity",
@@ -233,7 +233,7 @@ ENDPOINTS = [
     (
         "a history of thousands of films",
         "a message with the limit",
-        refused_by_the_model("rank", "is too long", history=RATED * (MOST_RATED + 1)),
+        refused_by_the_model("rank", "is too long", history=RATED * (MAX_HISTORY + 1)),
     ),
     (
         "a taste of thousands of words",
@@ -243,7 +243,7 @@ ENDPOINTS = [
     (
         "a taste that is no text",
         "a message",
-        refused_by_the_model("rate", "is no text", taste=["a"] * 3, item="1"),
+        refused_by_the_model("rate", "is not a text", taste=["a"] * 3, item="1"),
     ),
     (
         "a profile with a field of one's own",
@@ -494,7 +494,7 @@ def test_it_comes_to_nothing(world: World, attack: Attack) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.text(max_size=LONGEST_TASTE))
+@given(st.text(max_size=MAX_TASTE_CHARS))
 def test_any_taste_is_one_line(world: World, taste: str) -> None:
     if "".join(c if c.isprintable() else " " for c in taste).split():
         one_line(taste.encode("utf-8", "replace").decode())(world)

@@ -127,7 +127,7 @@ def test_siblings_are_found_but_not_loaded(method_comparison, monkeypatch):
     ("harm", "said"),
     [
         (lambda path: (path / "manifest.json").write_text("{"), "manifest.json is damaged"),
-        (lambda path: (path / "manifest.json").write_text("[]"), "it holds no object"),
+        (lambda path: (path / "manifest.json").write_text("[]"), "it is not a JSON object"),
         (lambda path: (path / "fusion.safetensors").unlink(), "fusion.safetensors is missing"),
     ],
 )

@@ -27,7 +27,7 @@ from ckf_demo.data.sources import RawData
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.inference.people import Person
-from ckf_demo.inference.predictor import COLLABORATIVE, NO_TOKENS, Predictor
+from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, NO_TOKENS, Predictor
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.serving.method_comparison import MethodComparison, TrainedMethod
@@ -47,7 +47,7 @@ QUESTIONS = (
     *("score_rows", "item_vectors", "user_vectors"),
 )
 WHAT_IFS = ("leave_one_out", "with_stars", "swap_components", "percentile", "trace_later_likes")
-SHIFTS = {NO_TOKENS: -0.4, COLLABORATIVE: 0.3}
+SHIFTS = {NO_TOKENS: -0.4, COLLABORATIVE_METHOD: 0.3}
 """What a method adds to an answer, in stars."""
 
 
