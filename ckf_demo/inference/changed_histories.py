@@ -1,14 +1,12 @@
-"""What the answers would be if one item of a history were missing, or had other stars.
+"""Answers with one item of the history removed, or with other stars for it.
 
 A changed history changes the prompt, the folded-in person and hence the bridges. All of that is
-computed and nothing is approximated; the model itself stays as it was trained. Prompts with one
-item changed agree up to that item, so each is computed from there on, several in one pass
-(`Engine.score_endings`).
+computed exactly; the model's weights stay fixed. Prompts agree up to the changed item, so only the
+rest is computed, several prompts in one pass (`Engine.score_endings`).
 
-The window of items that the prompt shows is held: when one of them goes, no earlier item takes its
-place, so that the difference is that item's alone. `Recommender` lets the window begin earlier
-where a shorter history calls for it. At such lengths, which ``"window_moves"`` names, its answers
-about the changed history rest on further items.
+The window of items in the prompt stays fixed: no earlier item replaces a removed one, so the
+difference is due to that item alone. For a shorter history `Recommender` may start the window
+earlier and then show other items; ``"window_moves"`` marks such lengths.
 """
 
 import time
@@ -29,14 +27,14 @@ from ckf_demo.tasks.prompts import window_start
 
 STARS = (1, 2, 3, 4, 5)
 PASS = 1024
-"""Tokens of one forward pass, after which results come."""
+"""Tokens of one forward pass; each pass yields results."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One item of a history changed: it gets ``stars``, or goes where that is None.
+    """One changed item of a history: it gets ``stars``, or is removed if that is None.
 
-    ``place`` counts from the beginning of the whole history.
+    ``place`` is its index in the whole history.
     """
 
     place: int
@@ -96,7 +94,7 @@ def with_stars(predictor: Predictor, person: Person, target: int, changed: int) 
     """The answers with other stars for one shown item; see `Counterfactuals.with_stars`."""
     if predictor.prepared.feedback == "likes":
         raise UserError(
-            f"Histories of '{predictor.prepared.dataset}' hold films that were liked, without "
+            f"Histories of '{predictor.prepared.dataset}' contain films that were liked, without "
             "stars; films can only be removed."
         )
     places = np.flatnonzero(person.items == changed)
@@ -137,7 +135,7 @@ def _computed(
     prefix_ids = base.prefix(system.writer).ids
     variants, suffixes = [], []
     for change in changes:
-        # a label of the changed item goes with it
+        # the label of the changed item is removed too
         removed = [int(person.items[change.place])]
         context = predictor.context(change.of(person), removed)
         context = replace(context, shown_from=base.shown_from)
@@ -145,7 +143,7 @@ def _computed(
         variants.append((context, questions))
         suffixes.append(suffix_of(system, prefix_ids, context, questions))
     for places in portions([suffix.size for suffix in suffixes], PASS):
-        fused = [fuse(system, context, asked[:1]) for context, asked in variants[places]]
+        fused = [fuse(system, context, questions[:1]) for context, questions in variants[places]]
         states = suffix_states(
             system, prefix_ids, suffixes[places], fused, predictor.prefixes, chunk_tokens=PASS
         )
@@ -154,16 +152,16 @@ def _computed(
                 change,
                 figures(
                     {
-                        task: system.read(task, hidden, own, [0], calibrate=True)[0]
+                        task: system.read(task, hidden, fused_pair, [0], calibrate=True)[0]
                         for task, hidden in zip(tasks, of_change, strict=True)
                     }
                 ),
             )
-            for change, of_change, own in zip(changes[places], states, fused, strict=True)
+            for change, of_change, fused_pair in zip(changes[places], states, fused, strict=True)
         ]
 
 
 def _number(figure: float | None) -> float:
-    """A figure of the first compared task, which there always is."""
+    """A figure of the first compared task, which is never None."""
     assert figure is not None
     return figure

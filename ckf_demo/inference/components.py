@@ -1,4 +1,4 @@
-"""What the answers would be with a part of the model swapped or switched off."""
+"""Answers with a part of the model swapped or switched off."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from ckf_demo.model.system import COMPLETE, Ablation
 from ckf_demo.runtime.errors import UserError
 
 AVERAGE_OF = 200
-"""People whose bridges are averaged."""
+"""Number of people whose bridges are averaged."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the model that is taken away, or replaced by another person's.
+    """A part of the model that is switched off, or replaced by another person's.
 
     ``bridges`` are W^user and W^item (1, D, D).
     """
@@ -41,21 +41,21 @@ class Components:
 
     @property
     def has_bridges(self) -> bool:
-        """Whether people have bridges of their own, which can be swapped."""
+        """Whether the method has personal bridges, which can be swapped."""
         return self._predictor.system.fusion.has_personal_bridges
 
     @property
     def missing(self) -> list[str]:
-        """Parts that the checkpoint does not have: nouns."""
+        """Names of the parts that the checkpoint does not have."""
         lora, fusion = self._predictor.system.lora.config, self._predictor.system.fusion
-        there = {
+        present_parts = {
             "personal bridges": fusion.has_personal_bridges,
             "collaborative tokens": fusion.uses_tokens,
             "shared adapter": bool(lora.shared_targets),
             "task adapters": bool(lora.task_targets),
             "collaborative prior": fusion.prior is not None,
         }
-        return [name for name, present in there.items() if not present]
+        return [name for name, is_present in present_parts.items() if not is_present]
 
     def swap(
         self, person: Person, target: int, other: str | None, stop: Event | None
@@ -97,18 +97,18 @@ class Components:
 
     @torch.inference_mode()
     def bridges_of(self, user: str, at: int | None = None) -> tuple[Tensor, Tensor]:
-        """W^user and W^item, each (1, D, D), of a known user at a moment, or at their default one.
+        """W^user and W^item, each (1, D, D), of a known user at a moment, by default theirs.
 
         Raises
         ------
         UserError
-            When nobody has that id, or the method has no personal bridges.
+            When the user is unknown, or the method has no personal bridges.
         """
         predictor = self._predictor
         fusion = predictor.system.fusion
         if not self.has_bridges:
             raise UserError(
-                f"{fusion.label} has no personal bridges, so those of user {user} cannot stand in; "
+                f"{fusion.label} has no personal bridges, so those of user {user} cannot be used; "
                 "leave the other user out."
             )
         person = predictor.people.read_person(user=user, at=at)
@@ -116,14 +116,14 @@ class Components:
 
     @torch.inference_mode()
     def bridge_distance(self, person: Person) -> float | None:
-        """How far the person's bridge is from a newcomer's; see `FusionMethod.bridge_distance`.
+        """The distance of the person's bridge; see `FusionMethod.bridge_distance`.
 
         None for methods without personal bridges.
         """
         predictor = self._predictor
         if not predictor.system.fusion.fuses:
             return None
-        # the bridge depends on the person alone; any item makes a pair
+        # the bridge depends only on the person, so any item will do
         pairs = predictor.pairs(person, np.array([0]))
         with predictor.lock:
             distance = predictor.system.fusion.bridge_distance(pairs)

@@ -1,4 +1,4 @@
-"""Why this and not that: two items explained to one person, and one through others' bridges."""
+"""Explanations side by side: two items for one person, or one item with others' bridges."""
 
 from collections.abc import Iterator, Sequence
 from threading import Event
@@ -14,7 +14,7 @@ THIS, THAT, BRIDGES = "this", "that", "bridges"
 
 
 class Explains(Protocol):
-    """What is asked for the explanations; `Recommender` is one, with the same public methods."""
+    """The methods of `Recommender` that contrasts use."""
 
     store: InteractionStore
     methods: tuple[str, ...]
@@ -57,14 +57,14 @@ class Contrasts:
         stop: Event | None = None,
         **person: Unpack[Described],
     ) -> Iterator[dict]:
-        """Explain an item, beside another one or through the bridges of a known user, or both.
+        """Explain an item beside another one, or with the bridges of a known user, or both.
 
         Yields
         ------
         ``{"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"}],
         "finished"}`` as the words grow. ``side`` is ``"this"``, ``"that"`` for the other item and
         ``"bridges"`` for the first one through those of user ``whose``; rating and probability,
-        None where the checkpoint does not know the task, are the person's own, and an
+        None where the checkpoint does not know the task, belong to the person, and an
         ``explanation`` is a step of `Recommender.explain`, None before it begins. The last has
         ``"only"`` besides: for this and that the titles that its words name and the other's do
         not. ``stop`` ends it early, without that last step.
@@ -78,36 +78,36 @@ class Contrasts:
         recommender = self._recommender
         if not other and not bridges_of:
             raise UserError(
-                f"Nothing to hold it against: choose another {recommender.domain.thing}, or a user "
-                "whose bridges stand in."
+                f"Nothing to compare with: choose another {recommender.domain.thing}, or a user "
+                "whose bridges to use."
             )
         if other and str(other) == str(item):
             raise UserError(
-                f"A {recommender.domain.thing} cannot be held against itself; choose another."
+                f"A {recommender.domain.thing} cannot be compared with itself; choose another."
             )
         if bridges_of:
-            # for what it raises: now, not when the sides before it have been written
+            # an unknown user is refused now, before any explanation is written
             recommender.counterfactuals.bridges_of(bridges_of)
         shown = [(THIS, item, None)]
         shown += [(THAT, other, None)] if other else []
         shown += [(BRIDGES, item, bridges_of)] if bridges_of else []
-        items = [str(own) for side, own, _ in shown if side != BRIDGES]
+        items = [str(item_id) for side, item_id, _ in shown if side != BRIDGES]
         rows = recommender.predict(items, **person, methods=recommender.methods[:1])
         predicted = {row["item"]: row for row in rows}
         sides: list[dict[str, Any]] = [
             {
                 "side": side,
-                "item": str(own),
-                "title": recommender.store.item(str(own))["title"],
-                "rating": predicted[str(own)]["rating"] if side != BRIDGES else None,
-                "probability": predicted[str(own)]["probability"] if side != BRIDGES else None,
+                "item": str(item_id),
+                "title": recommender.store.item(str(item_id))["title"],
+                "rating": predicted[str(item_id)]["rating"] if side != BRIDGES else None,
+                "probability": predicted[str(item_id)]["probability"] if side != BRIDGES else None,
                 "whose": whose,
                 "explanation": None,
             }
-            for side, own, whose in shown
+            for side, item_id, whose in shown
         ]
-        for side, (_, own, whose) in zip(sides, shown, strict=True):
-            for step in recommender.explain(**person, item=own, bridges_of=whose, stop=stop):
+        for side, (_, item_id, whose) in zip(sides, shown, strict=True):
+            for step in recommender.explain(**person, item=item_id, bridges_of=whose, stop=stop):
                 side["explanation"] = step
                 yield {"sides": [dict(each) for each in sides], "finished": False}
             if stop is not None and stop.is_set():
@@ -116,13 +116,13 @@ class Contrasts:
 
 
 def _only(sides: list[dict]) -> dict[str, list[str]]:
-    """By side, titles that its explanation names and the other's does not."""
+    """Titles that only one side's explanation names, by side."""
     named = {
-        side["side"]: [own["title"] for own in side["explanation"].get("evidence", [])]
+        side["side"]: [entry["title"] for entry in side["explanation"].get("evidence", [])]
         for side in sides
         if side["side"] != BRIDGES
     }
     return {
-        side: [title for title in own if all(title not in named[x] for x in named if x != side)]
-        for side, own in named.items()
+        side: [title for title in titles if all(title not in named[x] for x in named if x != side)]
+        for side, titles in named.items()
     }

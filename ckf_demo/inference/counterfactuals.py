@@ -1,4 +1,4 @@
-"""Counterfactuals: what the answers about a person and an item would be otherwise.
+"""Counterfactuals: answers about a person and an item under changes.
 
     recommender.counterfactuals.leave_one_out(user="405", item="50")
     recommender.counterfactuals.with_stars("172", user="405", item="50")
@@ -6,7 +6,7 @@
     recommender.counterfactuals.percentile(user="405", item="50")
     recommender.counterfactuals.trace_later_likes("405")
 
-People are given as to `Recommender`.
+People are described as for `Recommender`.
 """
 
 from collections.abc import Iterator
@@ -33,22 +33,22 @@ class Counterfactuals:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Whose answers are compared: rating and CTR as far as they are known, else ranking."""
+        """Tasks whose answers are compared: rating and CTR if trained, else ranking."""
         return compared_tasks(self._predictor)
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The same as keys of the rows returned here; effects are of the first one."""
+        """Their keys in the returned rows; effects are in the first one."""
         return tuple(QUANTITIES[task] for task in self.tasks)
 
     @property
     def has_bridges(self) -> bool:
-        """Whether people have bridges of their own, which can be swapped."""
+        """Whether the method has personal bridges, which can be swapped."""
         return self.components.has_bridges
 
     @property
     def missing(self) -> list[str]:
-        """Parts that `swap_components` leaves out, because the checkpoint has none: nouns."""
+        """Parts that `swap_components` leaves out, because the checkpoint has none."""
         return self.components.missing
 
     def bridges_of(self, other: str, at: int | None = None) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ class Counterfactuals:
         return self.components.bridges_of(other, at)
 
     def _pair(self, item: object, person: Described) -> tuple[Person, int]:
-        """A person and an item that are asked about, checked."""
+        """Read and check the person and the item of a question."""
         needed_tasks(self._predictor)
         target = self._predictor.people.item(item)
         return self._predictor.people.read_person(**person), target
@@ -64,7 +64,7 @@ class Counterfactuals:
     def leave_one_out(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]
     ) -> Iterator[dict]:
-        """Every item that the prompt shows removed alone, latest first, as it is computed.
+        """Remove each item that the prompt shows, one at a time, latest first.
 
         Yields
         ------
@@ -72,9 +72,9 @@ class Counterfactuals:
         "probability", "score", "effect"}], "shown", "known", "window_moves", "at", "seconds"}``:
         the answer as it is; then for each item removed so far the answer without it, the greatest
         effect first. ``effect`` is the answer as it is minus that without the item, in the first of
-        `quantities`: above zero where the item speaks for the candidate. Quantities that the
-        checkpoint does not know are None. ``shown`` of the ``known`` items are in the prompt. The
-        first piece holds no item yet, the last one all; ``stop`` ends it early.
+        `quantities`: above zero where the item speaks for the candidate. Quantities of
+        untrained tasks are None. ``shown`` of the ``known`` items are in the prompt. The
+        first piece has no item yet, the last one has all; ``stop`` ends it early.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Counterfactuals:
         yield from changed_histories.leave_one_out(self._predictor, described, target, stop)
 
     def with_stars(self, changed: str, item=None, **person: Unpack[Described]) -> list[dict]:
-        """The answers if the item ``changed`` of the shown history had got one to five stars.
+        """Answer as if the item ``changed`` of the shown history had one to five stars.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class Counterfactuals:
         Raises
         ------
         UserError
-            When the item is not among those that the prompt shows, or the data hold likes alone.
+            When the item is not among those that the prompt shows, or the data contain only likes.
         """
         described, target = self._pair(item, person)
         index = self._predictor.people.item(changed)
@@ -108,10 +108,10 @@ class Counterfactuals:
         stop: Event | None = None,
         **person: Unpack[Described],
     ) -> Iterator[dict]:
-        """The answers with one part of the model swapped or switched off, the rest as it is.
+        """Answer with one part of the model swapped or switched off, the rest unchanged.
 
         ``other`` is a known user whose bridges, at their default moment, replace the person's. An
-        adapter that is off is off in the whole prompt. Calibration is held.
+        adapter that is off is off in the whole prompt. Calibration stays fixed.
 
         Yields
         ------
@@ -147,7 +147,7 @@ class Counterfactuals:
         yield from standing.percentile(self._predictor, described, target, stop)
 
     def trace_later_likes(self, user: str, at: int | None = None, k: int = 10) -> dict:
-        """Each item that a known user liked later, and which stage lost it from the top ``k``.
+        """Trace each item that a known user liked later through both stages of the top ``k``.
 
         Returns
         -------
@@ -160,11 +160,11 @@ class Counterfactuals:
         Raises
         ------
         UserError
-            When the user is unknown, the data hold likes alone, or the checkpoint does not rank.
+            When the user is unknown, the data contain only likes, or the checkpoint does not rank.
         """
         predictor = self._predictor
         if user in (None, ""):
-            raise UserError("What was liked later is known of users of the data set alone.")
+            raise UserError("Later likes are known only for users of the data set.")
         predictor.need("ranking")
         k = whole(k, "k")
         predictor.need_candidates()

@@ -1,4 +1,4 @@
-"""Explanations: written, held against the data sentence by sentence, and written again if wrong."""
+"""Explanations: written, checked against the data by sentence, and rewritten if unsupported."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -31,8 +31,8 @@ from ckf_demo.tasks.prompts import ITEM
 AGAIN = LogitsProcessorList(
     [RepetitionPenaltyLogitsProcessor(1.1), NoRepeatNGramLogitsProcessor(3)]
 )
-"""A text made of few words soon repeats itself: words that were used become less probable, and no
-three tokens may stand there twice."""
+"""A text from a small vocabulary soon repeats itself, so used words become less probable and no
+three tokens may occur twice."""
 ENDS = (".", "!", "?", "”")
 
 
@@ -54,12 +54,12 @@ Judge = Callable[[str], list[Judged]]
 
 @dataclass(frozen=True)
 class Background:
-    """What is known of a person and an item before an explanation is written.
+    """The evidence about a person and an item before an explanation is written.
 
     Attributes
     ----------
     line
-        As it stands in the prompt.
+        The evidence as the prompt states it.
     named
         Items of the history that the explanation may name: ``[{"item", "title"}]``.
     judge
@@ -67,8 +67,7 @@ class Background:
     closing
         A sentence that the data support and that ends the text.
     words
-        Tokens that a second draft is made of. With None any token may be drawn; without any there
-        is no second draft.
+        Tokens that a second draft may use. None allows all; without any there is no second draft.
     """
 
     line: str
@@ -86,17 +85,17 @@ def background_of(
     *,
     summaries: bool = False,
 ) -> Background:
-    """What is known of a pair: what people wrote, or else ties to the history's films.
+    """Gather evidence: texts that people wrote, or else ties to items of the history.
 
     Parameters
     ----------
     stars
         The predicted rating, which sets the tone; None only where people wrote about items.
     summaries
-        Whether a summary of texts counts as well, perhaps of the one that is to be predicted.
+        Whether summaries of texts count as well; one may summarise the text to be predicted.
     """
     if predictor.text_evidence is None:
-        assert stars is not None  # what is composed of facts begins with a rating
+        assert stars is not None  # an explanation from facts needs a rating
         return _from_facts(predictor, person, target, stars)
     return _from_texts(predictor, predictor.text_evidence, person, target, stars, summaries)
 
@@ -145,10 +144,10 @@ def _from_texts(
         person.items, target, stars=stars, user=user, before=person.at, summaries=summaries
     )
     ratings = dict(zip(person.items.tolist(), person.ratings.tolist(), strict=True))
-    # of two items with one title the first is the one that is spoken of
-    common = {own.title: own.people for own in reversed(evidence.together)}
+    # if two items have one title, the text means the first
+    common = {item.title: item.people for item in reversed(evidence.together)}
     reader = Reader(data.titles[target], evidence, common.get)
-    written = {own.row: own for own in (*evidence.of_item, *evidence.of_person)}
+    written = {text.row: text for text in (*evidence.of_item, *evidence.of_person)}
 
     def rests_on(rows: Collection[int], items: Collection[int]) -> list[dict]:
         named = [
@@ -173,14 +172,14 @@ def _from_texts(
     def judge(text: str) -> list[Judged]:
         judged = []
         for sentence in reader.read(text):
-            rows = dict.fromkeys(row for own in sentence.statements for row in own.rows)
-            items = dict.fromkeys(item for own in sentence.statements for item in own.items)
+            rows = dict.fromkeys(row for claim in sentence.statements for row in claim.rows)
+            items = dict.fromkeys(item for claim in sentence.statements for item in claim.items)
             judged.append(Judged(sentence.text, sentence.supported, rests_on(rows, items)))
         return judged
 
     return Background(
         evidence.line,
-        [{"item": data.item_ids[own.item], "title": own.title} for own in evidence.together],
+        [{"item": data.item_ids[tie.item], "title": tie.title} for tie in evidence.together],
         judge,
         evidence.closing(data.titles[target]),
         _known_words(predictor, target, evidence),
@@ -188,9 +187,9 @@ def _from_texts(
 
 
 def _known_words(predictor: Predictor, target: int, evidence: Evidence) -> set[int]:
-    """Tokens of which a text about an item may be made: all spellings of the known words.
+    """Tokens that a text about an item may use: all spellings of the known words.
 
-    None where nobody wrote anything, since a name alone makes no sentence.
+    Empty if nobody wrote anything, since a name alone is no sentence.
     """
     if not evidence.texts:
         return set()
@@ -203,21 +202,21 @@ def _known_words(predictor: Predictor, target: int, evidence: Evidence) -> set[i
 
 
 class Explanation:
-    """An explanation in the making.
+    """An explanation while it is written.
 
     Parameters
     ----------
     prompt
         The question, as `Engine.generate` takes it: prefix, branch and slots.
     stars
-        The predicted rating, None where the checkpoint does not know ratings.
+        The predicted rating, None where the checkpoint was not trained for ratings.
 
     Attributes
     ----------
     draft
-        What was written at first.
+        The first draft.
     regenerated
-        Sentences of the first draft that were written again.
+        Number of sentences of the first draft that were rewritten.
     """
 
     def __init__(
@@ -234,10 +233,10 @@ class Explanation:
         self.regenerated = 0
 
     def written(self, stop: Event | None) -> Iterator[str]:
-        """The text as it grows.
+        """Yield the text as it grows.
 
-        Each sentence is held against the data. From the first one that they do not support,
-        everything is written again. ``stop`` ends it early.
+        Each sentence is checked against the data. The text is rewritten from the first unsupported
+        sentence on. ``stop`` ends it early.
         """
         _, branch, _ = self._prompt
         allowed, closing = self._background.words, self._background.closing
@@ -246,11 +245,11 @@ class Explanation:
             yield text
         self.draft = text
         self._judged = self._read(text, stop)
-        wrong = next((i for i, own in enumerate(self._judged) if not own.supported), None)
+        wrong = next((i for i, judged in enumerate(self._judged) if not judged.supported), None)
         stopped = stop is not None and stop.is_set()
         if wrong is not None and not stopped and (allowed is None or allowed):
             self.regenerated = len(self._judged) - wrong
-            kept = " ".join(own.text for own in self._judged[:wrong])
+            kept = " ".join(sentence.text for sentence in self._judged[:wrong])
             system = self._predictor.system
             kept_ids = system.writer.continuation(kept)[:-1] if kept else []
             drawn = None
@@ -267,34 +266,34 @@ class Explanation:
 
     @property
     def text(self) -> str:
-        """The supported sentences; empty where nothing was written."""
-        kept = " ".join(own.text for own in self._judged if own.supported)
+        """The supported sentences; empty if nothing was written."""
+        kept = " ".join(sentence.text for sentence in self._judged if sentence.supported)
         return kept or (NOTHING if self._judged else "")
 
     @property
     def result(self) -> dict:
-        """What `Recommender.explain` says of a finished explanation, without times."""
+        """The last step of `Recommender.explain`, without times."""
         text = self.text
         return {
             "text": text,
-            "evidence": [own for own in self._background.named if own["title"] in text],
+            "evidence": [item for item in self._background.named if item["title"] in text],
             "polarity": "positive" if self._stars is None else polarity_for(self._stars),
             "rating": self._stars,
             "draft": self.draft,
             "sentences": [
-                {"text": own.text, "evidence": own.evidence}
-                for own in self._judged
-                if own.supported
+                {"text": sentence.text, "evidence": sentence.evidence}
+                for sentence in self._judged
+                if sentence.supported
             ],
             "regenerated": self.regenerated,
-            "dropped": sum(not own.supported for own in self._judged),
+            "dropped": sum(not sentence.supported for sentence in self._judged),
         }
 
     def _read(self, text: str, stop: Event | None) -> list[Judged]:
         """The sentences of a text.
 
-        One that the token limit cut off is not supported, since its end is unknown. One that a
-        visitor stopped is read as it stands.
+        A sentence that the token limit cut off counts as unsupported, since its end is unknown.
+        One that a visitor stopped is checked as it is.
         """
         judged = self._background.judge(text)
         stopped = stop is not None and stop.is_set()
@@ -309,7 +308,7 @@ class Explanation:
         drawn: torch.Generator | None = None,
         allowed: Collection[int] | None = None,
     ) -> Iterator[str]:
-        """The words behind a branch, longer by a token each time."""
+        """The text after a branch, longer by one token each time."""
         prefix, _, slots = self._prompt
         system = self._predictor.system
         generated = system.engine.generate(
@@ -335,7 +334,7 @@ class Explanation:
 
 
 def predicted_stars(predictor: Predictor, person: Person, target: int, method: str) -> float | None:
-    """The rating that an explanation begins with; None where the checkpoint knows no ratings."""
+    """The rating that sets the tone; None if the checkpoint was not trained for ratings."""
     if "rating" not in predictor.tasks and predictor.text_evidence is not None:
         return None
     return float(rating.expectation(predictor.ask(person, [("rating", target, method)])[0]))
@@ -351,7 +350,7 @@ def begin(
     summaries: bool = False,
     bridges: tuple[Tensor, Tensor] | None = None,
 ) -> Explanation:
-    """An explanation that is not written yet; arguments as for `explain`."""
+    """Prepare an explanation; arguments as for `explain`."""
     system = predictor.system
     stars = predicted_stars(predictor, person, target, method)
     background = background_of(predictor, person, target, stars, summaries=summaries)
@@ -377,7 +376,7 @@ def explain(
     summaries: bool = False,
     bridges: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[dict]:
-    """An explanation as it is written; see `Recommender.explain`."""
+    """Yield an explanation as it is written; see `Recommender.explain`."""
     began = time.perf_counter()
     if method == COLLABORATIVE_METHOD:
         raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
@@ -398,7 +397,7 @@ def explain(
 def prompt_pieces(
     predictor: Predictor, person: Person, target: int, task: str, method: str
 ) -> list[dict]:
-    """The prompt of a question as the model gets it; see `Recommender.prompt`."""
+    """The prompt of a question; see `Recommender.prompt`."""
     if method == COLLABORATIVE_METHOD:
         raise UserError("The collaborative signal alone answers without a prompt.")
     writer, fusion = predictor.system.writer, predictor.system.fusion

@@ -10,10 +10,10 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks import rating
 
 QUANTITIES = {"rating": "rating", "ctr": "probability", "ranking": "score"}
-"""What each task's answer is called: expected stars, a probability, a logit."""
+"""The name of each task's answer: expected stars, a probability, a logit."""
 
 Figures = dict[str, float | None]
-"""A figure for each of `QUANTITIES`; None for what the checkpoint does not know."""
+"""A figure for each of `QUANTITIES`; None for tasks that were not trained."""
 
 
 def figures(answers: Mapping[str, Tensor]) -> Figures:
@@ -29,7 +29,7 @@ def figures(answers: Mapping[str, Tensor]) -> Figures:
 
 
 def compared_tasks(predictor: Predictor) -> tuple[str, ...]:
-    """Whose answers are compared: rating and CTR as far as they are known, else ranking."""
+    """Tasks whose answers are compared: rating and CTR if trained, else ranking."""
     return tuple(predictor.scored_tasks) or tuple(t for t in ("ranking",) if t in predictor.tasks)
 
 
@@ -44,7 +44,7 @@ def needed_tasks(predictor: Predictor) -> tuple[str, ...]:
 
 
 def present(predictor: Predictor, person: Person, target: int) -> Figures:
-    """The answers as they are."""
+    """The answers without any change."""
     tasks = compared_tasks(predictor)
     answers = predictor.ask(person, [(task, target, predictor.methods[0]) for task in tasks])
     return figures(dict(zip(tasks, answers, strict=True)))

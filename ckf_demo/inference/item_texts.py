@@ -1,4 +1,4 @@
-"""Texts of a catalogue's items beside what a person says of their taste."""
+"""Text vectors of a catalogue's items, and their similarity to a taste."""
 
 from functools import cached_property
 
@@ -25,7 +25,7 @@ class ItemTexts:
         return item_text_vectors(self.prepared, self.device)
 
     def taste_similarity(self, taste: str) -> np.ndarray:
-        """How close each item's text is to a taste, float32 (I,).
+        """The similarity of each item's text to a taste, float32 (I,).
 
         In standard deviations over the catalogue.
         """

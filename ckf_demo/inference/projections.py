@@ -39,13 +39,13 @@ PERSONAL = (TOKENS, UNTRAINED)
 FILMS, PEOPLE = "films", "people"
 PCA, UMAP = "pca", "umap"
 NEAREST = 10
-"""Neighbours that trustworthiness and agreement look at."""
+"""Number of neighbours for trustworthiness and agreement."""
 
 SAMPLE = 1000
-"""Points on which trustworthiness is measured at most: it grows with their square."""
+"""Maximal number of points for trustworthiness, whose cost is quadratic."""
 
 PERSONAL_CLOUDS, PERSONAL_RESULTS = 8, 256
-"""How much is remembered of what depends on a person; a cloud of tokens takes some megabytes."""
+"""Sizes of the caches for personal data; a cloud of tokens takes a few megabytes."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A person's first ratings, replayed one by one.
 
-The first K ratings of a known user come one after another, or the items that a described person
-picked. After each of them the same questions are answered. The items that a known user rated next,
-strictly later than all K, are fixed, so that every k is measured on the same ones:
+The first K ratings of a known user, or the items that a described person picked, are added one by
+one. The same questions are answered after each. A known user's targets are the items rated next,
+strictly later than all K, so every k is measured on the same items:
 
     replay = plan(recommender, item="50", user="405")
     for steps in run(recommender, replay):
@@ -29,7 +29,7 @@ FIRST, TARGETS = 20, 10
 
 
 class Predicts(Protocol):
-    """What a replay asks; `Recommender` answers it."""
+    """The methods of `Recommender` that a replay uses."""
 
     store: InteractionStore
     prepared: Prepared
@@ -45,7 +45,7 @@ class Predicts(Protocol):
 
 @dataclass(frozen=True)
 class Rated:
-    """An item that somebody rated: ``rating`` in stars, None where the data hold likes alone;
+    """An item that somebody rated: ``rating`` in stars, None if the data contain only likes;
     ``timestamp`` in seconds, None for items that were entered by hand."""
 
     item: str
@@ -147,7 +147,7 @@ def plan(
     rows = np.flatnonzero(data.user == data.user_index[str(user)])
     if not len(rows):
         raise UserError(f"User {user} has rated nothing; choose somebody else.")
-    # histories hold all ratings, or likes alone
+    # histories contain all ratings, or only likes
     history_rows = data.history.rows_of(data.user_index[str(user)])
     moments = data.timestamp[rows]
     k = _history_length(data.timestamp[history_rows], moments, first, targets)

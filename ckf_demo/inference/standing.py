@@ -1,4 +1,4 @@
-"""Where an item stands for a person: among all items not seen, and in both stages of a top list."""
+"""The rank of an item for a person: among all unseen items, and in both stages of a top list."""
 
 from collections.abc import Iterator
 from threading import Event
@@ -15,17 +15,17 @@ from ckf_demo.tasks import rating
 from ckf_demo.tasks.ctr import LIKED
 
 SAMPLE = 100
-"""Items not seen that the language model rates for a percentile."""
+"""Number of unseen items that the language model rates for a percentile."""
 PORTION = 25
 
 OUTCOMES = ("kept", "moved in", "moved out", "not moved in", "no candidate")
-"""What became of an item that was liked later; see `Counterfactuals.trace_later_likes`."""
+"""The outcome for an item that was liked later; see `Counterfactuals.trace_later_likes`."""
 
 
 def percentile(
     predictor: Predictor, person: Person, target: int, stop: Event | None
 ) -> Iterator[list[dict]]:
-    """The item among those not seen; see `Counterfactuals.percentile`."""
+    """The item's percentile among unseen items; see `Counterfactuals.percentile`."""
     task = needed_tasks(predictor)[0]
     trained, n_items = predictor.methods[0], predictor.prepared.n_items
     others = np.setdiff1d(np.arange(n_items), [*person.items, target])
@@ -54,7 +54,7 @@ def percentile(
 
 @torch.inference_mode()
 def _prior(predictor: Predictor, person: Person, task: str) -> np.ndarray:
-    """What the collaborative prior says of every item, float64 (I,)."""
+    """The collaborative prior's answer for every item, float64 (I,)."""
     prior = predictor.fuse(person, np.arange(predictor.prepared.n_items)).prior[task]
     if task == "rating":
         return rating.expectation(prior.log_softmax(-1)).double().cpu().numpy()
@@ -89,7 +89,7 @@ def _standing(
 
 
 def trace_later_likes(predictor: Predictor, person: Person, k: int, size: int) -> dict:
-    """What became of later likes in a list of ``k`` from ``size`` candidates.
+    """Trace later likes through a list of ``k`` from ``size`` candidates.
 
     See `Counterfactuals.trace_later_likes`.
     """

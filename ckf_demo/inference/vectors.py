@@ -26,7 +26,7 @@ class EmbeddingSpaces:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The spaces at hand; those of tokens only where prompts hold such tokens."""
+        """The available spaces; token spaces only if prompts have collaborative tokens."""
         tokens = (TOKENS, UNTRAINED) if self._predictor.system.fusion.uses_tokens else ()
         return (COLLABORATIVE_SPACE, *tokens, TEXT)
 

@@ -597,7 +597,7 @@ def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [({"user": None}, "alone"), ({"user": "3", "k": 0}, "k = 0")]
+    ("given", "said"), [({"user": None}, "only for users"), ({"user": "3", "k": 0}, "k = 0")]
 )
 def test_later_likes_need_a_known_user_and_a_whole_k(recommender, given, said):
     with pytest.raises(UserError, match=said):

@@ -212,7 +212,7 @@ def test_other_stars_are_shown_for_a_chosen_film(made, fake):
 def test_a_person_without_ratings_is_told_what_to_do(made):
     shown, _ = run(made, Pair(item="7", taste="quiet films"))
     assert "No rated film is known" in shown[made.films]
-    assert "users of the data set alone" in shown[made.later]
+    assert "only for users of the data set" in shown[made.later]
 
 
 def test_an_unknown_person_for_the_bridges_is_said_where_it_is_asked(made):
