@@ -1,7 +1,7 @@
 """The one object that the app, the command line and notebooks talk to.
 
-A small network, generated for each person, maps collaborative vectors into prompt tokens of a
-language model (the bridge). The same prompt prefix then answers four questions: how many stars,
+A map that is generated for each person, the bridge, carries collaborative vectors into prompt
+tokens of a language model. The same prompt prefix then answers four questions: how many stars,
 would they like it, what should they watch, and why.
 
     recommender = Recommender.load()

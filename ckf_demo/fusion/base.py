@@ -1,4 +1,4 @@
-"""What a fusion method is given and what it hands to the prompt."""
+"""The inputs of a fusion method, and its outputs for the prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """What a method may know of the language model.
+    """The facts about the language model that a method may use.
 
     ``hidden_size`` is H, ``embedding_rms`` the scale of the token table; ``linears`` maps the path
     of each weight matrix of the layers to its (inputs, outputs), layer by layer.
@@ -182,7 +182,7 @@ class FusionMethod(nn.Module):
         return False
 
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
-        """What is fitted before the language model is trained; the losses of that, by name."""
+        """Fit parts before the language model is trained; return their losses by name."""
         return {}
 
     def history_vectors(self, items: Tensor) -> Tensor:
@@ -198,9 +198,9 @@ class FusionMethod(nn.Module):
         raise TypeError(f"{type(self).__name__} has no personal bridges")
 
     def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
-        """How far each pair's personal bridge is from a newcomer's: (m,), or None without one.
+        """The distance of each pair's personal bridge from a newcomer's: (m,), or None without one.
 
-        ‖W_u − W_0‖_F / ‖W_0‖_F, with W_0 the bridge of somebody without a history.
+        ‖W_u − W_0‖_F / ‖W_0‖_F, with W_0 the bridge for an empty history.
         """
         return None
 

@@ -34,12 +34,12 @@ class BridgeConfig(MethodConfig):
 
     bridges: Literal["personal", "static", "user", "item", "none"] = "personal"
     """``personal``: made for each user by meta-networks. ``static``: one learned map for all, as in
-    CoLLM. ``user`` or ``item``: a personal one for that token alone, the other is the identity.
+    CoLLM. ``user`` or ``item``: only that token has a personal one; the other has the identity.
     ``none``: the identity for both."""
 
 
 class PriorConfig(Section):
-    """What the collaborative prior is made of."""
+    """The parts of the collaborative prior."""
 
     prior: Literal["deep", "score"] = "deep"
     """``deep``: a small network on all pair features. ``score``: the first of them, a score, on a
@@ -215,7 +215,7 @@ class CKF(FusionMethod):
         return self.meta_user(preference), self.meta_item(preference)
 
     def bridge_distance(self, pairs: PairBatch) -> Tensor | None:
-        """As in the base class, over those of the two bridges that are personal, side by side."""
+        """See the base class; it covers those of the two bridges that are personal."""
         preference = self.preference(pairs)
         metas = [m for m in (self.meta_user, self.meta_item) if isinstance(m, MetaNetwork)]
         if not metas:

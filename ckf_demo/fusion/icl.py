@@ -4,7 +4,7 @@ from ckf_demo.fusion.text import TextOnly
 
 
 class InContext(TextOnly):
-    """As `ckf_demo.fusion.llm_only`, behind `PromptConfig.examples` answered questions."""
+    """`ckf_demo.fusion.llm_only` with `PromptConfig.examples` answered questions before it."""
 
     name = "icl"
     label = "ICL"

@@ -4,7 +4,7 @@ from ckf_demo.fusion.text import TextOnly
 
 
 class LLMOnly(TextOnly):
-    """What the language model says as it came; `TrainConfig.steps` is 0."""
+    """The untrained language model's answers; `TrainConfig.steps` is 0."""
 
     name = "llm-only"
     label = "LLM-Only"

@@ -40,17 +40,17 @@ class TrainConfig(Section):
     warmup: float = 0.05
     """Share of the steps in which the rate rises to its peak, 0 to 1."""
     text_first: float = 0.0
-    """Share of the steps in which the adapters learn from text alone. They are then held while the
-    fusion learns (CoLLM's two-step tuning). 0 for the curriculum."""
+    """Share of the steps in which the adapters learn from text alone. They are then frozen while
+    the fusion learns (CoLLM's two-step tuning). 0 for the curriculum."""
     adapters_from: str = ""
-    """Folder of a checkpoint whose adapters are taken and held, while the fusion alone learns: the
-    second of the two steps, where a text-only checkpoint has made the first. Empty for none."""
+    """Folder of a checkpoint whose adapters are loaded and frozen while only the fusion learns:
+    the second of the two steps, after a text-only checkpoint. Empty for none."""
     curriculum_middle: float = 0.15
     """Share of the steps at which half of the prompts are text-only: the sigmoid's middle."""
     curriculum_width: float = 0.05
     """Width of the sigmoid, as a share of the steps."""
     text_share: float = 0.15
-    """Share of text-only sequences that stays to the end, for users without any signal."""
+    """Share of text-only sequences at the end of training, for users without any signal."""
     drop_profile: float = 0.3
     """Share of sequences without the user's profile."""
     drop_history: float = 0.35
@@ -66,27 +66,27 @@ class TrainConfig(Section):
     """Whether the weight of the language model in the pool for CTR is fitted on validation rows,
     together with the calibration, instead of in training."""
     validate_every: int = 150
-    """Sequences between two looks at validation."""
+    """Sequences between two validations."""
     validation_sequences: int = 60
     """Sequences on which validation losses are measured."""
     select_on: Literal["pooled", "own"] = "pooled"
-    """Whose validation loss chooses the weights: the answers as they are given, or the language
-    model's own before they are pooled with the prior."""
+    """The validation loss that chooses the weights: that of the pooled answers, or that of the
+    language model's own answers before pooling with the prior."""
     patience: int = 3
     """Validations without improvement before the joint stage stops."""
     calibration_rows: int = 2000
     """Validation rows on which the CTR logit is calibrated, at most."""
     ranking_steps: int = 0
-    """Sequences of a stage that trains the ranking adapter alone, all else held; 0 for none."""
+    """Sequences of a stage that trains only the ranking adapter; 0 for none."""
     ranking_size: int = 4
     """Ranking groups per sequence of that stage."""
     ranking_rate: float = 6e-4
     """Peak learning rate of that stage."""
     wording_steps: int = 400
-    """Sequences of a stage that trains the explanation adapter alone, all else held; 0 for none."""
+    """Sequences of a stage that trains only the explanation adapter; 0 for none."""
     wording_size: int = 10
     """Explanations per sequence of that stage."""
     wording_rate: float = 1e-3
     """Peak learning rate of that stage."""
     seed: int = 0
-    """Seed of all that is drawn in training."""
+    """Seed of all random draws in training."""

@@ -1,4 +1,4 @@
-"""A stage for explanations alone: the adapter learns to put facts into words."""
+"""A stage that trains only explanations: the adapter learns to phrase facts."""
 
 import numpy as np
 from rich.progress import Progress
@@ -22,10 +22,10 @@ from ckf_demo.training.stage import SAVE_EVERY, Stage, console
 
 TASK = explanation.TASK.name
 VERDICT_SHARES = {"mixed": 0.5, "positive": 0.25, "negative": 0.25}
-"""Of the explanations: most predictions are middling, and hardest to word."""
+"""Shares of the explanations. Most predictions are middling, and those are hardest to phrase."""
 VERDICT_STARS = {"mixed": (3.0, 3.5), "positive": (4.0, 4.5, 5.0), "negative": (1.0, 1.5, 2.0, 2.5)}
 FEW_SHOWN = 3
-"""Items that a prompt shows at most where it shows fewer than the facts speak of."""
+"""Maximal number of items in prompts that show fewer items than the facts mention."""
 
 
 class ExplanationStage(Stage):
@@ -67,12 +67,11 @@ class ExplanationStage(Stage):
 def draw_explanations(
     packer: Packer, segment: Segment, rng: np.random.Generator, size: int
 ) -> PackedSequence:
-    """``size`` explanations at one moment of a segment.
+    """Draw ``size`` explanations at one moment of a segment.
 
-    What is learnt here is to put facts into words. So the items are those that the user rated next
-    or any others, and the verdicts are drawn (`VERDICT_SHARES`). Half of the time the prompt shows
-    fewer items than the facts speak of. Texts of the data are learnt as they are, each at its own
-    moment.
+    The adapter learns to phrase facts here, so the items are those that the user rated next or any
+    others, and the verdicts are random (`VERDICT_SHARES`). Half of the prompts show fewer items
+    than the facts mention. Texts of the data are learnt unchanged, each at its own moment.
     """
     data, config = packer.prepared, packer.train
     rows = data.history.rows_of(segment.user)

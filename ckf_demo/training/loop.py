@@ -56,21 +56,21 @@ from ckf_demo.training.sequences import (
 from ckf_demo.training.stage import COLUMNS, SAVE_EVERY, Stage, console, in_words
 
 STAGES: tuple[type[Stage], ...] = (RankingStage, ExplanationStage, CalibrationStage)
-"""What follows the joint stage, in this order, where a configuration needs it."""
+"""The stages after the joint one, in this order; a configuration uses those that it needs."""
 
 
 @dataclass
 class Inputs:
-    """What is fitted before the language model is trained.
+    """The inputs that are fitted before the language model is trained.
 
     Attributes
     ----------
     packer, segments
-        What training sequences are drawn with, and from.
+        The packer draws training sequences from the segments.
     prior
-        Losses of what the fusion fitted beforehand, by name.
+        Losses of the parts that the fusion fitted before training, by name.
     processes
-        Those that share the run.
+        The processes that share the run.
     """
 
     system: System
@@ -493,13 +493,13 @@ def train(
     Parameters
     ----------
     resume
-        Go on from the state that an interrupted run left.
+        Continue from the state of an interrupted run.
     warm_start
-        A checkpoint folder whose weights are the beginning.
+        A checkpoint folder with the initial weights.
     only
-        One task alone: CKF-S, saved as ``NAME-TASK``.
+        The only task to train: CKF-S, saved as ``NAME-TASK``.
     stage
-        One of the last stages alone, on the weights that the checkpoint's folder holds.
+        The only last stage to run, on the weights in the checkpoint's folder.
     """
     if stage is not None and (resume or warm_start is not None):
         raise UserError(

@@ -27,14 +27,13 @@ def sequence_losses(
 ) -> dict[str, Tensor]:
     """Mean loss per task of one packed sequence, in one forward pass.
 
-    With ``teach`` the language model is also asked without the prior. It must then answer by
-    itself, from what the collaborative tokens and the text tell it, and stay near what the prior
-    says (``own_weight`` and ``alignment`` of the configuration). Without that, a good prior leaves
-    tokens and adapters nothing to learn.
+    With ``teach`` the language model also answers without the prior, from the collaborative tokens
+    and the text, and its answers must stay near the prior's (``own_weight`` and ``alignment`` of
+    the configuration). Without that, a good prior leaves tokens and adapters nothing to learn.
     """
     questions = sequence.questions
     if not questions:
-        # one task alone may have nothing to ask, as ranking where nothing was liked
+        # a single task may have no question, as ranking for a user without likes
         return {}
     fused = None if sequence.text_only else fuse(system, sequence, questions, ablation)
     hidden = answer_states(system, sequence, questions, fused, ablation, training=True)
@@ -97,9 +96,9 @@ def weighted_sum(losses: Mapping[str, Loss]) -> Loss:
 
 
 def selection_loss(losses: Mapping[str, float]) -> float:
-    """What early stopping looks at: the weighted sum over tasks that select.
+    """The loss for early stopping: the weighted sum over tasks that select.
 
-    Explanations go on getting better long after the others have begun to overfit, and have a last
-    stage of their own; they decide only when there is no other task.
+    Explanations still improve when the other tasks already overfit, and they have a last stage of
+    their own. They decide only when there is no other task.
     """
     return weighted_sum({t: x for t, x in losses.items() if TASKS[t].selects} or losses)

@@ -1,7 +1,7 @@
-"""What is fitted before the language model: embeddings, codes and the collaborative prior.
+"""Fits what precedes the language model: embeddings, codes and the collaborative prior.
 
-The prior is fitted on pair features alone and then held. It takes seconds, and the language model
-starts where the collaborative signal ends.
+The prior is fitted only on pair features, in seconds, and then frozen. The language model learns
+what the collaborative signal leaves.
 """
 
 from typing import cast

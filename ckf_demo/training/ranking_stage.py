@@ -1,4 +1,4 @@
-"""A stage for ranking alone: its adapter, then its weight in the pool with the candidate stage.
+"""A stage that for ranking: its adapter, then its weight in the pool with the candidate stage.
 
 One task in four gets too little of the joint stage to learn an order.
 """

@@ -1,4 +1,4 @@
-"""How training goes on with its steps: the curriculum and the learning rate."""
+"""The schedule over the steps of training: the curriculum and the learning rate."""
 
 import math
 
@@ -22,7 +22,7 @@ def rate_factor(progress: float, config: TrainConfig) -> float:
 def joint_rate_factor(kind: str, progress: float, config: TrainConfig) -> float:
     """`rate_factor` of ``"adapters"`` or ``"fusion"`` in the joint stage.
 
-    With `TrainConfig.text_first` each has a step of its own, and is held in the other's.
+    With `TrainConfig.text_first` each has a step of its own, and is frozen in the other's.
     """
     if not config.text_first:
         return rate_factor(progress, config)

@@ -56,7 +56,7 @@ def segment_at(
 ) -> tuple[Segment, np.random.Generator]:
     """The segment of a step and the generator of its sequence.
 
-    Both follow from the seed and the step alone, so that a resumed run goes on as it was. Every
+    Both depend only on the seed and the step, so a resumed run continues identically. Every
     segment comes once in ``len(segments)`` steps.
     """
     epoch, place = divmod(step, len(segments))

@@ -1,4 +1,4 @@
-"""What the stages after the joint one have in common."""
+"""The common base of the stages after the joint one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -86,7 +86,7 @@ class Stage(ABC):
         look: Callable[[int], None],
         progress: Progress,
     ) -> None:
-        """Train a task's adapter alone, all else held.
+        """Train only a task's adapter; everything else is frozen.
 
         Parameters
         ----------
