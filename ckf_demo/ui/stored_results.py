@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
 from ckf_demo.evaluation.stored_rows import read_rows
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import ASSETS
 
 RESULTS = "results.json"
 KINDS = {
@@ -26,7 +27,7 @@ KINDS = {
 }
 """Files of results beside a checkpoint, and what sets them apart."""
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
+PUBLISHED = ASSETS / "published"
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
 TASKS = {

@@ -16,8 +16,7 @@ from ckf_demo.tasks.explanations.facts import (
     taste_genres,
 )
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
-from ckf_demo.tasks.explanations.templates import VERDICT, WISH, WISH_FRAMES
-from ckf_demo.tasks.explanations.wording import compose, word
+from ckf_demo.tasks.explanations.wording import compose, word, wordings
 
 TITLES = (
     "Toy Story", "Fargo", "Heat", "M", "Alien", "Alien 3", "Seven (Se7en)", "Die Hard", "Misery",
@@ -82,7 +81,9 @@ def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
 )
 def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polarity):
     film = Film("0", "Toy Story", None, ("Action",))
-    for wish, frame, verdict in product(WISH[kind], WISH_FRAMES, VERDICT[polarity]):
+    for wish, frame, verdict in product(
+        wordings()["wish"][kind], wordings()["wish_frames"], wordings()["verdict"][polarity]
+    ):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
         text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)
         assert tone(text, [film.title]) == polarity, text
