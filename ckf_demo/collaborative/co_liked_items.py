@@ -45,9 +45,6 @@ class CoLikedItems:
         rating: np.ndarray,
         n_items: int,
         *,
-        min_common: int = MIN_COMMON,
-        min_lift: float = MIN_LIFT,
-        min_cosine: float = MIN_COSINE,
         top: int = TOP,
     ) -> CoLikedItems:
         """Count common fans in rows of the training part.
@@ -73,8 +70,8 @@ class CoLikedItems:
         expected = count[common.row] * count[common.col]
         cosine = common.data / np.sqrt(expected)
         lift = common.data * len(people) / expected
-        strong = (common.row != common.col) & (common.data >= min_common)
-        strong &= (cosine >= min_cosine) & (lift >= min_lift)
+        strong = (common.row != common.col) & (common.data >= MIN_COMMON)
+        strong &= (cosine >= MIN_COSINE) & (lift >= MIN_LIFT)
         a, b, cosine = common.row[strong], common.col[strong], cosine[strong]
         order = np.lexsort((b, -cosine, a))
         a, b = a[order], b[order]
