@@ -3,11 +3,10 @@
 `ckf_demo.data.free_sql` runs them as it runs what a visitor writes.
 """
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 
-from ckf_demo.runtime.paths import ASSETS
+from ckf_demo.runtime.assets import asset
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Analysis:
 @cache
 def all_analyses() -> tuple[Analysis, ...]:
     """All of ``assets/analyses.toml``; `InteractionStore.analyses` holds those that suit."""
-    tables = tomllib.loads((ASSETS / "analyses.toml").read_text(encoding="utf-8"))["analysis"]
     return tuple(
         Analysis(t["title"], t["about"], t["sql"], tuple(t["needs"]) if "needs" in t else None)
-        for t in tables
+        for t in asset("analyses.toml")["analysis"]
     )

@@ -30,8 +30,8 @@ from ckf_demo.data.free_sql import (
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store_tables import (
+    SCHEMA,
     SCHEMA_VERSION,
-    TABLES,
     core,
     fill_statistics,
     fold,
@@ -173,7 +173,7 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
         }
     )
     with duckdb.connect(path) as connection:
-        connection.execute(TABLES)
+        connection.execute(SCHEMA.read_text())
         connection.execute(
             "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
             [

@@ -27,9 +27,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import (
-    ASSETS,
     cache_dir,
     clear_leftovers,
     replacing,

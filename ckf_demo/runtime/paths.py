@@ -18,9 +18,6 @@ from pathlib import Path
 
 from ckf_demo.runtime.errors import UserError
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-"""Configurations and data that come with the program."""
-
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 

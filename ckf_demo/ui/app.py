@@ -10,8 +10,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from ckf_demo.inference.projections import Spaces
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import ASSETS
 from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.answer import Answer, finished_answer
 from ckf_demo.ui.api import add_endpoints

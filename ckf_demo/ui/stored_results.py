@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
 from ckf_demo.evaluation.stored_rows import read_rows
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import ASSETS
 
 RESULTS = "results.json"
 KINDS = {

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import (
     Film,
@@ -16,7 +17,7 @@ from ckf_demo.tasks.explanations.facts import (
     taste_genres,
 )
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
-from ckf_demo.tasks.explanations.wording import compose, word, wordings
+from ckf_demo.tasks.explanations.wording import compose, word
 
 TITLES = (
     "Toy Story", "Fargo", "Heat", "M", "Alien", "Alien 3", "Seven (Se7en)", "Die Hard", "Misery",
@@ -81,8 +82,9 @@ def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
 )
 def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polarity):
     film = Film("0", "Toy Story", None, ("Action",))
+    wordings = asset("wordings.toml")
     for wish, frame, verdict in product(
-        wordings()["wish"][kind], wordings()["wish_frames"], wordings()["verdict"][polarity]
+        wordings["wish"][kind], wordings["wish_frames"], wordings["verdict"][polarity]
     ):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
         text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)

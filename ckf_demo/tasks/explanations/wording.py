@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-from ckf_demo.runtime.paths import ASSETS
+from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.facts import (
     TITLES_UP_TO,
     CoLikedItems,
@@ -28,15 +25,9 @@ from ckf_demo.tasks.explanations.facts import (
 )
 
 
-@cache
-def wordings() -> dict[str, Any]:
-    """Clauses and frames by kind; ``assets/wordings.toml`` says what their slots are."""
-    return tomllib.loads((ASSETS / "wordings.toml").read_text(encoding="utf-8"))
-
-
 def _draw(rng: random.Random, kind: str, case: str | None = None) -> str:
-    """One of the wordings of a kind, or of a case of it."""
-    choices = wordings()[kind]
+    """One wording of a kind, or of a case of it; ``assets/wordings.toml`` explains their slots."""
+    choices = asset("wordings.toml")[kind]
     return rng.choice(choices if case is None else choices[case])
 
 
