@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from scipy import sparse
 
@@ -84,11 +82,3 @@ class CoLikedItems:
         """Whether the same people like items `a` and `b` (indices); never for a == b."""
         low, high = (a, b) if a < b else (b, a)
         return int(low) * self.n_items + int(high) in self._keys
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `from_arrays` needs: `pairs` int32 (m, 2) and `n_items` int32 ()."""
-        return {"pairs": self.pairs, "n_items": np.array(self.n_items, dtype=np.int32)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CoLikedItems:
-        return cls(arrays["pairs"], int(arrays["n_items"]))
