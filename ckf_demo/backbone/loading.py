@@ -219,7 +219,7 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
     return model.eval().requires_grad_(False)
 
 
-def nf4_round_trip(weight: torch.Tensor, block: int = 64) -> torch.Tensor:
+def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
     """Quantise to NF4 with double-quantised scales and back, as bitsandbytes does.
 
     ``weight`` bf16 (out, in); blocks of 64 share an absolute maximum, and those maxima are kept
@@ -228,6 +228,6 @@ def nf4_round_trip(weight: torch.Tensor, block: int = 64) -> torch.Tensor:
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     packed, state = quantize_4bit(
-        weight.contiguous(), blocksize=block, compress_statistics=True, quant_type="nf4"
+        weight.contiguous(), blocksize=64, compress_statistics=True, quant_type="nf4"
     )
     return dequantize_4bit(packed, state).to(weight.dtype).reshape(weight.shape)

@@ -211,13 +211,7 @@ class Knowledge(ABC):
 
     @classmethod
     def load(cls, path: Path, prepared: Prepared) -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        UserError
-            When the file is missing.
-        """
+        """Read what `save` wrote; UserError when the file is missing."""
         if not Path(path).exists():
             raise UserError(f"No collaborative tables at {path}; the checkpoint is incomplete.")
         return cls.from_tensors(load_file(path), prepared)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from scipy import sparse
 
@@ -45,9 +43,6 @@ class CoLikedItems:
         rating: np.ndarray,
         n_items: int,
         *,
-        min_common: int = MIN_COMMON,
-        min_lift: float = MIN_LIFT,
-        min_cosine: float = MIN_COSINE,
         top: int = TOP,
     ) -> CoLikedItems:
         """Count common fans in rows of the training part.
@@ -73,8 +68,8 @@ class CoLikedItems:
         expected = count[common.row] * count[common.col]
         cosine = common.data / np.sqrt(expected)
         lift = common.data * len(people) / expected
-        strong = (common.row != common.col) & (common.data >= min_common)
-        strong &= (cosine >= min_cosine) & (lift >= min_lift)
+        strong = (common.row != common.col) & (common.data >= MIN_COMMON)
+        strong &= (cosine >= MIN_COSINE) & (lift >= MIN_LIFT)
         a, b, cosine = common.row[strong], common.col[strong], cosine[strong]
         order = np.lexsort((b, -cosine, a))
         a, b = a[order], b[order]
@@ -87,11 +82,3 @@ class CoLikedItems:
         """Whether the same people like items `a` and `b` (indices); never for a == b."""
         low, high = (a, b) if a < b else (b, a)
         return int(low) * self.n_items + int(high) in self._keys
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `from_arrays` needs: `pairs` int32 (m, 2) and `n_items` int32 ()."""
-        return {"pairs": self.pairs, "n_items": np.array(self.n_items, dtype=np.int32)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CoLikedItems:
-        return cls(arrays["pairs"], int(arrays["n_items"]))

@@ -22,8 +22,8 @@ from ckf_demo.data.sources.base import Bulk
 from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
 from ckf_demo.data.store import RECENT_LIKES
 from ckf_demo.data.store_tables import (
+    SCHEMA,
     SCHEMA_VERSION,
-    TABLES,
     fill_statistics,
     insert_items,
     item_table,
@@ -176,7 +176,7 @@ def write_bulk_store(
         scratch.unlink(missing_ok=True)
         # The name comes from this program; DuckDB takes no parameter here.
         connection.execute(f"ATTACH '{str(scratch).replace(chr(39), chr(39) * 2)}' AS scratch")
-        connection.execute(TABLES)
+        connection.execute(SCHEMA.read_text())
         insert_items(connection, item_table(pd.DataFrame(bulk.items, columns=_ITEM_COLUMNS)))
         progress("reading interactions")
         _read(connection, bulk)

@@ -278,27 +278,32 @@ class Prepared:
         kept = self.split != TEST
         if kept.all():
             return self
-        users, items = int(self.user[kept].max()) + 1, int(self.item[kept].max()) + 1
+        users, items = self.user[kept].max() + 1, self.item[kept].max() + 1
+        return self.restricted(kept, np.arange(users), np.arange(items))
+
+    def restricted(self, kept: np.ndarray, users: np.ndarray, items: np.ndarray) -> "Prepared":
+        """The data of some interactions (bool (n,)), numbered from 0 again.
+
+        ``users`` and ``items`` are the indices of theirs, int (m,) in increasing order.
+        """
+        arrays = {name: getattr(self, name)[kept] for name in ARRAYS}
+        arrays["user"] = np.searchsorted(users, arrays["user"]).astype(np.int32)
+        arrays["item"] = np.searchsorted(items, arrays["item"]).astype(np.int32)
         return replace(
             self,
-            user_ids=self.user_ids[:users],
-            item_ids=self.item_ids[:items],
-            titles=self.titles[:items],
-            years=self.years[:items],
-            genres=self.genres[:items],
-            ages=self.ages[:users],
-            genders=self.genders[:users],
-            occupations=self.occupations[:users],
-            texts=self.texts_of(kept),
-            about_items={i: text for i, text in self.about_items.items() if i < items},
-            about_users={u: text for u, text in self.about_users.items() if u < users},
-            **{name: getattr(self, name)[kept] for name in ARRAYS},
+            user_ids=[self.user_ids[u] for u in users],
+            item_ids=[self.item_ids[i] for i in items],
+            titles=[self.titles[i] for i in items],
+            years=self.years[items],
+            genres=[self.genres[i] for i in items],
+            ages=self.ages[users],
+            genders=[self.genders[u] for u in users],
+            occupations=[self.occupations[u] for u in users],
+            texts=_renumbered(self.texts, np.flatnonzero(kept)),
+            about_items=_renumbered(self.about_items, items),
+            about_users=_renumbered(self.about_users, users),
+            **arrays,
         )
-
-    def texts_of(self, kept: np.ndarray) -> dict[int, str]:
-        """``texts`` of some interactions (bool (n,)), by their index among these."""
-        place = np.cumsum(kept) - 1
-        return {int(place[row]): text for row, text in self.texts.items() if kept[row]}
 
     def rows(self, *, split: int) -> np.ndarray:
         """Interaction indices of one part, in time order."""
@@ -387,3 +392,9 @@ class Prepared:
         text["genres"] = [tuple(g) for g in text["genres"]]
         text |= {name: dict(text[name]) for name in TEXTS if name in text}
         return cls(**text, **arrays)
+
+
+def _renumbered(texts: dict[int, str], kept: np.ndarray) -> dict[int, str]:
+    """Those of the texts whose index is in ``kept``, by the place of the index there."""
+    place = {int(index): new for new, index in enumerate(kept)}
+    return {place[index]: text for index, text in texts.items() if index in place}

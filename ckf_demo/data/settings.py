@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ckf_demo.data.prepared import ARRAYS, LIKED_STARS, Prepared
+from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import leave_last_out, time_split
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.section import Section
@@ -80,21 +80,5 @@ def in_core(user: np.ndarray, item: np.ndarray, least: int) -> np.ndarray:
 
 
 def restricted(prepared: Prepared, kept: np.ndarray) -> Prepared:
-    """The data of some interactions (bool (n,)), with users and items numbered from 0 again."""
-    users, user = np.unique(prepared.user[kept], return_inverse=True)
-    items, item = np.unique(prepared.item[kept], return_inverse=True)
-    arrays = {name: getattr(prepared, name)[kept] for name in ARRAYS}
-    arrays |= {"user": user.astype(np.int32), "item": item.astype(np.int32)}
-    return replace(
-        prepared,
-        user_ids=[prepared.user_ids[u] for u in users],
-        item_ids=[prepared.item_ids[i] for i in items],
-        titles=[prepared.titles[i] for i in items],
-        years=prepared.years[items],
-        genres=[prepared.genres[i] for i in items],
-        ages=prepared.ages[users],
-        genders=[prepared.genders[u] for u in users],
-        occupations=[prepared.occupations[u] for u in users],
-        texts=prepared.texts_of(kept),
-        **arrays,
-    )
+    """The data of some interactions (bool (n,)), without the users and items that have none."""
+    return prepared.restricted(kept, np.unique(prepared.user[kept]), np.unique(prepared.item[kept]))

@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.analyses import ANALYSES, Analysis
+from ckf_demo.data.analyses import Analysis, all_analyses
 from ckf_demo.data.free_sql import (
     QueryResult,
     Table,
@@ -30,8 +30,8 @@ from ckf_demo.data.free_sql import (
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store_tables import (
+    SCHEMA,
     SCHEMA_VERSION,
-    TABLES,
     core,
     fill_statistics,
     fold,
@@ -173,7 +173,7 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
         }
     )
     with duckdb.connect(path) as connection:
-        connection.execute(TABLES)
+        connection.execute(SCHEMA.read_text())
         connection.execute(
             "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
             [
@@ -307,13 +307,8 @@ class InteractionStore:
         UserError
             When there is no such user.
         """
-        rows = self._records(_ONE_USER, {"user": as_text(user)})
-        if not rows:
-            raise UserError(
-                f"unknown user {str(user)!r}; give an id of {self.dataset}, or describe a new "
-                "person by history, taste or profile"
-            )
-        return rows[0]
+        hint = ", or describe a new person by history, taste or profile"
+        return self._one(_ONE_USER, "user", user, hint)
 
     def item(self, item: str | int) -> dict[str, Any]:
         """One row of `items` as plain values, None where unknown.
@@ -323,11 +318,13 @@ class InteractionStore:
         UserError
             When there is no such item.
         """
-        rows = self._records(_ONE_ITEM, {"item": as_text(item)})
+        return self._one(_ONE_ITEM, "item", item, ": search by title to find one")
+
+    def _one(self, sql: str, kind: str, identifier: str | int, hint: str) -> dict[str, Any]:
+        rows = self._records(sql, {kind: as_text(identifier)})
         if not rows:
             raise UserError(
-                f"unknown item {str(item)!r}; give an id of {self.dataset}: search by title to "
-                "find one"
+                f"unknown {kind} {str(identifier)!r}; give an id of {self.dataset}{hint}"
             )
         return rows[0]
 
@@ -515,7 +512,7 @@ class InteractionStore:
 
     def analyses(self) -> list[Analysis]:
         """The ready-made queries that suit this data set."""
-        return [each for each in ANALYSES if each.needs is None or self._holds(*each.needs)]
+        return [each for each in all_analyses() if each.needs is None or self._holds(*each.needs)]
 
     @cached_property
     def _catalogue(self) -> pd.DataFrame:

@@ -15,56 +15,16 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.runtime.assets import ASSETS
 
-# Raise it with every change of the tables below. A file is made from raw data in seconds, so an
+# Raise it with every change of `SCHEMA`. A file is made from raw data in seconds, so an
 # older one is made again and not migrated.
 SCHEMA_VERSION = 2
 
 # A user without interactions before the split is first asked about at this interaction of theirs.
 NEWCOMER_INTERACTIONS = 10
 
-# `position` is the dense index in `Prepared`. Searches compare `folded` and `core`. Interactions
-# stand in the order of (user_position, position), so that a history takes few blocks of the file.
-TABLES = """
-CREATE TABLE meta (
-    schema_version INTEGER NOT NULL,
-    dataset VARCHAR NOT NULL,
-    hash VARCHAR NOT NULL,
-    texts VARCHAR NOT NULL,
-    split_time BIGINT NOT NULL
-);
-CREATE TABLE users (
-    position INTEGER PRIMARY KEY,
-    id VARCHAR UNIQUE NOT NULL,
-    age INTEGER,
-    gender VARCHAR,
-    occupation VARCHAR,
-    n_before INTEGER,
-    n_total INTEGER,
-    default_at BIGINT
-);
-CREATE TABLE items (
-    position INTEGER PRIMARY KEY,
-    id VARCHAR UNIQUE NOT NULL,
-    title VARCHAR NOT NULL,
-    year INTEGER,
-    genres VARCHAR[] NOT NULL,
-    folded VARCHAR NOT NULL,
-    core VARCHAR NOT NULL,
-    n_ratings INTEGER,
-    mean_rating DOUBLE
-);
-CREATE TABLE interactions (
-    position INTEGER NOT NULL,
-    user_position INTEGER NOT NULL,
-    item_position INTEGER NOT NULL,
-    rating FLOAT NOT NULL,
-    moment BIGINT NOT NULL,
-    source_row INTEGER NOT NULL,
-    split TINYINT NOT NULL,
-    text VARCHAR
-);
-"""
+SCHEMA = ASSETS / "schema.sql"
 
 _FILL_ITEM_STATISTICS = """
 UPDATE items SET n_ratings = seen.n, mean_rating = seen.mean

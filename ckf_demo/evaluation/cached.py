@@ -6,18 +6,16 @@ method, the rows, the history cut and the tasks.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.model.manifest import MANIFEST, manifest_text, unsealed
 from ckf_demo.model.predict import profile_of, score_candidates
-from ckf_demo.model.system import System
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, clear_leftovers
@@ -62,34 +60,13 @@ def checkpoint_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-class ScoresRows(Protocol):
-    """What `CachedModel` needs; a `Recommender` ranks and explains too."""
-
-    @property
-    def system(self) -> System: ...
-
-    @property
-    def prepared(self) -> Prepared: ...
-
-    def score_rows(
-        self,
-        rows: np.ndarray,
-        k: int | None = None,
-        tasks: Sequence[str] = ("rating", "ctr"),
-        method: str | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """As `Recommender.score_rows`."""
-        ...
-
-
 class CachedModel:
     """A loaded checkpoint whose answers are remembered.
 
     Parameters
     ----------
     recommender
-        The loaded checkpoint; a whole `Recommender` for rankings and explanations.
+        The loaded checkpoint.
     folder
         Its folder, for the hash.
     advance
@@ -98,7 +75,7 @@ class CachedModel:
 
     def __init__(
         self,
-        recommender: ScoresRows,
+        recommender: "Recommender",
         folder: Path,
         advance: Callable[[int], None] = lambda n: None,
     ):
@@ -106,11 +83,6 @@ class CachedModel:
         self._identity = [checkpoint_hash(folder), self.prepared.hash]
         self._folder = cache_dir() / "evaluation" / self._identity[0][:16]
         clear_leftovers(self._folder)
-
-    @property
-    def whole(self) -> "Recommender":
-        """`recommender`, where it is a whole one."""
-        return cast("Recommender", self.recommender)
 
     def scores(
         self, cases: EvalInstances, tasks: tuple[str, ...], method: str, *, alone: bool = False
@@ -155,7 +127,7 @@ class CachedModel:
                 lambda users=users, at=at: {
                     str(i): np.asarray(ranked, dtype=np.int32)
                     for i, ranked in enumerate(
-                        self.whole.rank_users(
+                        self.recommender.rank_users(
                             np.array(users), np.array(at), k_candidates=candidates, method=method
                         )
                     )
@@ -206,7 +178,7 @@ class CachedModel:
         pair = self._pair(row)
 
         def explained() -> dict:
-            *_, last = self.whole.explain(**pair, summaries=summaries)
+            *_, last = self.recommender.explain(**pair, summaries=summaries)
             return {name: last[name] for name in EXPLAINED}
 
         return self._document(("explanation, nothing twice", *pair.values(), summaries), explained)
@@ -220,7 +192,7 @@ class CachedModel:
 
         def effects() -> dict:
             last: dict = {"without": []}
-            for last in self.whole.counterfactuals.leave_one_out(**pair):  # noqa: B007
+            for last in self.recommender.counterfactuals.leave_one_out(**pair):  # noqa: B007
                 pass
             return {film["item"]: film["effect"] for film in last["without"]}
 

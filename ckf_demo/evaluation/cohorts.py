@@ -210,7 +210,7 @@ def by_query(store: "InteractionStore", prepared: "Prepared", sql: str) -> Cohor
 
 
 def sample_rows(
-    prepared: "Prepared", rows: np.ndarray, *, per_person: int, total: int, seed: int
+    prepared: "Prepared", rows: np.ndarray, *, per_person: int, total: int, seed: int = 0
 ) -> np.ndarray:
     """At most ``total`` of some rows and ``per_person`` of each person, in the data's order.
 
@@ -236,26 +236,24 @@ def cohort_parts(
     *,
     per_person: int = PER_PERSON,
     total: int = PER_PART,
-    split: int = VALID,
-    seed: int = 0,
 ) -> list[Part]:
-    """The same sampled rows of each cohort at every k, k by k.
+    """The same sampled validation rows of each cohort at every k, k by k.
 
     Raises
     ------
     UserError
-        When a cohort has no row in that part of the data.
+        When a cohort has no such row.
     """
     sampled = []
     for cohort in cohorts:
-        rows = prepared.rows(split=split)
+        rows = prepared.rows(split=VALID)
         rows = rows[np.isin(prepared.user[rows], cohort.users)]
         if not len(rows):
             raise UserError(
                 f"{cohort.name}: {len(cohort.users)} people, and none of them has ratings in the "
-                f"{_name(split)} part; widen the conditions."
+                "validation part; widen the conditions."
             )
-        chosen = sample_rows(prepared, rows, per_person=per_person, total=total, seed=seed)
+        chosen = sample_rows(prepared, rows, per_person=per_person, total=total)
         sampled.append((cohort.name, chosen, len(rows)))
     return [
         Part(name, truncation_name(k), EvalInstances(prepared, rows, k), available)
@@ -269,26 +267,20 @@ def item_parts(
     *,
     per_person: int = PER_PERSON,
     total: int = PER_PART,
-    split: int = VALID,
-    seed: int = 0,
 ) -> list[Part]:
-    """Sampled rows of items by how many training ratings they have, with whole histories.
+    """Sampled validation rows of items by how many training ratings they have.
 
-    Bands without rows are left out.
+    Histories are whole. Bands without rows are left out.
     """
     counts = np.bincount(prepared.item[prepared.split == TRAIN], minlength=prepared.n_items)
-    rows = prepared.rows(split=split)
+    rows = prepared.rows(split=VALID)
     parts = []
     for name, low, high in ITEM_BANDS:
         band = rows[_within(counts[prepared.item[rows]], (low, high))]
         if len(band):
-            chosen = sample_rows(prepared, band, per_person=per_person, total=total, seed=seed)
+            chosen = sample_rows(prepared, band, per_person=per_person, total=total)
             parts.append(Part("", name, EvalInstances(prepared, chosen), len(band)))
     return parts
-
-
-def _name(split: int) -> str:
-    return {TRAIN: "training", VALID: "validation"}.get(split, "test")
 
 
 def measure(
@@ -365,13 +357,7 @@ def frame(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def write(rows: Sequence[dict], path: Path) -> None:
-    """Write measured rows as CSV or Parquet, by the file's suffix.
-
-    Raises
-    ------
-    UserError
-        For another suffix.
-    """
+    """Write measured rows as CSV or Parquet, by the file's suffix; UserError for another suffix."""
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path.name} is neither .csv nor .parquet; choose one of them.")
     with replacing(path) as temporary:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.metrics.metrics import distinct, unique_share
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import Results
 from ckf_demo.recommender import Recommender
+from ckf_demo.tasks.explanation import film
 from ckf_demo.tasks.explanations.claims import ClaimReport, check
-from ckf_demo.tasks.explanations.facts import Film, polarity_for
+from ckf_demo.tasks.explanations.facts import polarity_for
 
 POLARITIES = ("positive", "mixed", "negative")
 
@@ -53,7 +53,7 @@ def measure_explanations(
     """
     users = model.prepared.user[rows]
     answers = [model.explanation(int(row)) for row in rows]
-    reports = checked(model.whole, rows, answers)
+    reports = checked(model.recommender, rows, answers)
     expected = np.array([polarity_for(answer["rating"]) for answer in answers])
     agrees = np.array([report.polarity for report in reports]) == expected
     for metric, hits in (
@@ -83,7 +83,7 @@ def checked(
 ) -> list[ClaimReport]:
     """What holds in the explanation of each row, by the user's history before it."""
     prepared = recommender.prepared
-    films, titles = catalogue(prepared), tuple(prepared.titles)
+    films, titles = [film(prepared, i) for i in range(prepared.n_items)], tuple(prepared.titles)
     return [
         check(
             answer["text"],
@@ -97,14 +97,4 @@ def checked(
             titles,
         )
         for row, answer in zip(rows, answers, strict=True)
-    ]
-
-
-def catalogue(prepared: Prepared) -> list[Film]:
-    """Every item as a film, by item index."""
-    return [
-        Film(item, title, int(year) or None, tuple(genres))
-        for item, title, year, genres in zip(
-            prepared.item_ids, prepared.titles, prepared.years, prepared.genres, strict=True
-        )
     ]

@@ -23,57 +23,19 @@ from ckf_demo.evaluation.table_format import (
     with_half_width,
     with_interval,
 )
+from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
 
 RESULTS = "results"
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 
-COLUMNS = (
-    ("rating", "rmse", "RMSE"),
-    ("rating", "mae", "MAE"),
-    ("ctr", "auc", "AUC"),
-    ("ctr", "uauc", "UAUC"),
-    ("ctr", "log_loss", "log-loss"),
-    ("ctr", "ece", "ECE"),
-    ("ranking", "ndcg@10", "NDCG@10"),
-    ("ranking", "recall@10", "recall@10"),
-    ("ranking", "candidate_loss", "candidate loss"),
-)
+SHOWN = asset("result_tables.toml")
+COLUMNS: list[tuple[str, str, str]] = [tuple(column) for column in SHOWN["columns"]]
 """Task, metric and heading of the columns."""
 
-DIFFERENCE_METRICS = ("rmse", "auc", "uauc", "log_loss", "ndcg@10")
-
-GROUP_COLUMNS = (
-    ("rating", "rmse", "RMSE"),
-    ("ctr", "auc", "AUC"),
-    ("ctr", "uauc", "UAUC"),
-    ("ranking", "ndcg@10", "NDCG@10"),
-)
-GROUPS = (
-    *("choose", "accept", "warm", "cold"),
-    *("0", "1-3", "4-10", "11+"),
-    *("k=0", "k=1", "k=3", "k=10", "k=all"),
-    "pooled",
-)
-DIFFERENCE_GROUPS = {
-    "all": "Differences (95 % interval, paired over users)",
-    "accept": "Differences on the accepting half of validation users",
-    "cold": "Differences on cold rows",
-    "pooled": "Differences of the answers that are pooled with the collaborative prior",
-}
-EXPLANATION_LABELS = {
-    "names_evidence": "names a film of the history",
-    "named_in_history": "names no film outside history and candidate",
-    "true_ties": "every stated tie is true",
-    "regenerated": "a sentence was written once more",
-    "dropped": "a sentence was left out",
-    "polarity_agreement": "polarity agrees with the predicted rating (VADER)",
-    "distinct_1": "distinct-1",
-    "distinct_2": "distinct-2",
-    "unique": "texts that no other repeats",
-    "loss": "loss of given texts, nats per token",
-}
+GROUPS: list[str] = SHOWN["groups"]
+EXPLANATION_LABELS: dict[str, str] = SHOWN["explanation_labels"]
 
 
 def tables(results: dict) -> list[Table]:
@@ -83,13 +45,13 @@ def tables(results: dict) -> list[Table]:
     title = f"Results on {results['dataset']}, {results['split']} part"
     shown = [made.by_metric(title, made.methods, columns)]
     accepting = any(group == "accept" for *_, group in made.cells)
-    for group, title in DIFFERENCE_GROUPS.items():
+    for group, title in SHOWN["difference_groups"].items():
         if group in ("all", "pooled") or accepting:
-            columns = [(t, m, group, h) for t, m, h in COLUMNS if m in DIFFERENCE_METRICS]
+            columns = [(t, m, group, h) for t, m, h in COLUMNS if m in SHOWN["difference_metrics"]]
             shown.append(
                 made.by_metric(title, made.differences, columns, with_interval, "difference")
             )
-    for task, metric, name in GROUP_COLUMNS:
+    for task, metric, name in SHOWN["group_columns"]:
         if settings := results.get("settings"):
             shown += _by_setting(made, name, task, metric, settings)
         else:

@@ -190,7 +190,7 @@ def measure(
         held = written.measure(resamples, seed, removals, others)
         for folder in single:
             other = CheckpointTexts.ask(folder, dataset, asked[among], summaries=False)
-            name = f"CKF-S {'+'.join(other.model.whole.tasks)}, as first written"
+            name = f"CKF-S {'+'.join(other.model.recommender.tasks)}, as first written"
             systems[name] = _spread_texts(other.texts[FIRST], among)
     beside = _beside(systems, len(asked))
     known = np.isin(data.item[asked], data.item[pairs.learnt])

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +21,7 @@ from ckf_demo.evaluation.cached import CachedModel
 from ckf_demo.inference.predictor import COLLABORATIVE_METHOD
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.paths import cache_dir, replacing
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses_of
@@ -112,7 +114,8 @@ class TrainedModel(CachedModel):
         self, folder: Path, prepared: Prepared, advance: Callable[[int], None] = lambda n: None
     ):
         self.system = System.load(folder, prepared, quantization=dense_precision())
-        super().__init__(Scorer(self.system), folder, advance)
+        # what a configuration answers beside rows, its own methods compute
+        super().__init__(cast(Recommender, Scorer(self.system)), folder, advance)
 
     @property
     def method(self) -> str:

@@ -27,11 +27,18 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import cache_dir, clear_leftovers, replacing, scratch_folder, writing
+from ckf_demo.runtime.paths import (
+    cache_dir,
+    clear_leftovers,
+    replacing,
+    scratch_folder,
+    writing,
+)
 from ckf_demo.runtime.subprocesses import end_with
 
-PINS = Path(__file__).resolve().parents[2] / "assets" / "downloads.txt"
+PINS = ASSETS / "downloads.txt"
 
 _PIN_LINE = re.compile(
     r"(?P<package>[\w.-]+)==(?P<version>\S+)\s+--hash=sha256:(?P<sha256>[0-9a-f]{64})"

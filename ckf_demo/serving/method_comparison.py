@@ -38,7 +38,18 @@ DAMAGE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError
 
 
 @dataclass(frozen=True)
-class TrainedMethod:
+class _Method:
+    name: str
+    tasks: tuple[str, ...]
+
+    @property
+    def orders_by(self) -> str | None:
+        """The task by which it orders candidates; None if it has neither."""
+        return next((task for task in ORDERING if task in self.tasks), None)
+
+
+@dataclass(frozen=True)
+class TrainedMethod(_Method):
     """A fusion method with its checkpoint.
 
     Attributes
@@ -55,46 +66,28 @@ class TrainedMethod:
         Duration of the training; None if the manifest lacks it.
     """
 
-    name: str
     label: str
     paper: str
     summary: str
-    tasks: tuple[str, ...]
     checkpoint: str
     parameters: int | None
     minutes: float | None
 
-    @property
-    def orders_by(self) -> str | None:
-        """The task by which it orders candidates; None if it was trained for neither."""
-        return _orders_by(self.tasks)
-
 
 @dataclass(frozen=True)
-class FittedBaseline:
+class FittedBaseline(_Method):
     """A method without a language model, fitted at its first use.
 
     ``name``, ``summary``, ``needs`` and ``tasks`` are as registered.
     """
 
-    name: str
     summary: str
     needs: tuple[str, ...]
-    tasks: tuple[str, ...]
 
     @property
     def label(self) -> str:
         """The name that users see."""
         return self.name
-
-    @property
-    def orders_by(self) -> str | None:
-        """The task by which it orders candidates; None if it has neither."""
-        return _orders_by(self.tasks)
-
-
-def _orders_by(tasks: Sequence[str]) -> str | None:
-    return next((task for task in ORDERING if task in tasks), None)
 
 
 class MethodComparison:
@@ -163,7 +156,7 @@ class MethodComparison:
         The candidate stage is left out, since every list shows its order anyway.
         """
         return [
-            FittedBaseline(name, kind.summary, kind.needs, kind.tasks)
+            FittedBaseline(name, kind.tasks, kind.summary, kind.needs)
             for name, kind in self.fitted.kinds.items()
             if kind is not CandidateStage
         ]
@@ -215,16 +208,13 @@ class MethodComparison:
     def compare_item(
         self,
         methods: Sequence[str] | None = None,
-        user=None,
-        history=None,
-        taste=None,
-        profile=None,
         item=None,
-        at=None,
+        **person,
     ) -> Iterator[dict]:
         """Rating and CTR of one item by several methods.
 
         ``methods`` holds names of ``methods`` and ``baselines``; None means all ``methods``.
+        ``person`` is as `Recommender` takes it.
 
         Yields
         ------
@@ -233,7 +223,6 @@ class MethodComparison:
         trained for neither. The last row is the average of all users. ``seconds`` excludes loading;
         recent answers are cached.
         """
-        person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         for method in self._known(self._names(methods)):
             row: dict[str, Any] = {
                 "method": method.name,
@@ -259,15 +248,11 @@ class MethodComparison:
     def compare_list(
         self,
         methods: Sequence[str] | None = None,
-        user=None,
-        history=None,
-        taste=None,
-        profile=None,
-        at=None,
         k: int = 10,
         candidates: int = 20,
+        **person,
     ) -> Iterator[dict]:
-        """The same candidates ordered by several methods, which are named as in `compare_item`.
+        """The same candidates ordered by several methods, with arguments as in `compare_item`.
 
         The candidates come from the candidate stage of the served recommender. A method orders them
         by its ranking task, or else by CTR.
@@ -285,7 +270,6 @@ class MethodComparison:
         UserError
             When a method is unknown, or the data have no candidate stage.
         """
-        person = {"user": user, "history": history, "taste": taste, "profile": profile, "at": at}
         chosen = self._known(self._names(methods))
         pool = self.served.candidates(**person, size=max(k, candidates))
         films = {item: self.served.store.item(item) for item in pool}

@@ -5,12 +5,12 @@ the named endpoints.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
 
 from ckf_demo.inference.projections import Spaces
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.answer import Answer, finished_answer
@@ -39,7 +39,6 @@ from ckf_demo.ui.topk import TopKTab
 from ckf_demo.ui.tour import tour_markup
 from ckf_demo.ui.why import WhyTab
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 LABELS = {
     "predict": "Predict",
     "topk": "Top-K",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
 from ckf_demo.evaluation.stored_rows import read_rows
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
 
 RESULTS = "results.json"
@@ -26,7 +27,7 @@ KINDS = {
 }
 """Files of results beside a checkpoint, and what sets them apart."""
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "assets" / "published"
+PUBLISHED = ASSETS / "published"
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
 TASKS = {

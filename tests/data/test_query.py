@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_demo.data.analyses import ANALYSES, GENRES_BY_AGE, LONG_TAIL, SPARSITY, USER_GROUPS
+from ckf_demo.data.analyses import all_analyses
 from ckf_demo.data.free_sql import MAX_SQL
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.runtime.errors import UserError
@@ -84,8 +84,8 @@ def test_every_ready_made_analysis_runs(tmp_path, data):
     prepared.ages[:40] = [20] * 20 + [50] * 20
     write_store(prepared, tmp_path / "s.duckdb")
     with InteractionStore(tmp_path / "s.duckdb") as store:
-        assert store.analyses() == list(ANALYSES)
-        for analysis in ANALYSES:
+        assert store.analyses() == list(all_analyses())
+        for analysis in all_analyses():
             found = store.query(analysis.sql)
             assert found.rows and not found.truncated, analysis.title
             assert all(None not in row for row in found.rows), analysis.title
@@ -96,17 +96,20 @@ def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path):
     data.ages[:] = 0
     write_store(data, tmp_path / "s.duckdb")
     with InteractionStore(tmp_path / "s.duckdb") as store:
-        assert set(ANALYSES) - set(store.analyses()) == {GENRES_BY_AGE}
+        assert [each.title for each in all_analyses() if each not in store.analyses()] == [
+            "Genres by age"
+        ]
 
 
 def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(store):
-    tail = store.query(LONG_TAIL.sql).rows
+    sql = {each.title: each.sql for each in all_analyses()}
+    tail = store.query(sql["Long tail of items"]).rows
     assert tail[-1][:2] == [100, 100.0]
     assert [row[1] for row in tail] == sorted(row[1] for row in tail)
-    bands = store.query(USER_GROUPS.sql).rows
+    bands = store.query(sql["Ratings per user"]).rows
     assert [row[0] for row in bands] == ["0", "1–3", "4–10", "11–30", "31–100", "101+"]
     assert sum(row[1] for row in bands) == sum(row[2] for row in bands) == 60
-    parts = store.query(SPARSITY.sql).rows
+    parts = store.query(sql["Sparsity"]).rows
     assert parts[0] == ["all", 60, 40, 2400, 100.0]
 
 

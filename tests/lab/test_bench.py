@@ -12,6 +12,7 @@ from ckf_demo.backbone.engine import Branch
 from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.lab.ablation import sequences_for
 from ckf_demo.lab.bench import llamacpp, report
+from ckf_demo.lab.bench.matrices import linear_shapes, matrix_rate, token_operations
 from ckf_demo.lab.bench.people import answers, people
 from ckf_demo.lab.bench.plain import plain_prompts
 from ckf_demo.lab.bench.run import MEASUREMENTS, bench
@@ -19,7 +20,7 @@ from ckf_demo.lab.bench.training import gradients
 from ckf_demo.model.system import System
 from ckf_demo.runtime import machine
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.machine import describe, linear_shapes, matrix_rate, token_operations
+from ckf_demo.runtime.machine import describe
 from ckf_demo.runtime.timing import PeakMemory, Row, alternate
 from support.tiny import TASKS, stir, tiny_data, tiny_system
 

@@ -220,11 +220,9 @@ def test_low_ratings_and_few_common_fans_do_not_count():
     assert not CoLikedItems.fit(user, item, low, n_items=3)(0, 1)
 
 
-def test_liked_together_survives_as_arrays_and_keeps_the_strongest():
+def test_liked_together_keeps_the_strongest():
     user, item, rating = likes(range(20), range(20), range(3, 23), range(50, 90))
     pairs = CoLikedItems.fit(user, item, rating, n_items=4)
-    again = CoLikedItems.from_arrays(pairs.arrays())
-    for fitted in (pairs, again):
-        assert [fitted(0, b) for b in range(4)] == [False, True, True, False]
+    assert [pairs(0, b) for b in range(4)] == [False, True, True, False]
     strongest = CoLikedItems.fit(user, item, rating, n_items=4, top=1)
     assert strongest(0, 1) and not strongest(0, 3)

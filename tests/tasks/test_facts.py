@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import Film, fact_line, gather, polarity_for, taste_genres
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
-from ckf_demo.tasks.explanations.templates import VERDICT, WISH, WISH_FRAMES
 from ckf_demo.tasks.explanations.wording import compose, word
 
 TITLES = (
@@ -76,7 +76,10 @@ def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
 )
 def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polarity):
     film = Film("0", "Toy Story", None, ("Action",))
-    for wish, frame, verdict in product(WISH[kind], WISH_FRAMES, VERDICT[polarity]):
+    wordings = asset("wordings.toml")
+    for wish, frame, verdict in product(
+        wordings["wish"][kind], wordings["wish_frames"], wordings["verdict"][polarity]
+    ):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
         text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)
         assert tone(text, [film.title]) == polarity, text

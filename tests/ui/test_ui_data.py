@@ -9,7 +9,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from ckf_demo.data.analyses import ANALYSES
+from ckf_demo.data.analyses import all_analyses
 from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import data as tab
@@ -84,7 +84,7 @@ def test_there_is_no_plot_where_none_suits(rows, types):
 
 
 def test_every_ready_made_analysis_of_the_fake_data_is_plotted(made):
-    for analysis in ANALYSES:
+    for analysis in all_analyses():
         found = made.store.query(analysis.sql)
         assert plotted(found), analysis.title
 
@@ -169,16 +169,16 @@ def test_an_answer_has_a_file_that_the_next_one_replaces(made):
 
 def test_a_chosen_analysis_shows_its_sql_and_drops_the_result_before(made):
     before = made.answer("SELECT 1", None)
-    shown = made.choose(ANALYSES[2].title, ANALYSES[0].sql, (), before[made.file])
-    assert shown[made.sql] == ANALYSES[2].sql and shown[made.about].startswith("<p")
+    shown = made.choose(all_analyses()[2].title, all_analyses()[0].sql, (), before[made.file])
+    assert shown[made.sql] == all_analyses()[2].sql and shown[made.about].startswith("<p")
     assert not Path(before[made.file]).exists() and "Nothing was asked" in shown[made.result]
     assert shown[made.own] == ()
 
 
 def test_a_typed_query_joins_the_list_when_an_analysis_is_chosen(made):
-    title = ANALYSES[2].title
+    title = all_analyses()[2].title
     first = made.choose(title, "SELECT 1", (), None)
-    assert first[made.sql] == ANALYSES[2].sql and first[made.own] == ("SELECT 1",)
+    assert first[made.sql] == all_analyses()[2].sql and first[made.own] == ("SELECT 1",)
     second = made.choose(title, "SELECT 2", first[made.own], None)
     third = made.choose("Own query 1", "SELECT 2", second[made.own], None)
     assert third[made.sql] == "SELECT 1" and third[made.own] == ("SELECT 1", "SELECT 2")

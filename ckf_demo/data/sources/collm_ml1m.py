@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.sources.base import RawData, Source
-from ckf_demo.data.sources.frames import read_parquet, read_pickle
+from ckf_demo.data.sources.frames import check_columns, read_parquet, read_pickle
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.runtime.errors import UserError
@@ -73,11 +73,7 @@ def _form(folder: Path) -> str | None:
 
 def _read_part(path: Path, form: str) -> pd.DataFrame:
     table = read_parquet(path) if form == PARQUET else read_pickle(path)
-    missing = [c for c in COLUMNS if c not in table]
-    if missing:
-        raise UserError(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
-        )
+    check_columns(path, table, COLUMNS)
     table = table[list(COLUMNS)].reset_index(drop=True)
     for column in ("uid", "iid", "label", "timestamp"):
         if not pd.api.types.is_integer_dtype(table[column]):

@@ -7,6 +7,7 @@ texts and lists: they may name nothing outside an exact list of functions and cl
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -78,3 +79,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path} cannot be read as Parquet ({error}); use a fresh copy of the data set"
         ) from error
+
+
+def check_columns(path: Path, table: pd.DataFrame, columns: Sequence[str], more: str = "") -> None:
+    """Raise UserError for a table that lacks one of the columns; ``more`` ends the message."""
+    for column in columns:
+        if column not in table:
+            names = ", ".join(map(str, table.columns))
+            raise UserError(f"{path} has no column {column!r}; it has {names}{more}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ckf_demo.data.sources.base import Bulk, RawData, Source
+from ckf_demo.data.sources.frames import check_columns
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.runtime.errors import UserError
@@ -88,11 +89,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path.parent} lacks {path.name}; it must hold {SOURCE.files}")
     table = read_csv(path)
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise UserError(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
-        )
+    check_columns(path, table, columns)
     return table[list(columns)]
 
 

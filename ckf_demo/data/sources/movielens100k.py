@@ -14,26 +14,9 @@ from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.runtime.errors import UserError
 
 # In the order of u.item's flags; "unknown" stands for no genre at all.
-GENRES = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
+GENRES = tuple(
+    """unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy
+    Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western""".split()
 )
 RECBOLE_FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 ORIGINAL_FILES = ("u.data", "u.item", "u.user")

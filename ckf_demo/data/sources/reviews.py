@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.sources.base import PRODUCTS, RawData, Source
-from ckf_demo.data.sources.frames import read_parquet
+from ckf_demo.data.sources.frames import check_columns, read_parquet
 from ckf_demo.data.sources.names import names_from_reviews
 from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.data.splits import FIT_SHARE, time_order
@@ -104,12 +104,8 @@ def read(folder: Path) -> RawData:
     if path is None:
         raise UserError(f"{folder} holds no {SOURCE.label}; it must hold {SOURCE.files}")
     table = read_parquet(path) if path.name == PARQUET else read_csv(path)
-    missing = [column for column in NEEDED if column not in table]
-    if missing:
-        raise UserError(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}, "
-            f"and must have {', '.join(NEEDED)} (and may have {', '.join(OPTIONAL)})"
-        )
+    needed = f", and must have {', '.join(NEEDED)} (and may have {', '.join(OPTIONAL)})"
+    check_columns(path, table, NEEDED, needed)
     skipping = Skipping(path, EXPECTED)
     ratings = pd.to_numeric(table["rating"], errors="coerce")
     times = _seconds(table["time"]) if "time" in table else pd.Series(range(len(table)))

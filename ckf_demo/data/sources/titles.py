@@ -9,16 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Articles that catalogues move behind the title, in the languages that occur in MovieLens.
-_ARTICLES = frozenset(
-    "a an the"
-    " le la les l' un une"
-    " il lo gli i uno una"
-    " el los las"
-    " der die das ein eine"
-    " o os"
-    " de het den det en ett".split()
-)
+from ckf_demo.runtime.assets import word_list
+
+_ARTICLES = word_list("articles")
 _BRACKETS = re.compile(r"\(([^()]*)\)")
 # "(1995)" at the end, perhaps with the medium behind it: "(1995) (V)".
 _YEAR = re.compile(r"\s*\((1[89]\d\d|20\d\d)\)\s*(?:\((?:V|TV|VG)\)\s*)?$")

@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.sources.base import BOOKS, PLACES, RawData, Source
-from ckf_demo.data.sources.frames import read_parquet, read_pickle
+from ckf_demo.data.sources.frames import check_columns, read_parquet, read_pickle
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.data.splits import TEST, TRAIN, VALID
@@ -123,10 +123,7 @@ def _interactions(path: Path) -> pd.DataFrame:
     """Columns ``user`` and ``item``, int64."""
     table = read_csv(path) if path.suffix == ".csv" else read_parquet(path)
     for column in ("user", "item"):
-        if column not in table:
-            raise UserError(
-                f"{path} has no column {column!r}; it has {', '.join(map(str, table.columns))}"
-            )
+        check_columns(path, table, [column])
         if path.suffix == ".csv":
             table[column] = pd.to_numeric(table[column], errors="coerce")
         if not pd.api.types.is_integer_dtype(table[column]) or table[column].hasnans:
@@ -173,11 +170,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict | None]]:
     """Numbered records from 1, None for what is none."""
     if path.suffix == ".pkl":
         table = read_pickle(path)
-        missing = [column for column in COLUMNS if column not in table]
-        if missing:
-            raise UserError(
-                f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
-            )
+        check_columns(path, table, COLUMNS)
         kept = [column for column in (*COLUMNS, *SUMMARIES) if column in table]
         records: Iterable[dict] = table[kept].to_dict("records")
         yield from enumerate(records, start=1)

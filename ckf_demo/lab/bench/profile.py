@@ -21,9 +21,9 @@ from ckf_demo.backbone.decoder import Writing
 from ckf_demo.backbone.engine import Engine
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.inference.predictor import Predictor
+from ckf_demo.lab.bench.matrices import linear_shapes, matrix_rate, token_operations
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
-from ckf_demo.runtime.machine import linear_shapes, matrix_rate, token_operations
 from ckf_demo.runtime.timing import Row
 from ckf_demo.tasks.prompts import PromptWriter
 

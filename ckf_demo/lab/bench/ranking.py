@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import common_beginning
+from ckf_demo.lab.bench.matrices import linear_shapes, matrix_rate, token_operations
 from ckf_demo.lab.bench.people import BenchPerson, answers, people, prompt, questions
 from ckf_demo.lab.bench.plain import plain_prompts
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
-from ckf_demo.runtime.machine import linear_shapes, matrix_rate, token_operations
 from ckf_demo.runtime.timing import Row, alternate
 from ckf_demo.tasks.prompts import window_start
 

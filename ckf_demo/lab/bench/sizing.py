@@ -24,10 +24,11 @@ from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import PairBatch
 from ckf_demo.fusion.ckf import CKF
+from ckf_demo.lab.bench.matrices import linear_shapes, token_operations
 from ckf_demo.lab.bench.people import BenchPerson, people, prompt, questions
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.system import System
-from ckf_demo.runtime.machine import describe, linear_shapes, token_operations
+from ckf_demo.runtime.machine import describe
 from ckf_demo.runtime.paths import prepared_path, store_path, write_json
 from ckf_demo.runtime.timing import Row, alternate
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from ckf_demo.runtime.assets import word_list
 from ckf_demo.tasks.explanations.facts import (
     GENRES,
     LIKED_FROM,
@@ -167,19 +168,7 @@ def _index(titles: tuple[str, ...]) -> _TitleIndex:
     return _TitleIndex(titles)
 
 
-# Words that may begin an English sentence in capitals without naming anything.
-_OPENERS = frozenset(
-    """a about above after again all also although an and another any anyone as at based be
-    because before being besides both but by chances considering consider despite do don't
-    either even everything expect fan fans few film films first for from genre giving given
-    going has have having he her here his how however i if in instead it it's its judging just
-    last like likely likes liking look looking loving many maybe more most movie movies much my
-    neither no none not nothing of on once one only or other others otherwise our overall people
-    perhaps plus possibly probably rated rather sadly same scoring seeing she since so some
-    somebody someone something still that that's the their then there there's these they this
-    those though thus to too two unfortunately unless unlike until very viewers we what when
-    where whether which while who why with without yes yet you you'll you're you've your""".split()
-)
+_OPENERS = word_list("openers")
 _WORD = r"[A-Z][\w'’&-]*(?:\.\w+)*"
 _NAME = re.compile(
     rf"(?<![\w⟦]){_WORD}(?:(?:\s(?:of|the|and|in|a|to|on|for|with|or|de|la|&))*\s{_WORD})*"

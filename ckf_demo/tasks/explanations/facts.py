@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from ckf_demo.data.sources import movielens100k
+
 Polarity = Literal["positive", "mixed", "negative"]
 CoLikedItems = Callable[[str, str], bool]
 
@@ -36,11 +38,7 @@ TITLES_UP_TO = 48
 
 VERDICTS: dict[Polarity, str] = {"positive": "good", "mixed": "mixed", "negative": "poor"}
 
-GENRES = (
-    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
-    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War",
-    "Western",
-)  # fmt: skip
+GENRES = movielens100k.GENRES[1:]
 """MovieLens' genre labels, for reading a taste line and for naming genres in the checker."""
 
 _NO_GENRE = ("unknown", "(no genres listed)")

@@ -23,30 +23,15 @@ from dataclasses import dataclass, replace
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from ckf_demo.runtime.assets import word_list
 from ckf_demo.tasks.explanations.evidence import UNNAMED, Evidence
 
-SPEECH = frozenset(
-    """also appeal appeals appreciate appreciates because business buyer buyers bought buy choice
-    choose chose chosen customer customers enjoy enjoyed enjoying enjoys establishment experience
-    feature features find finds give gives go good-for include includes including item its like
-    liked likes look looking looks love loves make makes making need needs offer offering offers
-    option people perfect-for person place product products provide provided provides providing
-    reader reason reasons recommend recommended seek seeking spot such suit suits thing things this
-    user users value values visit visited visiting visitor visitors want wants way well who will
-    would you your""".split()
-)
+SPEECH = word_list("speech")
 """Words that say nothing of an item, besides stop words."""
-TELLING = frozenset(
-    """amount bill bottom cry detail eight eleven empty fifteen fifty fill fire five forty four
-    front full hundred interest mill mine nine serious side sincere six sixty system ten thick
-    thin third three top twelve twenty two""".split()
-)
+TELLING = word_list("telling")
 """Words on scikit-learn's list of stop words that do say something of an item."""
-NEGATIONS = frozenset("no not never without nothing none nor hardly lacks lack lacking isn't don't "
-                      "doesn't wasn't didn't can't won't aren't cannot".split())  # fmt: skip
-FIRST_PERSON = frozenset(
-    """i i'm i've i'd i'll me my mine myself we we're we've us our ours ourselves""".split()
-)
+NEGATIONS = word_list("negations")
+FIRST_PERSON = word_list("first_person")
 REACH = 3
 """Words behind a negation that it negates."""
 _WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckf_demo.tasks.explanations import templates
+from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.facts import (
     TITLES_UP_TO,
     CoLikedItems,
@@ -23,6 +23,12 @@ from ckf_demo.tasks.explanations.facts import (
     gather,
     number,
 )
+
+
+def _draw(rng: random.Random, kind: str, case: str | None = None) -> str:
+    """One wording of a kind, or of a case of it; ``assets/wordings.toml`` explains their slots."""
+    choices = asset("wordings.toml")[kind]
+    return rng.choice(choices if case is None else choices[case])
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def compose(
 
 def word(facts: Facts, rng: random.Random) -> Explanation:
     """Puts exactly these facts into words; `rng` chooses among the wordings that fit them."""
-    verdict = rng.choice(templates.VERDICT[facts.polarity])
+    verdict = _draw(rng, "verdict", facts.polarity)
     if not facts.ties:
         template = _about_candidate(facts, verdict, rng)
     elif len(facts.ties) == 2:
@@ -73,77 +79,74 @@ def _supports(tie: Tie, polarity: Polarity) -> bool:
 
 def _about_one(tie: Tie, polarity: Polarity, verdict: str, rng: random.Random) -> str:
     if polarity == "mixed":
-        frames = templates.NEUTRAL
+        frames = "neutral"
     else:
-        frames = templates.SUPPORT if _supports(tie, polarity) else templates.CONTRAST
+        frames = "support" if _supports(tie, polarity) else "contrast"
     if tie.kind == "n":
         joined = {True: "{rate}, and {verdict}.", False: "although {rate}, {verdict}."}
-        rate = _rate(tie, 0, rng)
-        return _join(joined[frames is not templates.CONTRAST], rate=rate, verdict=verdict)
+        rate = _rate(tie, rng)
+        return _join(joined[frames != "contrast"], rate=rate, verdict=verdict)
     warm = polarity == "positive"
     if rng.random() < 0.5:
-        rate, says = _rate(tie, 0, rng), _tie_clause(tie, warm, rng)
-        return _join(rng.choice(frames["rate"]), rate=rate, tie=says, verdict=verdict)
-    return _join(rng.choice(frames["link"]), link=_link(tie, 0, warm, rng), verdict=verdict)
+        rate = _rate(tie, rng)
+        says = _fill(_shared("tie", tie, warm, rng), tie, 0, "", rng)
+        return _join(_draw(rng, frames, "rate"), rate=rate, tie=says, verdict=verdict)
+    return _join(_draw(rng, frames, "link"), link=_link(tie, warm, rng), verdict=verdict)
 
 
 def _about_two(facts: Facts, verdict: str, rng: random.Random) -> str:
     first, second = facts.ties
     if facts.polarity == "mixed":
-        frame = rng.choice(templates.FOR_AND_AGAINST)
-        pro = _link(first, 0, False, rng)
-        con = _fill(rng.choice(templates.AGAINST[second.kind]), second, 1, _which(second, rng), rng)
+        frame = _draw(rng, "for_and_against")
+        pro = _link(first, False, rng)
+        con = _fill(_draw(rng, "against", second.kind), second, 1, _which(second, rng), rng)
         return _join(frame, first=pro, second=con, verdict=verdict)
     warm = facts.polarity == "positive"
     if first.kind == second.kind == "g" and first.genres == second.genres and rng.random() < 0.6:
-        both = _fill(rng.choice(templates.BOTH if warm else templates.BOTH_LOW), first, 0, "", rng)
+        both = _fill(_draw(rng, "both" if warm else "both_low"), first, 0, "", rng)
         both = both.replace("{f}", "{e1}").replace("{q}", number(second.rating))
-        return _join(rng.choice(templates.SUPPORT["link"]), link=both, verdict=verdict)
+        return _join(_draw(rng, "support", "link"), link=both, verdict=verdict)
     main = _about_one(first, facts.polarity, verdict, rng)
-    also = (
-        templates.ALSO["g"]
-        if second.kind == "g"
-        else templates.ALSO["f warm" if warm else "f plain"]
-    )
-    return f"{main} {_fill(rng.choice(also), second, 1, _which(second, rng), rng)}"
+    case = "g" if second.kind == "g" else "f warm" if warm else "f plain"
+    return f"{main} {_fill(_draw(rng, 'also', case), second, 1, _which(second, rng), rng)}"
 
 
 def _about_candidate(facts: Facts, verdict: str, rng: random.Random) -> str:
     """Without a history only the candidate's genre and era and the taste line may be mentioned."""
     if facts.wish is not None:
         wish = _wish_clause(facts.wish, rng)
-        return _join(rng.choice(templates.WISH_FRAMES), wish=wish, verdict=verdict)
+        return _join(_draw(rng, "wish_frames"), wish=wish, verdict=verdict)
     candidate = facts.candidate
     known = [("genre", candidate.labels), ("decade", candidate.decade is not None)]
     key = " ".join(name for name, there in known if there)
     if not key:
         return _join("{verdict}.", verdict=verdict)
-    bare = _genre_slots(rng.choice(templates.BARE[key]), candidate.labels[:2], candidate.decade)
-    return _join(rng.choice(templates.BARE_FRAMES), bare=bare, verdict=verdict)
+    bare = _genre_slots(_draw(rng, "bare", key), candidate.labels[:2], candidate.decade)
+    return _join(_draw(rng, "bare_frames"), bare=bare, verdict=verdict)
 
 
-def _rate(tie: Tie, place: int, rng: random.Random) -> str:
-    return _fill(rng.choice(templates.RATED["high" if tie.liked else "low"]), tie, place, "", rng)
+def _rate(tie: Tie, rng: random.Random) -> str:
+    return _fill(_draw(rng, "rated", "high" if tie.liked else "low"), tie, 0, "", rng)
 
 
 def _which(tie: Tie, rng: random.Random) -> str:
-    return rng.choice(templates.RATED["which" if tie.liked else "which low"])
+    return _draw(rng, "rated", "which" if tie.liked else "which low")
 
 
-def _tie_clause(tie: Tie, warm: bool, rng: random.Random) -> str:
-    forms = {"f": templates.TIE_FANS, "gf": templates.TIE_GENRE_FANS}
-    choices = forms[tie.kind]["warm" if warm else "plain"] if tie.fans else templates.TIE[tie.kind]
-    return _fill(rng.choice(choices), tie, 0, "", rng)
+def _shared(form: str, tie: Tie, warm: bool, rng: random.Random) -> str:
+    """What film and candidate share, in the form "tie" or "link"."""
+    if not tie.fans:
+        return _draw(rng, form, tie.kind)
+    kinds = {"f": f"{form}_fans", "gf": f"{form}_genre_fans"}
+    return _draw(rng, kinds[tie.kind], "warm" if warm else "plain")
 
 
-def _link(tie: Tie, place: int, warm: bool, rng: random.Random) -> str:
-    forms = {"f": templates.LINK_FANS, "gf": templates.LINK_GENRE_FANS}
-    choices = forms[tie.kind]["warm" if warm else "plain"] if tie.fans else templates.LINK[tie.kind]
-    return _fill(rng.choice(choices), tie, place, _which(tie, rng), rng)
+def _link(tie: Tie, warm: bool, rng: random.Random) -> str:
+    return _fill(_shared("link", tie, warm, rng), tie, 0, _which(tie, rng), rng)
 
 
 def _wish_clause(wish: Wish, rng: random.Random) -> str:
-    clause = rng.choice(templates.WISH[wish.kind])
+    clause = _draw(rng, "wish", wish.kind)
     return clause.replace("{at}", _with_article(wish.genre)).replace("{t}", wish.genre)
 
 
@@ -159,7 +162,7 @@ def _genre_slots(clause: str, genres: Sequence[str], decade: int | None) -> str:
 
 def _fill(clause: str, tie: Tie, place: int, which: str, rng: random.Random) -> str:
     """The clause with everything of the tie but the title, whose slot becomes {e0} or {e1}."""
-    got = rng.choice(templates.GOT["high" if tie.liked else "low"])
+    got = _draw(rng, "got", "high" if tie.liked else "low")
     clause = clause.replace("{w}", which).replace("{got}", got)
     clause = clause.replace("{e}", f"{{e{place}}}").replace("{r}", number(tie.rating))
     return _genre_slots(clause, tie.genres, tie.decade)
