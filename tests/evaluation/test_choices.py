@@ -163,19 +163,11 @@ def test_evidence_is_of_others_or_of_other_things_and_earlier(row):
     user, item = int(DATA.user[row]), int(DATA.item[row])
     history = DATA.item[DATA.history.before(row)]
     found = WRITINGS.gather(history, item, user=user, before=int(DATA.timestamp[row]))
-    for said in found.of_item:
-        assert (
-            DATA.timestamp[said.row] < DATA.timestamp[row]
-            and DATA.item[said.row] == item
-            and DATA.user[said.row] != user
-        )
-        assert DATA.split[said.row] == TRAIN
-    for said in found.of_person:
-        assert (
-            DATA.timestamp[said.row] < DATA.timestamp[row]
-            and DATA.item[said.row] != item
-            and DATA.user[said.row] == user
-        )
+    for said in (*found.of_item, *found.of_person):
+        assert DATA.timestamp[said.row] < DATA.timestamp[row]
+        assert (DATA.item[said.row] == item) == (said in found.of_item)
+        assert (DATA.user[said.row] == user) == (said in found.of_person)
+    assert all(DATA.split[said.row] == TRAIN for said in found.of_item)
     fans = [set(DATA.user[DATA.fit & (DATA.item == i)].tolist()) for i in range(DATA.n_items)]
     for own in found.together:
         assert own.item in history and own.item != item and DATA.titles[own.item] == own.title
@@ -346,16 +338,9 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     for module in (given, groundedness, overlap):
         monkeypatch.setattr(module, "embedded", lambda texts: np.ones((len(texts), 1)))
-    found = given.measure(
-        "made-up",
-        "valid",
-        [],
-        resamples=50,
-        checkpoint=Path("checkpoints/tiny"),
-        size=6,
-        single=[Path("checkpoints/tiny")],
-        removals=4,
-    )
+    tiny = Path("checkpoints/tiny")
+    asked = {"checkpoint": tiny, "single": [tiny], "size": 6, "removals": 4}
+    found = given.measure("made-up", "valid", [], resamples=50, **asked)
     names = {row["method"] for row in found["rows"]}
     assert {groundedness.FIRST, groundedness.GIVEN, groundedness.SUMMED, *given.RIVALS} <= names
     cells = {(r["method"], r["metric"]): r["value"] for r in found["held"]}

@@ -1,5 +1,6 @@
 """A-LLMRec: a recommender of the next item, the joint space of items and texts, two projections."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from ckf_demo.fusion.registry import FusionConfig
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from support.synthetic import made_up_likes
-from support.tiny import tiny_data, tiny_knowledge
+from support.tiny import tiny_data, tiny_knowledge, tiny_tokenizer
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
 SHAPE = BackboneShape(24, 0.2)
@@ -62,6 +63,18 @@ def joint(steps: int = 250, **changes: bool):
 def make(**changes: bool | str) -> ALLMRec:
     torch.manual_seed(0)
     return ALLMRec(FusionConfig(**changes), KNOWLEDGE, SHAPE).eval()
+
+
+@cache
+def _fitted() -> ALLMRec:
+    method = make()
+    method.fit(DATA, KNOWLEDGE, seed=0)
+    return method
+
+
+def fitted() -> ALLMRec:
+    """The method as it is fitted to the data."""
+    return deepcopy(_fitted())
 
 
 def pairs(items: np.ndarray, lengths: list[int], targets: list[int]) -> PairBatch:
@@ -192,8 +205,7 @@ def test_only_training_rows_are_fitted_on():
     one, other = make(), make()
     losses = one.fit(DATA, KNOWLEDGE, seed=0)
     assert other.fit(replace(DATA, item=item, rating=rating), KNOWLEDGE, seed=0) == losses
-    for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
 def test_only_the_projections_are_learnt_with_the_language_model():
@@ -206,8 +218,7 @@ def test_only_the_projections_are_learnt_with_the_language_model():
 
 
 def test_gradients_reach_the_projections_and_tokens_have_the_scale_of_words():
-    method = make()
-    method.fit(DATA, KNOWLEDGE, seed=0)
+    method = fitted()
     fused = method(pairs(np.arange(10, 16), [0, 2, 6], [1, 2, 3]))
     for tokens in (fused.user_tokens, fused.item_tokens):
         assert tokens.shape == (3, SHAPE.hidden_size)
@@ -217,8 +228,7 @@ def test_gradients_reach_the_projections_and_tokens_have_the_scale_of_words():
 
 
 def test_tokens_after_a_prefix_know_nothing_of_the_rest():
-    method = make()
-    method.fit(DATA, KNOWLEDGE, seed=0)
+    method = fitted()
     items = np.arange(10, 16)
     together = method(pairs(items, [0, 2, 6], [1, 2, 3])).user_tokens
     for row, n in enumerate((0, 2, 6)):
@@ -252,8 +262,7 @@ def test_without_a_joint_space_tokens_come_from_the_recommender():
 
 
 def test_a_fitted_state_loads_into_a_fresh_method_and_bf16_holds_it():
-    method, fresh = make(), make()
-    method.fit(DATA, KNOWLEDGE, seed=0)
+    method, fresh = fitted(), make()
     state = method.state_dict()
     fresh.load_state_dict(state)
     batch = pairs(np.arange(6), [6], [1])
@@ -278,8 +287,10 @@ def test_items_that_only_the_test_part_has_are_added():
 # Other items
 
 
-def with_unrated(monkeypatch) -> tuple[Prepared, Prepared]:
-    """Data in which nobody rated the items `COLD`, and other data that has these and one more."""
+@pytest.fixture
+def apart(monkeypatch) -> tuple[ALLMRec, Prepared, Prepared]:
+    """A method, the data that it is fitted to, in which nobody rated the items `COLD`, and other
+    data, which has these and one more."""
     source = replace(DATA, fit=DATA.fit & ~np.isin(DATA.item, COLD))
     there = [*COLD, 0]
     target = replace(
@@ -290,13 +301,13 @@ def with_unrated(monkeypatch) -> tuple[Prepared, Prepared]:
     )
     texts = {source.dataset: TEXTS.numpy(), target.dataset: TEXTS[there].numpy()}
     monkeypatch.setattr(allmrec, "item_text_vectors", lambda prepared: texts[prepared.dataset])
-    return source, target
-
-
-def test_other_items_lie_where_their_texts_do(monkeypatch):
-    source, target = with_unrated(monkeypatch)
     method = make()
     method.fit(source, KNOWLEDGE, seed=0)
+    return method, source, target
+
+
+def test_other_items_lie_where_their_texts_do(apart):
+    method, source, target = apart
     kept = {k: v.bfloat16() if v.ndim > 1 else v for k, v in method.state_dict().items()}
     carried = method.carried_over(kept, source, target, seed=0)
     assert carried["joint"].shape == (3, allmrec.JOINT_SIZE)
@@ -307,10 +318,8 @@ def test_other_items_lie_where_their_texts_do(monkeypatch):
     assert {k for k in kept if carried[k] is not kept[k]} == {"joint", "sasrec.items.weight"}
 
 
-def test_a_persons_history_of_other_items_is_in_their_titles_tokens_alone(monkeypatch):
-    source, target = with_unrated(monkeypatch)
-    method = make()
-    method.fit(source, KNOWLEDGE, seed=0)
+def test_a_persons_history_of_other_items_is_in_their_titles_tokens_alone(apart):
+    method, source, target = apart
     carried = method.carried_over(method.state_dict(), source, target, seed=0)
     there = ALLMRec(FusionConfig(), SimpleNamespace(n_items=3), SHAPE).eval()
     there.load_state_dict(carried)
@@ -320,10 +329,8 @@ def test_a_persons_history_of_other_items_is_in_their_titles_tokens_alone(monkey
     assert (vectors[0] - vectors[1]).abs().max() > 1e-4
 
 
-def test_a_checkpoint_whose_encoder_cannot_be_had_again_is_not_carried_over(monkeypatch):
-    source, target = with_unrated(monkeypatch)
-    method = make()
-    method.fit(source, KNOWLEDGE, seed=0)
+def test_a_checkpoint_whose_encoder_cannot_be_had_again_is_not_carried_over(apart):
+    method, source, target = apart
     other = method.state_dict() | {"joint": method.joint.flip(0)}
     with pytest.raises(UserError, match="does not lead to the checkpoint's items"):
         method.carried_over(other, source, target, seed=0)
@@ -334,26 +341,18 @@ def test_a_checkpoint_whose_encoder_cannot_be_had_again_is_not_carried_over(monk
 # Texts
 
 
-def writer_of(data: Prepared) -> PromptWriter:
-    from support.tiny import tiny_tokenizer
-
-    return PromptWriter(
-        tiny_tokenizer(), data.titles, data.years.tolist(), data.genres, PromptConfig(), "ratings"
-    )
-
-
 def test_texts_are_those_of_prompts():
     years = DATA.years.copy()
     years[1] = 0
     data = replace(DATA, years=years, genres=[("Crime", "Drama"), (), *DATA.genres[2:]])
     assert item_texts(data)[:2] == ["Film 1, 1990, Crime, Drama", "Film 2"]
-    writer = writer_of(data)
+    described = (data.titles, data.years.tolist(), data.genres)
+    writer = PromptWriter(tiny_tokenizer(), *described, PromptConfig(), "ratings")
     assert item_texts(data) == [writer.item_text(i) for i in range(data.n_items)]
 
 
-def test_text_vectors_are_read_from_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    path = tmp_path / "ckf-demo" / "text" / f"{DATA.hash[:16]}.npy"
+def test_text_vectors_are_read_from_the_cache(empty_cache):
+    path = empty_cache / "text" / f"{DATA.hash[:16]}.npy"
     path.parent.mkdir(parents=True)
     np.save(path, TEXTS.numpy())
     assert np.array_equal(item_text_vectors(DATA), TEXTS.numpy())

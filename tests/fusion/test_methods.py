@@ -1,5 +1,7 @@
 """What every method must stand: it trains, is saved, served and asked; a new one is one class."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,32 +30,28 @@ from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, validation_sequences
 from support.tiny import (
+    FROZEN,
+    SHARED,
     stir,
+    stir_zeros,
     tiny_config,
     tiny_data,
     tiny_knowledge,
     tiny_llama,
     tiny_tokenizer,
 )
+from support.training import make_workplace
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
-FROZEN = {"shared_targets": [], "task_targets": []}
-LORA = {
-    "ckf": {"rank": 4, "alpha": 8},
-    "text": {"rank": 4, "alpha": 8, "task_targets": []},
-    "collm": {"rank": 4, "alpha": 8, "task_targets": []},
-    "binllm": {"rank": 4, "alpha": 8, "task_targets": []},
-    "personprompt": {"rank": 4, "alpha": 8, "task_targets": []},
-    "prompt4nr": {"rank": 4, "alpha": 8, "task_targets": []},
-}
+LORA = dict.fromkeys(("text", "collm", "binllm", "personprompt", "prompt4nr"), SHARED)
+LORA["ckf"] = {"rank": 4, "alpha": 8}
 WORDS_ALONE = ("text", "prompt4nr", "icl", "llm-only")
 UNTRAINED = ("icl", "llm-only")
 # others of words alone go through the same code as `text`
 ALIKE = ("prompt4nr", "icl", "llm-only")
-every_method = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.long] * (name in ALIKE)) for name in METHODS],
-)
+ALL = [pytest.param(name, marks=[pytest.mark.long] * (name in ALIKE)) for name in METHODS]
+every_method = pytest.mark.parametrize("name", ALL)
+every_recommender = pytest.mark.parametrize("recommender", ALL, indirect=True)
 
 
 class Plain(FusionMethod):
@@ -73,13 +71,21 @@ class Plain(FusionMethod):
         return Fused(self.map(pairs.users), self.map(self.table[pairs.targets]))
 
 
-@pytest.fixture
-def workplace(workplace, monkeypatch) -> Path:
+TOLD = {"history": [{"item": "3", "rating": 5}]}
+"""Somebody who is in no data set."""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Iterator[Path]:
+    place = tmp_path_factory.mktemp("methods")
     texts = np.random.default_rng(0).normal(size=(DATA.n_items, 6)).astype(np.float32)
-    monkeypatch.setattr("ckf_demo.fusion.allmrec.item_text_vectors", lambda prepared: texts)
-    monkeypatch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
-    monkeypatch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
-    return workplace
+    with pytest.MonkeyPatch.context() as patch:
+        make_workplace(place, patch)
+        patch.setattr("ckf_demo.fusion.allmrec.item_text_vectors", lambda prepared: texts)
+        patch.setattr("ckf_demo.fusion.allmrec.EPOCHS", 1)
+        patch.setattr("ckf_demo.fusion.allmrec.JOINT_STEPS", 20)
+        write_store(DATA, place / "made-up.duckdb")
+        yield place
 
 
 def config_for(workplace: Path, name: str, **train) -> RunConfig:
@@ -95,69 +101,70 @@ def config_for(workplace: Path, name: str, **train) -> RunConfig:
 def trained(workplace: Path, name: str, **train) -> Run:
     run = Run.prepare(config_for(workplace, name, **train), DATA)
     run.run()
+    assert all(sequence.text_only != run.system.fusion.fuses for sequence in run.validation)
     return run
 
 
-def served(run: Run, place: Path) -> Recommender:
-    """A trained run as a recommender over a store of its own."""
+@contextmanager
+def served(run: Run, place: Path) -> Iterator[Recommender]:
+    """A trained run as a recommender."""
     system = System.load(run.folder, DATA, quantization=dense_precision())
-    path = place / "made-up.duckdb"
-    write_store(DATA, path)
-    return Recommender(
-        Predictor(system, InteractionStore(path), read_manifest(run.folder)), run.folder
-    )
+    with InteractionStore(place / "made-up.duckdb") as store:
+        yield Recommender(Predictor(system, store, read_manifest(run.folder)), run.folder)
 
 
-@every_method
-def test_it_trains_is_saved_and_answers_alike_when_loaded(workplace, name):
-    run = trained(workplace, name)
-    system = System.load(run.folder, DATA, quantization=dense_precision())
+@pytest.fixture(scope="module")
+def recommender(workplace, request) -> Iterator[Recommender]:
+    """The recommender over a trained checkpoint of the method."""
+    with served(trained(workplace, request.param), workplace) as made:
+        yield made
+
+
+@every_recommender
+def test_it_trains_is_saved_and_answers_alike_when_loaded(recommender):
     rows = DATA.rows(split=1)[:8]
-    answers = score_rows(system, rows)
+    answers = score_rows(recommender.system, rows)
     assert answers["rating"].shape == (8, 5)
     assert all(np.isfinite(x).all() for x in answers.values())
-    for task, other in score_rows(system, rows).items():
+    for task, other in score_rows(recommender.system, rows).items():
         np.testing.assert_array_equal(answers[task], other)
     # what is asked one at a time is what is scored together
-    recommender = served(run, workplace)
-    with recommender.store:
-        row = int(rows[3])
-        person = {
-            "user": DATA.user_ids[DATA.user[row]],
-            "item": DATA.item_ids[DATA.item[row]],
-            "at": int(DATA.timestamp[row]),
-        }
-        assert recommender.click(**person)["probability"] == pytest.approx(
-            float(answers["ctr"][3]), abs=1e-4
-        )
+    row = int(rows[3])
+    user, item = DATA.user_ids[DATA.user[row]], DATA.item_ids[DATA.item[row]]
+    one = recommender.click(user=user, item=item, at=int(DATA.timestamp[row]))
+    assert one["probability"] == pytest.approx(float(answers["ctr"][3]), abs=1e-4)
 
 
-@every_method
-def test_it_answers_for_people_it_never_saw_and_for_films_alone(workplace, name):
-    recommender = served(trained(workplace, name), workplace)
-    with recommender.store:
-        for person in ({"history": [{"item": "3", "rating": 5}]}, {"profile": {"age": 30}}):
-            answer = recommender.rate(**person, item="7")
-            assert 1 <= answer["rating"] <= 5
-        rows = recommender.compare(history=[{"item": "3", "rating": 5}], item="7")
-        assert [row["method"] for row in rows] == [*recommender.methods, "average"]
-        assert rows[0]["label"] == METHODS[name].label
-        pieces = recommender.prompt(history=[{"item": "3", "rating": 5}], item="7")
-        assert "Film 3" in pieces[0]["text"]
-        tokens = [kind for piece in pieces for kind in [piece["kind"]] if kind == "item_token"]
-        method = METHODS[name]
-        assert len(tokens) == method.uses_tokens + method.history_tokens
+@every_recommender
+def test_it_answers_for_people_it_never_saw_and_for_films_alone(recommender):
+    for person in (TOLD, {"profile": {"age": 30}}):
+        answer = recommender.rate(**person, item="7")
+        assert 1 <= answer["rating"] <= 5
+    rows = recommender.compare(**TOLD, item="7")
+    assert [row["method"] for row in rows] == [*recommender.methods, "average"]
+    method = recommender.system.fusion
+    assert rows[0]["label"] == method.label
+    pieces = recommender.prompt(**TOLD, item="7")
+    assert "Film 3" in pieces[0]["text"]
+    tokens = [piece for piece in pieces if piece["kind"] == "item_token"]
+    assert len(tokens) == method.uses_tokens + method.history_tokens
+
+
+@every_recommender
+def test_a_signal_matters_to_the_answer(recommender):
+    person = {"user": DATA.user_ids[3], "item": "7"}
+    own = recommender.click(**person)["probability"]
+    others = [recommender.click(**person, method=m)["probability"] for m in recommender.methods[1:]]
+    assert (NO_TOKENS in recommender.methods) == (recommender.methods[0] not in WORDS_ALONE)
+    assert own not in others
 
 
 @every_method
 def test_losses_reach_all_that_is_trained(workplace, name):
     system = Run.prepare(config_for(workplace, name), DATA).system
     run_config = system.config
-    # what begins at zero hides what stands before it
     stir(system.lora)
-    for parameter in system.fusion.learnt():
-        if parameter.ndim == 2 and not parameter.any():
-            parameter.data += 0.1 * torch.randn_like(parameter)
+    stir_zeros(system.fusion)
     sequences = draw(system, run_config)
     if name in UNTRAINED:
         assert not any(system.trainable().values())
@@ -185,22 +192,11 @@ def draw(system: System, config: RunConfig):
     ][:3]
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in WORDS_ALONE])
-def test_its_signal_matters_to_the_answer(workplace, name):
-    recommender = served(trained(workplace, name), workplace)
-    assert NO_TOKENS in recommender.methods
-    with recommender.store:
-        person = {"user": DATA.user_ids[3], "item": "7"}
-        own = recommender.click(**person)["probability"]
-        assert recommender.click(**person, method=NO_TOKENS)["probability"] != own
-
-
 def test_a_new_method_is_one_class(workplace, monkeypatch):
     monkeypatch.setitem(registry.METHODS, "plain", Plain)
     listed = CliRunner().invoke(app, ["methods", "--json"])
     assert '"plain"' in listed.output
-    recommender = served(trained(workplace, "plain"), workplace)
-    with recommender.store:
+    with served(trained(workplace, "plain"), workplace) as recommender:
         assert recommender.methods[0] == "plain"
         assert 0 < recommender.click(user=DATA.user_ids[3], item="7")["probability"] < 1
 
@@ -224,12 +220,9 @@ def test_two_steps_train_adapters_first_and_the_map_afterwards(workplace):
 def test_the_second_step_alone_holds_adapters_of_another_checkpoint(workplace):
     words = trained(workplace, "text")
     run = trained(workplace, "collm", adapters_from=str(words.folder), accumulate=1)
-    for one, other in zip(
-        System.load(words.folder, DATA, quantization=dense_precision()).lora.adapter_parameters(),
-        run.system.lora.adapter_parameters(),
-        strict=True,
-    ):
-        assert torch.equal(one, other)
+    held = System.load(words.folder, DATA, quantization=dense_precision()).lora
+    one, other = ([*lora.adapter_parameters()] for lora in (held, run.system.lora))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
     learnt = sum(p.numel() for p in run.system.fusion.learnt())
     assert read_manifest(run.folder)["training"]["parameters"] == learnt
 
@@ -271,17 +264,15 @@ def test_without_updates_separate_prompts_are_branches():
     prefix = list(range(5, 40))
     branches = [Branch([10 + i, 20, 30], 30, "ctr") for i in range(3)]
     shared = engine.forward(prefix, branches, [None] * 3)
-    for one, other in zip(engine.separate(prefix, branches, {}), shared, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    separate = [*engine.separate(prefix, branches, {})]
+    torch.testing.assert_close(separate, [*shared], rtol=1e-4, atol=1e-5)
 
 
 def test_which_weights_are_adapted_is_a_choice():
     shape = BackboneShape.of(tiny_llama())
     config = tiny_config(fusion={"update_targets": ["q_proj", "k_proj"], "update_every": 2}).fusion
-    assert [n.split(".")[2:] for n in adapted(shape, config)] == [
-        ["0", "self_attn", "q_proj"],
-        ["0", "self_attn", "k_proj"],
-    ]
+    names = [name.split(".", 2)[2] for name in adapted(shape, config)]
+    assert names == ["0.self_attn.q_proj", "0.self_attn.k_proj"]
 
 
 def test_tokens_of_the_history_are_seen_by_what_follows():

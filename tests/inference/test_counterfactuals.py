@@ -21,27 +21,16 @@ from ckf_demo.inference import changed_histories, components, standing
 from ckf_demo.inference.components import Components
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.inference.standing import OUTCOMES
-from ckf_demo.model.system import Ablation, System
+from ckf_demo.model.system import Ablation
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.prompts import window_start
 from support.synthetic import made_up_likes
-from support.tiny import (
-    TASKS,
-    stir,
-    tiny_config,
-    tiny_data,
-    tiny_engine,
-    tiny_knowledge,
-    tiny_llama,
-    tiny_system,
-    tiny_tokenizer,
-)
+from support.tiny import FROZEN, TASKS, described, tiny_config, tiny_data, tiny_engine, tiny_system
 
 DATA, LIKES = tiny_data(), made_up_likes()
 PROMPT = tiny_config().prompt
 AT = DATA.split_time
-FROZEN = {"shared_targets": [], "task_targets": []}
 KINDS = ("rating", "probability", "score")
 
 
@@ -98,29 +87,16 @@ def recommender(store, tmp_path_factory) -> Recommender:
 
 def of_method(name: str, store, tasks=("rating", "ctr")) -> Recommender:
     """A recommender with a method's random weights, whose updates are not zero."""
-    torch.manual_seed(0)
-    lora = {"rank": 4, "alpha": 8} if name == "ckf" else FROZEN
     config = tiny_config(
         fusion={"method": name, "hidden": 8, "update_every": 1},
-        lora=lora,
+        lora={"rank": 4, "alpha": 8} if name == "ckf" else FROZEN,
         train={"tasks": list(tasks)},
     )
-    system = System(config, DATA, tiny_knowledge(), tiny_llama(), tiny_tokenizer())
-    stir(system.lora, size=0.1)
+    system = tiny_system(config)
     if name == "cora":
         for out_of in system.fusion.project:
             torch.nn.init.normal_(out_of, std=0.5)
-    system.lora.eval()
-    system.fusion.eval()
     return Recommender(Predictor(system, store, {"name": name, "tasks": list(tasks)}), None)
-
-
-def described(recommender: Recommender, user: str) -> dict:
-    """A known user as somebody who is in no data set."""
-    history = [{"item": r["item"], "rating": r["rating"]} for r in recommender.history(user)]
-    known = recommender.store.user(user)
-    profile = {field: known[field] for field in ("age", "gender", "occupation")}
-    return {"history": history, "profile": profile}
 
 
 def asked(recommender: Recommender, person: dict, item: str = ITEM) -> dict:
@@ -189,8 +165,7 @@ def test_branches_of_another_ending_answer_as_behind_a_prefix_of_their_own(data,
     for ending, own, answers in zip(endings, vectors, found, strict=True):
         whole = ENGINE.prefill([*ids[: ending.at], *ending.ids])
         expected = [h for part in ENGINE.score(whole, ending.branches, own) for h in part]
-        for one, other in zip(answers, expected, strict=True):
-            assert_close(one, other, rtol=1e-3, atol=1e-4)
+        assert_close(answers, expected, rtol=1e-3, atol=1e-4)
 
 
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 80))
@@ -316,12 +291,7 @@ def test_a_checkpoint_that_only_explains_says_so(store):
 
 @pytest.fixture(scope="module")
 def liking(tmp_path_factory) -> Iterator[Recommender]:
-    torch.manual_seed(0)
-    config = tiny_config(train={"tasks": ["ctr"]})
-    system = System(config, LIKES, LikesKnowledge.fit(LIKES), tiny_llama(), tiny_tokenizer())
-    stir(system.lora, size=0.1)
-    system.lora.eval()
-    system.fusion.eval()
+    system = tiny_system(tiny_config(train={"tasks": ["ctr"]}), LIKES, LikesKnowledge.fit(LIKES))
     with store_at(tmp_path_factory.mktemp("likes"), LIKES) as opened:
         yield Recommender(Predictor(system, opened, {"name": "likes", "tasks": ["ctr"]}), None)
 
@@ -412,13 +382,9 @@ def test_other_stars_equal_asking_about_the_changed_history(recommender):
 
 
 def test_only_films_that_are_shown_can_be_given_other_stars(recommender):
-    hidden = recommender.history(LONG)[0]["item"]
-    for film in (
-        hidden,
-        next(
-            i for i in DATA.item_ids if i not in {row["item"] for row in recommender.history(LONG)}
-        ),
-    ):
+    history = [row["item"] for row in recommender.history(LONG)]
+    hidden, unrated = history[0], next(i for i in DATA.item_ids if i not in history)
+    for film in (hidden, unrated):
         with pytest.raises(UserError, match="not among the films"):
             recommender.counterfactuals.with_stars(film, user=LONG, item=ITEM)
     with pytest.raises(UserError, match="Unknown film"):
@@ -435,16 +401,8 @@ def parts(recommender: Recommender, **options) -> dict[str, dict]:
 
 def test_every_part_makes_a_difference_and_is_named(recommender):
     rows = parts(recommender, other=LONG)
-    assert list(rows) == [
-        "own",
-        "other bridges",
-        "average bridges",
-        "no bridges",
-        "no tokens",
-        "no shared",
-        "no task",
-        "no prior",
-    ]
+    bridges = ["other bridges", "average bridges", "no bridges"]
+    assert list(rows) == ["own", *bridges, "no tokens", "no shared", "no task", "no prior"]
     own = asked(recommender, {"user": SHORT})
     assert figures(rows["own"]) == pytest.approx(own, abs=1e-4)
     assert len({round(row["probability"], 6) for row in rows.values()}) == len(rows)
@@ -581,13 +539,10 @@ def test_what_was_liked_later_is_found_or_lost_by_a_stage(recommender, monkeypat
         if film["item"] in ranks:
             place, rank = ranks[film["item"]]
             assert (film["collaborative_rank"], film["rank"]) == (place, rank)
-            expected = {
-                (True, True): "kept",
-                (False, True): "moved in",
-                (True, False): "moved out",
-                (False, False): "not moved in",
-            }[place <= 5, rank <= 5]
-            assert film["outcome"] == expected
+            if place <= 5:
+                assert film["outcome"] == ("kept" if rank <= 5 else "moved out")
+            else:
+                assert film["outcome"] == ("moved in" if rank <= 5 else "not moved in")
         else:
             assert film["rank"] is None and film["outcome"] == "no candidate"
             assert 15 < film["collaborative_rank"] <= result["catalogue"]

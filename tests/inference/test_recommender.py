@@ -19,7 +19,13 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.facts import polarity_for
 from ckf_demo.tasks.explanations.verified import NOTHING
-from support.tiny import TASKS, tiny_data, tiny_recommender, user_with_a_past_and_a_future
+from support.tiny import (
+    TASKS,
+    described,
+    tiny_data,
+    tiny_recommender,
+    user_with_a_past_and_a_future,
+)
 
 DATA = tiny_data()
 LENGTHS = DATA.history.lengths
@@ -84,21 +90,11 @@ def test_people_and_films_make_a_difference(recommender):
     assert recommender.rate(user=USER, item="1") != recommender.rate(user=USER, item="2")
 
 
-def described(recommender: Recommender, at: int | None = None) -> dict:
-    """The known user as somebody who is in no data set."""
-    history = [
-        {"item": row["item"], "rating": row["rating"]} for row in recommender.history(USER, at)
-    ]
-    known = recommender.store.user(USER)
-    profile = {field: known[field] for field in ("age", "gender", "occupation")}
-    return {"history": history, "profile": profile}
-
-
 @pytest.mark.parametrize("place", [0, 5, -1])
 def test_a_known_user_is_what_they_did_before_the_moment(recommender, place):
     row = DATA.history.rows_of(DATA.user_index[USER])[place]
     at, item = int(DATA.timestamp[row]), DATA.item_ids[DATA.item[row]]
-    person = described(recommender, at)
+    person = described(recommender, USER, at)
     assert len(person["history"]) == LENGTHS[row]
     assert item not in {entry["item"] for entry in person["history"]}
     known = recommender.rate(user=USER, item=item, at=at)
@@ -108,9 +104,9 @@ def test_a_known_user_is_what_they_did_before_the_moment(recommender, place):
 
 
 def test_a_new_opinion_replaces_the_old_one(recommender):
-    first = described(recommender)["history"][0]
+    person = described(recommender, USER)
+    first = person["history"][0]
     changed = {"item": first["item"], "rating": 6 - first["rating"] or 1}
-    person = described(recommender)
     person["history"] = [*person["history"][1:], changed]
     one = recommender.rate(user=USER, history=[changed], item=ITEM)
     assert one["rating"] == pytest.approx(recommender.rate(**person, item=ITEM)["rating"], abs=1e-4)
@@ -125,7 +121,7 @@ def test_methods_answer_differently(recommender):
 
 
 def test_the_collaborative_method_is_the_prior(recommender):
-    person = described(recommender)["history"]
+    person = described(recommender, USER)["history"]
     items = np.array([DATA.item_index[e["item"]] for e in person])
     stars = np.array([e["rating"] for e in person], np.float32)
     target = DATA.item_index[ITEM]
@@ -194,7 +190,7 @@ def test_rows_with_cut_histories_equal_people_with_few_films(recommender, k):
     row = LATER[0]
     scored = recommender.score_rows(np.array([row]), k=k, tasks=("ctr",))
     assert scored.keys() == {"ctr", "ctr alone"}
-    person = described(recommender, int(DATA.timestamp[row]))
+    person = described(recommender, USER, int(DATA.timestamp[row]))
     person["history"] = person["history"][-k:] if k else None
     told = recommender.click(**person, item=ITEM)
     assert told["probability"] == pytest.approx(scored["ctr"][0], abs=1e-4)
@@ -249,11 +245,11 @@ def test_a_taste_moves_the_candidates(recommender):
     nearest = int(np.argmax(recommender.predictor.texts.vectors[:, 0]))
     without = recommender.rank(profile={"age": 31}, k=60)
     having = recommender.rank(profile={"age": 31}, taste=TASTE, k=60)
-    place = {
-        name: next(r["collaborative_rank"] for r in rows if r["item"] == DATA.item_ids[nearest])
-        for name, rows in (("without", without), ("having", having))
-    }
-    assert place["having"] < place["without"] or place["having"] == 1
+    before, after = (
+        next(row["collaborative_rank"] for row in rows if row["item"] == DATA.item_ids[nearest])
+        for rows in (without, having)
+    )
+    assert after < before or after == 1
 
 
 def test_many_users_are_ranked_as_one_by_one(recommender):
@@ -425,12 +421,8 @@ def test_untrained_tokens_are_those_that_training_began_with(recommender):
 def test_search_and_history_are_plain_records(recommender):
     found = recommender.search_items("film 7", limit=3)
     assert len(found) == 3 or found[0]["item"] == "7"
-    assert found[0] == {
-        "item": "7",
-        "title": "Film 7",
-        "year": 1990,
-        "genres": list(DATA.genres[6]),
-    }
+    genres = list(DATA.genres[6])
+    assert found[0] == {"item": "7", "title": "Film 7", "year": 1990, "genres": genres}
     history = recommender.history(USER)
     assert history[0].keys() == {"item", "title", "rating", "timestamp"}
     assert {type(v) for row in history for v in row.values()} == {str, float, int}
@@ -557,22 +549,17 @@ def test_other_wrong_questions(recommender):
 
 
 def test_a_checkpoint_says_which_tasks_it_knows(recommender):
-    few = Recommender(
-        Predictor(
-            recommender.system, recommender.store, {"name": "few", "tasks": ["ctr", "rating"]}
-        ),
-        recommender.checkpoint,
-    )
+    def trained_for(name: str, *tasks: str) -> Recommender:
+        parts = recommender.system, recommender.store, {"name": name, "tasks": tasks}
+        return Recommender(Predictor(*parts), recommender.checkpoint)
+
+    few = trained_for("few", "ctr", "rating")
     assert few.tasks == ("rating", "ctr")
     with pytest.raises(UserError, match="'few' was not trained for ranking; it knows rating, ctr"):
         few.rank(user=USER)
     with pytest.raises(UserError, match="not trained for explanation"):
         list(few.explain(user=USER, item=ITEM))
-    only = Recommender(
-        Predictor(recommender.system, recommender.store, {"name": "one", "tasks": ["ctr"]}),
-        recommender.checkpoint,
-    )
-    rows = only.compare(user=USER, item=ITEM)
+    rows = trained_for("one", "ctr").compare(user=USER, item=ITEM)
     assert all(row["distribution"] is None for row in rows)
     assert rows[0]["probability"] is not None
 
@@ -632,18 +619,13 @@ def test_what_was_asked_about_the_same_person_is_remembered(recommender, monkeyp
         recommender.rank(**person, candidates=12, method=method)
     assert asked[4:] == [12, 12]
     recommender.forget()
-    assert answer(recommender.rate(**person, item=ITEM)) == answer(
-        recommender.rate(**person, item=ITEM)
-    )
+    one, other = (answer(recommender.rate(**person, item=ITEM)) for _ in range(2))
+    assert one == other
     assert asked[6:] == [1]
 
 
 def test_the_benchmark_asks_the_same_person_again(recommender):
     rows = {row.name: row for row in ranking.asked_again(recommender, 1)}
-    assert rows.keys() == {
-        "rank_20_first_seconds",
-        "rank_20_repeat_vs_first",
-        "rank_20_grown_vs_first",
-        "rank_20_shrunk_vs_first",
-    }
+    compared = {f"rank_20_{again}_vs_first" for again in ("repeat", "grown", "shrunk")}
+    assert rows.keys() == {"rank_20_first_seconds"} | compared
     assert rows["rank_20_repeat_vs_first"].value > 0

@@ -16,6 +16,7 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from support.synthetic import made_up_likes
 from support.tiny import (
+    described,
     tiny_config,
     tiny_data,
     tiny_recommender,
@@ -60,8 +61,7 @@ def test_as_many_later_films_as_asked_for_if_possible(recommender):
 def test_a_step_is_the_same_as_describing_that_beginning(recommender):
     asked = plan(recommender, item=FILM, user=USER, first=5, targets=3)
     *_, steps = run(recommender, asked)
-    known = recommender.store.user(USER)
-    profile = {name: known[name] for name in ("age", "gender", "occupation")}
+    profile = described(recommender, USER)["profile"]
     for step in steps:
         told = [{"item": f.item, "rating": f.rating} for f in asked.added[: step.k]]
         if step.film:

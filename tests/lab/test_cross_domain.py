@@ -8,10 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from typer import Typer
-from typer.testing import CliRunner
 
-from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion import allmrec
@@ -21,8 +18,17 @@ from ckf_demo.lab.cross_domain import measure, similarity, titled
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
+from support.commands import run_command
 from support.synthetic import made_up, made_up_likes, unit_vectors
-from support.tiny import save_backbone, tiny_config, tiny_data, tiny_system
+from support.tiny import (
+    FROZEN,
+    SHARED,
+    save_backbone,
+    save_checkpoint,
+    tiny_config,
+    tiny_data,
+    tiny_system,
+)
 
 DATA = tiny_data()
 LIKES = made_up_likes(seed=3)
@@ -36,7 +42,6 @@ PLACES = replace(
     genders=[""] * LIKES.n_users,
     occupations=[""] * LIKES.n_users,
 )
-FROZEN = {"shared_targets": [], "task_targets": []}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +59,8 @@ def checkpoints(tmp_path_factory):
         backbone = save_backbone(folder / "backbone")
         for method, tasks, lora in (
             ("ckf", ("rating", "ctr", "ranking", "explanation"), {}),
-            ("collm", ("rating", "ctr"), {"task_targets": []}),
-            ("text", ("rating", "ctr"), {"task_targets": []}),
+            ("collm", ("rating", "ctr"), SHARED),
+            ("text", ("rating", "ctr"), SHARED),
             ("allmrec", ("ranking",), FROZEN),
         ):
             config = tiny_config(
@@ -66,11 +71,7 @@ def checkpoints(tmp_path_factory):
             )
             system = tiny_system(config)
             system.fusion.fit(DATA, system.knowledge, seed=config.train.seed)
-            for parameter in system.fusion.learnt():
-                if not parameter.any():
-                    parameter.data += 0.1 * torch.randn_like(parameter)
-            system.backbone_hash = backbone_hash(load_backbone(str(backbone), "bf16"))
-            system.save(folder / "checkpoints" / method)
+            save_checkpoint(system, backbone, folder / "checkpoints" / method)
         yield folder / "checkpoints"
 
 
@@ -188,14 +189,8 @@ def test_checkpoints_stand_beside_chance_popularity_and_texts(checkpoints, tmp_p
 
 
 def test_the_command_prints_tables_and_mends_mistakes(checkpoints, tmp_path):
-    app = Typer()
-    app.command()(cross_domain.main)
-
-    def run(*arguments: str):
-        return CliRunner().invoke(app, list(arguments))
-
     one = ["--checkpoint", str(checkpoints / "text")]
-    ran = run(*one, "--data", "places", "--users", "3")
+    ran = run_command(cross_domain.main, *one, "--data", "places", "--users", "3")
     assert ran.exit_code == 0, ran.output
     assert "text similarity" in ran.output
     for said, arguments in {
@@ -203,7 +198,7 @@ def test_the_command_prints_tables_and_mends_mistakes(checkpoints, tmp_path):
         "run `ckf prepare`": [*one, "--data", "nowhere"],
         "No checkpoint at": ["--checkpoint", str(tmp_path / "none")],
     }.items():
-        wrong = run(*arguments)
+        wrong = run_command(cross_domain.main, *arguments)
         assert wrong.exit_code == 2
         assert said in wrong.stderr
 

@@ -7,9 +7,8 @@ from torch.nn import functional as F
 from ckf_demo.lab import forgetting as kept
 from ckf_demo.lab.forgetting import MEAN_UPDATE, SHARED, SINGLE_UPDATES, Way
 from ckf_demo.lab.general_questions import QUESTIONS
-from support.tiny import tiny_config, tiny_llama, tiny_system
+from support.tiny import FROZEN, tiny_config, tiny_llama, tiny_system
 
-FROZEN = {"shared_targets": [], "task_targets": []}
 TEXTS = ["A quiet harbour at noon.", "Nobody came, and it rained all day long.", "So be it."]
 
 
@@ -32,10 +31,8 @@ def losses(system, way: Way) -> list[torch.Tensor]:
 def test_with_nothing_it_is_the_loss_of_the_backbone(monkeypatch):
     monkeypatch.setattr(kept, "TOKENS_AT_ONCE", 40)
     system, plain = system_of("ckf"), tiny_llama()
-    for text, found in zip(TEXTS, losses(system, Way("")), strict=True):
-        torch.testing.assert_close(
-            found, reference(plain, system.writer.tokenizer, text), rtol=1e-3, atol=1e-3
-        )
+    expected = [reference(plain, system.writer.tokenizer, text) for text in TEXTS]
+    torch.testing.assert_close(losses(system, Way("")), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_shared_adapter_acts_as_if_it_were_merged():
@@ -47,10 +44,8 @@ def test_a_shared_adapter_acts_as_if_it_were_merged():
             merged.get_submodule(name).weight.data += system.lora.scale * (b @ a).detach()
     (way,) = kept.ways_of(system)
     assert way.name == SHARED
-    for text, found in zip(TEXTS, losses(system, way), strict=True):
-        torch.testing.assert_close(
-            found, reference(merged, system.writer.tokenizer, text), rtol=1e-3, atol=1e-3
-        )
+    expected = [reference(merged, system.writer.tokenizer, text) for text in TEXTS]
+    torch.testing.assert_close(losses(system, way), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_ways_follow_from_what_a_method_trains():

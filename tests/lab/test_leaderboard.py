@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from ckf_demo.baselines.sequences import Setting
+from ckf_demo.baselines.label_training import Setting
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import choosing_half
@@ -230,6 +230,9 @@ def test_a_checkpoint_for_other_data_is_refused(place, checkpoint, monkeypatch):
         measured(*FEW[:1], checkpoints=[checkpoint])
 
 
+TRAINED = Setting(0.001, 0.01, 0.5)
+
+
 @pytest.mark.parametrize(
     ("setting", "text"),
     [
@@ -237,10 +240,7 @@ def test_a_checkpoint_for_other_data_is_refused(place, checkpoint, monkeypatch):
         (10000.0, "10000"),
         ((32, 0.2), "32, 0.2"),
         (((16, 134), (32, 93)), "(16, 134), (32, 93)"),
-        (
-            (Setting(0.001, 0.01, 0.5), 6),
-            "(learning_rate 0.001, weight_decay 0.01, dropout 0.5), 6",
-        ),
+        ((TRAINED, 6), "(learning_rate 0.001, weight_decay 0.01, dropout 0.5), 6"),
         ({"ctr": ("labels", 2), "ranking": 0.8}, "ctr: labels, 2; ranking: 0.8"),
     ],
 )

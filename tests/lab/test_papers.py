@@ -6,12 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from typer import Typer
-from typer.testing import CliRunner
 
-from ckf_demo.backbone.loading import backbone_hash, load_backbone
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import TEST, TRAIN, VALID
@@ -31,19 +26,25 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
 from ckf_demo.tasks.prompts import window_start
+from support.commands import run_command
 from support.synthetic import made_up
-from support.tiny import save_backbone, tiny_config, tiny_data, tiny_system
+from support.tiny import (
+    FROZEN,
+    SHARED,
+    save_backbone,
+    save_checkpoint,
+    tiny_config,
+    tiny_data,
+    tiny_system,
+)
 
 DATA = tiny_data()
-FROZEN = {"shared_targets": [], "task_targets": []}
 
 
 def system_of(method: str, **changes):
-    lora = {"rank": 4, "alpha": 8} | (FROZEN if method in ("cora", "allmrec") else {})
-    lora |= {"task_targets": []} if method in ("text", "collm") else {}
-    return tiny_system(
-        tiny_config(fusion={"method": method, "hidden": 8}, **{"lora": lora, **changes})
-    )
+    own = {"cora": FROZEN, "allmrec": FROZEN, "text": SHARED, "collm": SHARED}
+    lora = {"rank": 4, "alpha": 8} | own.get(method, {})
+    return tiny_system(tiny_config(fusion={"method": method, "hidden": 8}, lora=lora, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,8 @@ def checkpoints(tmp_path_factory):
             ("cora", ("ctr",)),
         ):
             system = system_of(method, train={"tasks": tasks}, backbone=backbone)
-            for parameter in system.fusion.learnt():
-                if not parameter.any():
-                    parameter.data += 0.1 * torch.randn_like(parameter)
-            system.backbone_hash = backbone_hash(load_backbone(str(backbone), "bf16"))
-            system.save(folder / "checkpoints" / method, extra={"training": {"minutes": 1.5}})
+            extra = {"training": {"minutes": 1.5}}
+            save_checkpoint(system, backbone, folder / "checkpoints" / method, extra)
         yield folder / "checkpoints"
 
 
@@ -117,15 +115,6 @@ def test_a_choice_is_one_liked_film_among_films_never_rated():
         for g in found
         for a, b in zip(found[g], again[g], strict=True)
     )
-
-
-@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=20))
-def test_hits_are_shared_by_ties_and_sum_to_one_over_places(scores):
-    arrays = [np.array(s, float) for s in scores]
-    for array in arrays:
-        over_places = [sampled.hits([np.roll(array, shift)])[0] for shift in range(len(array))]
-        assert sum(over_places) == pytest.approx(1.0)
-    assert ((sampled.hits(arrays) >= 0) & (sampled.hits(arrays) <= 1)).all()
 
 
 def test_tails_hold_their_share_of_items_with_fewest_and_most_ratings():
@@ -199,22 +188,16 @@ def test_what_was_known_is_measured_before_and_after(checkpoints, tmp_path):
 
 def predictions_of(data: Prepared, methods=("ckf", "item mean")) -> pd.DataFrame:
     rng, rows = np.random.default_rng(0), data.rows(split=VALID)
-    parts = []
+    names = {
+        "user": [data.user_ids[u] for u in data.user[rows]],
+        "item": [data.item_ids[i] for i in data.item[rows]],
+    }
+    pairs, parts = pd.DataFrame(names | {"label": data.liked[rows].astype(np.float32)}), []
     for noise, method in enumerate(methods):
         for task in ("rating", "ctr"):
             score = data.liked[rows] + (0.5 + noise) * rng.normal(size=len(rows))
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "user": [data.user_ids[u] for u in data.user[rows]],
-                        "item": [data.item_ids[i] for i in data.item[rows]],
-                        "label": data.liked[rows].astype(np.float32),
-                        "method": method,
-                        "score": (1 / (1 + np.exp(-score))).astype(np.float32),
-                        "task": task,
-                    }
-                )
-            )
+            score = (1 / (1 + np.exp(-score))).astype(np.float32)
+            parts.append(pairs.assign(method=method, score=score, task=task))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -346,16 +329,14 @@ def test_probabilities_are_those_of_the_genres_names():
     shown = query.items[start:], query.ratings[start:]
     prefix = system.writer.prefix(*shown, with_tokens=False).ids
     text = [*prefix, *tokens("Viewer"), *tokens("'s favourite film genre is")]
-    expected = []
+    expected, engine = [], system.engine
     for genre in known_genres(system):
-        ids = torch.tensor([[*text, *tokens(f" {genre}")]])
+        ids = [*text, *tokens(f" {genre}")]
         with torch.no_grad():
-            logits = system.engine.logits(
-                system.engine.model.model(
-                    inputs_embeds=system.engine._embed_ids(ids[0].tolist())
-                ).last_hidden_state[0]
-            )
-        own = logits.log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[len(text) - 1 :].sum()
+            out = engine.model.model(inputs_embeds=engine._embed_ids(ids))
+            logits = engine.logits(out.last_hidden_state[0])
+        following = torch.tensor(ids)[1:, None]
+        own = logits.log_softmax(-1)[:-1].gather(1, following)[len(text) - 1 :].sum()
         expected.append(float(own))
     expected = torch.tensor(expected).softmax(0).tolist()
     assert list(found.genres.values()) == pytest.approx(expected, rel=1e-2)
@@ -407,20 +388,10 @@ def test_time_is_measured_for_every_method_beside_the_first(checkpoints):
     assert [folder.name for folder in folders] == ["collm", "ckf", "cora"]
     minutes = next(iter(time_of_methods.training_minutes(checkpoints / "ckf")))
     assert (minutes.value, minutes.unit) == (1.5, "min")
-    result = {
-        "machine": {
-            "bf16_instructions": [],
-            "versions": {"torch": "2"},
-            "processor": "p",
-            "threads": 1,
-            "memory_gib": 1,
-            "quantization": "nf4",
-        },
-        "rounds": 2,
-        "checkpoint": "ckf",
-        "rows": [vars(row) for row in [*rows, minutes]],
-    }
-    table = methods_markdown(result)
+    machine = {"bf16_instructions": [], "versions": {"torch": "2"}, "processor": "p"}
+    machine |= {"threads": 1, "memory_gib": 1, "quantization": "nf4"}
+    rows = [vars(row) for row in [*rows, minutes]]
+    table = methods_markdown({"machine": machine, "rounds": 2, "checkpoint": "ckf", "rows": rows})
     assert "| ckf | 1.5 | " in table
     assert "| cora | – | " in table
 
@@ -442,26 +413,22 @@ def test_timed_rows_are_of_validation_and_of_people_with_histories():
 
 @pytest.mark.parametrize("module", [knowledge_kept, sampled, favourite_genres])
 def test_commands_print_tables_and_mend_mistakes(module, checkpoints, tmp_path):
-    app = Typer()
-    app.command()(module.main)
     file = tmp_path / "out.json"
     arguments = ["--checkpoint", str(checkpoints / "collm"), "--limit", "3", "--json", str(file)]
-    ran = CliRunner().invoke(app, arguments)
+    ran = run_command(module.main, *arguments)
     assert ran.exit_code == 0, ran.output
     assert "collm" in ran.output
     assert json.loads(file.read_text())["analysis"] in report.ANALYSES
-    wrong = CliRunner().invoke(app, ["--checkpoint", str(tmp_path / "none")])
+    wrong = run_command(module.main, "--checkpoint", str(tmp_path / "none"))
     assert wrong.exit_code == 2
     assert "No checkpoint at" in wrong.stderr
 
 
 def test_the_command_for_stored_predictions(predictions, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
-    app = Typer()
-    app.command()(warmth.main)
-    ran = CliRunner().invoke(app, [str(predictions), "--dataset", DATA.dataset])
+    ran = run_command(warmth.main, str(predictions), "--dataset", DATA.dataset)
     assert ran.exit_code == 0, ran.output
     assert "item mean" in ran.output
-    wrong = CliRunner().invoke(app, [str(tmp_path / "none.parquet")])
+    wrong = run_command(warmth.main, str(tmp_path / "none.parquet"))
     assert wrong.exit_code == 2
     assert "is not a file" in wrong.stderr

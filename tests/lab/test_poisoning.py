@@ -82,15 +82,8 @@ def test_many_fakes_move_a_film_into_top_tens(checkpoint, monkeypatch):
     monkeypatch.setattr(poisoning, "RATED", (1, 1000))
     monkeypatch.setattr(poisoning, "FILLERS", 6)
     path = checkpoint.with_name("poisoning.json")
-    found = measure(
-        checkpoint,
-        people=4,
-        targets=1,
-        levels=(0, 300),
-        attacks=("random",),
-        reranked=("random",),
-        json_path=path,
-    )
+    attacked = {"levels": (0, 300), "attacks": ("random",), "reranked": ("random",)}
+    found = measure(checkpoint, people=4, targets=1, json_path=path, **attacked)
     assert found == json.loads(path.read_text())
     shares = {(r["method"], r["fakes"]): r["value"] for r in found["rows"]}
     assert shares[poisoning.STAGE, 300] > shares[poisoning.STAGE, 0]

@@ -45,14 +45,8 @@ def pairs(tmp_path, empty_cache, monkeypatch) -> ExplainedPairs:
     return ExplainedPairs.load("xrec-yelp", "test")
 
 
-LEARNT = [
-    "Tasty tacos",
-    "Tacos and salsa",
-    "A taco stand",
-    "Salsa, noodles",
-    "Noodles, salsa",
-    "Hot noodles",
-]
+LEARNT = ["Tasty tacos", "Tacos and salsa", "A taco stand"]
+LEARNT += ["Salsa, noodles", "Noodles, salsa", "Hot noodles"]
 LEARNT += ["Something else altogether"] * 30
 WORDS = st.lists(st.sampled_from(["taco", "salsa", "noodles", "the", "never", "else"]), max_size=6)
 

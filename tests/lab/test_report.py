@@ -31,14 +31,9 @@ def test_every_stored_result_is_on_a_page():
 
 def test_pages_are_renewed_from_changed_results(tmp_path):
     row = {"method": "chance", "task": "genre", "metric": "accuracy", "group": "all"}
-    genres = {
-        "analysis": "favourite_genres",
-        "dataset": "d",
-        "split": "valid",
-        "popular": "Drama",
-        "genres": 2,
-        "rows": [{**row, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9}],
-    }
+    genres = {"analysis": "favourite_genres", "dataset": "d", "split": "valid", "genres": 2}
+    rows = [{**row, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9}]
+    genres |= {"popular": "Drama", "rows": rows}
     for name in report.TOPICS["papers"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

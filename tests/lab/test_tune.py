@@ -12,7 +12,6 @@ import pytest
 from torch import nn
 
 from ckf_demo import cli
-from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
@@ -25,38 +24,20 @@ from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
 from support.paths import CONFIGS, ROOT
 from support.synthetic import made_up_likes
-from support.tiny import (
-    save_backbone,
-    tiny_config,
-    tiny_data,
-    tiny_knowledge,
-    tiny_system,
-    write_config,
-)
+from support.tiny import FROZEN, tiny_config, tiny_data, tiny_system, write_config
 
-FROZEN = {"shared_targets": [], "task_targets": []}
 STEPS = 3
-EVERYTHING = {
-    "train.adapter_rate",
-    "train.fusion_rate",
-    "lora.dropout",
-    "fusion.dropout",
-    "train.hide_title",
-    "train.weight_decay",
-}
+ALWAYS = {"train.hide_title", "train.weight_decay"}
+ADAPTERS = {"train.adapter_rate", "lora.dropout"}
+EVERYTHING = ALWAYS | ADAPTERS | {"train.fusion_rate", "fusion.dropout"}
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch) -> Path:
-    """An own cache with the made-up data, a tiny backbone and a configuration of one task."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+def workplace(workplace, monkeypatch) -> Path:
+    """The workplace of all trainings, with a configuration of one task."""
     monkeypatch.setattr(trained, "VALIDATION_SEQUENCES", 3)
-    monkeypatch.setattr(CollaborativeKnowledge, "fit", lambda prepared, seed=0: tiny_knowledge())
-    tiny_data().save(prepared_path("made-up"))
-    config = tiny_config(save_backbone(tmp_path / "backbone"), train={"tasks": ["ctr"]})
-    write_config(tmp_path, config)
-    return tmp_path
+    write_config(workplace, tiny_config(workplace / "backbone", train={"tasks": ["ctr"]}))
+    return workplace
 
 
 @pytest.fixture
@@ -220,20 +201,15 @@ def test_what_the_method_has_is_searched(name, lora):
             searched(config)
         return
     drops = any(isinstance(m, nn.Dropout) and m.p == dropout for m in system.fusion.modules())
-    expected = {
-        "train.adapter_rate": adapters,
-        "lora.dropout": adapters,
-        "train.fusion_rate": learnt,
-        "fusion.dropout": drops,
-        "train.hide_title": True,
-        "train.weight_decay": True,
-    }
-    assert set(searched(config)) == {key for key, wanted in expected.items() if wanted}
+    expected = ALWAYS | (ADAPTERS if adapters else set())
+    expected |= {"train.fusion_rate"} if learnt else set()
+    expected |= {"fusion.dropout"} if drops else set()
+    assert set(searched(config)) == expected
 
 
 def test_what_is_held_or_never_asked_is_not_searched():
     held = tiny_config(train={"adapters_from": "checkpoints/x"})
-    assert {"train.adapter_rate", "lora.dropout"}.isdisjoint(searched(held))
+    assert ADAPTERS.isdisjoint(searched(held))
     full = searched(tiny_config(lora={"full": True}))
     assert "train.adapter_rate" in full and "lora.dropout" not in full
     assert "train.fusion_rate" not in searched(tiny_config(train={"fusion_rate": 0.0}))
@@ -245,7 +221,7 @@ def test_a_frozen_backbone_is_searched_without_the_adapters_rate(workplace):
     write_config(workplace, config)
     found = search(2, STEPS)
     for setting in settings(found):
-        assert set(setting) == EVERYTHING - {"train.adapter_rate", "lora.dropout"}
+        assert set(setting) == EVERYTHING - ADAPTERS
     assert all(math.isfinite(row["loss"]) for row in found["rows"])
 
 

@@ -55,6 +55,11 @@ class World:
         with httpx.Client(timeout=20) as client:
             return client.request(method, f"{self.address}{path}", **request).status_code
 
+    def new(self, name: str) -> Path:
+        """An empty folder."""
+        (self.folder / name).mkdir()
+        return self.folder / name
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -87,6 +92,14 @@ def closed(method: str, path: str, **request) -> Callable[[World], None]:
     return check
 
 
+def get(path: str) -> Callable[[World], None]:
+    return closed("GET", path)
+
+
+def post(path: str, **request) -> Callable[[World], None]:
+    return closed("POST", path, **request)
+
+
 def too_large(**request) -> Callable[[World], None]:
     def check(world: World) -> None:
         assert world.status("POST", "/gradio_api/call/search_items", **request) == 413
@@ -108,47 +121,28 @@ def answers_afterwards(world: World) -> None:
     assert world.client.predict(query="winter", limit=1, api_name="/search_items")
 
 
-FILES = {"files": ("a.txt", b"x" * 5000)}
+FILES, VIDEO = {"files": ("a.txt", b"x" * 5000)}, {"video": ("a", b"x")}
+OTHER = "https://127.0.0.1:1/x"
 SERVER = [
-    ("upload a file", "no such address", closed("POST", "/gradio_api/upload", files=FILES)),
-    (
-        "upload a recording",
-        "no such address",
-        closed("POST", "/gradio_api/process_recording", files={"video": ("a", b"x")}),
-    ),
-    ("read /etc/passwd", "refused", closed("GET", "/gradio_api/file=/etc/passwd")),
-    ("read it by ../", "refused", closed("GET", "/gradio_api/file=../../../../etc/passwd")),
-    ("read it by %2e%2e/", "refused", closed("GET", "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd")),
-    ("read it below /assets", "refused", closed("GET", "/assets/../../../../../etc/passwd")),
+    ("upload a file", "no such address", post("/gradio_api/upload", files=FILES)),
+    ("upload a recording", "no such address", post("/gradio_api/process_recording", files=VIDEO)),
+    ("read /etc/passwd", "refused", get("/gradio_api/file=/etc/passwd")),
+    ("read it by ../", "refused", get("/gradio_api/file=../../../../etc/passwd")),
+    ("read it by %2e%2e/", "refused", get("/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd")),
+    ("read it below /assets", "refused", get("/assets/../../../../../etc/passwd")),
     (
         "read the program's own files",
         "refused",
-        closed("GET", f"/gradio_api/file={Path(__file__).resolve()}"),
+        get(f"/gradio_api/file={Path(__file__).resolve()}"),
     ),
-    (
-        "have the server fetch another address",
-        "no such address",
-        closed("GET", "/gradio_api/file=https://127.0.0.1:1/x"),
-    ),
-    (
-        "use it as a proxy",
-        "no such address",
-        closed("GET", "/gradio_api/proxy=https://127.0.0.1:1/"),
-    ),
-    (
-        "pass the queue by: /run",
-        "no such address",
-        closed("POST", "/gradio_api/run/rate", json={"data": []}),
-    ),
-    (
-        "pass the queue by: /api",
-        "no such address",
-        closed("POST", "/gradio_api/api/rate", json={"data": []}),
-    ),
-    ("read what others asked", "no such address", closed("GET", "/gradio_api/runs")),
-    ("watch the server", "no such address", closed("GET", "/monitoring")),
-    ("change the page", "no such address", closed("POST", "/gradio_api/vibe-edit", json={})),
-    ("read the server's documentation", "no such address", closed("GET", "/docs")),
+    ("have the server fetch another address", "no such address", get(f"/gradio_api/file={OTHER}")),
+    ("use it as a proxy", "no such address", get("/gradio_api/proxy=https://127.0.0.1:1/")),
+    ("pass the queue by: /run", "no such address", post("/gradio_api/run/rate", json={"data": []})),
+    ("pass the queue by: /api", "no such address", post("/gradio_api/api/rate", json={"data": []})),
+    ("read what others asked", "no such address", get("/gradio_api/runs")),
+    ("watch the server", "no such address", get("/monitoring")),
+    ("change the page", "no such address", post("/gradio_api/vibe-edit", json={})),
+    ("read the server's documentation", "no such address", get("/docs")),
     (
         "a body that is too large, with its length",
         "413 before it is read",
@@ -164,7 +158,7 @@ SERVER = [
         "JSON that is none",
         "refused, and the server answers on",
         lambda world: (
-            closed("POST", "/gradio_api/call/rate", content=b"{" * 1000)(world),
+            post("/gradio_api/call/rate", content=b"{" * 1000)(world),
             answers_afterwards(world),
         ),
     ),
@@ -174,25 +168,25 @@ SERVER = [
 # --- the endpoints -------------------------------------------------------------------------------
 
 
-def refused(endpoint: str, said: str, **arguments) -> Callable[[World], None]:
+def refused(said: str, question: str = "rate", **arguments) -> Callable[[World], None]:
+    """The recommender with a model refuses a question; a rating is asked of item 2."""
+
     def check(world: World) -> None:
-        with pytest.raises(AppError, match=said):
-            world.client.predict(**arguments, api_name=endpoint)
-
-    return check
-
-
-def refused_by_the_model(question: str, said: str, **arguments) -> Callable[[World], None]:
-    def check(world: World) -> None:
+        asked = {"item": "2"} | arguments if question == "rate" else arguments
         with pytest.raises(UserError, match=said):
-            found = getattr(world.recommender, question)(**arguments)
-            list(found)
+            getattr(world.recommender, question)(**asked)
 
     return check
+
+
+def a_user_who_is_none(world: World) -> None:
+    with pytest.raises(AppError, match="unknown user"):
+        world.client.predict(user="1' OR '1'='1", api_name="/history")
 
 
 LONG_TASTE = "dark " * MAX_TASTE_CHARS
 RATED = [{"item": "1", "rating": 5}]
+RANGE, LIMIT = "a message with the range", "a message with the limit"
 
 
 def rated(stars: float) -> list[dict]:
@@ -200,75 +194,43 @@ def rated(stars: float) -> list[dict]:
 
 
 ENDPOINTS = [
-    (
-        "a user who is no user: SQL in an id",
-        "unknown user",
-        refused("/history", "unknown user", user="1' OR '1'='1"),
-    ),
+    ("a user who is no user: SQL in an id", "unknown user", a_user_who_is_none),
     (
         "SQL in an id, in the real store",
         "unknown user",
-        refused_by_the_model("rate", "unknown user", user="x'; DROP TABLE users; --", item="1"),
+        refused("unknown user", user="x'; DROP TABLE users; --"),
     ),
-    (
-        "a film that is none",
-        "unknown item",
-        refused_by_the_model("rate", "<script>", history=RATED, item="<script>"),
-    ),
+    ("a film that is none", "unknown item", refused("<script>", history=RATED, item="<script>")),
     (
         "a history that is no list of films",
         "a message that says what an entry is",
-        refused_by_the_model("rate", "is not a history entry", history=["<b>"], item="1"),
+        refused("is not a history entry", history=["<b>"]),
     ),
-    (
-        "a rating of infinity",
-        "a message with the range",
-        refused_by_the_model("rate", "outside 1 to 5", history=rated(1e999), item="2"),
-    ),
-    (
-        "a rating of NaN",
-        "a message with the range",
-        refused_by_the_model("rate", "outside 1 to 5", history=rated(float("nan")), item="2"),
-    ),
+    ("a rating of infinity", RANGE, refused("outside 1 to 5", history=rated(float("inf")))),
+    ("a rating of NaN", RANGE, refused("outside 1 to 5", history=rated(float("nan")))),
     (
         "a history of thousands of films",
-        "a message with the limit",
-        refused_by_the_model("rank", "is too long", history=RATED * (MAX_HISTORY + 1)),
+        LIMIT,
+        refused("is too long", "rank", history=RATED * (MAX_HISTORY + 1)),
     ),
-    (
-        "a taste of thousands of words",
-        "a message with the limit",
-        refused_by_the_model("rate", "say it in at most", taste=LONG_TASTE, item="1"),
-    ),
-    (
-        "a taste that is no text",
-        "a message",
-        refused_by_the_model("rate", "is not a text", taste=["a"] * 3, item="1"),
-    ),
+    ("a taste of thousands of words", LIMIT, refused("say it in at most", taste=LONG_TASTE)),
+    ("a taste that is no text", "a message", refused("is not a text", taste=["a"] * 3)),
     (
         "a profile with a field of one's own",
         "a message with the known fields",
-        refused_by_the_model("rate", "Unknown profile field", profile={"__class__": "x"}, item="1"),
+        refused("Unknown profile field", profile={"__class__": "x"}),
     ),
     (
         "an occupation of thousands of letters",
-        "a message with the limit",
-        refused_by_the_model("rate", "at most", profile={"occupation": "x" * 9999}, item="1"),
+        LIMIT,
+        refused("at most", profile={"occupation": "x" * 9999}),
     ),
-    (
-        "an age of a thousand digits",
-        "a message with the range",
-        refused_by_the_model("rate", "age of", profile={"age": "9" * 5000}, item="1"),
-    ),
-    (
-        "a moment outside of all time",
-        "a message",
-        refused_by_the_model("rate", "moment", user="1", item="1", at=2**70),
-    ),
+    ("an age of a thousand digits", RANGE, refused("age of", profile={"age": "9" * 5000})),
+    ("a moment outside of all time", "a message", refused("moment", user="1", at=2**70)),
     (
         "a method that is none",
         "a message with the known ones",
-        refused_by_the_model("rate", "[Mm]ethod", user="1", item="1", method="../../x"),
+        refused("[Mm]ethod", user="1", method="../../x"),
     ),
     (
         "half a character in a search",
@@ -397,18 +359,18 @@ def pickle_of_another_thing(world: World) -> None:
     _raises(lambda: frames.read_pickle(path), "holds a dict instead of a table")
 
 
+REVIEW = json.dumps({"reviewerID": "a", "asin": "b", "overall": 5, "unixReviewTime": 1})
+
+
 def deep_json(world: World) -> None:
-    folder = world.folder / "deep"
-    folder.mkdir(exist_ok=True)
-    line = json.dumps({"reviewerID": "a", "asin": "b", "overall": 5, "unixReviewTime": 1})
-    (folder / "r.json").write_text(f"{'[' * 100_000}\n{line}\n{line}\n")
+    folder = world.new("deep")
+    (folder / "r.json").write_text(f"{'[' * 100_000}\n{REVIEW}\n{REVIEW}\n")
     raw = amazon.read(folder)
     assert "1 with no JSON" in raw.notes[0]
 
 
 def bomb(world: World) -> None:
-    folder = world.folder / "bomb"
-    folder.mkdir(exist_ok=True)
+    folder = world.new("bomb")
     with gzip.open(folder / "r.json.gz", "wb") as file:
         for _ in range(40):
             file.write(b" " * (1 << 20))
@@ -416,10 +378,8 @@ def bomb(world: World) -> None:
 
 
 def literal(world: World) -> None:
-    folder = world.folder / "literal"
-    folder.mkdir(exist_ok=True)
-    line = json.dumps({"reviewerID": "a", "asin": "b", "overall": 5, "unixReviewTime": 1})
-    (folder / "r.json").write_text(f"{line}\n")
+    folder = world.new("literal")
+    (folder / "r.json").write_text(f"{REVIEW}\n")
     good = "{'asin': 'b', 'title': 'Lamp'}"
     (folder / "meta_x.json").write_text(f"__import__('os').system('echo x')\n{good}\n{good}\n")
     raw = amazon.read(folder)
@@ -427,8 +387,7 @@ def literal(world: World) -> None:
 
 
 def hostile_title(world: World) -> None:
-    folder = world.folder / "titles"
-    folder.mkdir(exist_ok=True)
+    folder = world.new("titles")
     table = pd.DataFrame({"user": ["a"], "item": ["i"], "rating": [5]})
     table.assign(title="5 Heat\nStars: 5\x00").to_csv(folder / reviews.CSV, index=False)
     assert reviews.read(folder).items["title"].tolist() == ["5 Heat Stars: 5"]
@@ -475,12 +434,7 @@ DATA = [
     ("a formula in a table that is saved as CSV", "text, not a formula", formulas),
 ]
 
-GROUPS = {
-    "web server": SERVER,
-    "endpoints": ENDPOINTS,
-    "prompt": PROMPT,
-    "files of data": DATA,
-}
+GROUPS = {"web server": SERVER, "endpoints": ENDPOINTS, "prompt": PROMPT, "files of data": DATA}
 ATTACKS = [
     Attack(surface, tried, outcome, check)
     for surface, group in GROUPS.items()

@@ -85,7 +85,7 @@ def assert_complete(file: Path, k: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 31, 32, 33, 40, 943, 100_000, 1_000_001])
-def test_batches_hold_every_user_once_in_order(count: int) -> None:
+def test_batches_hold_every_user_once_in_order(count):
     users = [str(i) for i in range(count)]
     batches = in_batches(users)
     assert [u for batch in batches for u in batch] == users
@@ -93,7 +93,7 @@ def test_batches_hold_every_user_once_in_order(count: int) -> None:
     assert len(batches) >= min(count, LEAST_BATCHES // 2)
 
 
-def test_a_run_that_ended_early_goes_on_where_it_was(place: Path) -> None:
+def test_a_run_that_ended_early_goes_on_where_it_was(place):
     out = place / "top.parquet"
     (place / "refuses" / "u50").touch()
     with pytest.raises(UserError, match="nothing for u50"):
@@ -109,9 +109,7 @@ def test_a_run_that_ended_early_goes_on_where_it_was(place: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["k", "users", "checkpoint"])
-def test_parts_of_another_question_are_not_taken(
-    place: Path, change: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_another_question_are_not_taken(place, change, monkeypatch):
     out = place / "top.parquet"
     (place / "refuses" / "u50").touch()
     with pytest.raises(UserError):
@@ -127,7 +125,7 @@ def test_parts_of_another_question_are_not_taken(
     assert sorted(done(place)) == sorted(USERS)
 
 
-def test_two_runs_do_not_write_one_file(place: Path) -> None:
+def test_two_runs_do_not_write_one_file(place):
     out = place / "top.parquet"
     with (
         scoring.alone(place / ".top.parquet.lock", lambda: None),
@@ -136,13 +134,13 @@ def test_two_runs_do_not_write_one_file(place: Path) -> None:
         score(place, place / "users.txt", 2, out)
 
 
-def test_options_of_the_other_engine_are_refused(place: Path) -> None:
+def test_options_of_the_other_engine_are_refused(place):
     with pytest.raises(UserError, match="are for --engine ray"):
         score(place, place / "users.txt", 2, place / "top.parquet", workers=2)
 
 
 @pytest.mark.long
-def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place: Path) -> None:
+def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place):
     """The process is killed in the middle; what it had finished is not done again."""
     script = place / "driver.py"
     script.write_text(
@@ -196,7 +194,7 @@ def with_ray(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.long
-def test_batches_of_killed_workers_are_done_again(with_ray: Path) -> None:
+def test_batches_of_killed_workers_are_done_again(with_ray):
     place = with_ray
     for user in ("u20", "u61"):
         (place / "kills" / user).touch()
@@ -210,7 +208,7 @@ def test_batches_of_killed_workers_are_done_again(with_ray: Path) -> None:
 
 
 @pytest.mark.long
-def test_troubles_of_workers_are_one_message(with_ray: Path) -> None:
+def test_troubles_of_workers_are_one_message(with_ray):
     place = with_ray
     (place / "refuses" / "u8").touch()
     (place / "always" / "u9").touch()
@@ -224,7 +222,7 @@ def test_troubles_of_workers_are_one_message(with_ray: Path) -> None:
         Workers(Films, place, None, 1000, 1000)
 
 
-def test_what_parts_are_made_of_stands_beside_them(place: Path) -> None:
+def test_what_parts_are_made_of_stands_beside_them(place):
     (place / "refuses" / "u50").touch()
     with pytest.raises(UserError):
         score(place, place / "users.txt", 2, place / "top.parquet")
@@ -242,7 +240,7 @@ def run(*arguments: object) -> int:
     return exit_.value.code
 
 
-def test_the_command_writes_one_row_per_user_and_rank(place: Path, capsys) -> None:
+def test_the_command_writes_one_row_per_user_and_rank(place, capsys):
     users, out = place / "users.txt", place / "top.parquet"
     users.write_text("u8\n\nu7\nu8\n", encoding="utf-8")
     before = set(place.iterdir())
@@ -260,7 +258,7 @@ def test_the_command_writes_one_row_per_user_and_rank(place: Path, capsys) -> No
     assert not out.exists()
 
 
-def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch):
     forgotten: list[int] = []
     recommender = SimpleNamespace(
         forget=lambda: forgotten.append(1),
@@ -272,14 +270,12 @@ def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch: pytest.MonkeyP
     loader = SimpleNamespace(load=lambda checkpoint, quantization: recommender)
     monkeypatch.setattr("ckf_demo.recommender.Recommender", loader)
     rows = scoring.Ranker(Path("somewhere")).rank(["8", "7"], 2)
-    assert [(row["user"], row["rank"], row["title"]) for row in rows[2:]] == [
-        ("7", 1, "Film 1 for 7"),
-        ("7", 2, "Film 2 for 7"),
-    ]
+    named = [(row["user"], row["rank"], row["title"]) for row in rows[2:]]
+    assert named == [("7", 1, "Film 1 for 7"), ("7", 2, "Film 2 for 7")]
     assert set(rows[0]) == set(scoring.SCHEMA.names) and len(forgotten) == 2
 
 
-def test_the_engines_at_hand_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engines_at_hand_are_named(place, monkeypatch):
     with pytest.raises(UserError, match="use one of local, ray"):
         score(place, place / "users.txt", 10, place / "out.parquet", engine="spark")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -287,14 +283,14 @@ def test_the_engines_at_hand_are_named(place: Path, monkeypatch: pytest.MonkeyPa
         score(place, place / "users.txt", 10, place / "out.parquet", engine="ray")
 
 
-def test_long_lists_of_unknown_users_are_cut(place: Path) -> None:
+def test_long_lists_of_unknown_users_are_cut(place):
     with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
         check_users([str(user) for user in range(100, 112)], "tiny")
 
 
 @pytest.mark.long
 @pytest.mark.real
-def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -> None:
+def test_both_engines_give_the_same_lists(recommender, tmp_path):
     pytest.importorskip("ray")
     users = tmp_path / "users.txt"
     users.write_text("405\n1\n", encoding="utf-8")
@@ -305,7 +301,7 @@ def test_both_engines_give_the_same_lists(recommender: object, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
-def test_users_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+def test_users_are_read_from_every_kind_of_file(kind, tmp_path):
     file = tmp_path / f"users.{kind}"
     if kind == "txt":
         file.write_text("007\n8\n007\n", encoding="utf-8")
@@ -316,7 +312,7 @@ def test_users_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> No
     assert read_users(file) == ["007", "8"]
 
 
-def test_unreadable_user_files_are_explained(tmp_path: Path) -> None:
+def test_unreadable_user_files_are_explained(tmp_path):
     with pytest.raises(UserError, match="is not a file"):
         read_users(tmp_path / "none.txt")
     for name, content, message in [

@@ -12,18 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from ckf_demo.ui.app import build, launch
 from support.fakes import FakeRecommender
 
-TOOLS = {
-    "search_items",
-    "history",
-    "rate",
-    "click",
-    "rank",
-    "explain",
-    "contrast",
-    "compare",
-    "why",
-    "query",
-}
+TOOLS = set("search_items history rate click rank explain contrast compare why query".split())
 PERSON = {"user", "history", "taste", "profile", "at"}
 
 
@@ -73,11 +62,8 @@ def test_schemas_say_what_a_person_is(address):
     assert set(rate["properties"]) == PERSON | {"item", "method"}
     entry = rate["properties"]["history"]["oneOf"][1]["items"]
     assert entry["required"] == ["item", "rating"]
-    assert set(rate["properties"]["profile"]["oneOf"][1]["properties"]) == {
-        "age",
-        "gender",
-        "occupation",
-    }
+    profile = rate["properties"]["profile"]["oneOf"][1]["properties"]
+    assert set(profile) == {"age", "gender", "occupation"}
     assert rate["properties"]["method"]["oneOf"][1]["enum"] == list(FakeRecommender().methods)
     search = next(tool for tool in tools if tool.name == "search_items").inputSchema
     assert search["required"] == ["query"]
@@ -104,11 +90,8 @@ def test_tools_answer_in_json(address):
     assert rows[3]["later_rating"] is None
     assert json.loads(explained.content[0].text)["polarity"] in ("positive", "mixed", "negative")
     sides = json.loads(contrasted.content[0].text)["sides"]
-    assert [(own["side"], own["item"]) for own in sides] == [
-        ("this", "7"),
-        ("that", "8"),
-        ("bridges", "7"),
-    ]
+    named = [(own["side"], own["item"]) for own in sides]
+    assert named == [("this", "7"), ("that", "8"), ("bridges", "7")]
 
 
 def test_errors_of_tools_say_what_was_given(address):

@@ -10,6 +10,12 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.serving import serve
 
+TASKS = ("rating", "ctr", "ranking", "explanation")
+
+
+def manifest(dataset: str, *tasks: str) -> dict:
+    return {"dataset": dataset, "backbone": "small", "tasks": list(tasks)}
+
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list:
@@ -42,12 +48,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         done.append(("choose", backbone))
         return SimpleNamespace(chosen="nf4-bf16")
 
-    manifest = {
-        "dataset": "tiny",
-        "backbone": "small",
-        "tasks": ["rating", "ctr", "ranking", "explanation"],
-    }
-    module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest)
+    module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest("tiny", *TASKS))
     module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
     module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
     module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
@@ -59,20 +60,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     return done
 
 
-def test_everything_is_prepared_and_the_address_comes_last(
-    steps: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_everything_is_prepared_and_the_address_comes_last(steps, tmp_path, capsys):
     serve.serve("127.0.0.1", 7861, [tmp_path])
     *before, (launch, options), block = steps
-    assert before == [
-        "address",
-        ("data", "tiny", None),
-        ("llm", "small"),
-        ("choose", "small"),
-        ("load", tmp_path, "nf4-bf16"),
-        "warm",
-        "build",
-    ]
+    prepared = [("data", "tiny", None), ("llm", "small"), ("choose", "small")]
+    assert before == ["address", *prepared, ("load", tmp_path, "nf4-bf16"), "warm", "build"]
     assert (launch, block) == ("launch", "block")
     assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
     printed = capsys.readouterr().out.splitlines()
@@ -80,22 +72,19 @@ def test_everything_is_prepared_and_the_address_comes_last(
     assert printed[-1] == "Ready: http://127.0.0.1:7861/"
 
 
-def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(
-    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = {"dataset": "tiny", "backbone": "small", "tasks": ["ctr"]}
-    monkeypatch.setattr(sys.modules["ckf_demo.model.manifest"], "read_manifest", lambda _: manifest)
+def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(steps, tmp_path, monkeypatch):
+    reader, ctr = sys.modules["ckf_demo.model.manifest"], manifest("tiny", "ctr")
+    monkeypatch.setattr(reader, "read_manifest", lambda _: ctr)
     with pytest.raises(UserError, match="not trained for rating, ranking, explanation"):
         serve.serve("127.0.0.1", 7861, [tmp_path])
     assert steps == ["address"]
 
 
 def test_data_that_only_its_owner_has_must_have_been_prepared(
-    steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
-) -> None:
-    tasks = ["rating", "ctr", "ranking", "explanation"]
-    manifest = {"dataset": "xrec-yelp", "backbone": "small", "tasks": tasks}
-    monkeypatch.setattr(sys.modules["ckf_demo.model.manifest"], "read_manifest", lambda _: manifest)
+    steps, tmp_path, monkeypatch, empty_cache
+):
+    reader, yelp = sys.modules["ckf_demo.model.manifest"], manifest("xrec-yelp", *TASKS)
+    monkeypatch.setattr(reader, "read_manifest", lambda _: yelp)
     with pytest.raises(UserError, match="run ckf prepare --dataset xrec-yelp --data FOLDER"):
         serve.serve("127.0.0.1", 7861, [tmp_path])
     prepared = prepared_path("xrec-yelp")
@@ -106,16 +95,14 @@ def test_data_that_only_its_owner_has_must_have_been_prepared(
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_weights_are_held_as_one_asks(
-    by: str, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_held_as_one_asks(by, steps, tmp_path, monkeypatch):
     monkeypatch.setenv("CKF_QUANTIZATION", "bf16" if by == "environment" else "")
     serve.serve("127.0.0.1", 7861, [tmp_path], "nf4" if by == "option" else None)
     assert ("load", tmp_path, "nf4" if by == "option" else "bf16") in steps
     assert ("choose", "small") not in steps
 
 
-def test_the_host_is_open_on_a_space_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_is_open_on_a_space_only(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert serve.default_host() == "127.0.0.1"
     monkeypatch.setenv("SPACE_ID", "somebody/ckf")

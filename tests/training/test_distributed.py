@@ -48,7 +48,7 @@ def step_of(state: Path) -> int:
 
 
 @pytest.mark.long
-def test_two_processes_give_the_losses_of_one(place: Path) -> None:
+def test_two_processes_give_the_losses_of_one(place):
     found = measure(configured(place, accumulate=3, steps=24), 8, 2, rounds=1)
     assert found["processes"] == 2
     assert len(found["one"]) == 8
@@ -57,14 +57,14 @@ def test_two_processes_give_the_losses_of_one(place: Path) -> None:
 
 
 @pytest.mark.long
-def test_more_processes_than_sequences_are_refused(place: Path, capfd) -> None:
+def test_more_processes_than_sequences_are_refused(place, capfd):
     with pytest.raises(UserError, match="failed"):
         launch(configured(place, accumulate=1), 2, 2)
     assert "set train.accumulate to a multiple of 2" in capfd.readouterr().err
 
 
 @pytest.mark.long
-def test_a_run_goes_on_after_one_of_its_processes_was_killed(place: Path) -> None:
+def test_a_run_goes_on_after_one_of_its_processes_was_killed(place):
     """What it ends with, written by the main process alone, is what one process writes."""
     configured(place, steps=202, validate_every=202, validation_sequences=5)
     alone = [sys.executable, "-m", "ckf_demo", "train", "--config", "config.toml"]
@@ -100,7 +100,7 @@ def test_a_run_goes_on_after_one_of_its_processes_was_killed(place: Path) -> Non
     assert read_manifest(place / "checkpoints/tiny")["training"]["processes"] == 2
 
 
-def test_one_process_changes_nothing() -> None:
+def test_one_process_changes_nothing():
     processes = Processes()
     assert (processes.count, processes.main, processes.device) == (1, True, None)
     assert all(processes.owns(i) for i in range(5))

@@ -61,18 +61,8 @@ def client(fake, tmp_path_factory):
 
 def test_exactly_the_named_endpoints_are_offered(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(offered) == {
-        "/search_items",
-        "/history",
-        "/rate",
-        "/click",
-        "/rank",
-        "/explain",
-        "/contrast",
-        "/compare",
-        "/why",
-        "/query",
-    }
+    endpoints = "search_items history rate click rank explain contrast compare why query".split()
+    assert set(offered) == {f"/{name}" for name in endpoints}
     names = [parameter["parameter_name"] for parameter in offered["/rate"]["parameters"]]
     assert names == ["user", "history", "taste", "profile", "item", "at", "method"]
     assert "rating a person would give" in offered["/rate"]["description"]
@@ -453,15 +443,8 @@ def test_the_sidebar_asks_for_no_profile_where_nobody_has_one(monkeypatch, ages,
 
 
 def test_results_show_value_interval_and_n_in_group_order(tmp_path):
-    row = {
-        "method": "ckf",
-        "task": "ctr",
-        "metric": "auc",
-        "value": 0.75,
-        "low": 0.74,
-        "high": 0.76,
-        "n": 20000,
-    }
+    row = {"method": "ckf", "task": "ctr", "metric": "auc"}
+    row |= {"value": 0.75, "low": 0.74, "high": 0.76, "n": 20000}
     rows = [{**row, "group": group} for group in ("k=10", "cold", "all", "k=3", "warm")]
     report = {"dataset": "ml-100k", "split": "test", "checkpoint": "x", "rows": rows}
     (tmp_path / "results.json").write_text(json.dumps(report))

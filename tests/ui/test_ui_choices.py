@@ -32,23 +32,13 @@ REQUEST = SimpleNamespace(session_hash="somebody")
 NASTY = '<img src=x onerror="alert(1)">'
 TITLED = [i for i, title in zip(DATA.item_ids, DATA.titles, strict=True) if title]
 UNTITLED = [i for i, title in zip(DATA.item_ids, DATA.titles, strict=True) if not title]
-STEP = {
-    "text": "It has oysters. Nice.",
-    "sentences": [
-        {
-            "text": f"It has {NASTY}.",
-            "evidence": [
-                {"item": "1", "title": "", "text": f"Such {NASTY} oysters."},
-                {"item": "4", "title": NASTY, "rating": None},
-            ],
-        },
-        {"text": "Nice.", "evidence": []},
-    ],
-    "draft": f"A draft with {NASTY}.",
-    "regenerated": 2,
-    "dropped": 1,
-    "seconds": 0.5,
-}
+EVIDENCE = [
+    {"item": "1", "title": "", "text": f"Such {NASTY} oysters."},
+    {"item": "4", "title": NASTY, "rating": None},
+]
+SENTENCES = [{"text": f"It has {NASTY}.", "evidence": EVIDENCE}, {"text": "Nice.", "evidence": []}]
+STEP = {"text": "It has oysters. Nice.", "sentences": SENTENCES, "draft": f"A draft with {NASTY}."}
+STEP |= {"regenerated": 2, "dropped": 1, "seconds": 0.5}
 
 
 def likes(item: str, *liked: str) -> Pair:
@@ -239,17 +229,8 @@ def test_it_speaks_of_places_and_never_of_films(recommender):
 
 def test_named_endpoints_answer_without_ratings(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(offered) == {
-        "/search_items",
-        "/history",
-        "/click",
-        "/rank",
-        "/explain",
-        "/contrast",
-        "/compare",
-        "/why",
-        "/query",
-    }
+    endpoints = "search_items history click rank explain contrast compare why query".split()
+    assert set(offered) == {f"/{name}" for name in endpoints}
     names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
     assert names == "user history taste profile item at other bridges_of".split()
     assert not any("film" in each["description"] for each in offered.values())
@@ -293,10 +274,7 @@ def test_named_endpoints_answer_without_ratings(client):
 
 @pytest.mark.parametrize("positive_only", [True, False])
 def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
-    recommender,
-    positive_only_workplace,
-    monkeypatch,
-    positive_only,
+    recommender, positive_only_workplace, monkeypatch, positive_only
 ):
     folder = positive_only_workplace / "checkpoints" / "tiny"
     monkeypatch.setattr("ckf_demo.data.prepare.prepare", lambda *given: None)

@@ -182,10 +182,7 @@ def test_a_typed_query_joins_the_list_when_an_analysis_is_chosen(made):
     second = made.choose(title, "SELECT 2", first[made.own], None)
     third = made.choose("Own query 1", "SELECT 2", second[made.own], None)
     assert third[made.sql] == "SELECT 1" and third[made.own] == ("SELECT 1", "SELECT 2")
-    assert third[made.analysis]["choices"][-2:] == [
-        "Own query 1",
-        "Own query 2",
-    ]
+    assert third[made.analysis]["choices"][-2:] == ["Own query 1", "Own query 2"]
 
 
 # --- the endpoint --------------------------------------------------------------------------------

@@ -114,15 +114,10 @@ def test_maps_have_one_group_of_places(recommender, pair, tmp_path):
 
 
 def test_errors_of_results_name_places(recommender, pair):
-    report = {
-        "dataset": recommender.store.dataset,
-        "split": "valid",
-        "checkpoint": "tiny",
-        "rows": [],
-        "errors": [{"task": "ctr", "user": pair.user, "item": UNTITLED, "label": 1, "score": 0.1}],
-    }
+    error = {"task": "ctr", "user": pair.user, "item": UNTITLED, "label": 1, "score": 0.1}
     row = {"task": "ctr", "metric": "auc", "group": "all", "n": 9, "low": 0.6, "high": 0.8}
-    report["rows"] = [row | {"method": "ckf", "value": 0.7}]
+    report = {"dataset": recommender.store.dataset, "split": "valid", "checkpoint": "tiny"}
+    report |= {"rows": [row | {"method": "ckf", "value": 0.7}], "errors": [error]}
     path = recommender.checkpoint / "results.json"
     path.write_text(json.dumps(report))
     with gr.Blocks() as made:

@@ -32,16 +32,8 @@ RMSE = View("rating", "rmse", "all")
 
 def measured(method, value, task="ctr", metric="auc", group="all", half=0.01, n=1200) -> dict:
     low, high = (None, None) if value is None else (value - half, value + half)
-    return {
-        "method": method,
-        "task": task,
-        "metric": metric,
-        "group": group,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n": n,
-    }
+    row = {"method": method, "task": task, "metric": metric, "group": group}
+    return row | {"value": value, "low": low, "high": high, "n": n}
 
 
 def rmse(method, value, **others) -> dict:
@@ -78,13 +70,8 @@ ERRORS = [
 
 def write(folder: Path, name: str, rows=ROWS, errors=ERRORS, **fields) -> Path:
     """The folder of a checkpoint with results in it."""
-    report = {
-        "dataset": "made-up",
-        "split": "valid",
-        "checkpoint": f"checkpoints/{name}",
-        "rows": rows,
-        "errors": errors,
-    } | fields
+    report = {"dataset": "made-up", "split": "valid", "checkpoint": f"checkpoints/{name}"}
+    report |= {"rows": rows, "errors": errors} | fields
     path = folder / name / "results.json"
     path.parent.mkdir()
     path.write_text(json.dumps(report))
@@ -174,10 +161,8 @@ def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
 
 def test_differences_leave_ablations_out_and_follow_the_strength_of_the_other(results):
     assert results.own == "ckf"
-    assert names(results.chosen(AUC, "against")) == [
-        "ckf - ckf's collaborative prior",
-        "ckf - EASE",
-    ]
+    others = ["ckf - ckf's collaborative prior", "ckf - EASE"]
+    assert names(results.chosen(AUC, "against")) == others
     assert names(results.chosen(RMSE, "against")) == ["ckf - EASE", "ckf - item mean"]
 
 
@@ -227,10 +212,8 @@ def test_intervals_that_hold_zero_have_another_shape(results):
     rows = json.loads(
         shown.split('data-dots="')[1].split('"')[0].replace("&quot;", '"').replace("&#x27;", "'")
     )["rows"]
-    assert [(row["label"], row["mark"]) for row in rows] == [
-        ("EASE", "unsure"),
-        ("item mean", "sure"),
-    ]
+    marks = [(row["label"], row["mark"]) for row in rows]
+    assert marks == [("EASE", "unsure"), ("item mean", "sure")]
     assert "In 1 of 2 comparisons ckf is better, in 0 ckf is worse; 1 are not told apart" in shown
     assert "−0.1000" in shown and "[−0.1100, −0.0900]" in shown and "1,200" in shown
 
@@ -289,10 +272,8 @@ def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_pat
     update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
     assert (update[shown.metric]["value"], update[shown.group]["value"]) == ("rmse", "all")
     assert set(update) == set(shown.outputs)
-    assert shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")[shown.shown] == (
-        "here",
-        "ctr",
-    )
+    update = shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")
+    assert update[shown.shown] == ("here", "ctr")
 
 
 def test_a_choice_that_is_reported_twice_is_no_error(tmp_path, empty_cache):

@@ -76,19 +76,12 @@ def test_the_tables_hold_the_recommenders_numbers(made, fake):
 
 
 def test_effects_are_ranked_in_the_quantity_that_is_compared():
-    found = {
-        "rating": 3.0,
-        "probability": 0.5,
-        "score": None,
-        "shown": 2,
-        "known": 2,
-        "window_moves": True,
-        "seconds": 1.0,
-        "without": [
-            {"item": "1", "title": "One", "stars": 5.0, "rating": 2.0, "probability": 0.49},
-            {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
-        ],
-    }
+    found = {"rating": 3.0, "probability": 0.5, "score": None, "shown": 2, "known": 2}
+    found |= {"window_moves": True, "seconds": 1.0}
+    found["without"] = [
+        {"item": "1", "title": "One", "stars": 5.0, "rating": 2.0, "probability": 0.49},
+        {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
+    ]
     by_stars = films_markup(found, "rating", "Film", "", words_of(FakeRecommender()))
     assert by_stars.index("One") < by_stars.index("Two")
     assert "+1.00" in by_stars and "−0.10" in by_stars and "−40.0 pts" in by_stars

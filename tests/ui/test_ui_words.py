@@ -84,12 +84,9 @@ def built(recommender) -> str:
         sidebar.found_films("a", ()),
         sidebar.rated_films(()),
     ]
-    for block in demo.blocks.values():
-        texts += [
-            str(getattr(block, name))
-            for name in ("value", "label", "placeholder")
-            if isinstance(getattr(block, name, None), str) and getattr(block, "visible", True)
-        ]
+    shown = [block for block in demo.blocks.values() if getattr(block, "visible", True)]
+    parts = [getattr(b, name, None) for b in shown for name in ("value", "label", "placeholder")]
+    texts += [part for part in parts if isinstance(part, str)]
     # a prompt holds the words of the fake, not those of the page
     return visible(" ".join(re.sub("<pre.*?</pre>", "", text, flags=re.DOTALL) for text in texts))
 
@@ -161,18 +158,10 @@ def test_a_checkpoint_for_clicks_alone_writes_no_words(places):
 def explained(recommender, *evidence: dict, rating: float | None = None) -> str:
     sentence = {"text": "It is cosy.", "evidence": list(evidence)}
     named = [{"item": "2", "title": ""}, *({k: e[k] for k in ("item", "title")} for e in evidence)]
-    step = {
-        "text": "It is cosy.",
-        "evidence": named,
-        "polarity": "positive",
-        "rating": rating,
-        "sentences": [sentence],
-        "regenerated": 0,
-        "dropped": 0,
-    }
-    return explanation_card(
-        recommender, Answer(KNOWN, explanation=step, finished=True), linked=True
-    )
+    step = {"text": "It is cosy.", "evidence": named, "polarity": "positive", "rating": rating}
+    step |= {"sentences": [sentence], "regenerated": 0, "dropped": 0}
+    answer = Answer(KNOWN, explanation=step, finished=True)
+    return explanation_card(recommender, answer, linked=True)
 
 
 def test_what_somebody_wrote_is_quoted_escaped_and_short(places):
