@@ -13,12 +13,13 @@ from ckf_demo.evaluation import cohorts
 from ckf_demo.inference.replay import FIRST, plan, run
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
-from ckf_demo.ui.events import ANSWER, GATED, PRIVATE, QUIET
+from ckf_demo.ui.controls import dropdown, lead, radio, stop_button
+from ckf_demo.ui.events import ANSWER, ONCE, PRIVATE, QUIET
 from ckf_demo.ui.markup import film_text, notice, panel, warn
 from ckf_demo.ui.measurement import CohortControls, Measurement
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, group_of
-from ckf_demo.ui.replay_markup import QUESTIONS, Latest, after_markup, replay_markup
+from ckf_demo.ui.replay_markup import QUESTIONS, Latest, ReplayMarkup
 from ckf_demo.ui.sidebar import ANY
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.words import words_of
@@ -44,21 +45,18 @@ class ColdStartTab:
         tasks = [task for task in QUESTIONS if task in recommender.tasks]
         things, opinions = self.words.things, f"{self.words.opinion}s"
         groups = f"measure groups of people after k ratings, and look at {things} with few ratings"
-        gr.HTML(
-            f"<p>How few {opinions} are enough? See one person become known {self.words.opinion} "
-            f"by {self.words.opinion}{f', {groups}' if self.negatives else ''}.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+        lead(
+            f"How few {opinions} are enough? See one person become known {self.words.opinion} "
+            f"by {self.words.opinion}{f', {groups}' if self.negatives else ''}."
         )
         with gr.Tabs(elem_id="cold-tabs", overflow_behavior="wrap"):
             with gr.Tab("One person", id="replay"):
                 with gr.Row(elem_classes="ckf-controls"):
-                    self.question = gr.Radio(
+                    self.question = radio(
+                        "cold-question",
+                        "Question",
                         [(QUESTIONS[task].label, task) for task in tasks],
-                        value=tasks[0],
-                        label="Question",
-                        min_width=160,
-                        elem_id="cold-question",
+                        160,
                     )
                     self.k = gr.Slider(
                         0,
@@ -69,22 +67,22 @@ class ColdStartTab:
                         min_width=200,
                         elem_id="cold-k",
                     )
-                    self.first = gr.Dropdown(
-                        list(FIRST_CHOICES),
+                    self.first = dropdown(
+                        "cold-first",
+                        f"{opinions.capitalize()} to learn from at most",
+                        FIRST_CHOICES,
+                        150,
                         value=10,
-                        label=f"{opinions.capitalize()} to learn from at most",
-                        min_width=150,
-                        elem_id="cold-first",
                     )
-                    self.targets = gr.Dropdown(
-                        list(TARGET_CHOICES),
+                    self.targets = dropdown(
+                        "cold-targets",
+                        f"Later {things} to predict at most",
+                        TARGET_CHOICES,
+                        150,
                         value=10,
-                        label=f"Later {things} to predict at most",
-                        min_width=150,
-                        elem_id="cold-targets",
                     )
                 with gr.Row(elem_classes="ckf-buttons"):
-                    self.halt = gr.Button("Stop", size="sm", interactive=False, elem_id="cold-stop")
+                    self.halt = stop_button("cold-stop")
                 self.shown = plot_panel(
                     notice("The replay begins when this tab is opened."), elem_id="replay"
                 )
@@ -96,11 +94,9 @@ class ColdStartTab:
                     panel(notice(NO_GROUPS))
             with gr.Tab(f"{things.capitalize()} with few {self.words.opinion}s", id="items"):
                 if self.negatives:
-                    gr.HTML(
-                        f"<p>Rows of the validation part by how many ratings their "
-                        f"{self.words.thing} has in the training part, with whole histories.</p>",
-                        apply_default_css=False,
-                        elem_classes="ckf-lead",
+                    lead(
+                        f"Rows of the validation part by how many ratings their "
+                        f"{self.words.thing} has in the training part, with whole histories."
                     )
                     axis = f"training ratings of the {self.words.thing}"
                     self.items = Measurement(recommender, self.stops, "items", axis)
@@ -129,10 +125,14 @@ class ColdStartTab:
         page.on_pair(lambda request, current: self.stops.stop(request.session_hash, unless=current))
         page.on_leave(self.forget)
         gr.on(
-            [page.active.change, pair.change, *self.changes],
+            [
+                page.active.change,
+                pair.change,
+                *(each.change for each in (self.question, self.first, self.targets)),
+            ],
             page.gated_in(["cold"], self.replay, long, "page: replay", self.latest),
-            [page.active, pair, self.latest, *self.controls],
-            self.outputs,
+            [page.active, pair, self.latest, self.question, self.k, self.first, self.targets],
+            [self.shown, self.after, self.k, self.halt, self.latest],
             show_progress_on=self.shown,
             # The page may still show the slider of a longer replay; its k is cut to the present
             # one.
@@ -148,7 +148,7 @@ class ColdStartTab:
             preprocess=False,
             **QUIET,
         )
-        self.halt.click(self.stop, **QUIET)
+        self.halt.click(self.stops.halt, **QUIET)
         if not self.negatives:
             return
         self.compare.change(lambda two: gr.update(visible=two), self.compare, self.second, **QUIET)
@@ -162,9 +162,7 @@ class ColdStartTab:
                 inputs,
                 measurement.outputs,
                 show_progress_on=measurement.progress,
-                trigger_mode="once",
-                **PRIVATE,
-                **GATED,
+                **ONCE,
             )
             measurement.cancel.click(measurement.stop, **QUIET)
             measurement.metric.change(
@@ -173,21 +171,6 @@ class ColdStartTab:
                 measurement.result,
                 **QUIET,
             )
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``replay`` after the pair and the latest replay."""
-        return [self.question, self.k, self.first, self.targets]
-
-    @property
-    def changes(self) -> list:
-        """The events of the controls after which the replay is shown again."""
-        return [self.question.change, self.first.change, self.targets.change]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``replay`` may update."""
-        return [self.shown, self.after, self.k, self.halt, self.latest]
 
     def replay(
         self,
@@ -243,34 +226,22 @@ class ColdStartTab:
         *,
         stopped: bool = False,
     ) -> dict:
-        markup = replay_markup(
-            growing,
-            QUESTIONS[question],
-            k,
-            self.labels,
-            film_text(self.recommender.store.item(growing.replay.item)),
-            self.words,
-            negatives=self.negatives,
-            stopped=stopped,
-        )
+        markup = self._markup(growing, question, k)
         return {
-            self.shown: markup,
-            self.after: self._after(growing, question, k),
+            self.shown: markup.replay(negatives=self.negatives, stopped=stopped),
+            self.after: markup.after(),
             self.latest: gr.skip() if latest is None else latest,
         }
 
-    def _after(self, latest: Latest, question: str, k: int) -> str:
-        return after_markup(latest, QUESTIONS[question], k, self.labels, self.words)
+    def _markup(self, latest: Latest, question: str, k: int) -> ReplayMarkup:
+        film = film_text(self.recommender.store.item(latest.replay.item))
+        return ReplayMarkup(latest, QUESTIONS[question], k, self.labels, film, self.words)
 
     def move(self, k: float, latest: Latest | None, question: str) -> str:
         """What is predicted after the first k opinions (HTML)."""
         if latest is None:
             return ""
-        return self._after(latest, question, min(int(k), len(latest.replay.added)))
-
-    def stop(self, request: gr.Request) -> None:
-        """End the session's replay before its next step."""
-        self.stops.stop(request.session_hash)
+        return self._markup(latest, question, min(int(k), len(latest.replay.added))).after()
 
     def forget(self, request: gr.Request) -> None:
         """Stop everything of a session that has ended."""

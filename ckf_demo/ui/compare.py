@@ -4,6 +4,7 @@ before they are compared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import gradio as gr
 
@@ -25,6 +26,7 @@ from ckf_demo.ui.charts import (
     two_lines,
 )
 from ckf_demo.ui.charts import STARS as FIVE_STARS
+from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -91,21 +93,18 @@ class CompareTab:
         self.words = words_of(recommender)
         methods, baselines = method_comparison.methods, method_comparison.baselines
         self._labels = {method.name: method.label for method in (*methods, *baselines)}
-        gr.HTML(
-            "<p>The same question to every method that was trained on these data with the same "
+        lead(
+            "The same question to every method that was trained on these data with the same "
             f"language model: what each thinks of the {self.words.thing}, or how each orders the "
-            f"same {CANDIDATES} candidates.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+            f"same {CANDIDATES} candidates."
         )
         panel(availability(method_comparison), elem_id="compare-available")
         with gr.Row(elem_classes="ckf-controls"):
-            self.mode = gr.Radio(
+            self.mode = radio(
+                "compare-mode",
+                "Compare on",
                 [(f"This {self.words.thing}", FILM), ("Top list", LIST)],
-                value=FILM,
-                label="Compare on",
-                min_width=200,
-                elem_id="compare-mode",
+                200,
             )
             self.methods = gr.CheckboxGroup(
                 [(method.label, method.name) for method in methods],
@@ -118,8 +117,8 @@ class CompareTab:
             self.second = gr.Textbox(
                 label="Second person (optional)",
                 placeholder="user id, for example 405",
-                min_width=180,
                 elem_id="compare-second",
+                min_width=180,
             )
         with gr.Accordion("Add baselines", open=False):
             self.baselines = gr.CheckboxGroup(
@@ -149,12 +148,20 @@ class CompareTab:
         """Compare while the tab is open, and fit the baselines that are chosen."""
         page.chooses_item(self.shown)
         gr.on(
-            [page.active.change, page.pair.change, *self.changes],
+            [
+                page.active.change,
+                page.pair.change,
+                self.mode.change,
+                self.methods.change,
+                self.second.submit,
+                self.second.blur,
+                self.ready.change,
+            ],
             page.gated_in(
                 ["compare"], self.compare, page.service.model, "page: compare", self.latest
             ),
-            [page.active, page.pair, self.latest, *self.controls],
-            self.outputs,
+            [page.active, page.pair, self.latest, self.mode, self.methods, self.second, self.ready],
+            [self.shown, self.latest],
             show_progress_on=self.shown,
             **ANSWER,
         )
@@ -164,27 +171,6 @@ class CompareTab:
             [self.fitting, self.ready],
             **(ANSWER | QUIET),
         )
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``compare`` after the pair and the latest comparison."""
-        return [self.mode, self.methods, self.second, self.ready]
-
-    @property
-    def changes(self) -> list:
-        """The events of the controls after which the methods are compared again."""
-        return [
-            self.mode.change,
-            self.methods.change,
-            self.second.submit,
-            self.second.blur,
-            self.ready.change,
-        ]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``compare`` may update."""
-        return [self.shown, self.latest]
 
     def needs_fitting(self, chosen: Sequence[str]) -> bool:
         """Whether one of the chosen baselines is not fitted yet."""
@@ -241,8 +227,14 @@ class CompareTab:
 
     def _steps(self, question: Comparison) -> Iterator[Comparison]:
         """The comparison as it grows, each method in turn for everybody."""
-        ask = self._film if question.mode == FILM else self._list
-        streams = [ask(question.methods, person) for person in question.people]
+        streams = [
+            self.method_comparison.compare_item(question.methods, **who.person, item=who.item)
+            if question.mode == FILM
+            else self.method_comparison.compare_list(
+                question.methods, **who.person, k=TOP, candidates=CANDIDATES
+            )
+            for who in question.people
+        ]
         answers: list[tuple[dict, ...]] = [()] * len(streams)
         if question.methods:
             yield replace(question, answers=tuple(answers))
@@ -251,22 +243,21 @@ class CompareTab:
                 answers[place] += (next(stream),)
                 yield replace(question, answers=tuple(answers))
 
-    def _film(self, methods: Sequence[str], pair: Pair) -> Iterator[dict]:
-        return self.method_comparison.compare_item(methods, **pair.person, item=pair.item)
-
-    def _list(self, methods: Sequence[str], pair: Pair) -> Iterator[dict]:
-        return self.method_comparison.compare_list(
-            methods, **pair.person, k=TOP, candidates=CANDIDATES
-        )
-
     def markup(self, comparison: Comparison, pair: Pair) -> str:
         """What is answered so far (HTML)."""
         if comparison.mode == FILM:
             shown = film_markup(comparison, self._labels, self.store, self.words)
         else:
-            about = comparison.methods, self._labels, self.store, pair.item, self.words
             lists = (
-                list_markup(person, rows, *about)
+                CandidateLists(
+                    person,
+                    rows,
+                    comparison.methods,
+                    self._labels,
+                    self.store,
+                    pair.item,
+                    self.words,
+                ).markup()
                 for person, rows in zip(comparison.people, comparison.answers, strict=True)
             )
             shown = f'<div class="ckf-beside">{"".join(lists)}</div>'
@@ -443,36 +434,148 @@ def _stars(rating: float | None, distribution: dict | None) -> Cell:
 # --- a list of candidates -----------------------------------------------------------------------
 
 
-def list_markup(
-    person: Pair,
-    answers: Sequence[dict],
-    methods: Sequence[str],
-    labels: dict[str, str],
-    store,
-    item: str,
-    words: Words,
-) -> str:
-    """One person's candidates by every method: ranks as lines and as a table, and how far the
-    methods agree (HTML). ``item`` is the one that is marked."""
-    rows = [row for row in answers if "items" in row]
-    ordered = [row for row in rows if row["items"]]
-    if not ordered:
-        text = "The candidates are being ordered."
-        if len(rows) == len(methods):
-            text = f"None of these methods was trained to order {words.things}; choose another one."
-        return card(name_of(person), notice(text))
-    films = {film["item"]: film for film in ordered[0]["items"]}
-    ranks = {
-        row["method"]: {film["item"]: film["rank"] for film in row["items"]} for row in ordered
-    }
-    agreement = next((row["agreement"] for row in answers if "agreement" in row), [])
-    return card(
-        name_of(person),
-        facts(f"{_orders(rows, words)}."),
-        _slopes(films, ranks, labels, item, words),
-        _ranks_table(person, films, ranks, methods, labels, store, item, words),
-        _agreement(agreement, labels, words),
-    )
+@dataclass(frozen=True)
+class CandidateLists:
+    """One person's candidates in the order of every method; ``item`` is the one that is marked.
+
+    ``answers`` are the rows of `MethodComparison.compare_list`, as many as there are so far.
+    """
+
+    person: Pair
+    answers: Sequence[dict]
+    methods: Sequence[str]
+    labels: dict[str, str]
+    store: Any
+    item: str
+    words: Words
+
+    def markup(self) -> str:
+        """Ranks as lines and as a table, and how far the methods agree (HTML)."""
+        rows = [row for row in self.answers if "items" in row]
+        ordered = [row for row in rows if row["items"]]
+        if not ordered:
+            text = "The candidates are being ordered."
+            if len(rows) == len(self.methods):
+                things = self.words.things
+                text = f"None of these methods was trained to order {things}; choose another one."
+            return card(name_of(self.person), notice(text))
+        films = {film["item"]: film for film in ordered[0]["items"]}
+        ranks = {
+            row["method"]: {film["item"]: film["rank"] for film in row["items"]} for row in ordered
+        }
+        return card(
+            name_of(self.person),
+            facts(f"{_orders(rows, self.words)}."),
+            self._slopes(films, ranks),
+            self._table(films, ranks),
+            self._agreement(),
+        )
+
+    def _slopes(self, films: dict[str, dict], ranks: dict[str, dict[str, int]]) -> str:
+        """Every item's rank from the candidate stage through all methods, as one line each."""
+        stages = [{film: row["collaborative_rank"] for film, row in films.items()}, *ranks.values()]
+        heads = ["Candidate stage", *(self.labels[name] for name in ranks)]
+        xs = [100 * (place + 0.5) / len(stages) for place in range(len(stages))]
+        first = next(iter(ranks.values()))
+        lines = []
+        # what is to be seen is drawn last, on top
+        for film in sorted(films, key=lambda film: (film == self.item, first[film] <= COLOURED)):
+            ys = [stage[film] - 0.5 for stage in stages]
+            path = f"M{xs[0]:.1f} {ys[0]}"
+            for (x, y), (x_next, y_next) in zip(
+                zip(xs, ys, strict=True), zip(xs[1:], ys[1:], strict=True), strict=False
+            ):
+                middle = (x + x_next) / 2
+                path += f" C{middle:.1f} {y} {middle:.1f} {y_next} {x_next:.1f} {y_next}"
+            dots = " ".join(f"M{x:.1f} {y}h0" for x, y in zip(xs, ys, strict=True))
+            lines.append(
+                f'<g class="{_emphasis(film, first, self.item)}" data-pick="{escape(film)}">'
+                f"<title>{escape(film_text(films[film]))}</title>"
+                f'<path d="{path}"/><path class="ckf-dots-of" d="{dots}"/></g>'
+            )
+        last = list(stages[-1].items())
+        names = "".join(
+            f'<li class="{_emphasis(film, first, self.item)}" data-pick="{escape(film)}" '
+            f'title="{escape(film_text(films[film]))}">{escape(film_text(films[film]))}</li>'
+            for film, _ in sorted(last, key=lambda entry: entry[1])
+        )
+        numbers = "".join(f"<li>{rank}</li>" for rank in range(1, len(films) + 1))
+        heading = "".join(f"<span>{escape(text)}</span>" for text in heads)
+        about = (
+            f"Ranks of {len(films)} candidates: {', '.join(heads)}. The table below holds the "
+            "figures."
+        )
+        cut = (
+            f'<path class="ckf-cut" d="M0 {TOP}H100"><title>The top {TOP} end here</title></path>'
+            if len(films) > TOP
+            else ""
+        )
+        chosen = f", and the chosen {self.words.thing}" if self.item in films else ""
+        return (
+            f'<div class="ckf-scroll ckf-slopes" style="--columns:{len(stages)};'
+            f'--row:{ROW_HEIGHT}px" role="img" aria-label="{escape(about)}" tabindex="0">'
+            f'<div class="ckf-slopes-in"><span></span><div class="ckf-slopes-head">{heading}</div>'
+            f"<span></span><ol>{numbers}</ol>"
+            f'<svg viewBox="0 0 100 {len(films)}" preserveAspectRatio="none">{cut}{"".join(lines)}'
+            f'</svg><ol class="ckf-slopes-films">{names}</ol></div></div>'
+            + facts(
+                f"In colour: the {COLOURED} {self.words.things} that "
+                f"{self.labels[next(iter(ranks))]} puts first{chosen}. Titles stand in the order "
+                "of the last column."
+            )
+        )
+
+    def _table(self, films: dict[str, dict], ranks: dict[str, dict[str, int]]) -> str:
+        """Every item with its rank by each method, and what became of it (HTML)."""
+        later, columns = {}, []
+        if self.person.user:
+            rows = self.store.later(self.person.user, self.person.at)
+            later = dict(zip(rows["item"], rows["rating"], strict=True))
+            columns = ["Later rated" if self.words.stars else "Chosen later"]
+        return listing(
+            [
+                Column(self.words.thing.capitalize(), pick=True, wide=True),
+                "Candidate stage",
+                *(self.labels[name] for name in self.methods),
+                *columns,
+            ],
+            [
+                Row(
+                    pick=film,
+                    selected=film == self.item,
+                    cells=[
+                        Cell(escape(film_text(about)), about["title"]),
+                        about["collaborative_rank"],
+                        *(cell(ranks.get(name, {}).get(film), str) for name in self.methods),
+                        *(_later(later.get(film), self.words) for _ in columns),
+                    ],
+                )
+                for film, about in films.items()
+            ],
+            caption="Rank by every method",
+        )
+
+    def _agreement(self) -> str:
+        """Kendall's τ and shared top items of every two methods, as a square (HTML)."""
+        agreement = next((row["agreement"] for row in self.answers if "agreement" in row), [])
+        if not agreement:
+            return ""
+        names = list(dict.fromkeys(name for each in agreement for name in each["methods"]))
+        cells = {frozenset(each["methods"]): each for each in agreement}
+
+        def cell(one: str, other: str) -> str:
+            if one == other:
+                return "–"
+            both = cells[frozenset((one, other))]
+            tau = both["kendall_tau"]
+            return f"{'–' if tau is None else number(tau)} · {both['shared']}"
+
+        return plain_table(
+            ["", *(self.labels[name] for name in names)],
+            [(self.labels[one], *(cell(one, other) for other in names)) for one in names],
+            f"Agreement: Kendall’s τ over all candidates · {self.words.things} shared in the top "
+            f"{agreement[0]['k']}",
+        )
 
 
 def _orders(rows: Sequence[dict], words: Words) -> str:
@@ -487,108 +590,10 @@ def _orders(rows: Sequence[dict], words: Words) -> str:
     return ". ".join(parts)
 
 
-def _slopes(
-    films: dict[str, dict],
-    ranks: dict[str, dict[str, int]],
-    labels: dict[str, str],
-    item: str,
-    words: Words,
-) -> str:
-    """Every item's rank from the candidate stage through all methods, as one line each."""
-    stages = [{film: row["collaborative_rank"] for film, row in films.items()}, *ranks.values()]
-    heads = ["Candidate stage", *(labels[name] for name in ranks)]
-    xs = [100 * (place + 0.5) / len(stages) for place in range(len(stages))]
-    first = next(iter(ranks.values()))
-    lines = []
-    # what is to be seen is drawn last, on top
-    for film in sorted(films, key=lambda film: (film == item, first[film] <= COLOURED)):
-        ys = [stage[film] - 0.5 for stage in stages]
-        path = f"M{xs[0]:.1f} {ys[0]}"
-        for (x, y), (x_next, y_next) in zip(
-            zip(xs, ys, strict=True), zip(xs[1:], ys[1:], strict=True), strict=False
-        ):
-            middle = (x + x_next) / 2
-            path += f" C{middle:.1f} {y} {middle:.1f} {y_next} {x_next:.1f} {y_next}"
-        dots = " ".join(f"M{x:.1f} {y}h0" for x, y in zip(xs, ys, strict=True))
-        lines.append(
-            f'<g class="{_emphasis(film, first, item)}" data-pick="{escape(film)}">'
-            f"<title>{escape(film_text(films[film]))}</title>"
-            f'<path d="{path}"/><path class="ckf-dots-of" d="{dots}"/></g>'
-        )
-    last = list(stages[-1].items())
-    names = "".join(
-        f'<li class="{_emphasis(film, first, item)}" data-pick="{escape(film)}" '
-        f'title="{escape(film_text(films[film]))}">{escape(film_text(films[film]))}</li>'
-        for film, _ in sorted(last, key=lambda entry: entry[1])
-    )
-    numbers = "".join(f"<li>{rank}</li>" for rank in range(1, len(films) + 1))
-    heading = "".join(f"<span>{escape(text)}</span>" for text in heads)
-    about = (
-        f"Ranks of {len(films)} candidates: {', '.join(heads)}. The table below holds the figures."
-    )
-    cut = (
-        f'<path class="ckf-cut" d="M0 {TOP}H100"><title>The top {TOP} end here</title></path>'
-        if len(films) > TOP
-        else ""
-    )
-    chosen = f", and the chosen {words.thing}" if item in films else ""
-    return (
-        f'<div class="ckf-scroll ckf-slopes" style="--columns:{len(stages)};'
-        f'--row:{ROW_HEIGHT}px" role="img" aria-label="{escape(about)}" tabindex="0">'
-        f'<div class="ckf-slopes-in"><span></span><div class="ckf-slopes-head">{heading}</div>'
-        f"<span></span><ol>{numbers}</ol>"
-        f'<svg viewBox="0 0 100 {len(films)}" preserveAspectRatio="none">{cut}{"".join(lines)}'
-        f'</svg><ol class="ckf-slopes-films">{names}</ol></div></div>'
-        + facts(
-            f"In colour: the {COLOURED} {words.things} that {labels[next(iter(ranks))]} puts "
-            f"first{chosen}. Titles stand in the order of the last column."
-        )
-    )
-
-
 def _emphasis(film: str, first: dict[str, int], item: str) -> str:
     if film == item:
         return "ckf-chosen"
     return "ckf-first" if first[film] <= COLOURED else "ckf-rest"
-
-
-def _ranks_table(
-    person: Pair,
-    films: dict[str, dict],
-    ranks: dict[str, dict[str, int]],
-    methods: Sequence[str],
-    labels: dict[str, str],
-    store,
-    item: str,
-    words: Words,
-) -> str:
-    later, columns = {}, []
-    if person.user:
-        rows = store.later(person.user, person.at)
-        later = dict(zip(rows["item"], rows["rating"], strict=True))
-        columns = ["Later rated" if words.stars else "Chosen later"]
-    return listing(
-        [
-            Column(words.thing.capitalize(), pick=True, wide=True),
-            "Candidate stage",
-            *(labels[name] for name in methods),
-            *columns,
-        ],
-        [
-            Row(
-                pick=film,
-                selected=film == item,
-                cells=[
-                    Cell(escape(film_text(about)), about["title"]),
-                    about["collaborative_rank"],
-                    *(cell(ranks.get(name, {}).get(film), str) for name in methods),
-                    *(_later(later.get(film), words) for _ in columns),
-                ],
-            )
-            for film, about in films.items()
-        ],
-        caption="Rank by every method",
-    )
 
 
 def _later(rating: float | None, words: Words) -> Cell:
@@ -597,25 +602,3 @@ def _later(rating: float | None, words: Words) -> Cell:
     opinion = words.opinion_cell(rating)
     liked = ' class="ckf-liked"' if not words.stars or rating >= words.liked_from else ""
     return Cell(f"<span{liked}>{opinion.markup}</span>", rating)
-
-
-def _agreement(agreement: Sequence[dict], labels: dict[str, str], words: Words) -> str:
-    """Kendall's τ and shared top items of every two methods, as a square (HTML)."""
-    if not agreement:
-        return ""
-    names = list(dict.fromkeys(name for each in agreement for name in each["methods"]))
-    cells = {frozenset(each["methods"]): each for each in agreement}
-
-    def cell(one: str, other: str) -> str:
-        if one == other:
-            return "–"
-        both = cells[frozenset((one, other))]
-        tau = both["kendall_tau"]
-        return f"{'–' if tau is None else number(tau)} · {both['shared']}"
-
-    return plain_table(
-        ["", *(labels[name] for name in names)],
-        [(labels[one], *(cell(one, other) for other in names)) for one in names],
-        f"Agreement: Kendall’s τ over all candidates · {words.things} shared in the top "
-        f"{agreement[0]['k']}",
-    )

@@ -9,7 +9,8 @@ import gradio as gr
 from ckf_demo.inference.contrasts import BRIDGES, THAT
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import evidence_markup
-from ckf_demo.ui.events import GATED, PRIVATE, QUIET
+from ckf_demo.ui.controls import stop_button
+from ckf_demo.ui.events import ONCE, QUIET
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.page import Page
@@ -108,9 +109,7 @@ class ContrastPanel:
                         self.run = gr.Button(
                             "Explain side by side", size="sm", elem_id="contrast-run"
                         )
-                        self.halt = gr.Button(
-                            "Stop", size="sm", interactive=False, elem_id="contrast-stop"
-                        )
+                        self.halt = stop_button("contrast-stop")
             self.shown = panel("", elem_id="contrast")
         self.told = gr.State(None)
 
@@ -132,16 +131,10 @@ class ContrastPanel:
             [pair, self.other, self.whose],
             [*settled, self.told],
             show_progress_on=self.shown,
-            trigger_mode="once",
-            **PRIVATE,
-            **GATED,
+            **ONCE,
         ).then(self.settle, [pair, self.told], settled, **QUIET)
         pair.change(self.settle, [pair, self.told], settled, **QUIET)
-
-        def stop(request: gr.Request) -> None:
-            self.stops.stop(request.session_hash)
-
-        self.halt.click(stop, **QUIET)
+        self.halt.click(self.stops.halt, **QUIET)
 
     def look(self, text: str) -> dict:
         """Items by title; without a text none, and none is chosen any more."""

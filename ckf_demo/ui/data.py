@@ -17,6 +17,7 @@ from ckf_demo.data.analyses import Analysis
 from ckf_demo.data.free_sql import MAX_SQL, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
+from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import DATA_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -225,19 +226,14 @@ class DataTab:
         first = next(iter(self._analyses.values()))
         # Removed when the program ends, with every file that is left.
         self._folder = tempfile.TemporaryDirectory(prefix="ckf-data-")
-        gr.HTML(
-            f"<p>The data set itself ({escape(self.store.dataset)}), in SQL. Choose an analysis "
-            "and change it, or write your own; queries only read.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+        lead(
+            f"The data set itself ({escape(self.store.dataset)}), in SQL. Choose an analysis "
+            "and change it, or write your own; queries only read."
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=300):
-                self.analysis = gr.Dropdown(
-                    list(self._analyses),
-                    value=first.title,
-                    label="Ready-made analysis",
-                    elem_id="data-analysis",
+                self.analysis = dropdown(
+                    "data-analysis", "Ready-made analysis", list(self._analyses)
                 )
                 self.about = panel(_about(first), elem_id="data-about")
                 self.sql = gr.Textbox(
@@ -274,7 +270,8 @@ class DataTab:
         # `select` comes of clicks alone; `input` also of the keyboard, and whenever the list loses
         # the focus without a choice. The list may have grown since the page was built.
         typed = [self.sql, self.own, self.file]
-        shown = [self.analysis, self.chosen, self.about, self.sql, self.own, *self.outputs]
+        answer = [self.result, self.download, self.file]
+        shown = [self.analysis, self.chosen, self.about, self.sql, self.own, *answer]
         for event, show, inputs in (
             (self.analysis.select, self.choose, [self.analysis, *typed]),
             (self.analysis.input, self.leave_list, [self.analysis, self.chosen, *typed]),
@@ -284,17 +281,12 @@ class DataTab:
             [self.run.click, self.sql.submit],
             self.answer,
             [self.sql, self.file],
-            self.outputs,
+            answer,
             show_progress_on=self.result,
             trigger_mode="once",
             **PRIVATE,
             **DATA_QUEUE,
         )
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``answer`` updates."""
-        return [self.result, self.download, self.file]
 
     def choose(self, title: str, sql: str, own: tuple[str, ...], file: str | None) -> dict:
         """Show an analysis and its SQL; the result before it, which answers another, goes.

@@ -7,6 +7,8 @@ QUIET = {**PRIVATE, "show_progress": "hidden"}
 GATED = {"concurrency_limit": None}
 ANSWER = {"trigger_mode": "always_last", **PRIVATE, **GATED}
 """An answer that passes a gate; of several events that wait, the last one is answered."""
+ONCE = {"trigger_mode": "once", **PRIVATE, **GATED}
+"""An answer that passes a gate and that is not asked for again while it is made."""
 CLOSE_DRAWER = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
 """On a phone the drawer closes after a choice."""
 CLOSE_UNLESS_PROBLEM = {"js": "(problem) => { if (!problem) window.ckf.closeDrawer(); }", **PRIVATE}

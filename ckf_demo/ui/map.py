@@ -32,6 +32,7 @@ from ckf_demo.ui.charts import (
     facts,
     listing,
 )
+from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -130,43 +131,29 @@ class MapTab:
         self._genres = recommender.prepared.has_genres
         self._users = self.store.users().to_dict("records")
         self._user_places = {user["user"]: place for place, user in enumerate(self._users)}
-        gr.HTML(
-            f"<p>Three views of the same {things}: near one another means {self.words.rated} "
+        lead(
+            f"Three views of the same {things}: near one another means {self.words.rated} "
             "alike, passed alike to the language model for this person, or described alike. Point "
             f"at a {thing} to find it in all of them, click it to choose it. Drag to move; zoom "
-            "with the buttons, by pinching, or with Ctrl and the wheel.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+            "with the buttons, by pinching, or with Ctrl and the wheel."
         )
         with gr.Row(elem_classes="ckf-controls"):
-            self.kind = gr.Radio(
-                [(things.capitalize(), FILMS), ("People", PEOPLE)],
-                value=FILMS,
-                label="Points",
-                min_width=150,
-                elem_id="map-kind",
+            self.kind = radio(
+                "map-kind", "Points", [(things.capitalize(), FILMS), ("People", PEOPLE)], 150
             )
-            self.method = gr.Radio(
+            self.method = radio(
+                "map-method",
+                "Projection",
                 [(label, method) for method, label in METHODS.items()],
-                value=PCA,
-                label="Projection",
-                min_width=150,
-                elem_id="map-method",
+                150,
             )
-            self.dimensions = gr.Radio(
-                [("2-D", 2), ("3-D", 3)],
-                value=2,
-                label="Dimensions",
-                min_width=130,
-                elem_id="map-dimensions",
-            )
-            self.beside = gr.Radio(
+            self.dimensions = radio("map-dimensions", "Dimensions", [("2-D", 2), ("3-D", 3)], 130)
+            self.beside = radio(
+                "map-beside",
+                "Side by side",
                 [("The spaces", SIDE_BY_SIDE), ("Before and after training", TRAINING)],
-                value=SIDE_BY_SIDE,
-                label="Side by side",
-                min_width=260,
+                260,
                 visible=UNTRAINED in spaces.names,
-                elem_id="map-beside",
             )
             self.stop = gr.Button(
                 "Stop", size="sm", scale=0, min_width=80, interactive=False, elem_id="map-stop"
@@ -216,40 +203,27 @@ class MapTab:
             else:
                 yield {self.message: gr.skip()}
 
+        inputs = [page.active, pair, page.ranking]
+        inputs += [self.kind, self.method, self.dimensions, self.beside]
         drawing = gr.on(
-            [
-                page.active.change,
-                pair.change,
-                page.ranking.change,
-                *(control.change for control in self.controls),
-            ],
+            [each.change for each in inputs],
             draw,
-            [page.active, pair, page.ranking, *self.controls],
-            self.outputs,
+            inputs,
+            [
+                self.maps,
+                self.message,
+                self.neighbours,
+                self.people,
+                self.trust,
+                self.highlights,
+                self.stop,
+            ],
             show_progress_on=[self.message, self.neighbours],
             trigger_mode="always_last",
             **PRIVATE,
             **MAP_QUEUE,
         )
-        self.stop.click(self.stopped, outputs=self.outputs, cancels=drawing, **QUIET)
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``draw`` after the pair and the latest ranking."""
-        return [self.kind, self.method, self.dimensions, self.beside]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``draw`` updates."""
-        return [
-            self.maps,
-            self.message,
-            self.neighbours,
-            self.people,
-            self.trust,
-            self.highlights,
-            self.stop,
-        ]
+        self.stop.click(self.stopped, outputs=[self.message, self.stop], cancels=drawing, **QUIET)
 
     def stopped(self) -> dict:
         """The message after a stop."""

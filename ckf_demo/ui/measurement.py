@@ -26,6 +26,7 @@ from ckf_demo.ui.charts import (
     plot_panel,
     series,
 )
+from ckf_demo.ui.controls import dropdown, stop_button
 from ckf_demo.ui.markup import Cell, Column, escape, notice, panel, warn
 from ckf_demo.ui.pair import GROUPS
 from ckf_demo.ui.replay_markup import CARD
@@ -67,13 +68,13 @@ class CohortControls:
         }
         with gr.Row(elem_classes="ckf-controls"):
             self._conditions = [
-                gr.Dropdown(
+                dropdown(
+                    f"cohort-{letter}-{name.removeprefix('training ')}",
+                    f"{letter}: {name}",
                     [ANY, *options],
+                    130,
                     value=ratings if name == "training ratings" else ANY,
-                    label=f"{letter}: {name}",
-                    min_width=130,
                     visible=bool(options),
-                    elem_id=f"cohort-{letter}-{name.removeprefix('training ')}",
                 )
                 for name, options in choices.items()
             ]
@@ -165,16 +166,10 @@ class Measurement:
                     ("total", "Rows per group at most", cohorts.PER_PART),
                 )
             )
-            self.metric = gr.Dropdown(
-                metrics,
-                value=metrics[0][1],
-                label="Metric",
-                min_width=200,
-                elem_id=f"{name}-metric",
-            )
+            self.metric = dropdown(f"{name}-metric", "Metric", metrics, 200)
         with gr.Row(elem_classes="ckf-buttons"):
             self.start = gr.Button("Measure", variant="primary", size="sm", elem_id=f"{name}-run")
-            self.cancel = gr.Button("Stop", size="sm", interactive=False, elem_id=f"{name}-stop")
+            self.cancel = stop_button(f"{name}-stop")
             self.csv, self.parquet = (
                 gr.DownloadButton(
                     f"Download as {label}",

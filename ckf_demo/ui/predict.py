@@ -14,7 +14,8 @@ from ckf_demo.ui.answer import (
     explanation_steps,
 )
 from ckf_demo.ui.contrast import ContrastPanel
-from ckf_demo.ui.events import ANSWER, GATED, PRIVATE, QUIET
+from ckf_demo.ui.controls import lead, radio
+from ckf_demo.ui.events import ANSWER, GATED, ONCE, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -313,11 +314,9 @@ class PredictTab:
         compared = "with the collaborative model alone, and with everybody’s average"
         if recommender.prepared.positive_only:
             compared = "and with the collaborative model alone"
-        gr.HTML(
-            f"<p>{asked} The marks compare CKF with the same model without collaborative tokens, "
-            f"{compared}.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+        lead(
+            f"{asked} The marks compare CKF with the same model without collaborative tokens, "
+            f"{compared}."
         )
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(min_width=300, visible=self._rates):
@@ -332,12 +331,7 @@ class PredictTab:
             self.figures = panel(figures(recommender, landing), elem_id="figures")
         with gr.Accordion("The prompt as the model got it", open=False):
             known = [task for task in TASKS if task in recommender.tasks]
-            self.task = gr.Radio(
-                [(TASKS[task], task) for task in known],
-                value=known[0],
-                label="Task",
-                elem_id="prompt-task",
-            )
+            self.task = radio("prompt-task", "Task", [(TASKS[task], task) for task in known])
             self.prompt = panel(self.prompt_of(pair, known[0]), elem_id="prompt")
         self.contrast = ContrastPanel(recommender, stops)
 
@@ -361,20 +355,14 @@ class PredictTab:
             **PRIVATE,
             **GATED,
         )
-
-        def stop(request: gr.Request) -> None:
-            self.stops.stop(request.session_hash)
-
         for shown in self.panels:
             shown.again.click(
                 page.gated(self.explain, model, "page: explain"),
                 pair,
                 words,
-                trigger_mode="once",
-                **PRIVATE,
-                **GATED,
+                **ONCE,
             )
-            shown.stop.click(stop, **QUIET)
+            shown.stop.click(self.stops.halt, **QUIET)
         self.contrast.wire(page)
 
     @property

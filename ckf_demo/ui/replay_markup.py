@@ -1,7 +1,7 @@
 """What the Cold start tab shows of one person's replay, as HTML: the prediction, its error and the
 bridge after k opinions, and what comes next."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -89,34 +89,257 @@ def title_of(film: Rated) -> str:
     return film.title or f"No. {film.item}"
 
 
-def replay_markup(
-    latest: Latest,
-    question: Question,
-    k: int,
-    labels: Mapping[str, str],
-    film: str,
-    words: Words,
-    *,
-    negatives: bool = True,
-    stopped: bool = False,
-) -> str:
-    """The prediction, its error and the bridge against k, each beside its table (HTML).
+@dataclass(frozen=True)
+class ReplayMarkup:
+    """What a replay shows (HTML) of one question, with the first ``k`` opinions known.
 
-    ``negatives`` says whether the data hold any, without which errors mean nothing.
+    ``labels`` name the methods and ``film`` the item that is predicted.
     """
-    replay, steps = latest.replay, latest.steps
-    parts = [
-        _facts(replay, words),
-        _progress(latest, stopped, words),
-        _film_card(replay, steps, question, k, labels, film, words),
-    ]
-    if replay.targets and negatives:
-        parts.append(_error_card(replay, steps, question, k, labels, words))
-    elif replay.targets:
-        parts.append(notice(NO_NEGATIVES))
-    if any(step.distance is not None for step in steps):
-        parts.append(_bridge_card(steps, k, words))
-    return "".join(parts)
+
+    latest: Latest
+    question: Question
+    k: int
+    labels: Mapping[str, str]
+    film: str
+    words: Words
+
+    def replay(self, *, negatives: bool = True, stopped: bool = False) -> str:
+        """The prediction, its error and the bridge against k, each beside its table.
+
+        ``negatives`` says whether the data hold any, without which errors mean nothing.
+        """
+        replay, steps = self.latest.replay, self.latest.steps
+        parts = [_facts(replay, self.words), self._progress(stopped), self._film_card()]
+        if replay.targets and negatives:
+            parts.append(self._error_card())
+        elif replay.targets:
+            parts.append(notice(NO_NEGATIVES))
+        if any(step.distance is not None for step in steps):
+            parts.append(self._bridge_card())
+        return "".join(parts)
+
+    def _progress(self, stopped: bool) -> str:
+        steps, total = self.latest.steps, len(self.latest.replay.added) + 1
+        answered = sum(step.targets is not None for step in steps)
+        text = "Everything is answered; the answers are remembered."
+        if len(steps) < total:
+            text = f"The {self.words.thing}: {len(steps)} of {total} histories asked."
+        elif not self.latest.finished:
+            text = f"The later {self.words.things}: {answered} of {total} histories asked."
+        if stopped:
+            text += f" Stopped; another question, {self.words.thing} or number goes on from here."
+        return facts(text, id="replay-status", role="status")
+
+    @property
+    def _by_k(self) -> str:
+        return f"k, first {self.words.opinion}s known"
+
+    def _truth(self) -> tuple[float, str] | None:
+        """Where the line of the truth is drawn, and its text."""
+        truth = self.latest.replay.truth
+        if truth is None:
+            return None
+        gave = self.words.rated if truth.rating is None else f"gave it {stars_text(truth.rating)} ★"
+        if self.question.key == "probability":
+            return float(truth.liked), f"{gave}: {'liked' if truth.liked else 'not liked'}"
+        return (truth.rating, gave) if truth.rating is not None else None
+
+    def _film_card(self) -> str:
+        replay, steps = self.latest.replay, self.latest.steps
+        values: dict[str, dict[int, float]] = {}
+        for step in steps:
+            for row in step.film:
+                values.setdefault(row["method"], {})[step.k] = row[self.question.key]
+        first = next(iter(values.values()), {})
+        effects = {n: first[n] - first[n - 1] for n in first if n - 1 in first}
+
+        def point(n: int, value: float, label: str) -> Point:
+            added = [f"added: {title_of(replay.added[n - 1])}"] if n else []
+            return Point(n, value, hover(label, f"k = {n}: {self.question.written(value)}", *added))
+
+        strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
+        plot = line_plot(
+            [
+                series(
+                    place,
+                    self.labels[method],
+                    [point(n, v, self.labels[method]) for n, v in by_k.items()],
+                )
+                for place, (method, by_k) in enumerate(values.items())
+            ],
+            x=self._by_k,
+            y=self.question.axis,
+            ticks=range(len(replay.added) + 1),
+            percent=self.question.key == "probability",
+            truth=self._truth(),
+            k=self.k,
+            notes=[
+                {"x": n, "y": first[n], "text": _short(title_of(replay.added[n - 1]))}
+                for n in strongest
+                if effects[n]
+            ],
+        )
+        rows = [
+            Row(
+                pick=replay.added[step.k - 1].item if step.k else None,
+                anchor=f"replay-{step.k}",
+                cells=[
+                    step.k,
+                    _added(replay.added[step.k - 1], self.words)
+                    if step.k
+                    else Cell("nothing yet", ""),
+                    cell(effects.get(step.k), self.question.change),
+                    *(cell(by_k.get(step.k), self.question.written) for by_k in values.values()),
+                ],
+            )
+            for step in steps
+        ]
+        caption = f"{self.question.what} for {self.film}"
+        if values:
+            moved = self.labels[next(iter(values))]
+            caption += f"; effect: how much the {self.words.thing} added moved {moved}"
+        answers = listing(
+            [
+                "k",
+                Column(f"{self.words.thing.capitalize()} added", wide=True),
+                "Effect",
+                *(self.labels[method] for method in values),
+            ],
+            rows,
+            caption=caption,
+            empty="Nothing is answered yet.",
+            height=400,
+        )
+        ended = ""
+        if replay.truth is not None and replay.until < len(replay.added):
+            who, thing = "They" if "user" in replay.person else "You", self.words.thing
+            ended = notice(
+                f"{who} {self.words.rated} this {thing} as number {replay.until + 1} at the "
+                "earliest: later histories hold it or what came after, so the lines end there. "
+                f"Choose another {thing} to see the rest."
+            )
+        heading = f"What becomes of the prediction for {self.film}?"
+        return card(heading, ended, beside(plot, answers), style=CARD)
+
+    def _error_card(self) -> str:
+        replay, steps = self.latest.replay, self.latest.steps
+        rows = [row for row in errors(replay, steps) if row["metric"] == self.question.metric]
+        by_method: dict[str, dict[int, dict]] = {}
+        for row in rows:
+            by_method.setdefault(row["method"], {})[row["k"]] = row
+
+        def written(row: dict) -> str:
+            return estimate(row["value"], row["low"], row["high"])
+
+        plot = line_plot(
+            [
+                series(
+                    place,
+                    self.labels[method],
+                    [
+                        Point(
+                            n,
+                            row["value"],
+                            hover(self.labels[method], f"k = {n}: {written(row)}"),
+                            row["low"],
+                            row["high"],
+                        )
+                        for n, row in by_k.items()
+                    ],
+                )
+                for place, (method, by_k) in enumerate(by_method.items())
+            ],
+            x=self._by_k,
+            y=self.question.metric_name,
+            ticks=range(len(replay.added) + 1),
+            k=self.k,
+        )
+        n = len(replay.targets)
+        values = listing(
+            ["k", *(self.labels[method] for method in by_method)],
+            [
+                [at, *(Cell(written(by_k[at]), by_k[at]["value"]) for by_k in by_method.values())]
+                for at in dict.fromkeys(row["k"] for row in rows)
+            ],
+            caption=f"{self.question.metric_name}, over n = {n} later {self.words.things}; in "
+            f"brackets its 95 % interval over {self.words.things}",
+            empty=f"These {self.words.things} are asked about after the one above.",
+            height=400,
+        )
+        heading = f"How wrong about the next {count(n, self.words.thing)}?"
+        return card(heading, beside(plot, values), style=CARD)
+
+    def _bridge_card(self) -> str:
+        steps = self.latest.steps
+
+        def written(distance: float) -> str:
+            return number(distance, 3)
+
+        distances = [step.distance for step in steps if step.distance is not None]
+        plot = line_plot(
+            [
+                series(
+                    0,
+                    "Bridges",
+                    [Point(n, d, f"k = {n}: {written(d)}") for n, d in enumerate(distances)],
+                )
+            ],
+            x=self._by_k,
+            y="Distance of the bridges",
+            ticks=range(len(steps)),
+            k=self.k,
+            zero=True,
+        )
+        changes = [None, *(after - before for before, after in pairwise(distances))]
+        values = listing(
+            ["k", "Distance", "Change"],
+            [
+                [n, cell(distance, written), cell(change, lambda value: signed(value, 3))]
+                for n, (distance, change) in enumerate(zip(distances, changes, strict=True))
+            ],
+            caption="‖W − W₀‖ / ‖W₀‖ over both bridges, W₀ those of somebody without a history",
+            empty="Nothing is answered yet.",
+            height=320,
+        )
+        heading = "How far has their bridge moved from the average newcomer’s?"
+        return card(heading, beside(plot, values), style=CARD)
+
+    def after(self) -> str:
+        """The later items with what is predicted of each after the first k opinions (HTML)."""
+        replay, steps, k = self.latest.replay, self.latest.steps, self.k
+        if not replay.targets or k >= len(steps) or steps[k].targets is None:
+            return ""
+        answers = steps[k].targets
+        methods = list(dict.fromkeys(row["method"] for row in answers))
+        values = {(row["item"], row["method"]): row[self.question.key] for row in answers}
+        known = (
+            f"after the first {count(k, self.words.opinion)}"
+            if k
+            else f"before any {self.words.opinion}"
+        )
+        predictions = listing(
+            [
+                Column(self.words.thing.capitalize(), pick=True, wide=True),
+                "Gave",
+                *(self.labels[method] for method in methods),
+            ],
+            [
+                Row(
+                    pick=target.item,
+                    cells=[
+                        title_of(target),
+                        self.words.opinion_cell(target.rating, target.liked),
+                        *(
+                            cell(values[target.item, method], self.question.written)
+                            for method in methods
+                        ),
+                    ],
+                )
+                for target in replay.targets
+            ],
+            caption=f"What they did next, and what is predicted {known}",
+        )
+        return card(f"The next {self.words.things}, {known}", predictions)
 
 
 def _facts(replay: Replay, words: Words) -> str:
@@ -144,112 +367,6 @@ def _facts(replay: Replay, words: Words) -> str:
     )
 
 
-def _progress(latest: Latest, stopped: bool, words: Words) -> str:
-    steps, total = latest.steps, len(latest.replay.added) + 1
-    answered = sum(step.targets is not None for step in steps)
-    text = "Everything is answered; the answers are remembered."
-    if len(steps) < total:
-        text = f"The {words.thing}: {len(steps)} of {total} histories asked."
-    elif not latest.finished:
-        text = f"The later {words.things}: {answered} of {total} histories asked."
-    if stopped:
-        text += f" Stopped; another question, {words.thing} or number goes on from here."
-    return facts(text, id="replay-status", role="status")
-
-
-def _by_k(words: Words) -> str:
-    return f"k, first {words.opinion}s known"
-
-
-def _truth(replay: Replay, question: Question, words: Words) -> tuple[float, str] | None:
-    """Where the line of the truth is drawn, and its text."""
-    truth = replay.truth
-    if truth is None:
-        return None
-    gave = words.rated if truth.rating is None else f"gave it {stars_text(truth.rating)} ★"
-    if question.key == "probability":
-        return float(truth.liked), f"{gave}: {'liked' if truth.liked else 'not liked'}"
-    return (truth.rating, gave) if truth.rating is not None else None
-
-
-def _film_card(
-    replay: Replay,
-    steps: Sequence[Step],
-    question: Question,
-    k: int,
-    labels: Mapping[str, str],
-    film: str,
-    words: Words,
-) -> str:
-    values: dict[str, dict[int, float]] = {}
-    for step in steps:
-        for row in step.film:
-            values.setdefault(row["method"], {})[step.k] = row[question.key]
-    first = next(iter(values.values()), {})
-    effects = {n: first[n] - first[n - 1] for n in first if n - 1 in first}
-
-    def point(n: int, value: float, label: str) -> Point:
-        added = [f"added: {title_of(replay.added[n - 1])}"] if n else []
-        return Point(n, value, hover(label, f"k = {n}: {question.written(value)}", *added))
-
-    strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
-    plot = line_plot(
-        [
-            series(place, labels[method], [point(n, v, labels[method]) for n, v in by_k.items()])
-            for place, (method, by_k) in enumerate(values.items())
-        ],
-        x=_by_k(words),
-        y=question.axis,
-        ticks=range(len(replay.added) + 1),
-        percent=question.key == "probability",
-        truth=_truth(replay, question, words),
-        k=k,
-        notes=[
-            {"x": n, "y": first[n], "text": _short(title_of(replay.added[n - 1]))}
-            for n in strongest
-            if effects[n]
-        ],
-    )
-    rows = [
-        Row(
-            pick=replay.added[step.k - 1].item if step.k else None,
-            anchor=f"replay-{step.k}",
-            cells=[
-                step.k,
-                _added(replay.added[step.k - 1], words) if step.k else Cell("nothing yet", ""),
-                cell(effects.get(step.k), question.change),
-                *(cell(by_k.get(step.k), question.written) for by_k in values.values()),
-            ],
-        )
-        for step in steps
-    ]
-    caption = f"{question.what} for {film}"
-    if values:
-        caption += f"; effect: how much the {words.thing} added moved {labels[next(iter(values))]}"
-    answers = listing(
-        [
-            "k",
-            Column(f"{words.thing.capitalize()} added", wide=True),
-            "Effect",
-            *(labels[method] for method in values),
-        ],
-        rows,
-        caption=caption,
-        empty="Nothing is answered yet.",
-        height=400,
-    )
-    ended = ""
-    if replay.truth is not None and replay.until < len(replay.added):
-        who = "They" if "user" in replay.person else "You"
-        ended = notice(
-            f"{who} {words.rated} this {words.thing} as number {replay.until + 1} at the earliest: "
-            "later histories hold it or what came after, so the lines end there. Choose another "
-            f"{words.thing} to see the rest."
-        )
-    heading = f"What becomes of the prediction for {film}?"
-    return card(heading, ended, beside(plot, answers), style=CARD)
-
-
 def _short(title: str) -> str:
     return title if len(title) <= 24 else f"{title[:23]}…"
 
@@ -261,125 +378,3 @@ def _added(film: Rated, words: Words) -> Cell:
         f'<span class="ckf-gave">{gave.markup}</span>',
         f"{title} {gave.sort}",
     )
-
-
-def _error_card(
-    replay: Replay,
-    steps: Sequence[Step],
-    question: Question,
-    k: int,
-    labels: Mapping[str, str],
-    words: Words,
-) -> str:
-    rows = [row for row in errors(replay, steps) if row["metric"] == question.metric]
-    by_method: dict[str, dict[int, dict]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], {})[row["k"]] = row
-
-    def written(row: dict) -> str:
-        return estimate(row["value"], row["low"], row["high"])
-
-    plot = line_plot(
-        [
-            series(
-                place,
-                labels[method],
-                [
-                    Point(
-                        n,
-                        row["value"],
-                        hover(labels[method], f"k = {n}: {written(row)}"),
-                        row["low"],
-                        row["high"],
-                    )
-                    for n, row in by_k.items()
-                ],
-            )
-            for place, (method, by_k) in enumerate(by_method.items())
-        ],
-        x=_by_k(words),
-        y=question.metric_name,
-        ticks=range(len(replay.added) + 1),
-        k=k,
-    )
-    n = len(replay.targets)
-    values = listing(
-        ["k", *(labels[method] for method in by_method)],
-        [
-            [at, *(Cell(written(by_k[at]), by_k[at]["value"]) for by_k in by_method.values())]
-            for at in dict.fromkeys(row["k"] for row in rows)
-        ],
-        caption=f"{question.metric_name}, over n = {n} later {words.things}; in brackets its 95 % "
-        f"interval over {words.things}",
-        empty=f"These {words.things} are asked about after the one above.",
-        height=400,
-    )
-    heading = f"How wrong about the next {count(n, words.thing)}?"
-    return card(heading, beside(plot, values), style=CARD)
-
-
-def _bridge_card(steps: Sequence[Step], k: int, words: Words) -> str:
-    def written(distance: float) -> str:
-        return number(distance, 3)
-
-    distances = [step.distance for step in steps if step.distance is not None]
-    plot = line_plot(
-        [
-            series(
-                0,
-                "Bridges",
-                [Point(n, d, f"k = {n}: {written(d)}") for n, d in enumerate(distances)],
-            )
-        ],
-        x=_by_k(words),
-        y="Distance of the bridges",
-        ticks=range(len(steps)),
-        k=k,
-        zero=True,
-    )
-    changes = [None, *(after - before for before, after in pairwise(distances))]
-    values = listing(
-        ["k", "Distance", "Change"],
-        [
-            [n, cell(distance, written), cell(change, lambda value: signed(value, 3))]
-            for n, (distance, change) in enumerate(zip(distances, changes, strict=True))
-        ],
-        caption="‖W − W₀‖ / ‖W₀‖ over both bridges, W₀ those of somebody without a history",
-        empty="Nothing is answered yet.",
-        height=320,
-    )
-    heading = "How far has their bridge moved from the average newcomer’s?"
-    return card(heading, beside(plot, values), style=CARD)
-
-
-def after_markup(
-    latest: Latest, question: Question, k: int, labels: Mapping[str, str], words: Words
-) -> str:
-    """The later items with what is predicted of each after the first k opinions (HTML)."""
-    replay, steps = latest.replay, latest.steps
-    if not replay.targets or k >= len(steps) or steps[k].targets is None:
-        return ""
-    answers = steps[k].targets
-    methods = list(dict.fromkeys(row["method"] for row in answers))
-    values = {(row["item"], row["method"]): row[question.key] for row in answers}
-    known = f"after the first {count(k, words.opinion)}" if k else f"before any {words.opinion}"
-    predictions = listing(
-        [
-            Column(words.thing.capitalize(), pick=True, wide=True),
-            "Gave",
-            *(labels[method] for method in methods),
-        ],
-        [
-            Row(
-                pick=target.item,
-                cells=[
-                    title_of(target),
-                    words.opinion_cell(target.rating, target.liked),
-                    *(cell(values[target.item, method], question.written) for method in methods),
-                ],
-            )
-            for target in replay.targets
-        ],
-        caption=f"What they did next, and what is predicted {known}",
-    )
-    return card(f"The next {words.things}, {known}", predictions)

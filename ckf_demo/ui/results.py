@@ -29,6 +29,7 @@ from ckf_demo.ui.charts import (
     stars_cell,
     two_lines,
 )
+from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import QUIET
 from ckf_demo.ui.markup import (
     Cell,
@@ -404,25 +405,18 @@ class ResultsTab:
         self._titles = {
             film["item"]: film_text(film) for film in self.store.items().to_dict("records")
         }
-        gr.HTML(
-            "<p>What was measured, each figure with its 95 % interval (bootstrap over users) and "
+        lead(
+            "What was measured, each figure with its 95 % interval (bootstrap over users) and "
             "with n, the number of cases it rests on. Every method was given the same rows and the "
-            "same histories.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+            "same histories."
         )
         panel("".join(notice(text, "problem") for text in problems), elem_id="results-problems")
         source = next(iter(self._results), None)
         results = self._results.get(source)
         view = _nearest(results) if results else None
         with gr.Row(elem_classes="ckf-controls", visible=bool(self._results)):
-            self.source = gr.Dropdown(
-                _labels(self._results),
-                value=source,
-                label="Measured on",
-                scale=2,
-                min_width=220,
-                elem_id="results-source",
+            self.source = dropdown(
+                "results-source", "Measured on", _labels(self._results), 220, scale=2
             )
             self.task, self.metric, self.group = (
                 gr.Dropdown(**options, label=label, min_width=130, elem_id=f"results-{name}")

@@ -2,6 +2,8 @@
 
 import threading
 
+import gradio as gr
+
 from ckf_demo.ui.pair import Pair
 
 
@@ -28,6 +30,10 @@ class Stops:
             pair, event = self._running.get(session, (None, None))
         if event is not None and (unless is None or pair != unless):
             event.set()
+
+    def halt(self, request: gr.Request) -> None:
+        """Stop what the session of a request generates."""
+        self.stop(request.session_hash)
 
     def forget(self, session: str) -> None:
         """Stop and drop a session that has ended."""

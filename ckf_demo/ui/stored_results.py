@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ckf_demo.evaluation.report import COLUMNS, EXPLANATION_LABELS, GROUPS
 from ckf_demo.evaluation.stored_rows import read_rows
-from ckf_demo.runtime.assets import ASSETS
+from ckf_demo.runtime.assets import ASSETS, asset
 from ckf_demo.runtime.errors import UserError
 
 RESULTS = "results.json"
@@ -37,35 +37,7 @@ TASKS = {
     "explanation": "Explanations",
 }
 METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS
-GROUP_LABELS = {
-    EVERYTHING: "everything",
-    "choose": "choosing half of the users",
-    "accept": "accepting half of the users",
-    "warm": "warm: known in training",
-    "cold": "cold: new after training",
-    "0": "no history",
-    "1-3": "history of 1 to 3",
-    "4-10": "history of 4 to 10",
-    "11+": "history of 11 or more",
-    "k=0": "history cut to none",
-    "k=1": "history cut to the last 1",
-    "k=3": "history cut to the last 3",
-    "k=10": "history cut to the last 10",
-    "k=all": "the same sample, whole history",
-    "positive": "positive predictions",
-    "mixed": "mixed predictions",
-    "negative": "negative predictions",
-    "pooled": "pooled with the collaborative prior",
-    "base": "as configured",
-    "liked-from-3": "liked from 3 stars on",
-    "liked-from-5": "liked with 5 stars only",
-    "core-5": "5-core of users and items",
-    "core-10": "10-core of users and items",
-    "leave-last-out": "each user’s last rating held out",
-    "window-6": "6 history films shown",
-    "window-12": "12 history films shown",
-    "window-48": "48 history films shown",
-}
+GROUP_LABELS = asset("groups.toml")
 PARTS = {"valid": "validation part", "test": "test part"}
 BETTER, WORSE, OPEN = "better", "worse", "not told apart"
 VALUE, AGAINST, ABLATION, PAIR = "value", "against", "ablation", "pair"

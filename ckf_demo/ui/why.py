@@ -10,6 +10,7 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import card
+from ckf_demo.ui.controls import lead, radio, stop_button
 from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import escape, film_text, notice, panel
 from ckf_demo.ui.page import Page
@@ -141,26 +142,23 @@ class WhyTab:
         self.headings = headings(self.words)
         quantities = self.counterfactuals.quantities
         self._labels, self._method = recommender.labels, recommender.methods[0]
-        gr.HTML(
-            "<p>What would the answer be with another history, or with a part of the system taken "
+        lead(
+            "What would the answer be with another history, or with a part of the system taken "
             "away? Everything here is computed with that one change, and answered by "
-            f"{escape(self._labels[self._method])}, whichever method is chosen above.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+            f"{escape(self._labels[self._method])}, whichever method is chosen above."
         )
         self.method = panel("", elem_id="why-method")
         with gr.Row(elem_classes="ckf-controls"):
-            self.by = gr.Radio(
+            self.by = radio(
+                "why-by",
+                "Compare",
                 [(QUANTITIES[name].label, name) for name in quantities],
-                value=quantities[0] if quantities else None,
-                label="Compare",
-                min_width=200,
+                200,
                 visible=len(quantities) > 1,
-                elem_id="why-by",
             )
         with gr.Row(elem_classes="ckf-buttons"):
-            self.halt = gr.Button("Stop", size="sm", interactive=False, elem_id="why-stop")
-            self.again = gr.Button("Go on", size="sm", interactive=False, elem_id="why-again")
+            self.halt = stop_button("why-stop")
+            self.again = stop_button("why-again", "Go on")
         waiting = notice("This is computed when the tab is opened.")
         self.films = panel(waiting, elem_id="why-films")
         self.stars = panel(stars_hint(self.words), visible=self.words.stars, elem_id="why-stars")
@@ -168,9 +166,9 @@ class WhyTab:
             self.other = gr.Textbox(
                 label="Whose bridges to put in the person’s place (user id, optional)",
                 placeholder="for example 13",
+                elem_id="why-other",
                 min_width=220,
                 visible=self.counterfactuals.has_bridges,
-                elem_id="why-other",
             )
         self.parts = panel(waiting, elem_id="why-parts")
         self.standing = panel(waiting, elem_id="why-standing")
@@ -209,8 +207,8 @@ class WhyTab:
 
             return {
                 "fn": page.gated_in(["why"], answer, model, f"page: why {name}", self.latest),
-                "inputs": [page.active, pair, self.latest, *self.controls],
-                "outputs": self.outputs,
+                "inputs": [page.active, pair, self.latest, self.by, self.other, self.k],
+                "outputs": [*self.panels, self.stars, self.halt, self.again, self.latest],
                 # a round that begins while another is on its way must not lose its sections
                 **ANSWER,
             }
@@ -237,7 +235,10 @@ class WhyTab:
                 trigger_mode="always_last",
                 **QUIET,
             ).then(**section(first)),
-            gr.on([pair.change, *self.changes], **section(first)),
+            gr.on(
+                [pair.change, self.other.submit, self.other.blur, self.k.release],
+                **section(first),
+            ),
         ]
         for name in others:
             rounds = [each.then(**section(name)) for each in rounds]
@@ -254,24 +255,9 @@ class WhyTab:
         self.halt.click(self.stop, self.latest, [self.halt, self.again], **QUIET)
 
     @property
-    def controls(self) -> list:
-        """The inputs of ``answer`` after the pair and the latest findings."""
-        return [self.by, self.other, self.k]
-
-    @property
-    def changes(self) -> list:
-        """The events of the controls after which missing sections are computed."""
-        return [self.other.submit, self.other.blur, self.k.release]
-
-    @property
     def panels(self) -> list:
         """What shows the sections, in their order."""
         return [self.films, self.parts, self.standing, self.later]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``answer`` may update."""
-        return [*self.panels, self.stars, self.halt, self.again, self.latest]
 
     def answer(
         self,
