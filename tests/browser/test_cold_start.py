@@ -104,7 +104,7 @@ def test_groups_are_measured_and_results_are_files(fake_address, new_page, tmp_p
 
     page.locator("#cohorts-two input").uncheck()
     expect(page.locator("#cohort-B-ratings")).to_be_hidden()
-    page.get_by_role("button", name="A by SQL of your own").click()
+    page.get_by_role("button", name="A by your own SQL").click()
     page.locator("#cohort-A-sql textarea").fill("SELECT age, gender FROM users")
     page.locator("#cohorts-run").click()
     expect(page.locator("#cohorts-progress")).to_contain_text("2 columns")
