@@ -21,17 +21,23 @@ from ckf_demo.evaluation import ratings as by_ratings
 from ckf_demo.evaluation import report, run
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.evaluation.cached import CachedModel, checkpoint_hash, pieces
-from ckf_demo.evaluation.explanation_quality import catalogue, choose_rows
+from ckf_demo.evaluation.explanation_quality import choose_rows
 from ckf_demo.evaluation.stored_rows import read_rows
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.metrics.results import ResultRow, Results
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.explanations.facts import Film
 from ckf_demo.tasks.explanations.wording import compose
 from support.synthetic import made_up
 
 DATA = made_up(n=1500)
-FILMS = catalogue(DATA)
+FILMS = [
+    Film(item, title, int(year) or None, tuple(genres))
+    for item, title, year, genres in zip(
+        DATA.item_ids, DATA.titles, DATA.years, DATA.genres, strict=True
+    )
+]
 KNOWLEDGE = CollaborativeKnowledge.fit(DATA)
 PREDICTION = ("bias prediction", "rating factors")
 """The pair features whose sum is the rating of the biased matrix factorisation."""

@@ -70,7 +70,8 @@ WRONG_SELECTS = [
 ]
 # DuckDB notices an interrupt only between batches of rows: the last three would run for long.
 RUNAWAYS = [
-    "SELECT count(*) FROM ratings a, ratings b, ratings c WHERE a.rating + b.rating < c.rating",
+    "SELECT count(*) FROM ratings a, ratings b, ratings c, ratings d "
+    "WHERE a.rating + b.rating < c.rating + d.rating",
     "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
     "SELECT sleep_ms(60000)",
     "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))",

@@ -115,7 +115,8 @@ def test_lists_show_ranks_lines_and_agreement(made, method_comparison):
     assert "Ordered by ranking: CKF (" in shown[-1]
     assert "By the probability that they like it: TALLRec (" in shown[-1]
     (pair,) = rows[-1]["agreement"]
-    assert f"{pair['kendall_tau']:.2f} · {pair['shared']}" in shown[-1]
+    tau = f"{pair['kendall_tau']:.2f}".replace("-", "−")
+    assert f"{tau} · {pair['shared']}" in shown[-1]
     assert "Agreement" not in shown[-2]
     alone, _ = steps(made, mode=LIST, methods=["text"])
     assert "Agreement" not in alone[-1] and "Candidate stage" in alone[-1]

@@ -69,7 +69,7 @@ def test_why_compares_answers_without_likes_and_offers_no_stars(recommender, pai
     assert findings.films["without"] and findings.parts and findings.standing
     assert not tab.stars.visible
     assert f"No. {UNTITLED}" in shown[tab.standing] and "data-pick" not in shown[tab.films]
-    assert "hold likes alone" in shown[tab.later]
+    assert "contain only likes" in shown[tab.later]
     for text in (texts_of(made), *(visible(shown[panel]) for panel in tab.panels)):
         assert not WRONG.search(text), WRONG.search(text)
 
@@ -83,7 +83,7 @@ def test_methods_are_compared_by_probability_alone(recommender, pair):
     assert not WRONG.search(shown), WRONG.search(shown)
     assert [label for label, _ in tab.mode.choices] == ["This place", "Top list"]
     *_, last = tab.compare(pair, None, LIST, list(recommender.methods), None)
-    assert "hold likes alone" in last[tab.shown]
+    assert "contain only likes" in last[tab.shown]
 
 
 def test_a_replay_of_likes_has_no_errors_and_groups_are_explained(recommender, pair):

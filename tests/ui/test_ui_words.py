@@ -117,13 +117,13 @@ def test_films_are_called_films(films):
         "What should this person watch next?",
         "How would this person rate this film, would they like it, and why?",
         "Films (k)",
-        "10 films of 5 genres, with a median of",
         "slow crime films of the forties",
         "No films rated yet. Two or three already change the answers.",
         "Every film, genre, decade, rating and taste in the text was looked up.",
         "probability of a rating of 4 or 5",
     ):
         assert words in shown
+    assert re.search(r"10 films of \d genres, with a median of \d+ training ratings each", shown)
 
 
 def test_a_history_of_likes_shows_no_stars(places):
