@@ -41,15 +41,17 @@ def serve(recommender) -> Iterator[str]:
         demo.close()
 
 
-_pending: WeakKeyDictionary[Page, set] = WeakKeyDictionary()
+LEFT_OPEN = 20.0
+"""Seconds after which a request that still runs is a stream that the browser keeps open."""
+_pending: WeakKeyDictionary[Page, dict] = WeakKeyDictionary()
 
 
 def watch(page: Page) -> None:
     """Note which requests of the page are on their way, for `settle`."""
-    pending = _pending.setdefault(page, set())
-    page.on("request", lambda request: pending.add(request))
+    pending = _pending.setdefault(page, {})
+    page.on("request", lambda request: pending.setdefault(request, time.monotonic()))
     for event in ("requestfinished", "requestfailed"):
-        page.on(event, lambda request: pending.discard(request))
+        page.on(event, lambda request: pending.pop(request, None))
 
 
 def settle(page: Page) -> None:
@@ -62,7 +64,10 @@ def settle(page: Page) -> None:
     while quiet < 6:
         assert time.monotonic() < end, "the page never came to rest"
         page.wait_for_timeout(50)
-        busy = any("/heartbeat/" not in request.url for request in _pending[page])
+        busy = any(
+            "/heartbeat/" not in request.url and time.monotonic() - began < LEFT_OPEN
+            for request, began in _pending[page].items()
+        )
         quiet = 0 if busy else quiet + 1
 
 
