@@ -444,7 +444,7 @@ class Engine:
     ) -> Iterator[list[list[Tensor]]]:
         """Hidden states of branches behind other endings of a cached prefix, chunk by chunk.
 
-        What an ending keeps of the prefix is not computed anew, its own tokens are computed once
+        What an ending keeps of the prefix is not computed again, its own tokens are computed once
         for all its branches, and several endings share a pass.
 
         Parameters

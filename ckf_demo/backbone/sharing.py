@@ -69,7 +69,7 @@ def sharing_of(model: PreTrainedModel) -> Sharing | None:
 
 
 def _identity(name: str) -> tuple:
-    """A backbone's folder with what changes when it is written anew; for a hub id its name."""
+    """A backbone's folder with what changes when it is written again; for a hub id its name."""
     path = Path(prepare_backbone(name))
     weights = sorted(path.glob("*.safetensors"))
     return str(path.resolve() if weights else path), *(

@@ -25,7 +25,7 @@ EPOCHS = 10
 class LikesBiasedMF(Searched):
     """s_uv = μ + b_v + b_u + p_u · q_v, fitted to the labels (1 liked, 0 not) of training rows.
 
-    Alternating least squares by lenskit. Histories hold likes alone, which do not determine b_u, so
+    Alternating least squares by lenskit. Histories hold only likes, which do not determine b_u, so
     users are not folded in: they are known by their training rows, likes and dislikes. A user
     without training rows has p_u = 0 and b_u = 0, an item without any has q_v = 0 and b_v = 0.
     """

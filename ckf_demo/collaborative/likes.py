@@ -1,6 +1,6 @@
 """Collaborative knowledge of likes and dislikes: quality of items and taste of users.
 
-Histories hold likes alone. The score of an item v for a user u is
+Histories hold only likes. The score of an item v for a user u is
 
     score(u, v) = q_v + f_u(v) + c · EASE(history of u, v),   f_u(v) = w_u · φ_v
 

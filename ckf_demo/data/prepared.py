@@ -93,7 +93,7 @@ class Prepared:
     `ckf_demo.data.splits`. A year or an age of 0 and an empty string stand for unknown.
 
     ``feedback`` is ``"ratings"`` or ``"likes"``; with likes, ``rating`` is 1 or 0 and histories
-    hold likes alone. ``given_split`` says that the source came with its split; then its test part
+    hold only likes. ``given_split`` says that the source came with its split; then its test part
     may be missing, and training does not depend on whether it is there. Ratings of ``liked_from``
     stars or more are likes.
 

@@ -37,7 +37,7 @@ def applied(prepared: Prepared, config: DataConfig) -> Prepared:
     Raises
     ------
     UserError
-        When the data come with a split or hold likes alone, or no interaction is left.
+        When the data come with a split or hold only likes, or no interaction is left.
     """
     if config == DataConfig(dataset=config.dataset):
         return prepared

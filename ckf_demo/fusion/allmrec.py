@@ -298,7 +298,7 @@ class ALLMRec(FusionMethod):
         if agreement < SAME:
             raise UserError(
                 f"Stage 1 of A-LLMRec does not lead to the checkpoint's items again (a cosine of "
-                f"{agreement:.2f}), so its encoder of texts is lost; train the checkpoint anew."
+                f"{agreement:.2f}), so its encoder of texts is lost; train the checkpoint again."
             )
         texts = torch.from_numpy(item_text_vectors(target))
         with torch.no_grad():

@@ -143,7 +143,7 @@ def measure(
     ------
     UserError
         For an unknown split, data that are not prepared, checkpoints of several data sets or for
-        data that hold likes alone, or one without either question.
+        data that hold only likes, or one without either question.
     """
     part = split_part(split)
     folders = [Path(folder) for folder in checkpoints]
@@ -151,7 +151,7 @@ def measure(
     source = Prepared.load(prepared_path(dataset_of(folders)))
     if source.feedback != "ratings":
         raise UserError(
-            f"The data '{source.dataset}' hold likes alone, and their prompts have no stars; name "
+            f"The data '{source.dataset}' hold only likes, and their prompts have no stars; name "
             "checkpoints for data with ratings."
         )
     prepared = titled(Prepared.load(prepared_path(data)))

@@ -171,7 +171,7 @@ def measure(
             raise UserError(f"{folder} answers neither ranking nor CTR; it cannot order films.")
     if prepared.feedback == "likes":
         raise UserError(
-            f"The data '{prepared.dataset}' hold likes alone, and nothing is ranked there; name "
+            f"The data '{prepared.dataset}' hold only likes, and nothing is ranked there; name "
             "checkpoints for data with ratings."
         )
     asked = choices(prepared, part, seed, limit)

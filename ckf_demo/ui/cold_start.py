@@ -30,7 +30,7 @@ BETWEEN = 0.5
 """Seconds between two pictures of a replay that grows."""
 
 NO_GROUPS = (
-    "These data hold likes alone: without negatives there is no error to compare groups by. See "
+    "These data hold only likes: without negatives there is no error to compare groups by. See "
     "“Results” for what was measured against sampled negatives."
 )
 

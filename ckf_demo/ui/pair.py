@@ -220,17 +220,17 @@ def history_of(store, pair: Pair) -> list[dict]:
 
 
 def known_of(recommender, pair: Pair) -> list[dict]:
-    """`history_of` as the answers know it: only likes where the data hold likes alone."""
+    """`history_of` as the answers know it: only likes where the data hold only likes."""
     history = history_of(recommender.store, pair)
     if not recommender.prepared.positive_only:
         return history
-    # what was entered here has stars, and the store holds likes alone
+    # what was entered here has stars, and the store holds only likes
     liked_from = recommender.prepared.liked_from
     return [row for row in history if row["timestamp"] is not None or row["rating"] >= liked_from]
 
 
 def opinions(recommender) -> str:
-    """What a history is made of: "ratings", or "likes" where the data hold likes alone."""
+    """What a history is made of: "ratings", or "likes" where the data hold only likes."""
     return "likes" if recommender.prepared.positive_only else "ratings"
 
 

@@ -27,7 +27,7 @@ from ckf_demo.ui.words import Words
 
 CARD = "ckf-card ckf-replayed"
 NO_NEGATIVES = (
-    "These data hold likes alone: without negatives there is no error to measure predictions by."
+    "These data hold only likes: without negatives there is no error to measure predictions by."
 )
 
 

@@ -49,7 +49,7 @@ AGES = {
 SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
 LIKE = 5.0
-"""Stars of what a new person likes, where the data hold likes alone."""
+"""Stars of what a new person likes, where the data hold only likes."""
 # What somebody might like, by what the items are.
 TASTES = {
     FILMS: "slow crime films of the forties",

@@ -284,7 +284,7 @@ def test_attention_without_packing_is_causal_over_a_cache():
 
 
 def greedily(prefix: list[int], branch: Branch, slots: Tensor | None, n: int) -> list[int]:
-    """The same by computing the whole prompt anew for every token."""
+    """The same by computing the whole prompt again for every token."""
     out: list[int] = []
     for _ in range(n):
         longer = Branch(branch.ids + out, branch.at, branch.task, branch.slots)

@@ -1,4 +1,4 @@
-"""How long the first tab takes to answer anew when one pick of a new person is changed.
+"""How long the first tab takes to answer again when one pick of a new person is changed.
 
     python tests/browser/changed_pick.py http://127.0.0.1:7860 --times 6
 

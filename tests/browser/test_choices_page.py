@@ -1,4 +1,4 @@
-"""The page of a checkpoint whose data hold likes alone, in Chromium: a place is picked from the
+"""The page of a checkpoint whose data hold only likes, in Chromium: a place is picked from the
 list, explained and held against another one, and a new person is made of two places."""
 
 from collections.abc import Iterator

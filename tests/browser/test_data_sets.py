@@ -37,7 +37,7 @@ def served(tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_link_leads_to_the_other_data_which_loads_and_answers(served, browser, width):
-    # not by `new_page`: whoever leaves a page ends what it is asking, and it says so
+    # not by `new_page`: leaving a page ends its requests, and the page reports that
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_default_timeout(PATIENCE)
     page.goto(served.url)

@@ -1,4 +1,4 @@
-"""Where nobody says no: what is known, what is asked against what was not chosen, what is said."""
+"""Positive-only data: what is known, what is asked against sampled items, what is explained."""
 
 import json
 from dataclasses import replace
@@ -301,7 +301,7 @@ def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
         assert cells[name, "auc", "all"]["value"] == pytest.approx(
             roc_auc_score(own["label"], own["score"])
         )
-    # whoever was asked about has a text in that part
+    # every user asked about has a text in that part
     written = DATA.user[(DATA.split == VALID) & DATA.written]
     assert set(frame["user"]) <= {DATA.user_ids[u] for u in written}
     assert cells[choices.CKF, "ndcg@10", "all"]["n"] == 4

@@ -47,7 +47,7 @@ def clusters(n: int = 90, size: int = 12) -> np.ndarray:
     return directions(centres + rng.normal(scale=0.1, size=(n, size)))
 
 
-# --- kept and made anew ------------------------------------------------------------------------
+# --- kept and made again ------------------------------------------------------------------------
 
 
 def test_layouts_are_kept_by_content(fake, tmp_path, monkeypatch):

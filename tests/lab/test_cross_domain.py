@@ -207,7 +207,7 @@ def test_checkpoints_that_cannot_be_used_say_so(checkpoints, monkeypatch):
     manifest = cross_domain.read_manifest(checkpoints / "text")
     for said, changes in {
         "neither ranking nor CTR": {"tasks": ["rating"]},
-        "hold likes alone": {"dataset": "places"},
+        "hold only likes": {"dataset": "places"},
     }.items():
         for module in (cross_domain, commands):
             monkeypatch.setattr(

@@ -152,7 +152,7 @@ class Workplace:
             write_config(self.start / "work" / f"{name}.toml", seed)
 
     def fresh(self, start: Path | None = None) -> None:
-        """Begin anew from a kept state."""
+        """Begin again from a kept state."""
         shutil.rmtree(self.run, ignore_errors=True)
         shutil.copytree(start or self.start, self.run)
 

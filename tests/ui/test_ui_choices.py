@@ -1,4 +1,4 @@
-"""The page of a checkpoint whose data hold likes alone, around a tiny trained one: no stars, genres
+"""The page of a checkpoint whose data hold only likes, around a tiny trained one: no stars, genres
 or dates, and items without a title."""
 
 import re

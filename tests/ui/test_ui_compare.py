@@ -164,7 +164,7 @@ def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(
     ready = [update[made.ready] for update in updates if made.ready in update]
     assert ready == [("item mean",), ("item mean", "EASE"), ("item mean", "EASE")]
     assert not made.needs_fitting(["EASE"])
-    # whoever chooses it next has it at once
+    # the next visitor who chooses it has it at once
     (update,) = made.fit(["EASE"])
     assert update[made.ready] == ("EASE",) and "EASE (0.5 s)" in update[made.fitting]
     assert list(made.fit([])) == [{made.ready: (), made.fitting: ""}]

@@ -38,7 +38,7 @@ class RawData:
         the user's text about the item (may be empty), if the source holds texts.
     feedback
         ``"ratings"`` or ``"likes"``. With likes, ``rating`` is 1 for a like and 0 for a dislike,
-        and histories hold likes alone.
+        and histories hold only likes.
     notes
         Sentences for the user who imports the data, such as on lines that could not be used.
     domain
