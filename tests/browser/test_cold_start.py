@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.pages import FAKE, IN_CHROMIUM, REAL, expect_field, open_tab, served_with, too_wide
+from support.pages import (
+    FAKE,
+    IN_CHROMIUM,
+    REAL,
+    expect_field,
+    expect_toast,
+    open_tab,
+    served_with,
+    too_wide,
+)
 
 pytestmark = [*IN_CHROMIUM, pytest.mark.long]
 
@@ -57,7 +66,7 @@ def test_a_user_is_replayed_and_the_slider_moves_through_it(address, request, ne
 
 def test_a_broken_k_is_a_message(fake_address, new_page):
     page = new_page(f"{fake_address}?tab=cold&k=<b>x</b>")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("no number from 0 to 40")
+    expect_toast(page, "no number from 0 to 40")
     expect_replayed(page)
 
 

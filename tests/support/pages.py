@@ -46,8 +46,20 @@ LEFT_OPEN = 20.0
 _pending: WeakKeyDictionary[Page, dict] = WeakKeyDictionary()
 
 
+# A passing message leaves after ten seconds, on a busy machine before the test looks for it.
+KEEP_TOASTS = """
+window.toasts = new Map();
+new MutationObserver(() => {
+  for (const toast of document.querySelectorAll("[data-testid=toast-body]")) {
+    window.toasts.set(toast, toast.cloneNode(true));
+  }
+}).observe(document, {childList: true, subtree: true, characterData: true});
+"""
+
+
 def watch(page: Page) -> None:
-    """Note which requests of the page are on their way, for `settle`."""
+    """Note the page's requests that are on their way, for `settle`, and its passing messages."""
+    page.add_init_script(KEEP_TOASTS)
     pending = _pending.setdefault(page, {})
     page.on("request", lambda request: pending.setdefault(request, time.monotonic()))
     for event in ("requestfinished", "requestfailed"):
@@ -95,6 +107,19 @@ def expect_field(page: Page, name: str, value: str) -> None:
         arg=[name, value],
         timeout=PATIENCE,
     )
+
+
+def expect_toast(page: Page, said: str) -> None:
+    """Wait until a passing message has said this, and see that it holds no markup of its own."""
+    page.wait_for_function(
+        "(said) => [...window.toasts.values()].some((toast) => toast.textContent.includes(said))",
+        arg=said,
+        timeout=PATIENCE,
+    )
+    strangers = (
+        "[...window.toasts.values()].flatMap((t) => [...t.querySelectorAll('img,script,b')])"
+    )
+    assert page.evaluate(f"{strangers}.length") == 0
 
 
 def expect_answers(page: Page) -> None:
