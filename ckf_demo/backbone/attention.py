@@ -2,7 +2,7 @@
 
 A dense mask over all tokens spends most of its work on pairs that are masked out. Here branches are
 taken in small chunks against the prefix and their own keys only, as plain matrix products, which on
-the CPU also beat the fused kernel: see ``ckf_demo.backbone.engine`` for the layout.
+the CPU are also faster than the fused kernel; see ``ckf_demo.backbone.engine`` for the layout.
 """
 
 from dataclasses import dataclass
@@ -21,27 +21,16 @@ kernel, so there all branches are one chunk."""
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Branch tokens ``start:end`` (counted behind the prefix) and what they see.
-
-    ``mask`` is additive, (q, prefix + q).
-    """
-
-    start: int
-    end: int
-    mask: Tensor
-
-
-@dataclass(frozen=True)
 class Packing:
-    """Where prefix and branches stand among the tokens of a forward pass.
+    """The layout of prefix and branches in a forward pass.
 
-    ``prefix`` keys come first; ``prefix_mask`` (prefix, prefix) is there when the prefix is among
-    the queries too, and None when it is cached.
+    ``prefix`` keys come first. ``masks`` are additive, (q, prefix + q) for each chunk of q branch
+    tokens, in order. ``prefix_mask`` (prefix, prefix) is there if the prefix is among the queries
+    too, and None if it is cached.
     """
 
     prefix: int
-    chunks: list[Chunk]
+    masks: list[Tensor]
     prefix_mask: Tensor | None = None
 
 
@@ -70,12 +59,8 @@ def branch_attention(
     """transformers' attention interface; ``packing`` comes through the model's keyword arguments.
 
     Without a packing it is ordinary causal attention over a cache: every query sees all keys up to
-    its own.
-
-    Raises
-    ------
-    Stopped
-        When the answer is not wanted any more: every layer passes here, tens of times a second.
+    its own. Raises `Stopped` when the answer is not needed any more: every layer runs this, tens of
+    times a second.
     """
     check()
     if packing is None:
@@ -83,27 +68,24 @@ def branch_attention(
         mask = torch.full((n, total), torch.finfo(query.dtype).min, dtype=query.dtype)
         mask = mask.triu(total - n + 1).to(query.device)
         return _attend(query, key, value, mask, scaling).transpose(1, 2), None
-    p, parts, offset = packing.prefix, [], 0
+    p, parts, start = packing.prefix, [], 0
     if packing.prefix_mask is not None:
-        own = slice(0, p)
+        of_prefix = (x[:, :, :p] for x in (query, key, value))
+        parts.append(_attend(*of_prefix, packing.prefix_mask, scaling))
+        start = p
+    before_key, before_value, behind = key[:, :, :p], value[:, :, :p], p
+    for mask in packing.masks:
+        end, behind_end = start + len(mask), behind + len(mask)
         parts.append(
             _attend(
-                query[:, :, own], key[:, :, own], value[:, :, own], packing.prefix_mask, scaling
-            )
-        )
-        offset = p
-    before_key, before_value = key[:, :, :p], value[:, :, :p]
-    for chunk in packing.chunks:
-        own = slice(p + chunk.start, p + chunk.end)
-        parts.append(
-            _attend(
-                query[:, :, offset + chunk.start : offset + chunk.end],
-                torch.cat([before_key, key[:, :, own]], 2),
-                torch.cat([before_value, value[:, :, own]], 2),
-                chunk.mask,
+                query[:, :, start:end],
+                torch.cat([before_key, key[:, :, behind:behind_end]], 2),
+                torch.cat([before_value, value[:, :, behind:behind_end]], 2),
+                mask,
                 scaling,
             )
         )
+        start, behind = end, behind_end
     return torch.cat(parts, 2).transpose(1, 2), None
 
 

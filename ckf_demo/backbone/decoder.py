@@ -121,13 +121,12 @@ class Decoder:
         identity = torch.eye(projections[0].in_features, dtype=self.dtype, device=self.device)
         return torch.cat([p(identity[None])[0].T for p in projections]).contiguous()
 
-    def begin(self, cache: DynamicCache, room: int) -> "Writing":
-        """Start behind a filled cache (batch of one) with room for further tokens."""
-        return Writing(self, cache, room)
-
 
 class Writing:
-    """A text in the making: keys and values so far, in place."""
+    """A text in the making: keys and values so far, with room for further tokens, in place.
+
+    It begins behind a filled cache (batch of one).
+    """
 
     def __init__(self, decoder: Decoder, cache: DynamicCache, room: int):
         self.decoder, self.length = decoder, cache.get_seq_length()

@@ -1,9 +1,9 @@
-"""The shared-prefix engine: a history once, with branches hanging off it.
+"""The shared-prefix engine: the prompt's prefix is computed once, with branches behind it.
 
 A *prefix* is plain text that every branch may share. A *branch* continues the prefix at some
-token, sees the prefix up to there and itself, never another branch, and may hold *slots* whose
-embeddings come from outside. The engine packs branches into one forward pass and hands back the
-hidden states that were asked for. It knows nothing of users, items or tasks' meanings.
+token, sees the prefix up to there and itself, never another branch, and may have *slots* whose
+embeddings come from outside. The engine packs branches into one forward pass and returns the
+hidden states of their answers. It knows nothing of users, items or what the tasks mean.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LogitsProcessorList
 
-from ckf_demo.backbone.attention import CHUNK, NAME, Chunk, Packing
+from ckf_demo.backbone.attention import CHUNK, NAME, Packing
 from ckf_demo.backbone.decoder import Decoder, Writing, cached, supports
 from ckf_demo.backbone.multilora import MultiLora, Route
 from ckf_demo.backbone.updates import PairUpdates
@@ -53,17 +53,17 @@ class Branch:
 
 @dataclass(frozen=True)
 class Suffix:
-    """Another ending of a prefix, and the branches that hang at it.
+    """Another end of a prefix, with the branches behind it.
 
     Attributes
     ----------
     ids
-        What stands in the place of the prefix's own tokens from ``at`` on; possibly nothing. Like
-        the prefix they get no task's update.
+        Tokens in place of the prefix's own from ``at`` on; may be empty. Like the prefix they get
+        no task's update.
     at
         How many of the prefix's tokens stay.
     branches
-        Each continues the ending, so its own ``at`` is ``at + len(ids)``.
+        Each continues the suffix, so its own ``at`` is ``at + len(ids)``.
     """
 
     ids: list[int]
@@ -77,9 +77,8 @@ class Suffix:
 
     @property
     def parts(self) -> list[Branch]:
-        """The ending as a branch of no task, where there is any, and the branches behind it."""
-        own = [Branch(self.ids, self.at, "")] if self.ids else []
-        return [*own, *self.branches]
+        """The suffix as a branch of no task, unless it is empty, and the branches behind it."""
+        return [*([Branch(self.ids, self.at, "")] if self.ids else []), *self.branches]
 
 
 @dataclass(frozen=True)
@@ -108,70 +107,47 @@ class Prefix:
 
 
 TEMPERATURE = 0.7
-"""Of tokens that are drawn: below 1, so that what is improbable stays rare."""
+"""Of tokens that are sampled: below 1, so that improbable ones stay rare."""
 
 SHARE_FROM = 8
-"""So many branches make it pay to compute their common beginning in a pass of its own."""
-
-
-def _next(logits: Tensor, drawn: torch.Generator | None) -> int:
-    """The token after logits (1, V) of the model or (V,) of a decoder."""
-    if drawn is None:
-        return int(logits.argmax())
-    shares = (logits.flatten().float().cpu() / TEMPERATURE).softmax(-1)
-    return int(torch.multinomial(shares, 1, generator=drawn))
+"""From this many branches on, their common beginning is computed in a pass of its own."""
 
 
 def common_beginning(branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> int:
-    """How many leading tokens all branches share, with their embeddings; 0 where they cannot.
+    """How many leading tokens all branches share, with their embeddings; 0 if they cannot share.
 
-    They must belong to one task, hang at one place, and keep a token of their own behind. Slot
-    embeddings count as the same when they differ by no more than rounding.
+    They must be of one task and continue the prefix at one place, and each must keep a token of
+    its own. Slot embeddings count as the same if they differ by no more than rounding.
     """
     first = branches[0]
     if any((b.task, b.at) != (first.task, first.at) for b in branches):
         return 0
     most = min(min(len(b.ids) - 1, b.first_answer) for b in branches)
-    vectors = cast(Sequence[Tensor], slots)  # looked at only where branches have slots
     filled = 0
     for place in range(most):
-        if place in first.slots:
-            vector = vectors[0][filled]
-            for branch, own in zip(branches, vectors, strict=True):
-                if place not in branch.slots:
-                    return place
-                if not torch.allclose(own[filled], vector, rtol=1e-4, atol=1e-6):
-                    return place
-            filled += 1
-        elif any(place in b.slots or b.ids[place] != first.ids[place] for b in branches):
+        if place not in first.slots:
+            if any(place in b.slots or b.ids[place] != first.ids[place] for b in branches):
+                return place
+            continue
+        if any(place not in b.slots for b in branches):
             return place
+        vectors = torch.stack([cast(Tensor, own)[filled] for own in slots])
+        if not torch.allclose(vectors, vectors[0], rtol=1e-4, atol=1e-6):
+            return place
+        filled += 1
     return most
 
 
-def visibility(branches: Sequence[Branch], prefix_length: int) -> Tensor:
-    """Who sees whom: bool (ΣT, prefix_length + ΣT), True where a branch token may look."""
-    total = sum(len(b.ids) for b in branches)
-    seen = torch.zeros(total, prefix_length + total, dtype=torch.bool)
-    start = 0
-    for branch in branches:
-        n = len(branch.ids)
-        rows = slice(start, start + n)
-        seen[rows, : branch.at] = True
-        own = slice(prefix_length + start, prefix_length + start + n)
-        seen[rows, own] = torch.ones(n, n, dtype=torch.bool).tril()
-        start += n
-    return seen
+def visibility(branches: Sequence[Branch], prefix_length: int, common: int = 0) -> Tensor:
+    """Which tokens see which: bool (ΣT, prefix_length + ΣT), True where a branch token may look.
 
-
-def ending_visibility(ending: Suffix, prefix_length: int) -> Tensor:
-    """Who sees whom within `Suffix.parts`: bool (T, prefix_length + T).
-
-    All see what is kept of the prefix; branches see the ending and themselves.
+    All branches also see the first ``common`` branch tokens.
     """
-    seen = visibility([replace(b, at=ending.at) for b in ending.parts], prefix_length)
-    n = len(ending.ids)
-    seen[n:, prefix_length : prefix_length + n] = True
-    return seen
+    sizes = [len(b.ids) for b in branches]
+    at = torch.tensor([b.at for b in branches]).repeat_interleave(torch.tensor(sizes))
+    own = torch.block_diag(*(torch.ones(n, n, dtype=torch.bool).tril() for n in sizes))
+    own[common:, :common] = True
+    return torch.cat([torch.arange(prefix_length) < at[:, None], own], dim=1)
 
 
 def additive(seen: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -188,25 +164,20 @@ def pack(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Packing:
-    """Lay branches out behind a prefix, in chunks of whole branches; on a GPU in one.
+    """Lay branches out behind a prefix, in chunks of whole branches; in one chunk on a GPU.
 
-    ``with_prefix`` says whether the prefix is part of the queries (one pass over everything) or
-    cached.
+    ``with_prefix`` says whether the prefix is part of the queries or cached.
     """
-    chunks, first, start, end = [], 0, 0, 0
-    for index, branch in enumerate(branches):
-        end += len(branch.ids)
-        last = index + 1 == len(branches)
-        full = not last and end + len(branches[index + 1].ids) - start > CHUNK
-        if last or (full and device.type == "cpu"):
-            mask = visibility(branches[first : index + 1], prefix_length)
-            chunks.append(Chunk(start, end, additive(mask, dtype, device)))
-            first, start = index + 1, end
+    sizes = [len(b.ids) for b in branches]
+    masks = [
+        additive(visibility(branches[places], prefix_length), dtype, device)
+        for places in portions(sizes, CHUNK if device.type == "cpu" else sum(sizes))
+    ]
     prefix_mask = None
     if with_prefix and prefix_length:
         square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
         prefix_mask = additive(square, dtype, device)
-    return Packing(prefix_length, chunks, prefix_mask)
+    return Packing(prefix_length, masks, prefix_mask)
 
 
 def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
@@ -224,10 +195,10 @@ def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
 class Engine:
     """Forward passes of a backbone with Multi-LoRA over prefixes and branches.
 
-    ``eight_bit`` says whether texts are written with 8-bit weights; None is for yes on a CPU.
+    ``eight_bit`` says whether texts are written with 8-bit weights; None means yes on a CPU.
 
-    Prefixes may hold tokens that are no words: an id of −1 − i stands for the i-th of the things
-    that ``vectors`` embeds, int64 (n,) → (n, H), wherever it is seen.
+    Prefixes may hold tokens that are no words: the id −1 − i stands for the i-th of the things
+    that ``vectors`` embeds, int64 (n,) → (n, H), where it is set.
     """
 
     vectors: Callable[[Tensor], Tensor] | None = None
@@ -248,14 +219,9 @@ class Engine:
     def dtype(self) -> torch.dtype:
         return self.model.model.embed_tokens.weight.dtype
 
-    @property
-    def _unused_mask(self) -> Tensor:
-        # a four-dimensional mask is passed on untouched, so that none is built in vain
-        return torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
-
     def _embed(self, branches: Sequence[Branch], slots: Sequence[Tensor | None]) -> Tensor:
-        """(1, ΣT, H), with slot embeddings in their places."""
-        embedded = self._embed_ids([i for b in branches for i in b.ids])[0]
+        """(ΣT, H), with slot embeddings in their places."""
+        embedded = self._embed_ids([i for b in branches for i in b.ids])
         positions, vectors, start = [], [], 0
         for branch, own in zip(branches, slots, strict=True):
             if branch.slots:
@@ -265,35 +231,62 @@ class Engine:
         if positions:
             index = torch.tensor(positions, device=self.device)
             embedded = embedded.index_copy(0, index, torch.cat(vectors).to(embedded.dtype))
-        return embedded[None]
+        return embedded
 
     @torch.no_grad()
     def word_embeddings(self, ids: Sequence[int]) -> Tensor:
         """Embeddings of words as prompts have them, float32 (n, H)."""
-        return self._embed_ids(ids)[0].float()
+        return self._embed_ids(ids).float()
 
     def _embed_ids(self, ids: Sequence[int]) -> Tensor:
-        """(1, n, H) for ids of words and, below zero, of what `vectors` embeds."""
-        known = torch.tensor(ids, dtype=torch.int64, device=self.device)
-        embedded = self.model.model.embed_tokens(known.clamp(min=0))
-        places = torch.nonzero(known < 0)[:, 0]
+        """(n, H) for ids of words and, below zero, of what `vectors` embeds."""
+        tokens = torch.tensor(ids, dtype=torch.int64, device=self.device)
+        embedded = self.model.model.embed_tokens(tokens.clamp(min=0))
+        places = torch.nonzero(tokens < 0)[:, 0]
         if len(places):
             assert self.vectors is not None  # only then are there such ids
-            own = self.vectors(-1 - known[places]).to(embedded.dtype)
-            embedded = embedded.index_copy(0, places, own)
-        return embedded[None]
+            vectors = self.vectors(-1 - tokens[places]).to(embedded.dtype)
+            embedded = embedded.index_copy(0, places, vectors)
+        return embedded
 
-    def _positions(self, branches: Sequence[Branch]) -> Tensor:
-        parts = [torch.arange(b.at, b.at + len(b.ids)) for b in branches]
-        return torch.cat(parts)[None].to(self.device)
+    def _pack(
+        self, branches: Sequence[Branch], prefix_length: int, with_prefix: bool = False
+    ) -> Packing:
+        return pack(
+            branches, prefix_length, with_prefix=with_prefix, dtype=self.dtype, device=self.device
+        )
+
+    def _run(
+        self,
+        branches: Sequence[Branch],
+        slots: Sequence[Tensor | None],
+        route: Route,
+        cache: DynamicCache | None = None,
+        packing: Packing | None = None,
+    ) -> Tensor:
+        """Hidden states (ΣT, H) of one pass over branches, which are added to a cache."""
+        positions = torch.cat([torch.arange(b.at, b.at + len(b.ids)) for b in branches])
+        with self.lora.routing(route):
+            return self.model.model(
+                inputs_embeds=self._embed(branches, slots)[None],
+                # a four-dimensional mask is passed on untouched, so that none is built in vain
+                attention_mask=torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device),
+                position_ids=positions[None].to(self.device),
+                past_key_values=cache,
+                use_cache=cache is not None,
+                packing=packing,
+            ).last_hidden_state[0]
+
+    def _task_of_tokens(self, branches: Sequence[Branch]) -> Tensor:
+        """`Route.per_token` of branches, int64 (1, ΣT)."""
+        order = {task: i for i, task in enumerate(self.lora.tasks)}
+        owner = [order.get(b.task, -1) for b in branches for _ in b.ids]
+        return torch.tensor([owner], device=self.device)
 
     @staticmethod
-    def _answers(hidden: Tensor, branches: Sequence[Branch], start: int) -> list[Tensor]:
-        out = []
-        for branch in branches:
-            out.append(hidden[start + branch.first_answer : start + len(branch.ids)])
-            start += len(branch.ids)
-        return out
+    def _answers(hidden: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
+        parts = hidden.split([len(b.ids) for b in branches])
+        return [part[b.first_answer :] for part, b in zip(parts, branches, strict=True)]
 
     def forward(
         self,
@@ -315,26 +308,12 @@ class Engine:
         -------
         Per branch the hidden states from its ``answers_from`` on, (n, H).
         """
-        embedded = torch.cat([self._embed_ids(prefix_ids), self._embed(branches, slots)], dim=1)
         n = len(prefix_ids)
-        positions = torch.cat(
-            [torch.arange(n, device=self.device)[None], self._positions(branches)], dim=1
-        )
-        packing = pack(branches, n, with_prefix=True, dtype=self.dtype, device=self.device)
-        order = {task: i for i, task in enumerate(self.lora.tasks)}
-        owner = [-1] * n + [order.get(b.task, -1) for b in branches for _ in b.ids]
-        route = Route(
-            per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
-        )
-        with self.lora.routing(route):
-            hidden = self.model.model(
-                inputs_embeds=embedded,
-                attention_mask=self._unused_mask,
-                position_ids=positions,
-                use_cache=False,
-                packing=packing,
-            ).last_hidden_state[0]
-        return self._answers(hidden, branches, n)
+        everything = [Branch(prefix_ids, 0, ""), *branches]
+        route = Route(per_token=self._task_of_tokens(everything), shared=shared, tasks=tasks)
+        packing = self._pack(branches, n, with_prefix=True)
+        hidden = self._run(everything, [None, *slots], route, packing=packing)
+        return self._answers(hidden[n:], branches)
 
     @torch.inference_mode()
     def prefill(
@@ -354,13 +333,7 @@ class Engine:
         if known is not None and start == len(prefix_ids):
             return known.beginning(start)
         cache = known.cache(start) if known else DynamicCache()
-        with self.lora.routing(Route(shared=shared)):
-            self.model.model(
-                inputs_embeds=self._embed_ids(prefix_ids[start:]),
-                attention_mask=self._unused_mask,
-                past_key_values=cache,
-                use_cache=True,
-            )
+        self._run([Branch(prefix_ids[start:], start, "")], [None], Route(shared=shared), cache)
         return Prefix(cached(cache), len(prefix_ids))
 
     def separate(
@@ -371,7 +344,7 @@ class Engine:
         *,
         chunk_tokens: int = 1024,
     ) -> list[Tensor]:
-        """Branches as prompts of their own, each with weights of its own, so nothing is shared.
+        """Branches as separate prompts, each with its own weights, so that nothing is shared.
 
         Parameters
         ----------
@@ -380,8 +353,8 @@ class Engine:
 
         Returns
         -------
-        Per branch the hidden states from its ``answers_from`` on, (n, H). With gradients where
-        the caller wants them.
+        Per branch the hidden states from its ``answers_from`` on, (n, H), with gradients where
+        the caller enables them.
         """
         whole = [
             replace(b, ids=[*prefix_ids[: b.at], *b.ids], at=0, answers_from=b.at + b.first_answer)
@@ -391,17 +364,10 @@ class Engine:
         out: list[Tensor] = []
         for places in portions([len(b.ids) for b in whole], chunk_tokens):
             part = whole[places]
-            own = {name: (a[places], b) for name, (a, b) in updates.items()}
-            packing = pack(part, 0, with_prefix=False, dtype=self.dtype, device=self.device)
-            with self.updates.applied(own, [len(b.ids) for b in part]):
-                hidden = self.model.model(
-                    inputs_embeds=self._embed(part, [None] * len(part)),
-                    attention_mask=self._unused_mask,
-                    position_ids=self._positions(part),
-                    use_cache=False,
-                    packing=packing,
-                ).last_hidden_state[0]
-            out += self._answers(hidden, part, 0)
+            of_part = {name: (a[places], b) for name, (a, b) in updates.items()}
+            with self.updates.applied(of_part, [len(b.ids) for b in part]):
+                hidden = self._run(part, [None] * len(part), Route(), packing=self._pack(part, 0))
+            out += self._answers(hidden, part)
         return out
 
     @torch.inference_mode()
@@ -420,63 +386,59 @@ class Engine:
         Chunks hold whole branches of up to ``chunk_tokens`` tokens, without padding. What many
         branches begin with, such as the person's token, is computed once.
         """
-        if len(branches) >= SHARE_FROM:
-            length = common_beginning(branches, slots)
-            if length:
-                prefix, branches, slots = self.prefill_common(
-                    prefix, branches, slots, length, shared=shared, tasks=tasks
-                )
+        adapters = {"shared": shared, "tasks": tasks}
+        if len(branches) >= SHARE_FROM and (length := common_beginning(branches, slots)):
+            prefix, branches, slots = self._prefill_common(
+                prefix, branches, slots, length, adapters
+            )
         for places in portions([len(b.ids) for b in branches], chunk_tokens):
-            part, own = branches[places], slots[places]
-            longest = max(b.at for b in part)
-            packing = pack(part, longest, with_prefix=False, dtype=self.dtype, device=self.device)
-            hidden = self.forward_cached(prefix, part, own, packing, shared=shared, tasks=tasks)
-            yield self._answers(hidden, part, 0)
+            part = branches[places]
+            packing = self._pack(part, max(b.at for b in part))
+            hidden = self._run_cached(prefix, part, slots[places], packing, **adapters)
+            yield self._answers(hidden, part)
 
     @torch.inference_mode()
-    def score_endings(
+    def score_suffixes(
         self,
         prefix: Prefix,
-        endings: Sequence[Suffix],
+        suffixes: Sequence[Suffix],
         slots: Sequence[Sequence[Tensor | None]],
         *,
         chunk_tokens: int = 1024,
     ) -> Iterator[list[list[Tensor]]]:
-        """Hidden states of branches behind other endings of a cached prefix, chunk by chunk.
+        """Hidden states of branches behind other ends of a cached prefix, chunk by chunk.
 
-        What an ending keeps of the prefix is not computed again, its own tokens are computed once
-        for all its branches, and several endings share a pass.
+        What a suffix keeps of the prefix is not computed again, its own tokens are computed once
+        for all its branches, and several suffixes share a pass.
 
         Parameters
         ----------
         slots
-            For every branch of every ending (number of its slots, H), or None.
+            For every branch of every suffix (number of its slots, H), or None.
 
         Returns
         -------
-        For each ending of a chunk, in order, what `score` returns for its branches.
+        For each suffix of a chunk, in order, what `score` returns for its branches.
         """
-        for places in portions([e.size for e in endings], chunk_tokens):
-            part = endings[places]
-            longest = max(e.at for e in part)
-            branches, vectors, chunks, start = [], [], [], 0
-            for ending, own in zip(part, slots[places], strict=True):
-                mask = ending_visibility(ending, longest)
-                end = start + ending.size
-                chunks.append(Chunk(start, end, additive(mask, self.dtype, self.device)))
-                branches += ending.parts
-                vectors += [None] * (len(ending.parts) - len(own)) + list(own)
-                start = end
-            packing = Packing(longest, chunks)
-            hidden = self.forward_cached(prefix, branches, vectors, packing)
-            answers = iter(self._answers(hidden, branches, 0))
+        for places in portions([suffix.size for suffix in suffixes], chunk_tokens):
+            part = suffixes[places]
+            longest = max(suffix.at for suffix in part)
+            branches, vectors, masks = [], [], []
+            for suffix, own in zip(part, slots[places], strict=True):
+                behind_prefix = [replace(b, at=suffix.at) for b in suffix.parts]
+                seen = visibility(behind_prefix, longest, common=len(suffix.ids))
+                masks.append(additive(seen, self.dtype, self.device))
+                branches += suffix.parts
+                vectors += [*([None] if suffix.ids else []), *own]
+            hidden = self._run_cached(prefix, branches, vectors, Packing(longest, masks))
+            answers = iter(self._answers(hidden, branches))
             out = []
-            for ending in part:
-                found = [next(answers) for _ in ending.parts]
-                out.append(found[len(found) - len(ending.branches) :])
+            for suffix in part:
+                states = [next(answers) for _ in suffix.parts]
+                out.append(states[1:] if suffix.ids else states)
             yield out
 
-    def forward_cached(
+    def _run_cached(
         self,
         prefix: Prefix,
         branches: Sequence[Branch],
@@ -488,35 +450,19 @@ class Engine:
     ) -> Tensor:
         """Hidden states (ΣT, H) of packed branches behind a cached prefix, in one pass."""
         names = {b.task for b in branches}
-        if len(names) == 1:
-            route = Route(task=names.pop(), shared=shared, tasks=tasks)
-        else:
-            order = {task: i for i, task in enumerate(self.lora.tasks)}
-            owner = [order.get(b.task, -1) for b in branches for _ in b.ids]
-            route = Route(
-                per_token=torch.tensor([owner], device=self.device), shared=shared, tasks=tasks
-            )
-        with self.lora.routing(route):
-            return self.model.model(
-                inputs_embeds=self._embed(branches, slots),
-                attention_mask=self._unused_mask,
-                position_ids=self._positions(branches),
-                past_key_values=prefix.cache(packing.prefix),
-                use_cache=True,
-                packing=packing,
-            ).last_hidden_state[0]
+        per_token = None if len(names) == 1 else self._task_of_tokens(branches)
+        route = Route(names.pop(), per_token, shared=shared, tasks=tasks)
+        return self._run(branches, slots, route, prefix.cache(packing.prefix), packing)
 
-    def prefill_common(
+    def _prefill_common(
         self,
         prefix: Prefix,
         branches: Sequence[Branch],
         slots: Sequence[Tensor | None],
         length: int,
-        *,
-        shared: bool,
-        tasks: bool,
+        adapters: Mapping[str, bool],
     ) -> tuple[Prefix, list[Branch], list[Tensor | None]]:
-        """The first ``length`` tokens of all branches behind the prefix, and what is left of them.
+        """The first ``length`` tokens of all branches behind the prefix, and the rest of each.
 
         Unlike the prefix itself they are computed with the task's update, so they serve this task
         alone.
@@ -524,17 +470,9 @@ class Engine:
         first = branches[0]
         filled = [s for s in first.slots if s < length]
         beginning = replace(first, ids=first.ids[:length], slots=filled, answers_from=-1)
-        own = [cast(Tensor, slots[0])[: len(filled)] if filled else None]
+        vectors = cast(Tensor, slots[0])[: len(filled)] if filled else None
         cache = prefix.cache(first.at)
-        with self.lora.routing(Route(task=first.task, shared=shared, tasks=tasks)):
-            self.model.model(
-                inputs_embeds=self._embed([beginning], own),
-                attention_mask=self._unused_mask,
-                position_ids=self._positions([beginning]),
-                past_key_values=cache,
-                use_cache=True,
-            )
-        longer = Prefix(cached(cache), first.at + length)
+        self._run([beginning], [vectors], Route(first.task, **adapters), cache)
         rest = [
             Branch(
                 b.ids[length:],
@@ -546,7 +484,7 @@ class Engine:
             for b in branches
         ]
         left = [x if x is None else x[len(filled) :] for x in slots]
-        return longer, rest, left
+        return Prefix(cached(cache), first.at + length), rest, left
 
     @torch.inference_mode()
     def generate(
@@ -564,35 +502,41 @@ class Engine:
     ) -> Iterator[int]:
         """Tokens after a branch, one at a time, until a stop id, the limit or ``stop``.
 
-        They are the most probable ones; with ``drawn``, a generator on the CPU, they are drawn at
-        the temperature `TEMPERATURE`. ``allowed`` are the only ones, with the stop ids.
+        They are the most probable ones; with ``drawn``, a generator on the CPU, they are sampled
+        at the temperature `TEMPERATURE`. ``allowed`` are the only ones, with the stop ids.
         ``processors`` change the logits with a view to what was written before.
 
         Where adapters are folded and a `Decoder` knows the architecture, it writes all tokens but
         the first; otherwise the model does.
         """
         cache = prefix.cache(branch.at)
-        embedded, positions = self._embed([branch], [slots]), self._positions([branch])
-        following = self._following(branch.task, cache, max_tokens)
-        logits = self._step(branch.task, cache, embedded, positions)
+        decoder, writing = self.decoder(branch.task), None
+        logits = self._step(branch, slots, cache)
         others: Tensor | None = None
         if allowed is not None:
             others = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
             others[list({*allowed, *stop_ids})] = False
-        token: int | None = None
         written: list[int] = []
         for _ in range(max_tokens):
             check()
             if stop is not None and stop.is_set():
                 return
-            if token is not None:
-                logits = following(token)
+            if written and decoder is not None:
+                writing = writing or Writing(decoder, cache, max_tokens)
+                logits = writing(written[-1])
+            elif written:
+                following = Branch(written[-1:], cache.get_seq_length(), branch.task)
+                logits = self._step(following, None, cache)
             if processors is not None:
                 so_far = torch.tensor([written], dtype=torch.long, device=logits.device)
                 logits = processors(so_far, logits.view(1, -1)).view(logits.shape)
             if others is not None:
                 logits = logits.masked_fill(others, -torch.inf)
-            token = _next(logits, drawn)
+            if drawn is None:
+                token = int(logits.argmax())
+            else:
+                shares = (logits.flatten().float().cpu() / TEMPERATURE).softmax(-1)
+                token = int(torch.multinomial(shares, 1, generator=drawn))
             if token in stop_ids:
                 return
             written.append(token)
@@ -606,34 +550,10 @@ class Engine:
             self._decoders[task] = Decoder(self.lora, task, eight_bit=self.eight_bit)
         return self._decoders[task]
 
-    def _step(self, task: str, cache: DynamicCache, embedded: Tensor, positions: Tensor) -> Tensor:
-        """Logits (1, V) behind tokens that are added to a cache."""
-        with self.lora.routing(Route(task=task)):
-            hidden = self.model.model(
-                inputs_embeds=embedded,
-                attention_mask=self._unused_mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state[0, -1:]
-        return self.logits(hidden)
-
-    def _following(self, task: str, cache: DynamicCache, room: int) -> Callable[[int], Tensor]:
-        """What gives the logits behind one more token, from when the cache holds the branch."""
-        decoder = self.decoder(task)
-        writing: Writing | None = None
-
-        def by_decoder(token: int) -> Tensor:
-            nonlocal writing
-            writing = writing or cast(Decoder, decoder).begin(cache, room)
-            return writing(token)
-
-        def by_model(token: int) -> Tensor:
-            embedded = self.model.model.embed_tokens(torch.tensor([[token]], device=self.device))
-            place = torch.tensor([[cache.get_seq_length()]], device=self.device)
-            return self._step(task, cache, embedded, place)
-
-        return by_decoder if decoder else by_model
+    def _step(self, branch: Branch, slots: Tensor | None, cache: DynamicCache) -> Tensor:
+        """Logits (1, V) behind a branch that is added to a cache."""
+        hidden = self._run([branch], [slots], Route(task=branch.task), cache)
+        return self.logits(hidden[-1:])
 
     def logits(self, hidden: Tensor, ids: Sequence[int] | None = None) -> Tensor:
         """Output logits (n, V) in float32, or only the rows of ``ids``: (n, len(ids))."""

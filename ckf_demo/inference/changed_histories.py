@@ -2,7 +2,7 @@
 
 A changed history changes the prompt, the folded-in person and hence the bridges. All of that is
 computed exactly; the model's weights stay fixed. Prompts agree up to the changed item, so only the
-rest is computed, several prompts in one pass (`Engine.score_endings`).
+rest is computed, several prompts in one pass (`Engine.score_suffixes`).
 
 The window of items in the prompt stays fixed: no earlier item replaces a removed one, so the
 difference is due to that item alone. For a shorter history `Recommender` may start the window

@@ -230,7 +230,7 @@ def suffix_states(
         [system.slot(own, 0) if b.slots else None for b in suffix.branches]
         for suffix, own in zip(suffixes, fused, strict=True)
     ]
-    parts = system.engine.score_endings(
+    parts = system.engine.score_suffixes(
         prefixes(prefix_ids), suffixes, slots, chunk_tokens=chunk_tokens
     )
     return [states for part in parts for states in part]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor
 
-from ckf_demo.backbone.decoder import Decoder, Dense, Int8, supports
+from ckf_demo.backbone.decoder import Decoder, Dense, Int8, Writing, supports
 from ckf_demo.backbone.engine import Branch
 from support.tiny import TASKS, tiny_engine
 
@@ -43,12 +43,11 @@ def test_texts_equal_those_of_the_model(prefix, ids, task):
 def test_logits_equal_those_of_the_model(prefix, written, task):
     decoder = Decoder(FOLDED.lora, task, eight_bit=False)
     caches = [FOLDED.prefill(prefix).cache() for _ in range(2)]
-    writing = decoder.begin(caches[0], len(written))
-    embed = FOLDED.model.model.embed_tokens
+    writing = Writing(decoder, caches[0], len(written))
     for token in written:
-        place = torch.tensor([[caches[1].get_seq_length()]])
+        following = Branch([token], caches[1].get_seq_length(), task)
         with torch.inference_mode():
-            one = FOLDED._step(task, caches[1], embed(torch.tensor([[token]])), place)
+            one = FOLDED._step(following, None, caches[1])
             assert_close(writing(token), one[0], rtol=1e-3, atol=1e-4)
 
 

@@ -159,7 +159,7 @@ def test_branches_of_another_ending_answer_as_behind_a_prefix_of_their_own(data,
     ]
     most = data.draw(st.sampled_from([1, 40, 1024]))
     prefix = ENGINE.prefill(ids)
-    parts = ENGINE.score_endings(prefix, endings, vectors, chunk_tokens=most)
+    parts = ENGINE.score_suffixes(prefix, endings, vectors, chunk_tokens=most)
     found = [answers for part in parts for answers in part]
     assert len(found) == len(endings)
     for ending, own, answers in zip(endings, vectors, found, strict=True):
