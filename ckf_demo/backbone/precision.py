@@ -1,8 +1,8 @@
 """Chooses NF4, or the same numbers in bf16 or float32: the fastest on this machine.
 
-All give the same answers; they differ in memory and speed. Which is the fastest depends on the
-processor: without bf16 instructions, NF4 and bf16 take several times as long as float32. The
-choice is measured once and kept in the user's cache.
+All give the same answers but differ in memory and speed. Without bf16 instructions of the
+processor, NF4 and bf16 take several times as long as float32. The choice is measured once and kept
+in the user's cache.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from transformers import PreTrainedModel
 
-from ckf_demo.backbone.loading import load_backbone
+from ckf_demo.backbone.loading import best_device, load_backbone
 from ckf_demo.runtime.machine import describe
 from ckf_demo.runtime.paths import cache_dir, clear_leftovers, replacing
 from ckf_demo.runtime.timing import alternate
@@ -35,10 +35,7 @@ class Precision(BaseModel):
     megabytes: dict[str, float]
 
     def __str__(self) -> str:
-        parts = [
-            f"{name} {self.seconds[name]:.2f} s, {self.megabytes[name]:.0f} MB"
-            for name in self.seconds
-        ]
+        parts = [f"{k} {v:.2f} s, {self.megabytes[k]:.0f} MB" for k, v in self.seconds.items()]
         return f"{self.chosen} ({TOKENS} tokens and weights: {'; '.join(parts)})"
 
 
@@ -59,9 +56,9 @@ def choose(backbone: str, device: str | None = None) -> Precision:
 
 
 def _place(backbone: str, device: str | None) -> Path:
-    machine = describe(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    text = json.dumps([backbone, machine], sort_keys=True)
-    return cache_dir() / "precision" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    machine = describe(torch.device(best_device(device)))
+    key = hashlib.sha256(json.dumps([backbone, machine], sort_keys=True).encode()).hexdigest()
+    return cache_dir() / "precision" / f"{key[:16]}.json"
 
 
 @torch.inference_mode()
@@ -83,11 +80,8 @@ def measure(backbone: str, device: str | None = None) -> Precision:
 
     rounds = alternate({name: lambda m=model: prompt(m) for name, model in models.items()}, ROUNDS)
     seconds = {name: float(np.median(times)) for name, times in rounds.items()}
-    return Precision(
-        chosen=min(CHOICES, key=seconds.__getitem__),
-        seconds=seconds,
-        megabytes=megabytes,
-    )
+    fastest = min(CHOICES, key=seconds.__getitem__)
+    return Precision(chosen=fastest, seconds=seconds, megabytes=megabytes)
 
 
 def weight_bytes(model: PreTrainedModel) -> int:

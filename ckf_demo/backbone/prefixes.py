@@ -1,6 +1,7 @@
-"""Prefixes that were asked for lately, so that the same person costs no second prefill."""
+"""The prefixes used last, so that the same person costs no second prefill."""
 
 from collections import OrderedDict
+from itertools import takewhile
 
 from ckf_demo.backbone.engine import Engine, Prefix
 
@@ -31,25 +32,19 @@ class PrefixCache:
         """Keys and values of a prefix."""
         key = tuple(ids)
         if key not in self._kept:
-            known, common = self._nearest(key)
-            self._kept[key] = self.engine.prefill(ids, known, common)
+            nearest, common = None, 0
+            for other, prefix in self._kept.items():
+                length = shared_length(key, other)
+                if length > common:
+                    nearest, common = prefix, length
+            self._kept[key] = self.engine.prefill(ids, nearest, common)
             while self.size > self.limit and len(self._kept) > 1:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _nearest(self, key: tuple[int, ...]) -> tuple[Prefix | None, int]:
-        best, most = None, 0
-        for other, prefix in self._kept.items():
-            common = shared_length(key, other)
-            if common > most:
-                best, most = prefix, common
-        return best, most
-
 
 def shared_length(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     """How many leading tokens two sequences have in common."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-        min(len(one), len(other)),
-    )
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

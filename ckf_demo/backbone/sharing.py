@@ -46,11 +46,6 @@ def shared_backbone(name: str, quantization: str, device: str | None = None) -> 
     """`load_backbone`, but over weights that are in memory once, however often it is called.
 
     The model that was read stays as it is, for further clones, until the last clone is gone.
-
-    Raises
-    ------
-    UserError
-        As `load_backbone`.
     """
     key = (*_identity(name), quantization, device)
     with _lock:

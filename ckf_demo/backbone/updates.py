@@ -15,20 +15,14 @@ from transformers import PreTrainedModel
 class PairUpdates:
     """Hooks on a backbone's weights that add the updates of the pairs at hand.
 
-    Parameters
-    ----------
-    model
-        The backbone, with or without adapters around its weights.
-    names
-        Paths of the weights that may be updated, as in `BackboneShape.linears`.
+    ``names`` are the paths of the weights that may be updated, as in `BackboneShape.linears`.
     """
 
     def __init__(self, model: PreTrainedModel, names: Sequence[str]):
         self._updates: Mapping[str, tuple[Tensor, Tensor]] = {}
         self._sizes: list[int] = []
         for name in names:
-            module = model.get_submodule(name)
-            module.register_forward_hook(self._hook(name))
+            model.get_submodule(name).register_forward_hook(self._hook(name))
 
     @contextmanager
     def applied(

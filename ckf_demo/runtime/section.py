@@ -4,9 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Typed fields of one TOML section; unknown fields are refused and values are fixed.
-
-    Each section stands beside what it configures, and `ckf_demo.config.RunConfig` composes them.
-    """
+    """Typed fields of one TOML section; unknown fields are refused and values are fixed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import alone, replacing, store_path, writing
+from ckf_demo.runtime.paths import exclusive, replacing, store_path, writing
 
 SCHEMA = pa.schema(
     [
@@ -113,7 +113,7 @@ def score(
     out = Path(out)
     folder = out.parent / f".{out.name}.parts"
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with alone(out.parent / f".{out.name}.lock", lambda: _busy(out)):
+    with exclusive(out.parent / f".{out.name}.lock", lambda: _busy(out)):
         parts = Parts(folder, _made_of(manifest, users, k))
         left = [batch for batch in batches if not parts.has(batch[0])]
         sizes = {number: len(batch) for number, batch in batches}

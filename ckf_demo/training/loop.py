@@ -31,7 +31,7 @@ from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.system import COMPLETE, System
 from ckf_demo.runtime.caches import DAMAGE
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import alone, cache_dir, clear_leftovers, prepared_path, replacing
+from ckf_demo.runtime.paths import cache_dir, clear_leftovers, exclusive, prepared_path, replacing
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.training.calibration_stage import CalibrationStage
 from ckf_demo.training.distributed import Processes
@@ -201,7 +201,7 @@ class Run:
         if not self.processes.main:
             yield
             return
-        with alone(self.state_path.with_name(f".{self.config.name}.lock"), busy):
+        with exclusive(self.state_path.with_name(f".{self.config.name}.lock"), busy):
             clear_leftovers(self.state_path.parent)
             clear_leftovers(self.folder.parent, self.folder.name)
             yield

@@ -333,7 +333,7 @@ def test_probabilities_are_those_of_the_genres_names():
     for genre in known_genres(system):
         ids = [*text, *tokens(f" {genre}")]
         with torch.no_grad():
-            out = engine.model.model(inputs_embeds=engine._embed_ids(ids))
+            out = engine.model.model(inputs_embeds=engine._embed_ids(ids)[None])
             logits = engine.logits(out.last_hidden_state[0])
         following = torch.tensor(ids)[1:, None]
         own = logits.log_softmax(-1)[:-1].gather(1, following)[len(text) - 1 :].sum()

@@ -32,7 +32,14 @@ from ckf_demo.model.manifest import read_manifest, verify_files
 from ckf_demo.model.system import System
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import alone, clear_leftovers, prepared_path, replacing, store_path
+from ckf_demo.runtime.paths import (
+    clear_leftovers,
+    exclusive,
+    prepared_path,
+    replacing,
+    sha256,
+    store_path,
+)
 from ckf_demo.runtime.subprocesses import end_with
 from ckf_demo.training.loop import Run
 from support.small_data import write_recbole
@@ -248,7 +255,7 @@ def test_who_comes_second_waits_or_is_told(tmp_path):
             said.append("waits")
             fcntl.flock(held, fcntl.LOCK_UN)
 
-        with alone(tmp_path / "lock", busy):
+        with exclusive(tmp_path / "lock", busy):
             assert said == ["waits"]
 
 
@@ -436,7 +443,7 @@ def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
     def convert(name: str, folder: Path) -> None:
         shutil.copytree(made, folder)
         files = sorted(folder.iterdir())
-        hashes = {path.name: loading._sha256(path) for path in files}
+        hashes = {path.name: sha256(path) for path in files}
         (folder / loading.HASHES).write_text(json.dumps(hashes))
 
     monkeypatch.setattr(loading, "PINNED", {"small": ("small", "small.gguf")})
