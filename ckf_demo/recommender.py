@@ -291,7 +291,7 @@ class Recommender:
         as in `predict`.
         """
         described = self.predictor.people.anyone(**person).first(first)
-        return self.counterfactuals.components.bridge_distance(described)
+        return self.counterfactuals.bridge_distance(described)
 
     def prompt(
         self,
@@ -387,6 +387,7 @@ class Recommender:
         progress: Callable[[int], None] | None = None,
     ) -> list[np.ndarray]:
         """Candidates of known users (by index) at given moments, best first: item indices."""
+        self.predictor.need("ranking")
         method = self.predictor.method(method)
         rankings = []
         for user, when in zip(users, at, strict=True):

@@ -1,12 +1,10 @@
 """Answers with one item of the history removed, or with other stars for it.
 
-A changed history changes the prompt, the folded-in person and hence the bridges. All of that is
-computed exactly; the model's weights stay fixed. Prompts agree up to the changed item, so only the
-rest is computed, several prompts in one pass (`Engine.score_suffixes`).
-
-The window of items in the prompt stays fixed: no earlier item replaces a removed one, so the
-difference is due to that item alone. For a shorter history `Recommender` may start the window
-earlier and then show other items; ``"window_moves"`` marks such lengths.
+Prompts agree up to the changed item, so only the rest is computed, several prompts in one pass
+(`Engine.score_suffixes`); the folded-in person and the bridges change with the history. The window
+of items stays fixed: no earlier item replaces a removed one, so the difference is due to that item
+alone. For a shorter history `Recommender` may start the window earlier and then show other items;
+``"window_moves"`` marks such lengths.
 """
 
 import time
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import portions
-from ckf_demo.inference.figures import QUANTITIES, Figures, figures, needed_tasks, present
+from ckf_demo.inference.figures import QUANTITIES, Figures, compared_tasks, present, read
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.predict import fuse, suffix_of, suffix_states
@@ -32,10 +30,7 @@ PASS = 1024
 
 @dataclass(frozen=True)
 class Change:
-    """One changed item of a history: it gets ``stars``, or is removed if that is None.
-
-    ``place`` is its index in the whole history.
-    """
+    """The item at ``place`` of the whole history gets ``stars``, or is removed if they are None."""
 
     place: int
     stars: float | None = None
@@ -55,7 +50,7 @@ def leave_one_out(
 ) -> Iterator[dict]:
     """The answers without each item that the prompt shows; see `Counterfactuals.leave_one_out`."""
     began = time.perf_counter()
-    first = QUANTITIES[needed_tasks(predictor)[0]]
+    first = QUANTITIES[compared_tasks(predictor)[0]]
     n, start = len(person.items), predictor.context(person).shown_from
     base = present(predictor, person, target)
     rows: list[dict] = []
@@ -117,20 +112,20 @@ def _passes(
 ) -> Iterator[list[tuple[Change, Figures]]]:
     """Answers for changed histories, in order, one forward pass after another."""
     parts = _computed(predictor, person, changes, target)
-    while True:
+
+    def locked() -> list[tuple[Change, Figures]] | None:
         # one pass at a time: a generator may be resumed in another thread, and others wait
         with predictor.lock:
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
+            return next(parts, None)
+
+    yield from iter(locked, None)
 
 
 @torch.inference_mode()
 def _computed(
     predictor: Predictor, person: Person, changes: Sequence[Change], target: int
 ) -> Iterator[list[tuple[Change, Figures]]]:
-    system, tasks = predictor.system, needed_tasks(predictor)
+    system, tasks = predictor.system, compared_tasks(predictor)
     base = predictor.context(person)
     prefix_ids = base.prefix(system.writer).ids
     variants, suffixes = [], []
@@ -148,15 +143,7 @@ def _computed(
             system, prefix_ids, suffixes[places], fused, predictor.prefixes, chunk_tokens=PASS
         )
         yield [
-            (
-                change,
-                figures(
-                    {
-                        task: system.read(task, hidden, fused_pair, [0], calibrate=True)[0]
-                        for task, hidden in zip(tasks, of_change, strict=True)
-                    }
-                ),
-            )
+            (change, read(system, tasks, of_change, fused_pair))
             for change, of_change, fused_pair in zip(changes[places], states, fused, strict=True)
         ]
 

@@ -1,14 +1,14 @@
 """Answers with a part of the model swapped or switched off."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from threading import Event
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ckf_demo.inference.figures import Figures, figures, needed_tasks, present
+from ckf_demo.inference.figures import Figures, compared_tasks, present, read
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.predict import answer_states, fuse
@@ -18,18 +18,8 @@ from ckf_demo.runtime.errors import UserError
 AVERAGE_OF = 200
 """Number of people whose bridges are averaged."""
 
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the model that is switched off, or replaced by another person's.
-
-    ``bridges`` are W^user and W^item (1, D, D).
-    """
-
-    name: str
-    label: str
-    ablation: Ablation = COMPLETE
-    bridges: tuple[Tensor, Tensor] | None = None
+Bridges = tuple[Tensor, Tensor]
+"""W^user and W^item, each (1, D, D)."""
 
 
 class Components:
@@ -37,7 +27,6 @@ class Components:
 
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
-        self._average: tuple[tuple[Tensor, Tensor], int] | None = None
 
     @property
     def has_bridges(self) -> bool:
@@ -46,58 +35,56 @@ class Components:
 
     @property
     def missing(self) -> list[str]:
-        """Names of the parts that the checkpoint does not have."""
+        """Parts that `Counterfactuals.swap_components` leaves out: the checkpoint has none."""
         lora, fusion = self._predictor.system.lora.config, self._predictor.system.fusion
-        present_parts = {
+        is_present = {
             "personal bridges": fusion.has_personal_bridges,
             "collaborative tokens": fusion.uses_tokens,
             "shared adapter": bool(lora.shared_targets),
             "task adapters": bool(lora.task_targets),
             "collaborative prior": fusion.prior is not None,
         }
-        return [name for name, is_present in present_parts.items() if not is_present]
+        return [name for name in is_present if not is_present[name]]
 
     def swap(
         self, person: Person, target: int, other: str | None, stop: Event | None
     ) -> Iterator[dict]:
         """The answers with one part changed; see `Counterfactuals.swap_components`."""
-        needed_tasks(self._predictor)
         parts = self._parts(other)
         base = present(self._predictor, person, target)
         yield {"part": "own", "label": "As it is", **base}
-        for part in parts:
+        for name, (label, ablation, bridges) in parts.items():
             if stop is not None and stop.is_set():
                 return
             with self._predictor.lock:
-                answers = self._answers(part, person, target)
-            yield {"part": part.name, "label": part.label, **answers}
+                answers = self._answers(person, target, ablation, bridges)
+            yield {"part": name, "label": label, **answers}
 
-    def _parts(self, other: str | None) -> list[Part]:
-        system = self._predictor.system
-        fusion, lora = system.fusion, system.lora.config
-        parts = []
+    def _parts(self, other: str | None) -> dict[str, tuple[str, Ablation, Bridges | None]]:
+        """Label, what is switched off, and other bridges, by the name of a part."""
+        fusion, lora = self._predictor.system.fusion, self._predictor.system.lora.config
+        parts: dict[str, tuple[str, Ablation, Bridges | None]] = {}
         if other is not None:
-            bridges = self.bridges_of(other)
-            parts.append(Part("other bridges", f"Bridges of user {other}", bridges=bridges))
+            parts["other bridges"] = f"Bridges of user {other}", COMPLETE, self.bridges_of(other)
         if self.has_bridges:
-            bridges, n = self.average_bridges()
-            parts.append(Part("average bridges", f"Average bridges (n = {n})", bridges=bridges))
+            bridges, n = self.average_bridges
+            parts["average bridges"] = f"Average bridges (n = {n})", COMPLETE, bridges
             identity = Ablation(user_bridge=False, item_bridge=False)
-            parts.append(Part("no bridges", "No bridges (identity)", identity))
+            parts["no bridges"] = "No bridges (identity)", identity, None
         if fusion.fuses:
             label = "Collaborative tokens off" if fusion.uses_tokens else "Weight updates off"
-            parts.append(Part("no tokens", label, Ablation(tokens=False)))
+            parts["no tokens"] = label, Ablation(tokens=False), None
         if lora.shared_targets:
-            parts.append(Part("no shared", "Shared adapter off", Ablation(shared_adapter=False)))
+            parts["no shared"] = "Shared adapter off", Ablation(shared_adapter=False), None
         if lora.task_targets:
-            parts.append(Part("no task", "Task adapter off", Ablation(task_adapter=False)))
+            parts["no task"] = "Task adapter off", Ablation(task_adapter=False), None
         if fusion.prior is not None:
-            parts.append(Part("no prior", "Collaborative prior off", Ablation(prior=False)))
+            parts["no prior"] = "Collaborative prior off", Ablation(prior=False), None
         return parts
 
     @torch.inference_mode()
-    def bridges_of(self, user: str, at: int | None = None) -> tuple[Tensor, Tensor]:
-        """W^user and W^item, each (1, D, D), of a known user at a moment, by default theirs.
+    def bridges_of(self, user: str, at: int | None = None) -> Bridges:
+        """The bridges of a known user at a moment, by default theirs.
 
         Raises
         ------
@@ -116,10 +103,7 @@ class Components:
 
     @torch.inference_mode()
     def bridge_distance(self, person: Person) -> float | None:
-        """The distance of the person's bridge; see `FusionMethod.bridge_distance`.
-
-        None for methods without personal bridges.
-        """
+        """`FusionMethod.bridge_distance` of a person; None for methods without personal bridges."""
         predictor = self._predictor
         if not predictor.system.fusion.fuses:
             return None
@@ -129,37 +113,31 @@ class Components:
             distance = predictor.system.fusion.bridge_distance(pairs)
         return None if distance is None else float(distance[0])
 
+    @cached_property
     @torch.inference_mode()
-    def average_bridges(self) -> tuple[tuple[Tensor, Tensor], int]:
-        """The mean W^user and W^item of people with a history at the split time, and how many."""
-        if self._average is not None:
-            return self._average
+    def average_bridges(self) -> tuple[Bridges, int]:
+        """The mean bridges of people with a history at the split time, and how many."""
         system, data = self._predictor.system, self._predictor.prepared
-        histories = []
+        bridges = []
         for user in np.random.default_rng(0).permutation(data.n_users):
             rows = data.history.rows_of(int(user))
             rows = rows[data.timestamp[rows] < data.split_time]
-            if len(rows) and len(histories) < AVERAGE_OF:
-                histories.append(rows)
-        bridges = [
-            system.fusion.bridges(
-                system.pairs(
-                    data.item[rows], data.rating[rows], np.array([len(rows)]), np.array([0])
-                )
-            )
-            for rows in histories
-        ]
+            if len(rows) and len(bridges) < AVERAGE_OF:
+                length, item = np.array([len(rows)]), np.array([0])
+                pairs = system.pairs(data.item[rows], data.rating[rows], length, item)
+                bridges.append(system.fusion.bridges(pairs))
         user, item = (torch.cat(side).mean(0, keepdim=True) for side in zip(*bridges, strict=True))
-        self._average = (user, item), len(bridges)
-        return self._average
+        return (user, item), len(bridges)
 
     @torch.inference_mode()
-    def _answers(self, part: Part, person: Person, target: int) -> Figures:
-        predictor, ablation = self._predictor, part.ablation
-        system, tasks = predictor.system, needed_tasks(predictor)
+    def _answers(
+        self, person: Person, target: int, ablation: Ablation, bridges: Bridges | None
+    ) -> Figures:
+        predictor = self._predictor
+        system, tasks = predictor.system, compared_tasks(predictor)
         context = predictor.context(person)
         questions = [context.question(task, target) for task in tasks]
-        fused = fuse(system, context, questions[:1], ablation, part.bridges)
+        fused = fuse(system, context, questions[:1], ablation, bridges)
         states = answer_states(
             system,
             context,
@@ -169,10 +147,4 @@ class Components:
             pairs=[0] * len(tasks),
             prefixes=predictor.prefixes,
         )
-        prior = fused if ablation.prior else None
-        return figures(
-            {
-                task: system.read(task, hidden, prior, [0], calibrate=True)[0]
-                for task, hidden in zip(tasks, states, strict=True)
-            }
-        )
+        return read(system, tasks, states, fused if ablation.prior else None)

@@ -1,6 +1,6 @@
 """Explanations side by side: two items for one person, or one item with others' bridges."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Protocol, Unpack
 
@@ -19,28 +19,12 @@ class Explains(Protocol):
     store: InteractionStore
     methods: tuple[str, ...]
 
+    counterfactuals: Counterfactuals
+    predict: Callable[..., list[dict]]
+    explain: Callable[..., Iterator[dict]]
+
     @property
     def domain(self) -> Domain: ...
-
-    @property
-    def counterfactuals(self) -> Counterfactuals: ...
-
-    def predict(
-        self,
-        items: Sequence[str],
-        *,
-        methods: Sequence[str] | None = None,
-        **person: Unpack[Described],
-    ) -> list[dict]: ...
-
-    def explain(
-        self,
-        item=None,
-        *,
-        stop: Event | None = None,
-        bridges_of: str | None = None,
-        **person: Unpack[Described],
-    ) -> Iterator[dict]: ...
 
 
 class Contrasts:
@@ -75,39 +59,37 @@ class Contrasts:
             Before anything is explained: when neither ``other`` nor ``bridges_of`` is given,
             ``other`` is the item itself, or as `Recommender.explain`.
         """
-        recommender = self._recommender
+        recommender, thing = self._recommender, self._recommender.domain.thing
         if not other and not bridges_of:
             raise UserError(
-                f"Nothing to compare with: choose another {recommender.domain.thing}, or a user "
-                "whose bridges to use."
+                f"Nothing to compare with: choose another {thing}, or a user whose bridges to use."
             )
         if other and str(other) == str(item):
-            raise UserError(
-                f"A {recommender.domain.thing} cannot be compared with itself; choose another."
-            )
+            raise UserError(f"A {thing} cannot be compared with itself; choose another.")
         if bridges_of:
             # an unknown user is refused now, before any explanation is written
             recommender.counterfactuals.bridges_of(bridges_of)
-        shown = [(THIS, item, None)]
-        shown += [(THAT, other, None)] if other else []
-        shown += [(BRIDGES, item, bridges_of)] if bridges_of else []
-        items = [str(item_id) for side, item_id, _ in shown if side != BRIDGES]
+        shown = [(THIS, str(item), None)]
+        shown += [(THAT, str(other), None)] if other else []
+        shown += [(BRIDGES, str(item), bridges_of)] if bridges_of else []
+        items = [item_id for side, item_id, _ in shown if side != BRIDGES]
         rows = recommender.predict(items, **person, methods=recommender.methods[:1])
-        predicted = {row["item"]: row for row in rows}
+        predicted = {(THIS if row["item"] == str(item) else THAT): row for row in rows}
         sides: list[dict[str, Any]] = [
             {
                 "side": side,
-                "item": str(item_id),
-                "title": recommender.store.item(str(item_id))["title"],
-                "rating": predicted[str(item_id)]["rating"] if side != BRIDGES else None,
-                "probability": predicted[str(item_id)]["probability"] if side != BRIDGES else None,
+                "item": item_id,
+                "title": recommender.store.item(item_id)["title"],
+                "rating": predicted.get(side, {}).get("rating"),
+                "probability": predicted.get(side, {}).get("probability"),
                 "whose": whose,
                 "explanation": None,
             }
             for side, item_id, whose in shown
         ]
-        for side, (_, item_id, whose) in zip(sides, shown, strict=True):
-            for step in recommender.explain(**person, item=item_id, bridges_of=whose, stop=stop):
+        for side in sides:
+            asked = {"item": side["item"], "bridges_of": side["whose"], "stop": stop}
+            for step in recommender.explain(**person, **asked):
                 side["explanation"] = step
                 yield {"sides": [dict(each) for each in sides], "finished": False}
             if stop is not None and stop.is_set():

@@ -13,23 +13,16 @@ from collections.abc import Iterator
 from threading import Event
 from typing import Unpack
 
-from torch import Tensor
-
 from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.inference import changed_histories, standing
 from ckf_demo.inference.components import Components
-from ckf_demo.inference.figures import QUANTITIES, compared_tasks, needed_tasks
+from ckf_demo.inference.figures import QUANTITIES, compared_tasks
 from ckf_demo.inference.people import Described, Person, whole
-from ckf_demo.inference.predictor import Predictor
 from ckf_demo.runtime.errors import UserError
 
 
-class Counterfactuals:
+class Counterfactuals(Components):
     """What-if questions about the answers of a checkpoint."""
-
-    def __init__(self, predictor: Predictor):
-        self._predictor = predictor
-        self.components = Components(predictor)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -41,25 +34,16 @@ class Counterfactuals:
         """Their keys in the returned rows; effects are in the first one."""
         return tuple(QUANTITIES[task] for task in self.tasks)
 
-    @property
-    def has_bridges(self) -> bool:
-        """Whether the method has personal bridges, which can be swapped."""
-        return self.components.has_bridges
-
-    @property
-    def missing(self) -> list[str]:
-        """Parts that `swap_components` leaves out, because the checkpoint has none."""
-        return self.components.missing
-
-    def bridges_of(self, other: str, at: int | None = None) -> tuple[Tensor, Tensor]:
-        """A known user's bridges; see `Components.bridges_of`."""
-        return self.components.bridges_of(other, at)
-
     def _pair(self, item: object, person: Described) -> tuple[Person, int]:
-        """Read and check the person and the item of a question."""
-        needed_tasks(self._predictor)
-        target = self._predictor.people.item(item)
-        return self._predictor.people.read_person(**person), target
+        """The person and the item of a question; UserError for a checkpoint without `tasks`."""
+        predictor = self._predictor
+        if not self.tasks:
+            raise UserError(
+                f"The checkpoint '{predictor.manifest['name']}' answers neither rating, ctr nor "
+                "ranking, so nothing can be compared; serve one that does."
+            )
+        target = predictor.people.item(item)
+        return predictor.people.read_person(**person), target
 
     def leave_one_out(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]
@@ -125,7 +109,7 @@ class Counterfactuals:
         """
         described, target = self._pair(item, person)
         other = None if other in (None, "") else str(other)
-        yield from self.components.swap(described, target, other, stop)
+        yield from self.swap(described, target, other, stop)
 
     def percentile(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]

@@ -1,12 +1,13 @@
 """Answers as figures that can be compared: expected stars, a probability, a score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from ckf_demo.fusion.base import Fused
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
-from ckf_demo.runtime.errors import UserError
+from ckf_demo.model.system import System
 from ckf_demo.tasks import rating
 
 QUANTITIES = {"rating": "rating", "ctr": "probability", "ranking": "score"}
@@ -28,19 +29,17 @@ def figures(answers: Mapping[str, Tensor]) -> Figures:
     return out
 
 
+def read(system: System, tasks: Sequence[str], states: Sequence, fused: Fused | None) -> Figures:
+    """Figures from the hidden states (1, D) of each task about one pair."""
+    pairs = zip(tasks, states, strict=True)
+    return figures(
+        {t: system.read(t, hidden, fused, [0], calibrate=True)[0] for t, hidden in pairs}
+    )
+
+
 def compared_tasks(predictor: Predictor) -> tuple[str, ...]:
     """Tasks whose answers are compared: rating and CTR if trained, else ranking."""
     return tuple(predictor.scored_tasks) or tuple(t for t in ("ranking",) if t in predictor.tasks)
-
-
-def needed_tasks(predictor: Predictor) -> tuple[str, ...]:
-    """As `compared_tasks`; UserError where there are none."""
-    if tasks := compared_tasks(predictor):
-        return tasks
-    raise UserError(
-        f"The checkpoint '{predictor.manifest['name']}' answers neither rating, ctr nor ranking, "
-        "so nothing can be compared; serve one that does."
-    )
 
 
 def present(predictor: Predictor, person: Person, target: int) -> Figures:

@@ -7,7 +7,7 @@ people.read_person(history=[{"item": "50", "rating": 5}], taste="quiet science f
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -94,18 +94,12 @@ class People:
             raise UserError(f"{problem}; search for one by title to get its id.")
         return index
 
-    def anyone(
-        self,
-        user: str | int | None = None,
-        history: Sequence[Mapping] | None = None,
-        taste: str | None = None,
-        profile: Mapping | None = None,
-        at: int | None = None,
-    ) -> Person:
+    def anyone(self, **person: Unpack[Described]) -> Person:
         """Read the person, or return `nobody` without a description."""
-        if user in (None, "") and not (history or taste or profile):
+        nothing = not any(person.get(key) for key in ("history", "taste", "profile"))
+        if person.get("user") in (None, "") and nothing:
             return nobody()
-        return self.read_person(user, history, taste, profile, at)
+        return self.read_person(**person)
 
     def read_person(
         self,
@@ -146,7 +140,12 @@ class People:
             ratings += rows["rating"].tolist()
             fields = {k: fields[k] or recorded[k] for k in PROFILE_FIELDS}
         for entry in history:
-            item, stars = self._entry(entry)
+            if not isinstance(entry, Mapping) or "item" not in entry or "rating" not in entry:
+                thing = self.domain.thing
+                raise UserError(
+                    f"{entry!r} is not a history entry; give item and rating for each {thing}."
+                )
+            item, stars = self.item(entry["item"]), _stars(entry["rating"])
             if self.prepared.feedback == "likes" and stars < LIKED:
                 # histories of this data contain only likes, so the model knows no other ratings
                 continue
@@ -156,39 +155,22 @@ class People:
                 del items[earlier], ratings[earlier]
             items.append(item)
             ratings.append(stars)
-        return Person(
-            np.array(items, np.int64),
-            np.array(ratings, np.float32),
-            profile_text(fields),
-            taste,
-            user,
-            at,
-        )
+        shown, given = np.array(items, np.int64), np.array(ratings, np.float32)
+        return Person(shown, given, profile_text(fields), taste, user, at)
 
     def history(self, user: str, at: int | None) -> list[dict]:
-        """The ratings of a known user before a moment, oldest first.
-
-        Returns
-        -------
-        ``[{"item", "title", "rating", "timestamp"}]``
-        """
+        """A known user's ratings before a moment: ``[{"item", "title", "rating", "timestamp"}]``,
+        oldest first."""
         at = self.store.default_at(user) if at is None else moment(at)
         rows = self.store.history(user, at)
         return _records(rows[["item", "title", "rating", "timestamp"]])
 
     def search_items(self, query: str, limit: int) -> list[dict]:
-        """Search items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
-        matches = self.store.search_items(query, limit=limit)
+        """See `Recommender.search_items`."""
+        if not (isinstance(limit, int) or (isinstance(limit, float) and limit.is_integer())):
+            raise UserError(f"limit = {limit!r} is not a whole number.")
+        matches = self.store.search_items(query, limit=int(limit))
         return _records(matches[["item", "title", "year", "genres"]])
-
-    def _entry(self, entry: object) -> tuple[int, float]:
-        """Item index and stars of one entry of a history."""
-        if not isinstance(entry, Mapping) or "item" not in entry or "rating" not in entry:
-            raise UserError(
-                f"{entry!r} is not a history entry; give item and rating for each "
-                f"{self.domain.thing}."
-            )
-        return self.item(entry["item"]), _stars(entry["rating"])
 
 
 def _stars(value: Any) -> float:
@@ -222,13 +204,7 @@ def _profile(profile: Mapping | None) -> dict:
 
 
 def _line(name: str, text: object, longest: int) -> str:
-    """Make a visitor's text one printable line, so that it cannot add lines to the prompt.
-
-    Raises
-    ------
-    UserError
-        When it is not a text, or too long.
-    """
+    """Make a visitor's text one printable line, so that it cannot add lines to the prompt."""
     if text is None:
         return ""
     if not isinstance(text, str):
@@ -248,15 +224,12 @@ def whole(value: object, name: str, least: int = 1) -> int:
 
 def _records(frame: pd.DataFrame) -> list[dict]:
     """Rows of a frame as plain Python values; missing values become None."""
-    records = []
-    for row in frame.to_dict("records"):
-        record: dict[str, Any] = {}
-        for key, value in row.items():
-            if isinstance(value, list | tuple | np.ndarray):
-                record[key] = [str(v) for v in value]
-            elif value is None or value != value or str(value) == "<NA>":
-                record[key] = None
-            else:
-                record[key] = value.item() if hasattr(value, "item") else value
-        records.append(record)
-    return records
+    return [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, list | tuple | np.ndarray):
+        return [str(v) for v in value]
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

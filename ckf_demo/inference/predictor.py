@@ -19,11 +19,11 @@ from torch import Tensor
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
+from ckf_demo.collaborative.text_vectors import item_text_vectors, text_encoder
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.fusion.base import Fused, PairBatch
-from ckf_demo.inference.item_texts import ItemTexts
 from ckf_demo.inference.people import People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
@@ -31,6 +31,7 @@ from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks import rating
+from ckf_demo.tasks.explanation import film
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import Film
 
@@ -45,16 +46,9 @@ TASTE_WEIGHT = 0.5
 class Predictor:
     """Answers of one checkpoint.
 
-    Attributes
-    ----------
-    tasks
-        Tasks that the checkpoint was trained for.
-    methods, labels
-        Ways to answer, the trained one first, and their names on the page.
-    people
-        Reads descriptions of people.
-    lock
-        Adapters are switched for each forward pass, so one question runs at a time.
+    ``tasks`` are those that the checkpoint was trained for; ``methods`` and ``labels`` are ways to
+    answer, the trained one first, and their names on the page. Adapters are switched for each
+    forward pass, so one question runs at a time, under ``lock``.
     """
 
     def __init__(self, system: System, store: InteractionStore, manifest: dict):
@@ -76,11 +70,9 @@ class Predictor:
         self.lock = RLock()
         self.forget()
         fit = self.prepared.fit
+        data = self.prepared
         self._co_liked = CoLikedItems.fit(
-            self.prepared.user[fit],
-            self.prepared.item[fit],
-            self.prepared.rating[fit],
-            self.prepared.n_items,
+            data.user[fit], data.item[fit], data.rating[fit], data.n_items
         )
         self.text_evidence = TextEvidence(self.prepared) if self.prepared.texts else None
 
@@ -140,13 +132,7 @@ class Predictor:
 
     def film(self, index: int) -> Film:
         """The title, year and genres of an item."""
-        data = self.prepared
-        return Film(
-            data.item_ids[index],
-            data.titles[index],
-            int(data.years[index]) or None,
-            tuple(data.genres[index]),
-        )
+        return film(self.prepared, index)
 
     def liked_together(self, first: str, second: str) -> bool:
         """Whether many people like both items (ids), by the collaborative part of the data."""
@@ -154,9 +140,14 @@ class Predictor:
         return self._co_liked(index[first], index[second])
 
     @cached_property
-    def texts(self) -> ItemTexts:
-        """Text vectors of items and tastes."""
-        return ItemTexts(self.prepared, str(self.system.engine.device))
+    def text_vectors(self) -> np.ndarray:
+        """The items' texts (title, year, genres) as unit vectors, float32 (I, 384)."""
+        return item_text_vectors(self.prepared, str(self.system.engine.device))
+
+    @cached_property
+    def text_encoder(self):
+        """MiniLM."""
+        return text_encoder(str(self.system.engine.device))
 
     # A person, as the model sees them
 
@@ -204,8 +195,8 @@ class Predictor:
                 # labels of a known user count beside the history
                 who = (*who, person.user, person.at)
             keys = [(who, *question) for question in questions]
-            new = list(dict.fromkeys(k for k in keys if k not in self._answers))
             answers = {k: self._answers[k] for k in keys if k in self._answers}
+            new = list(dict.fromkeys(k for k in keys if k not in answers))
             if new:
                 computed = self._answers_without_cache(person, [k[1:] for k in new])
                 answers |= dict(zip(new, computed, strict=True))
@@ -223,31 +214,24 @@ class Predictor:
             for task, item, method in questions
         ]
         fused = fuse(system, context, model_questions)
-        answers: dict[int, Tensor] = {}
-        llm_questions = [
-            i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE_METHOD
-        ]
-        states = answer_states(
-            system,
-            context,
-            [model_questions[i] for i in llm_questions],
-            fused,
-            pairs=llm_questions,
-            prefixes=self.prefixes,
+        by_llm = [i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE_METHOD]
+        asked = [model_questions[i] for i in by_llm]
+        states = iter(
+            answer_states(system, context, asked, fused, pairs=by_llm, prefixes=self.prefixes)
         )
-        for i, hidden in zip(llm_questions, states, strict=True):
-            task, _, method = questions[i]
-            is_trained_method = method == trained
-            fused_or_none = fused if is_trained_method else None
-            answers[i] = system.read(task, hidden, fused_or_none, [i], calibrate=is_trained_method)[
-                0
-            ]
+        answers = []
         for i, (task, _, method) in enumerate(questions):
             if method == COLLABORATIVE_METHOD:
                 assert fused is not None  # only methods with a prior offer this one
                 value = fused.prior[task][i]
-                answers[i] = value.log_softmax(-1) if task == "rating" else value
-        return [answers[i] for i in range(len(questions))]
+                answer = value.log_softmax(-1) if task == "rating" else value
+            else:
+                pooled = fused if method == trained else None
+                answer = system.read(task, next(states), pooled, [i], calibrate=method == trained)[
+                    0
+                ]
+            answers.append(answer)
+        return answers
 
     def predictions(
         self,
@@ -272,7 +256,9 @@ class Predictor:
             for task in tasks:
                 answer = next(answers)
                 if task == "rating":
-                    row |= stars_answer(answer)
+                    row["rating"] = float(rating.expectation(answer))
+                    stars = enumerate(answer.exp().tolist(), start=1)
+                    row["distribution"] = {str(star): p for star, p in stars}
                 else:
                     row["probability"] = float(answer.sigmoid())
             rows.append(row)
@@ -291,22 +277,19 @@ class Predictor:
 
     @cached_property
     def _averages(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean rating and share of likes per item over the training part.
+        """Mean rating and share of likes per item (I,) over the training part.
 
-        Items without ratings get NaN. All means are NaN where the data contain only likes, and all
-        shares are NaN for positive-only data.
+        NaN for items without ratings, and for all where the data have no stars or no dislikes.
         """
         data, n = self.prepared, self.prepared.n_items
         train = data.split == TRAIN
-        item, stars = data.item[train], data.rating[train]
-        count = np.bincount(item, minlength=n)
+        item, count = data.item[train], np.bincount(data.item[train], minlength=n)
+        means = shares = np.full(n, np.nan)
         with np.errstate(invalid="ignore"):
-            means = np.bincount(item, stars, minlength=n) / count
-            shares = np.bincount(item, data.liked[train], minlength=n) / count
-        if data.feedback == "likes":
-            means = np.full(n, np.nan)
-        if data.positive_only:
-            shares = np.full(n, np.nan)
+            if data.feedback == "ratings":
+                means = np.bincount(item, data.rating[train], minlength=n) / count
+            if not data.positive_only:
+                shares = np.bincount(item, data.liked[train], minlength=n) / count
         return means, shares
 
     # Rankings
@@ -315,8 +298,13 @@ class Predictor:
         """The candidate stage's score of every item, seen ones too: float32 (I,)."""
         scores = self.system.knowledge.candidate_scores(person.items, person.ratings)
         if person.taste:
-            scores = scores + TASTE_WEIGHT * self.texts.taste_similarity(person.taste)
+            scores = scores + TASTE_WEIGHT * self.taste_similarity(person.taste)
         return scores
+
+    def taste_similarity(self, taste: str) -> np.ndarray:
+        """Similarity of each item's text to a taste, float32 (I,), in standard deviations."""
+        similarity = self.text_vectors @ self.text_encoder.encode(taste, normalize_embeddings=True)
+        return ((similarity - similarity.mean()) / similarity.std()).astype(np.float32)
 
     def candidates(
         self, person: Person, size: int, allowed: np.ndarray | None = None
@@ -376,26 +364,17 @@ class Predictor:
             later = dict(zip(rows["item"], rows["rating"].astype(float), strict=True))
         top = []
         for rank, (item, score) in enumerate(zip(ordered[:k], scores[:k], strict=True), start=1):
-            film = self.film(int(item))
+            entry = self.film(int(item))
             top.append(
                 {
                     "rank": rank,
-                    "item": film.item,
-                    "title": film.title,
-                    "year": film.year,
-                    "genres": list(film.genres),
+                    "item": entry.item,
+                    "title": entry.title,
+                    "year": entry.year,
+                    "genres": list(entry.genres),
                     "score": float(score),
                     "collaborative_rank": candidate_rank[int(item)],
-                    "later_rating": later.get(film.item),
+                    "later_rating": later.get(entry.item),
                 }
             )
         return top
-
-
-def stars_answer(log_probabilities: Tensor) -> dict[str, Any]:
-    """``{"rating", "distribution"}`` of a rating's answer (5,)."""
-    probabilities = log_probabilities.exp().tolist()
-    return {
-        "rating": float(rating.expectation(log_probabilities)),
-        "distribution": {str(i + 1): p for i, p in enumerate(probabilities)},
-    }

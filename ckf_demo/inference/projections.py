@@ -27,6 +27,7 @@ from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.paths import cache_dir
 
 T = TypeVar("T")
+Vectors = NDArray[np.float32]
 
 # Part of every cache key: raise it when a layout changes for the same vectors.
 VERSION = 2
@@ -55,6 +56,11 @@ class Projection:
     method: str = PCA
     dimensions: int = 2
 
+    @property
+    def name(self) -> str:
+        """``pca-2``, as file names in the cache have it."""
+        return f"{self.method}-{self.dimensions}"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -76,29 +82,27 @@ class View:
     variance that principal components keep, None for UMAP; ``trust`` the points' trustworthiness.
     """
 
-    points: NDArray[np.float32]
-    person: NDArray[np.float32] | None
+    points: Vectors
+    person: Vectors | None
     closest: float | None
     variance: float | None
     trust: Measured
 
 
-def content_key(vectors: NDArray[np.float32], kind: str) -> str:
+def content_key(vectors: Vectors, kind: str) -> str:
     """A hash of the vectors, the kind of projection, and this module's version."""
     digest = hashlib.sha256(f"{kind}:{VERSION}:{vectors.shape}".encode())
     digest.update(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
     return digest.hexdigest()[:24]
 
 
-def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def directions(vectors: Vectors) -> Vectors:
     """``vectors`` (n, D) at unit length; those without a length stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
 
 
-def principal_axes(
-    vectors: NDArray[np.float32], dimensions: int = 2
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def principal_axes(vectors: Vectors, dimensions: int = 2) -> tuple[Vectors, Vectors]:
     """Mean (D,) and the first principal axes (dimensions, D) of ``vectors`` (n, D)."""
     from sklearn.decomposition import PCA
 
@@ -106,7 +110,7 @@ def principal_axes(
     return fitted.mean_.astype(np.float32), fitted.components_.astype(np.float32)
 
 
-def umap_layout(vectors: NDArray[np.float32], dimensions: int = 2) -> NDArray[np.float32]:
+def umap_layout(vectors: Vectors, dimensions: int = 2) -> Vectors:
     """Lay unit ``vectors`` (n, D) out by cosine distance: (n, dimensions).
 
     Fewer points than twice the neighbourhood have no neighbourhoods to keep: they get their
@@ -130,7 +134,7 @@ def umap_layout(vectors: NDArray[np.float32], dimensions: int = 2) -> NDArray[np
     return reducer.fit_transform(vectors).astype(np.float32)
 
 
-def nearest(vectors: NDArray[np.float32], k: int = NEAREST) -> NDArray[np.int64]:
+def nearest(vectors: Vectors, k: int = NEAREST) -> NDArray[np.int64]:
     """The ``k`` nearest others of each of ``vectors`` (n, D) by cosine, nearest first: (n, k)."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -138,7 +142,7 @@ def nearest(vectors: NDArray[np.float32], k: int = NEAREST) -> NDArray[np.int64]
     return np.asarray(fitted.kneighbors(return_distance=False))
 
 
-def trustworthiness(vectors: NDArray[np.float32], points: NDArray[np.float32]) -> Measured:
+def trustworthiness(vectors: Vectors, points: Vectors) -> Measured:
     """How far neighbours in a view ``points`` (n, d) are neighbours among ``vectors`` (n, D) too.
 
     scikit-learn's figure, 1 at best, for `NEAREST` neighbours by cosine on at most `SAMPLE` points,
@@ -164,9 +168,7 @@ def overlap(first: NDArray[np.int64], second: NDArray[np.int64]) -> Measured:
     return Measured(mean, n, max(mean - half, 0.0), min(mean + half, 1.0))
 
 
-def between(
-    others: NDArray[np.float32], vectors: NDArray[np.float32], points: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def between(others: Vectors, vectors: Vectors, points: Vectors) -> Vectors:
     """Where other unit vectors (m, D) belong in a layout (n, d) of unit vectors (n, D): (m, d).
 
     Each lies at the mean of its `NEIGHBOURS` nearest ones' points, weighted by how near these are;
@@ -214,10 +216,9 @@ class Spaces:
         vectors of all people."""
         if kind == PEOPLE and not self._people_file(space).exists():
             return False
-        if projection.method == PCA or ("layout", space, kind, projection, "") in self._common:
+        if projection.method == PCA or ("layout", space, kind, "", projection) in self._common:
             return True
-        name = f"umap-{projection.dimensions}"
-        return self._file(content_key(self.vectors(space, None, kind), name)).exists()
+        return self._file(content_key(self.vectors(space, None, kind), projection.name)).exists()
 
     def view(
         self,
@@ -227,15 +228,10 @@ class Spaces:
         projection: Projection = Projection(),
         progress: Callable[[int], None] | None = None,
     ) -> View:
-        """A space in two or three dimensions.
-
-        ``progress`` is called with the number of people whose vectors are made, where they are not
-        in the cache.
-        """
+        """A space in two or three dimensions; ``progress`` is as for `vectors`."""
         with self._lock:
             vectors = self.vectors(space, person, kind, progress)
             points = self._layout(space, kind, projection, person)
-            key = ("trust", space, kind, projection, self._who(space, kind, person))
 
             def measure() -> tuple[Measured, float | None]:
                 trust, kept = trustworthiness(vectors, points), None
@@ -243,35 +239,46 @@ class Spaces:
                     kept = float(points.var(axis=0).sum() / max(vectors.var(axis=0).sum(), 1e-12))
                 return trust, kept
 
-            trust, variance = self._remembered(space, kind, person, key, measure)
+            trust, variance = self._kept("trust", space, kind, person, measure, projection)
             place = closest = None
             vector = self._person_vector(space, person)
             if vector is not None:
-                place = self._place(vector, space, kind, projection, person)
                 closest = float((vectors @ vector).max())
+                if projection.method == PCA:
+                    mean, axes = self._axes(space, kind, projection.dimensions)
+                    place = (axes @ (vector - mean)).astype(np.float32, copy=False)
+                else:
+                    place = between(vector[None], vectors, points)[0]
             return View(points, place, closest, variance, trust)
 
     def moved(self, space: str, person: dict) -> float:
-        """How far a person's bridge moves the films of a token space: the median distance from
-        their places for the average person, relative to these places' median distance from their
-        centre."""
+        """How far a person's bridge moves the films of a token space.
+
+        The median distance from their places for the average person, relative to these places'
+        median distance from their centre.
+        """
 
         def measure() -> float:
             home, theirs = self.vectors(space), self.vectors(space, person)
             spread = float(np.median(np.linalg.norm(home - home.mean(axis=0), axis=1)))
             return float(np.median(np.linalg.norm(theirs - home, axis=1))) / max(spread, 1e-9)
 
-        key = ("moved", space, self._who(space, FILMS, person))
         with self._lock:
-            return self._remembered(space, FILMS, person, key, measure)
+            return self._kept("moved", space, FILMS, person, measure)
 
     def agreement(
         self, first: str, second: str, person: dict | None = None, kind: str = FILMS
     ) -> Measured:
         """The share of a point's `NEAREST` neighbours in one space that are so in another too,
         with a 95 % interval over the points."""
+
+        def neighbours(space: str) -> NDArray[np.int64]:
+            vectors = self.vectors(space, person, kind)
+            k = min(NEAREST, len(vectors) - 1)
+            return self._kept("nearest", space, kind, person, lambda: nearest(vectors, k))
+
         with self._lock:
-            return overlap(self._nearest(first, kind, person), self._nearest(second, kind, person))
+            return overlap(neighbours(first), neighbours(second))
 
     def chance(self, kind: str = FILMS) -> float:
         """The expected agreement of two unrelated spaces."""
@@ -284,137 +291,111 @@ class Spaces:
         person: dict | None = None,
         kind: str = FILMS,
         progress: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float32]:
-        """The unit vectors (n, D) behind a view."""
-        with self._lock:
+    ) -> Vectors:
+        """The unit vectors (n, D) behind a view.
+
+        ``progress`` is called with the number of people whose vectors are made, where they are not
+        in the cache.
+        """
+        recommender = self.recommender
+
+        def make() -> Vectors:
             if kind == PEOPLE:
-                return self._people(space, progress)
-            personal = self._is_personal(space, kind, person)
-            store = self._clouds if personal else self._common
-            key = ("vectors", space, self._who(space, kind, person))
-            if key not in store:
-                items = self.recommender.item_vectors(space, **(person or {} if personal else {}))
-                store[key] = directions(items)
-            return store[key]
+                file = self._people_file(space)
+                stored = remembered(
+                    file, lambda: {"vectors": recommender.user_vectors(space, progress)}
+                )
+                return directions(stored["vectors"])
+            described = person if self._who(space, kind, person) else None
+            return directions(recommender.item_vectors(space, **(described or {})))
+
+        with self._lock:
+            return self._kept("vectors", space, kind, person, make)
 
     def neighbours(
         self, space: str, item: str, person: dict | None = None, limit: int = 8
     ) -> list[tuple[str, float]]:
         """The films nearest to ``item`` by cosine similarity, nearest first: (item, similarity)."""
-        order = self.recommender.item_order
         vectors = self.vectors(space, person)
-        place = order.index(str(item))
-        similarity = vectors @ vectors[place]
-        similarity[place] = -np.inf
-        best = np.argsort(-similarity, kind="stable")[: min(limit, len(order) - 1)]
-        return [(order[i], float(similarity[i])) for i in best]
+        index = self.recommender.item_order.index(str(item))
+        return _nearest_first(self.recommender.item_order, vectors @ vectors[index], index, limit)
 
     def people_like(self, space: str, person: dict, limit: int = 8) -> list[tuple[str, float]]:
         """The users nearest to a person by cosine similarity, without themselves, nearest first:
         (user, similarity)."""
-        vectors = self.vectors(space, kind=PEOPLE)
         vector = self._person_vector(space, person)
         assert vector is not None  # a space of people has a vector for every person
-        similarity = vectors @ vector
-        if person.get("user"):
-            similarity[self.users.index(str(person["user"]))] = -np.inf
-        best = np.argsort(-similarity, kind="stable")[: min(limit, len(self.users) - 1)]
-        return [(self.users[i], float(similarity[i])) for i in best]
+        similarity = self.vectors(space, kind=PEOPLE) @ vector
+        user = person.get("user")
+        index = self.users.index(str(user)) if user else None
+        return _nearest_first(self.users, similarity, index, limit)
 
     # What is computed once
 
-    @staticmethod
-    def _is_personal(space: str, kind: str, person: dict | None) -> bool:
-        return kind == FILMS and space in PERSONAL and bool(person)
-
     def _who(self, space: str, kind: str, person: dict | None) -> str:
-        return json.dumps(person, sort_keys=True) if self._is_personal(space, kind, person) else ""
+        """The person as text where a cloud of points is theirs; empty where it is everybody's."""
+        personal = kind == FILMS and space in PERSONAL and bool(person)
+        return json.dumps(person, sort_keys=True) if personal else ""
 
-    def _remembered(
-        self, space: str, kind: str, person: dict | None, key: tuple, compute: Callable[[], T]
+    def _kept(
+        self,
+        what: str,
+        space: str,
+        kind: str,
+        person: dict | None,
+        compute: Callable[[], T],
+        *details: object,
     ) -> T:
-        store = self._results if self._is_personal(space, kind, person) else self._common
+        who = self._who(space, kind, person)
+        personal = self._clouds if what == "vectors" else self._results
+        store, key = personal if who else self._common, (what, space, kind, who, *details)
         if key not in store:
             store[key] = compute()
         return store[key]
 
-    def _nearest(self, space: str, kind: str, person: dict | None) -> NDArray[np.int64]:
-        vectors = self.vectors(space, person, kind)
-        key = ("nearest", space, kind, self._who(space, kind, person))
-        k = min(NEAREST, len(vectors) - 1)
-        return self._remembered(space, kind, person, key, lambda: nearest(vectors, k))
+    def _axes(self, space: str, kind: str, dimensions: int) -> tuple[Vectors, Vectors]:
+        """Mean and principal axes of what is the same for everybody."""
 
-    def _axes(
-        self, space: str, kind: str, dimensions: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Principal axes of what is the same for everybody."""
-        vectors = self.vectors(space, None, kind)
+        def load() -> tuple[Vectors, Vectors]:
+            vectors = self.vectors(space, None, kind)
 
-        def fit() -> dict:
-            axes = principal_axes(vectors, dimensions)
-            return dict(zip(("mean", "axes"), axes, strict=True))
+            def fit() -> dict[str, Vectors]:
+                mean, axes = principal_axes(vectors, dimensions)
+                return {"mean": mean, "axes": axes}
 
-        def load() -> tuple:
-            cached = self._cached(content_key(vectors, f"pca-{dimensions}"), fit)
-            return cached["mean"], cached["axes"]
+            name = Projection(PCA, dimensions).name
+            stored = remembered(self._file(content_key(vectors, name)), fit)
+            return stored["mean"], stored["axes"]
 
-        return self._remembered(space, kind, None, ("axes", space, kind, dimensions), load)
+        return self._kept("axes", space, kind, None, load, dimensions)
 
     def _layout(
         self, space: str, kind: str, projection: Projection, person: dict | None
-    ) -> NDArray[np.float32]:
+    ) -> Vectors:
         vectors = self.vectors(space, person, kind)
         if projection.method == PCA:
             mean, axes = self._axes(space, kind, projection.dimensions)
             return ((vectors - mean) @ axes.T).astype(np.float32, copy=False)
-        key = ("layout", space, kind, projection, self._who(space, kind, person))
 
-        def compute() -> NDArray[np.float32]:
-            if self._is_personal(space, kind, person):
+        def compute() -> Vectors:
+            if self._who(space, kind, person):
                 home = self._layout(space, kind, projection, None)
                 return between(vectors, self.vectors(space), home)
-            cached = self._cached(
-                content_key(vectors, f"umap-{projection.dimensions}"),
-                lambda: {"points": umap_layout(vectors, projection.dimensions)},
+            file = self._file(content_key(vectors, projection.name))
+            points = remembered(
+                file, lambda: {"points": umap_layout(vectors, projection.dimensions)}
             )
-            return cached["points"]
+            return points["points"]
 
-        return self._remembered(space, kind, person, key, compute)
+        return self._kept("layout", space, kind, person, compute, projection)
 
-    def _person_vector(self, space: str, person: dict | None) -> NDArray[np.float32] | None:
+    def _person_vector(self, space: str, person: dict | None) -> Vectors | None:
         key = ("person", space, json.dumps(person, sort_keys=True))
         with self._lock:
             if key not in self._results:
                 vector = self.recommender.person_vector(space, **(person or {}))
                 self._results[key] = None if vector is None else directions(vector[None])[0]
             return self._results[key]
-
-    def _place(
-        self,
-        vector: NDArray[np.float32],
-        space: str,
-        kind: str,
-        projection: Projection,
-        person: dict | None,
-    ) -> NDArray[np.float32]:
-        """Where a person's unit vector (D,) lies in a view."""
-        if projection.method == PCA:
-            mean, axes = self._axes(space, kind, projection.dimensions)
-            return (axes @ (vector - mean)).astype(np.float32, copy=False)
-        points = self._layout(space, kind, projection, person)
-        return between(vector[None], self.vectors(space, person, kind), points)[0]
-
-    def _people(
-        self, space: str, progress: Callable[[int], None] | None = None
-    ) -> NDArray[np.float32]:
-        key = ("people", space)
-        if key not in self._common:
-            cached = self._cached(
-                self._people_file(space).stem,
-                lambda: {"vectors": self.recommender.user_vectors(space, progress)},
-            )
-            self._common[key] = directions(cached["vectors"])
-        return self._common[key]
 
     def _people_file(self, space: str) -> Path:
         # The manifest holds the hashes of the weights and of the data.
@@ -425,5 +406,11 @@ class Spaces:
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
 
-    def _cached(self, key: str, compute) -> dict[str, NDArray[np.float32]]:
-        return remembered(self._file(key), compute)
+
+def _nearest_first(
+    names: list[str], similarity: Vectors, itself: int | None, limit: int
+) -> list[tuple[str, float]]:
+    if itself is not None:
+        similarity[itself] = -np.inf
+    best = np.argsort(-similarity, kind="stable")[: min(limit, len(names) - 1)]
+    return [(names[i], float(similarity[i])) for i in best]

@@ -10,17 +10,16 @@ strictly later than all K, so every k is measured on the same items:
     errors(replay, steps)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any, Protocol, Unpack
+from typing import Protocol
 
 import numpy as np
 
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
-from ckf_demo.inference.people import Described
 from ckf_demo.metrics import bootstrap
 from ckf_demo.runtime.errors import UserError
 
@@ -33,14 +32,8 @@ class Predicts(Protocol):
 
     store: InteractionStore
     prepared: Prepared
-
-    def predict(
-        self, items: Sequence[str], *, first: int | None = None, **person: Unpack[Described]
-    ) -> list[dict]: ...
-
-    def bridge_distance(
-        self, *, first: int | None = None, **person: Unpack[Described]
-    ) -> float | None: ...
+    predict: Callable[..., list[dict]]
+    bridge_distance: Callable[..., float | None]
 
 
 @dataclass(frozen=True)
@@ -59,21 +52,11 @@ class Rated:
 class Replay:
     """All questions of a replay, fixed before the first answer.
 
-    Attributes
-    ----------
-    person
-        Keyword arguments that describe the person to the recommender. For a known user ``at`` is
-        the moment of the first target: only earlier ratings are known then.
-    added
-        The first K ratings, oldest first.
-    targets
-        The items that the person rated next, each strictly later than all of ``added``.
-    from_training
-        How many of the targets are in the training part, so that the model was fitted to them.
-    item, truth
-        The item whose prediction is followed, and the person's rating of it, if there is one.
-    until
-        The last k strictly before the person rated that item; later histories may hold it.
+    ``person`` are the recommender's keywords; for a known user ``at`` is the moment of the first
+    target. ``added`` are the first K ratings, oldest first, and ``targets`` the items rated next,
+    each strictly later; the model was fitted to ``from_training`` of them. ``item`` is the one
+    whose prediction is followed, ``truth`` the person's rating of it, if there is one, and
+    ``until`` the last k strictly before that rating.
     """
 
     person: dict
@@ -113,13 +96,8 @@ def plan(
 ) -> Replay:
     """The replay of a known user, or of a person who is described.
 
-    Parameters
-    ----------
-    first
-        K, the number of ratings in the history at most. It is lowered until ``targets`` later items
-        are left, or at least one.
-    targets
-        How many later items are predicted at most; a described person has none.
+    ``first`` is the greatest K; it is lowered until ``targets`` later items are left, or at least
+    one. At most ``targets`` later items are predicted; a described person has none.
 
     Raises
     ------
@@ -129,26 +107,21 @@ def plan(
     data, film = recommender.prepared, recommender.store.item(item)
     if user in (None, ""):
         entries = list(history or ())[:first]
-        added = tuple(
-            Rated(
-                item=str(entry["item"]),
-                title=recommender.store.item(entry["item"])["title"],
-                rating=float(entry["rating"]),
-                liked=float(entry["rating"]) >= LIKED_STARS,
-                timestamp=None,
-            )
-            for entry in entries
-        )
+        added = []
+        for entry in entries:
+            stars, title = float(entry["rating"]), recommender.store.item(entry["item"])["title"]
+            added.append(Rated(str(entry["item"]), title, stars, stars >= LIKED_STARS, None))
         person = {"history": entries or None, "taste": taste, "profile": profile}
-        place = next((i for i, each in enumerate(added) if each.item == film["item"]), len(added))
-        truth = added[place] if place < len(added) else None
-        return Replay(person, added, (), 0, film["item"], truth, place)
+        until = next((i for i, each in enumerate(added) if each.item == film["item"]), len(added))
+        truth = added[until] if until < len(added) else None
+        return Replay(person, tuple(added), (), 0, film["item"], truth, until)
     recommender.store.user(user)
-    rows = np.flatnonzero(data.user == data.user_index[str(user)])
+    index = data.user_index[str(user)]
+    rows = np.flatnonzero(data.user == index)
     if not len(rows):
         raise UserError(f"User {user} has rated nothing; choose somebody else.")
     # histories contain all ratings, or only likes
-    history_rows = data.history.rows_of(data.user_index[str(user)])
+    history_rows = data.history.rows_of(index)
     moments = data.timestamp[rows]
     k = _history_length(data.timestamp[history_rows], moments, first, targets)
     at = moments[moments > data.timestamp[history_rows[k - 1]]].min() if k else moments[0]
@@ -202,9 +175,11 @@ def run(
     for k in range(len(replay.added) + 1):
         if stop is not None and stop.is_set():
             return
-        person: dict[str, Any] = {**replay.person, "first": k}
-        film = recommender.predict([replay.item], **person) if k <= replay.until else []
-        steps.append(Step(k, tuple(film), recommender.bridge_distance(**person)))
+        film: list[dict] = []
+        if k <= replay.until:
+            film = recommender.predict([replay.item], **replay.person, first=k)
+        distance = recommender.bridge_distance(**replay.person, first=k)
+        steps.append(Step(k, tuple(film), distance))
         yield tuple(steps)
     for step in tuple(steps) if replay.targets else ():
         if stop is not None and stop.is_set():
@@ -235,24 +210,14 @@ def errors(replay: Replay, steps: Sequence[Step], seed: int = 0) -> list[dict]:
         methods = dict.fromkeys(row["method"] for row in step.targets or ())
         for method in methods:
             rows = [row for row in step.targets or () if row["method"] == method]
-            for metric, key, truth in (
-                ("mae", "rating", stars),
-                ("log_loss", "probability", liked),
-            ):
+            measured = ("mae", "rating", stars), ("log_loss", "probability", liked)
+            for metric, key, truth in measured:
                 predicted = np.array([row[key] for row in rows], dtype=float)
                 if np.isnan(predicted).any() or np.isnan(truth).any():
                     continue
                 measure = getattr(bootstrap, metric)
                 low, high = bootstrap.interval(measure(places, truth, predicted, weights))
-                out.append(
-                    {
-                        "k": step.k,
-                        "method": method,
-                        "metric": metric,
-                        "value": float(measure(places, truth, predicted, once)[0]),
-                        "low": low,
-                        "high": high,
-                        "n": n,
-                    }
-                )
+                value = float(measure(places, truth, predicted, once)[0])
+                row = {"k": step.k, "method": method, "metric": metric}
+                out.append(row | {"value": value, "low": low, "high": high, "n": n})
     return out

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from ckf_demo.inference.figures import QUANTITIES, figures, needed_tasks, present
+from ckf_demo.inference.figures import QUANTITIES, compared_tasks, figures, present
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.tasks import rating
@@ -26,7 +26,7 @@ def percentile(
     predictor: Predictor, person: Person, target: int, stop: Event | None
 ) -> Iterator[list[dict]]:
     """The item's percentile among unseen items; see `Counterfactuals.percentile`."""
-    task = needed_tasks(predictor)[0]
+    task = compared_tasks(predictor)[0]
     trained, n_items = predictor.methods[0], predictor.prepared.n_items
     others = np.setdiff1d(np.arange(n_items), [*person.items, target])
     rows = []
@@ -62,13 +62,7 @@ def _prior(predictor: Predictor, person: Person, task: str) -> np.ndarray:
 
 
 def _standing(
-    by: str,
-    quantity: str,
-    scores: np.ndarray,
-    target: int,
-    others: np.ndarray,
-    *,
-    sampled: bool = False,
+    by: str, quantity: str, scores: np.ndarray, target: int, others: np.ndarray, sampled=False
 ) -> dict:
     """One row of `percentile` from scores (I,) and the items compared with."""
     lower, n = int((scores[others] < scores[target]).sum()), len(others)
@@ -104,18 +98,11 @@ def trace_later_likes(predictor: Predictor, person: Person, k: int, size: int) -
     films: list[dict[str, Any]] = []
     for item, stars in zip(later["item"], later["rating"], strict=True):
         index = predictor.prepared.item_index[item]
-        if index not in place:
-            continue
-        films.append(
-            {
-                "item": item,
-                "title": predictor.film(index).title,
-                "rating": float(stars),
-                "collaborative_rank": place[index],
-                "rank": rank.get(index),
-                "outcome": _outcome(place[index], rank.get(index), k),
-            }
-        )
+        if index in place:
+            film = {"item": item, "title": predictor.film(index).title, "rating": float(stars)}
+            ranks = {"collaborative_rank": place[index], "rank": rank.get(index)}
+            outcome = _outcome(place[index], rank.get(index), k)
+            films.append(film | ranks | {"outcome": outcome})
     return {
         "films": sorted(films, key=lambda film: film["collaborative_rank"]),
         "k": k,

@@ -15,7 +15,7 @@ COLLABORATIVE_SPACE, TOKENS, UNTRAINED, TEXT = "collaborative", "llm", "untraine
 
 
 class EmbeddingSpaces:
-    """The embedding spaces of a checkpoint.
+    """The embedding spaces of a checkpoint; its methods are as those of `Recommender`.
 
     ``collaborative`` holds e_u and E_V, ``llm`` the tokens of the prompt behind a person's bridge,
     ``untrained`` the same tokens before training, and ``text`` the items' texts.
@@ -38,13 +38,13 @@ class EmbeddingSpaces:
         if space == COLLABORATIVE_SPACE:
             return predictor.system.knowledge.item_table
         if space == TEXT:
-            return predictor.texts.vectors
+            return predictor.text_vectors
         pairs = predictor.pairs(person, np.arange(predictor.prepared.n_items))
         return self._fusion(space)(pairs).item_tokens.float().cpu().numpy()
 
     @torch.inference_mode()
     def person(self, space: str, person: Person) -> np.ndarray | None:
-        """The person in one space, float32 (dim,): e_u, or the user token; None in text space."""
+        """The person in one space, float32 (dim,)."""
         self._check(space)
         if space == TEXT:
             return None
@@ -55,14 +55,7 @@ class EmbeddingSpaces:
         return vectors[0].float().cpu().numpy()
 
     def users(self, space: str, progress: Callable[[int], None] | None = None) -> np.ndarray | None:
-        """All users of the data at their default moments, in the data's order.
-
-        ``progress`` is called with the number of users done so far.
-
-        Returns
-        -------
-        float32 (U, dim); None in text space.
-        """
+        """All users of the data at their default moments, in the data's order: (U, dim)."""
         self._check(space)
         if space == TEXT:
             return None

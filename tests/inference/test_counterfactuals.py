@@ -296,6 +296,11 @@ def liking(tmp_path_factory) -> Iterator[Recommender]:
         yield Recommender(Predictor(system, opened, {"name": "likes", "tasks": ["ctr"]}), None)
 
 
+def test_users_are_ranked_only_where_there_are_candidates(liking):
+    with pytest.raises(UserError, match="not trained for ranking"):
+        liking.rank_users([0], [10**9])
+
+
 def test_a_removed_likes_label_is_forgotten_too(liking):
     system, knowledge = liking.system, liking.system.knowledge
     user = next(
@@ -417,14 +422,14 @@ def test_ones_own_bridges_in_the_place_of_ones_own_change_nothing(recommender):
 
 def test_the_average_bridge_is_the_mean_of_peoples(recommender, monkeypatch):
     parts = Components(recommender.predictor)
-    (users, items), n = parts.average_bridges()
+    (users, items), n = parts.average_bridges
     people = [u for u in DATA.user_ids if before(u)]
     assert n == len(people)
     own = [parts.bridges_of(u, at=AT) for u in people]
     assert_close(users, torch.cat([u for u, _ in own]).mean(0, keepdim=True))
     assert_close(items, torch.cat([i for _, i in own]).mean(0, keepdim=True))
     monkeypatch.setattr(components, "AVERAGE_OF", 3)
-    assert Components(recommender.predictor).average_bridges()[1] == 3
+    assert Components(recommender.predictor).average_bridges[1] == 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from ckf_demo.inference.item_texts import ItemTexts
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.lab.bench import ranking
 from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
@@ -242,7 +241,7 @@ def test_filters(recommender):
 
 
 def test_a_taste_moves_the_candidates(recommender):
-    nearest = int(np.argmax(recommender.predictor.texts.vectors[:, 0]))
+    nearest = int(np.argmax(recommender.predictor.text_vectors[:, 0]))
     without = recommender.rank(profile={"age": 31}, k=60)
     having = recommender.rank(profile={"age": 31}, taste=TASTE, k=60)
     before, after = (
@@ -420,6 +419,8 @@ def test_untrained_tokens_are_those_that_training_began_with(recommender):
 
 def test_search_and_history_are_plain_records(recommender):
     found = recommender.search_items("film 7", limit=3)
+    with pytest.raises(UserError, match="limit = 'x' is not a whole number"):
+        recommender.search_items("film 7", limit="x")
     assert len(found) == 3 or found[0]["item"] == "7"
     genres = list(DATA.genres[6])
     assert found[0] == {"item": "7", "title": "Film 7", "year": 1990, "genres": genres}
@@ -565,13 +566,16 @@ def test_a_checkpoint_says_which_tasks_it_knows(recommender):
 
 
 @pytest.mark.real
-def test_tastes_are_compared_by_minilm(monkeypatch, empty_cache):
-    texts = ItemTexts(DATA, "cpu")
-    vectors = texts.vectors
+def test_tastes_are_compared_by_minilm(empty_cache, tmp_path):
+    with tiny_recommender(tmp_path) as recommender:
+        predictor = recommender.predictor
+    # the real ones instead of those made up for the other tests
+    del predictor.text_vectors, predictor.text_encoder
+    vectors = predictor.text_vectors
     assert vectors.shape == (DATA.n_items, 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
     assert (empty_cache / "text").is_dir()
-    similarity = texts.taste_similarity("battles and soldiers")
+    similarity = predictor.taste_similarity("battles and soldiers")
     assert similarity[1] > similarity[0]
 
 

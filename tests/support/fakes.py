@@ -192,9 +192,8 @@ class FakeRecommender(Recommender):
         predictor.word_seconds = word_seconds
         system.engine.generate = predictor.write
         vectors = np.random.default_rng(3).normal(size=(data.n_items, 4)).astype(np.float32)
-        texts = vars(predictor.texts)
-        texts["vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        texts["encoder"] = Encoder()
+        predictor.text_vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        predictor.text_encoder = Encoder()
         super().__init__(predictor, checkpoint or _checkpoint())
         self.calls: list[str] = []
         self.step_seconds = 0.0

@@ -204,9 +204,9 @@ def tiny_recommender(folder: Path) -> Iterator[Recommender]:
         recommender = Recommender(
             Predictor(system, store, {"name": "tiny", "tasks": list(TASKS)}), folder
         )
-        texts = recommender.predictor.texts
-        texts.__dict__["vectors"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        texts.__dict__["encoder"] = Encoder()
+        predictor = recommender.predictor
+        predictor.text_vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        predictor.text_encoder = Encoder()
         yield recommender
 
 

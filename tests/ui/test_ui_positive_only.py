@@ -32,7 +32,7 @@ WRONG = re.compile(r"\b(films?|movies?|ratings?|rated|genres?)\b|★", re.IGNORE
 def recommender(positive_only_workplace, monkeypatch) -> Recommender:
     rng = np.random.default_rng(0)
     monkeypatch.setattr(
-        "ckf_demo.inference.item_texts.item_text_vectors",
+        "ckf_demo.inference.predictor.item_text_vectors",
         lambda prepared, device: rng.normal(size=(prepared.n_items, 4)).astype(np.float32),
     )
     monkeypatch.setattr("ckf_demo.ui.markup.gr.Warning", lambda text: None)
