@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN, VALID
-from ckf_demo.metrics.metrics import ndcg_at_10
+from ckf_demo.metrics.metrics import ndcg_at_10, rmse
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances, ranked
 
 LOWEST, HIGHEST = 1.0, 5.0
@@ -54,8 +54,7 @@ class TrainingData:
     @property
     def learning(self) -> EvalInstances:
         """The rows that the language model is trained on, with their histories."""
-        rows = self.prepared.learning_rows()
-        return EvalInstances(self.prepared, rows)
+        return EvalInstances(self.prepared, self.prepared.learning_rows())
 
     @property
     def validation(self) -> EvalInstances:
@@ -68,15 +67,14 @@ class TrainingData:
         return item_text_vectors(self.prepared)
 
     @cached_property
-    def validation_queries(self) -> list[Query]:
-        """Ranking queries of the validation part."""
+    def _validation_queries(self) -> list[Query]:
         return ranking_queries(self.prepared, VALID)
 
     def validation_ndcg(self, rank: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
         """Mean NDCG@10 of ``rank(history items, ratings)`` over the validation queries."""
         values = [
             ndcg_at_10(ranked(rank(query.items, query.ratings), query.seen, 10), query.relevant)
-            for query in self.validation_queries
+            for query in self._validation_queries
         ]
         return float(np.mean(values))
 
@@ -85,36 +83,36 @@ class TrainingData:
 
         Returns
         -------
-        trained : int (n,)
+        trained_items : int (n,)
             These items, in order.
-        number_of : int64 (I,)
+        item_numbers : int64 (I,)
             The number of every item; 0 for an item without training rows.
         """
-        trained = np.unique(self.train.item)
-        number_of = np.zeros(self.prepared.n_items, np.int64)
-        number_of[trained] = np.arange(1, len(trained) + 1)
-        return trained, number_of
+        trained_items = np.unique(self.train.item)
+        item_numbers = np.zeros(self.prepared.n_items, np.int64)
+        item_numbers[trained_items] = np.arange(1, len(trained_items) + 1)
+        return trained_items, item_numbers
 
-    def features(self, cases: EvalInstances) -> np.ndarray:
+    def features(self, instances: EvalInstances) -> np.ndarray:
         """Features of pairs of a user, folded in from the history, and an item: float32 (n, F)."""
-        if isinstance(cases, AdHocInstances):
-            return self._by_history(cases)
-        key = (cases.rows.tobytes(), cases.k)
+        if isinstance(instances, AdHocInstances):
+            return self._by_history(instances)
+        key = (instances.rows.tobytes(), instances.k)
         if key not in self._features:
-            if cases.k is None:
-                table = row_features(self.prepared, self.knowledge, cases.rows)
-            else:
-                table = self._by_history(cases)
-            self._features[key] = table
+            self._features[key] = (
+                row_features(self.prepared, self.knowledge, instances.rows)
+                if instances.k is None
+                else self._by_history(instances)
+            )
         return self._features[key]
 
-    def _by_history(self, cases: EvalInstances) -> np.ndarray:
+    def _by_history(self, instances: EvalInstances) -> np.ndarray:
         """Features for cut or given histories, of users who are known by these alone."""
-        table = np.empty((len(cases), len(self.knowledge.feature_names)), dtype=np.float32)
-        for positions, items, ratings in cases.by_history():
+        table = np.empty((len(instances), len(self.knowledge.feature_names)), dtype=np.float32)
+        for positions, items, ratings in instances.by_history():
             lengths = np.full(len(positions), len(items))
             _, _, table[positions] = self.knowledge.pair_inputs(
-                items, ratings, lengths, cases.items[positions]
+                items, ratings, lengths, instances.items[positions]
             )
         return table
 
@@ -145,10 +143,10 @@ class Baseline(ABC):
     """Whether ``ctr`` is a probability, which needs no calibration on validation."""
 
     @abstractmethod
-    def fit(self, material: TrainingData) -> None:
+    def fit(self, data: TrainingData) -> None:
         """Learn from the training part; choose hyperparameters on the validation part."""
 
-    def score(self, cases: EvalInstances) -> Scores:
+    def score(self, instances: EvalInstances) -> Scores:
         """Answer for each target, given its history."""
         raise TypeError(f"{self.name} answers {', '.join(self.tasks)} only")
 
@@ -158,7 +156,7 @@ class Baseline(ABC):
 
 
 def score_by_history(
-    cases: EvalInstances, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    instances: EvalInstances, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Call ``predict(history items, history ratings, target items)`` once for each history.
 
@@ -166,12 +164,53 @@ def score_by_history(
     -------
     float64 array (n,) in the order of the targets
     """
-    scores = np.empty(len(cases))
-    for positions, items, ratings in cases.by_history():
-        scores[positions] = predict(items, ratings, cases.items[positions])
+    scores = np.empty(len(instances))
+    for positions, items, ratings in instances.by_history():
+        scores[positions] = predict(items, ratings, instances.items[positions])
     return scores
 
 
 def clipped(ratings: np.ndarray) -> np.ndarray:
     """Ratings clipped to the scale."""
     return np.clip(ratings, LOWEST, HIGHEST)
+
+
+class RatingBaseline(Baseline):
+    """A baseline that predicts ratings from a history; CTR uses the unclipped ratings."""
+
+    needs = ("ratings", "history")
+    tasks = ("rating", "ctr", "ranking")
+
+    @abstractmethod
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Unclipped ratings of target items for a history, float64 (n,) in stars."""
+
+    def score(self, instances: EvalInstances) -> Scores:
+        rating = score_by_history(instances, self.predict)
+        return Scores(rating=clipped(rating), ctr=rating)
+
+    def validation_rmse(self, validation: EvalInstances) -> float:
+        """RMSE of the clipped ratings on validation rows, in stars."""
+        return rmse(validation.ratings, self.score(validation).rating)
+
+
+class FeatureBaseline(Baseline):
+    """Scikit-learn models of the folded-in collaborative features, one for ratings, one for CTR.
+
+    Trained on the rows that the language model is trained on, each with its own history.
+    """
+
+    needs = ("collaborative knowledge", "history")
+    tasks = ("rating", "ctr")
+    feedback = ("ratings", "likes")
+    gives_probabilities = True
+    data: TrainingData
+    regressor: Any
+    classifier: Any
+
+    def score(self, instances: EvalInstances) -> Scores:
+        x = self.data.features(instances)
+        return Scores(
+            rating=clipped(np.asarray(self.regressor.predict(x), dtype=np.float64)),
+            ctr=self.classifier.predict_proba(x)[:, 1],
+        )

@@ -1,19 +1,17 @@
 """Biased matrix factorisation with users folded in from their histories."""
 
-from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped, score_by_history
+from ckf_demo.baselines.base import RatingBaseline, TrainingData
 from ckf_demo.collaborative.biased_mf import BiasedMF
-from ckf_demo.metrics.metrics import rmse
-from ckf_demo.metrics.protocol import EvalInstances
 
-GRID = [(size, regularization) for size in (8, 16, 32) for regularization in (0.1, 0.2, 0.4)]
+GRID = list(product((8, 16, 32), (0.1, 0.2, 0.4)))
 """Embedding sizes and regularisations per rating; chosen by validation RMSE."""
 
 
-class FoldedBiasedMF(Baseline):
+class FoldedBiasedMF(RatingBaseline):
     """r̂_uv = μ + b_v + b_u + p_u · q_v, with b_u and p_u solved from the history.
 
     The item side is fitted by lenskit (alternating least squares) on all training rows. So this
@@ -22,42 +20,28 @@ class FoldedBiasedMF(Baseline):
 
     name = "biased MF"
     summary = "Biased matrix factorisation (lenskit), users folded in from their histories."
-    needs = ("ratings", "history")
-    tasks = ("rating", "ctr", "ranking")
 
-    def fit(self, material: TrainingData) -> None:
-        validation, best = material.validation, float("inf")
+    def fit(self, data: TrainingData) -> None:
+        train, validation, best, model = data.train, data.validation, float("inf"), None
         for size, regularization in GRID:
-            model = BiasedMF.fit(
-                material.train,
-                size=size,
-                regularization=regularization,
-                damping=5.0,
-                epochs=10,
-                seed=0,
+            self.model = BiasedMF.fit(
+                train, size=size, regularization=regularization, damping=5.0, epochs=10, seed=0
             )
-            predict = _predictor(model)
-            error = rmse(validation.ratings, clipped(score_by_history(validation, predict)))
+            error = self.validation_rmse(validation)
             if error < best:
-                best, self.model, self.chosen = error, model, (size, regularization)
+                best, model, self.chosen = error, self.model, (size, regularization)
+        assert model is not None
+        self.model = model
 
-    def score(self, cases: EvalInstances) -> Scores:
-        rating = score_by_history(cases, _predictor(self.model))
-        return Scores(rating=clipped(rating), ctr=rating)
-
-    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return _predictor(self.model)(items, ratings, np.arange(len(self.model.items)))
-
-
-def _predictor(model: BiasedMF) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """The fold-in of `BiasedMF.fold_in_prefixes`, faster for one history at a time."""
-    penalty = model.regularization * np.eye(model.items.shape[1])
-
-    def predict(items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        n, q = len(items), model.items[items].astype(np.float64)
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """As `BiasedMF.fold_in_prefixes` folds in, faster for one history at a time."""
+        model, n = self.model, len(items)
+        q = model.items[items].astype(np.float64)
         residual = ratings - model.global_mean - model.item_bias[items]
         bias = residual.sum() / (n + model.damping)
-        vector = np.linalg.solve(q.T @ q + max(n, 1) * penalty, q.T @ (residual - bias))
+        ridge = max(n, 1) * model.regularization * np.eye(q.shape[1])
+        vector = np.linalg.solve(q.T @ q + ridge, q.T @ (residual - bias))
         return model.global_mean + model.item_bias[targets] + bias + model.items[targets] @ vector
 
-    return predict
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        return self.predict(items, ratings, np.arange(len(self.model.items)))

@@ -36,15 +36,15 @@ class LikesBiasedMF(Searched):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def models(self, material: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
+    def models(self, data: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
         for size, regularization in product(SIZES, REGULARIZATIONS):
-            yield (size, regularization), _Factors(material, size, regularization)
+            yield (size, regularization), _Factors(data, size, regularization)
 
 
 class _Factors(Model):
     """``users`` (U, d), ``items`` (I, d) and their biases (U,), (I,); zeros for unknown ones."""
 
-    def __init__(self, material: TrainingData, size: int, regularization: float):
+    def __init__(self, data: TrainingData, size: int, regularization: float):
         from lenskit.als import BiasedMFScorer
         from lenskit.training import TrainingOptions
 
@@ -52,8 +52,8 @@ class _Factors(Model):
             embedding_size=size, regularization=regularization, damping=DAMPING, epochs=EPOCHS
         )
         with own_threads():
-            scorer.train(material.train.dataset(), TrainingOptions(rng=0))
-        n_users, n_items = material.prepared.n_users, material.prepared.n_items
+            scorer.train(data.train.dataset(), TrainingOptions(rng=0))
+        n_users, n_items = data.prepared.n_users, data.prepared.n_items
         bias, users = scorer.bias, scorer.users
         assert users is not None and scorer.user_embeddings is not None  # after training
         assert bias.user_biases is not None and bias.item_biases is not None
@@ -63,9 +63,9 @@ class _Factors(Model):
         self.items = _spread(scorer.item_embeddings, scorer.items.ids(), n_items)
         self.item_bias = _spread(bias.item_biases, scorer.items.ids(), n_items)
 
-    def score(self, cases: EvalInstances) -> np.ndarray:
+    def score(self, instances: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
-        users, items = cases.users, cases.items
+        users, items = instances.users, instances.items
         shared = (self.users[users] * self.items[items]).sum(axis=1)
         return self.mean + self.user_bias[users] + self.item_bias[items] + shared
 

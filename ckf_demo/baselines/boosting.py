@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData, clipped
+from ckf_demo.baselines.base import FeatureBaseline, TrainingData, clipped
 from ckf_demo.metrics.metrics import log_loss, rmse
-from ckf_demo.metrics.protocol import EvalInstances
 
 LEAVES = (8, 16, 32)
 """Leaves of a tree; chosen on validation."""
@@ -14,26 +13,21 @@ MOST_TREES = 300
 """The largest number of trees; the number that is used is chosen on validation."""
 
 
-class Boosting(Baseline):
+class Boosting(FeatureBaseline):
     """Histogram gradient boosting (scikit-learn): squared error for ratings, log-loss for CTR.
 
-    Trained on the rows that the language model is trained on, each with its own history. The
-    number of leaves and of trees is the best on validation, for each task its own.
+    The number of leaves and of trees is the best on validation, for each task its own.
     """
 
     name = "gradient boosting"
     summary = "Gradient boosting on folded-in collaborative features."
-    needs = ("collaborative knowledge", "history")
-    tasks = ("rating", "ctr")
-    feedback = ("ratings", "likes")
-    gives_probabilities = True
 
-    def fit(self, material: TrainingData) -> None:
+    def fit(self, data: TrainingData) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-        self.material = material
-        learning, validation = material.learning, material.validation
-        x, x_valid = material.features(learning), material.features(validation)
+        self.data = data
+        learning, validation = data.learning, data.validation
+        x, x_valid = data.features(learning), data.features(validation)
         ratings, labels = [], []
         for leaves in LEAVES:
             regressor = HistGradientBoostingRegressor(**_options(leaves, MOST_TREES))
@@ -49,12 +43,6 @@ class Boosting(Baseline):
         self.regressor.fit(x, learning.ratings)
         self.classifier = HistGradientBoostingClassifier(**_options(*self.chosen[1]))
         self.classifier.fit(x, learning.labels)
-
-    def score(self, cases: EvalInstances) -> Scores:
-        x = self.material.features(cases)
-        return Scores(
-            rating=clipped(self.regressor.predict(x)), ctr=self.classifier.predict_proba(x)[:, 1]
-        )
 
 
 def _options(leaves: int, trees: int) -> dict:

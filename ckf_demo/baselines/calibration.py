@@ -26,9 +26,7 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
     return lambda new: curve.predict_proba(((new - centre) / scale)[:, None])[:, 1]
 
 
-def calibration_of(
-    baseline: Baseline, material: TrainingData
-) -> Callable[[np.ndarray], np.ndarray]:
+def calibration_of(baseline: Baseline, data: TrainingData) -> Callable[[np.ndarray], np.ndarray]:
     """A function from the CTR scores of a fitted baseline to probabilities.
 
     It is fitted by `platt` on the rows to choose on. It changes nothing where the baseline gives
@@ -36,7 +34,7 @@ def calibration_of(
     """
     if "ctr" not in baseline.tasks or baseline.gives_probabilities:
         return lambda scores: scores
-    validation = material.validation
+    validation = data.validation
     scores = baseline.score(validation).ctr
     assert scores is not None  # CTR is among its tasks
     return platt(scores, validation.labels)

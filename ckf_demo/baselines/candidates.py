@@ -13,8 +13,8 @@ class CandidateStage(Baseline):
     needs = ("collaborative knowledge", "history")
     tasks = ("ranking",)
 
-    def fit(self, material: TrainingData) -> None:
-        self.knowledge = material.knowledge
+    def fit(self, data: TrainingData) -> None:
+        self.knowledge = data.knowledge
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.knowledge.candidate_scores(items, ratings)

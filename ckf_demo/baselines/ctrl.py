@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.label_training import SEED, Setting, choose, predict, step
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.label_training import SEED, LabelTrained, Setting, step
 from ckf_demo.baselines.sequences import HIDDEN, SPREAD, UNKNOWN, Net, Targets, Windows
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -24,7 +24,7 @@ SETTINGS = tuple(
 """Of the second stage; the best validation AUC is taken."""
 
 
-class CTRL(Baseline):
+class CTRL(LabelTrained):
     """s_uv = h · e_v + b_v, e_v an item's own row, aligned with text first (Li et al. 2023).
 
     Stage 1 contrasts the rows of a batch, by c = [h; e_v] and t = [mean of t_j; t_v] over the liked
@@ -43,24 +43,15 @@ class CTRL(Baseline):
     name = "CTRL"
     summary = "Self-attention over liked items, aligned with their texts before it is trained."
     needs = ("likes and dislikes", "item text", "history")
-    tasks = ("ctr",)
-    feedback = ("ratings", "likes")
 
-    def fit(self, material: TrainingData) -> None:
-        trained, self.number_of = material.numbered_items()
-        texts = F.pad(torch.from_numpy(material.texts[trained]), (0, 0, 1, 0))
-        learning, validation = material.learning, material.validation
-        targets = Targets.read(learning, self.number_of)
-        aligned = _aligned(targets, texts)
-        self.net, self.chosen = choose(
-            SETTINGS,
-            lambda setting: deepcopy(aligned),
-            (targets, learning.labels),
-            (Targets.read(validation, self.number_of), validation.labels),
-        )
+    def fit(self, data: TrainingData) -> None:
+        trained_items, self.item_numbers = data.numbered_items()
+        texts = F.pad(torch.from_numpy(data.texts[trained_items]), (0, 0, 1, 0))
+        aligned = _train_alignment(self.read(data.learning), texts)
+        self.train(data, SETTINGS, lambda setting: deepcopy(aligned))
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=predict(self.net, Targets.read(cases, self.number_of)))
+    def read(self, instances: EvalInstances) -> Targets:
+        return Targets.read(instances, self.item_numbers)
 
 
 class _Net(Net):
@@ -79,7 +70,7 @@ class _Net(Net):
         return self.bias(items)[..., 0]
 
 
-class _Aligned(nn.Module):
+class _Alignment(nn.Module):
     """A net and the two maps whose answers stage 1 brings together."""
 
     def __init__(self, net: _Net, texts: Tensor):
@@ -93,7 +84,7 @@ class _Aligned(nn.Module):
         """The loss of a batch, of in-batch cross-entropy both ways."""
         item = torch.cat([self.net.states(windows), self.net.vectors(windows.items)], -1)
         text = torch.cat([text_means(self.texts, windows), self.texts[windows.items]], -1)
-        return contrast(_parts(self.of_items(item)), _parts(self.of_texts(text)))
+        return contrastive_loss(_parts(self.of_items(item)), _parts(self.of_texts(text)))
 
 
 def text_means(texts: Tensor, windows: Windows) -> Tensor:
@@ -102,7 +93,7 @@ def text_means(texts: Tensor, windows: Windows) -> Tensor:
     return sums[windows.of_target, windows.places] / windows.places.clamp(min=1)[:, None]
 
 
-def contrast(items: Tensor, texts: Tensor) -> Tensor:
+def contrastive_loss(items: Tensor, texts: Tensor) -> Tensor:
     """L of parts of unit length, (n, M, d) each; a scalar."""
     similar = torch.einsum("amd,bkd->abmk", items, texts).amax(-1).sum(-1) / TEMPERATURE
     diagonal = torch.arange(len(similar))
@@ -113,11 +104,11 @@ def _parts(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.unflatten(-1, (SUBSPACES, WIDTH)), dim=-1)
 
 
-def _aligned(targets: Targets, texts: Tensor) -> _Net:
+def _train_alignment(targets: Targets, texts: Tensor) -> _Net:
     """The net after stage 1; its biases are as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = _Aligned(_Net(len(texts)), texts)
+        model = _Alignment(_Net(len(texts)), texts)
         optimizer = torch.optim.AdamW(model.parameters(), ALIGNING_RATE)
         model.train()
         for _ in range(ALIGNING_EPOCHS):

@@ -1,15 +1,13 @@
 """EASE on what was liked: every item's score is a weighted sum of the liked items."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.baselines.base import TrainingData, score_by_history
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.ease import ease_weights
-from ckf_demo.baselines.searched import Model, Searched
+from ckf_demo.baselines.searched import HistoryModel, Searched
 from ckf_demo.data.prepared import LIKED
-from ckf_demo.metrics.protocol import EvalInstances
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0, 12800.0)
 """λ of the model; chosen on validation."""
@@ -29,8 +27,8 @@ class LikesEASE(Searched):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def models(self, material: TrainingData) -> Iterator[tuple[float, "_Weights"]]:
-        rows = material.train
+    def models(self, data: TrainingData) -> Iterator[tuple[float, "_Weights"]]:
+        rows = data.train
         likes = rows.dataset(LIKED)
         counts = np.bincount(rows.item[rows.rating >= LIKED], minlength=rows.n_items)
         for regularization in REGULARIZATIONS:
@@ -39,17 +37,14 @@ class LikesEASE(Searched):
             yield regularization, _Weights(weights, average)
 
 
-@dataclass(frozen=True)
-class _Weights(Model):
+class _Weights(HistoryModel):
     """``matrix`` float32 (I, I) is B; ``average`` (I,) are the average training user's scores."""
 
-    matrix: np.ndarray
-    average: np.ndarray
+    def __init__(self, matrix: np.ndarray, average: np.ndarray):
+        super().__init__(len(matrix))
+        self.matrix, self.average = matrix, average
 
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        return score_by_history(cases, self._predict)
-
-    def _predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
         if not len(items):
             return self.average[targets]
         return self.matrix[np.ix_(items, targets)].sum(axis=0)

@@ -5,10 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Model, Searched
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.searched import HistoryModel, Searched
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
-from ckf_demo.metrics.protocol import EvalInstances
 
 SIZES = (16, 32)
 """Embedding sizes; chosen on validation."""
@@ -33,14 +32,15 @@ class ImplicitALS(Searched):
     summary = "Implicit matrix factorisation (lenskit) of likes, folded in from the history."
     needs = ("likes", "history")
 
-    def models(self, material: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
+    def models(self, data: TrainingData) -> Iterator[tuple[tuple[int, float], "_Factors"]]:
         for size, weight in product(SIZES, WEIGHTS):
-            yield (size, weight), _Factors(material, size, weight)
+            yield (size, weight), _Factors(data, size, weight)
 
 
-class _Factors(Model):
-    def __init__(self, material: TrainingData, size: int, weight: float):
-        likes, self.prepared = material.likes, material.prepared
+class _Factors(HistoryModel):
+    def __init__(self, data: TrainingData, size: int, weight: float):
+        super().__init__(data.prepared.n_items)
+        likes, self.prepared = data.likes, data.prepared
         self.model = ImplicitMF.fit(
             likes,
             size=size,
@@ -51,10 +51,7 @@ class _Factors(Model):
         )
         self.mean = np.mean([self.model.fold_in(liked) for liked in likes.sequences()], axis=0)
 
-    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
         liked = items[self.prepared.likes(ratings)]
         user = self.model.fold_in(liked) if len(liked) else self.mean
-        return (self.model.items @ user).astype(np.float64)
-
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        return score_by_history(cases, lambda i, r, targets: self.rank(i, r)[targets])
+        return (self.model.items @ user).astype(np.float64)[targets]

@@ -1,5 +1,6 @@
-"""The training loop of networks that tell likes from dislikes: early stopping on validation AUC."""
+"""Baselines whose networks learn the labels of rows, stopped early by validation AUC."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData
 from ckf_demo.metrics.metrics import auc
+from ckf_demo.metrics.protocol import EvalInstances
 
 MOST_EPOCHS = 30
 """The largest number of epochs."""
@@ -27,9 +30,7 @@ Net = TypeVar("Net", bound=nn.Module)
 class Targets(Protocol):
     """Targets with their histories, in a form that a network reads."""
 
-    def __len__(self) -> int:
-        """The number of targets."""
-        ...
+    def __len__(self) -> int: ...
 
     def batches(self) -> Iterable[tuple[Any, Tensor]]:
         """One epoch in random order: what the network reads, and the positions of its targets."""
@@ -66,9 +67,7 @@ def choose(
 
     Returns
     -------
-    net
-    chosen
-        Its setting and its number of epochs.
+    The network, its setting and its number of epochs.
     """
     targets, labels = learning[0], torch.from_numpy(learning[1]).float()
     best, best_net, chosen = -1.0, None, None
@@ -112,3 +111,29 @@ def predict(net: nn.Module, targets: Targets) -> np.ndarray:
     for part, positions in targets.parts():
         logits[positions] = net(part)
     return logits.double().numpy()
+
+
+class LabelTrained(Baseline):
+    """A baseline with a network that learns whether the targets of training rows were liked."""
+
+    tasks = ("ctr",)
+    feedback = ("ratings", "likes")
+
+    @abstractmethod
+    def read(self, instances: EvalInstances) -> Targets:
+        """The targets as the network reads them."""
+
+    def train(
+        self, data: TrainingData, settings: Iterable[Setting], make: Callable[[Setting], nn.Module]
+    ) -> None:
+        """Take the best network of several settings (`choose`)."""
+        learning, validation = data.learning, data.validation
+        self.net, self.chosen = choose(
+            settings,
+            make,
+            (self.read(learning), learning.labels),
+            (self.read(validation), validation.labels),
+        )
+
+    def score(self, instances: EvalInstances) -> Scores:
+        return Scores(ctr=predict(self.net, self.read(instances)))

@@ -12,7 +12,6 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.protocol import EvalInstances
 
 SEED = 0
-
 MOST_EPOCHS = 200
 """The largest number of epochs."""
 
@@ -40,11 +39,11 @@ class LightGCN(Searched):
     needs = ("likes", "history")
     patience = PATIENCE
 
-    def models(self, material: TrainingData) -> Iterator[tuple[int, "_Tables"]]:
+    def models(self, data: TrainingData) -> Iterator[tuple[int, "_Tables"]]:
         scorer = new_scorer()
-        for epoch in epochs(scorer, material.likes.dataset(), SEED):
+        for epoch in epochs(scorer, data.likes.dataset(), SEED):
             if epoch % EVERY == 0 or epoch == MOST_EPOCHS:
-                yield epoch, _Tables(scorer, material.prepared)
+                yield epoch, _Tables(scorer, data.prepared)
             if epoch == MOST_EPOCHS:
                 return
 
@@ -75,13 +74,13 @@ class _Tables(Model):
         user = self.items[liked].mean(axis=0) if len(liked) else self.mean_user
         return np.where(self.knows_item, self.items @ user, np.nan)
 
-    def score(self, cases: EvalInstances) -> np.ndarray:
+    def score(self, instances: EvalInstances) -> np.ndarray:
         """Scores of targets, float64 (n,)."""
-        known = (cases.users >= 0) & self.knows_user[cases.users]
-        users = np.where(known[:, None], self.users[cases.users], self.mean_user)
-        for positions, items, ratings in cases.by_history():
+        known = (instances.users >= 0) & self.knows_user[instances.users]
+        users = np.where(known[:, None], self.users[instances.users], self.mean_user)
+        for positions, items, ratings in instances.by_history():
             liked = self._known_likes(items, ratings)
             unknown = positions[~known[positions]]
             if len(liked) and len(unknown):
                 users[unknown] = self.items[liked].mean(axis=0)
-        return (users * self.items[cases.items]).sum(axis=1)
+        return (users * self.items[instances.items]).sum(axis=1)

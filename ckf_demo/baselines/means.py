@@ -17,11 +17,11 @@ class GlobalMean(Baseline):
     needs = ("ratings",)
     tasks = ("rating",)
 
-    def fit(self, material: TrainingData) -> None:
-        self.mean = float(material.train.rating.mean())
+    def fit(self, data: TrainingData) -> None:
+        self.mean = float(data.train.rating.mean())
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(rating=np.full(len(cases), self.mean))
+    def score(self, instances: EvalInstances) -> Scores:
+        return Scores(rating=np.full(len(instances), self.mean))
 
 
 class ItemMean(Baseline):
@@ -33,13 +33,14 @@ class ItemMean(Baseline):
     tasks = ("rating", "ctr")
     feedback = ("ratings", "likes")
 
-    def fit(self, material: TrainingData) -> None:
-        rows = material.train
+    def fit(self, data: TrainingData) -> None:
+        """Of the training rows: ``mean`` in stars, and ``item_bias`` float64 (I,)."""
+        rows = data.train
         self.mean = float(rows.rating.mean(dtype=np.float64))
         self.item_bias = item_biases(rows.item, rows.rating - self.mean, rows.n_items)
 
-    def score(self, cases: EvalInstances) -> Scores:
-        rating = self.mean + self.item_bias[cases.items]
+    def score(self, instances: EvalInstances) -> Scores:
+        rating = self.mean + self.item_bias[instances.items]
         return Scores(rating=rating, ctr=rating)
 
 

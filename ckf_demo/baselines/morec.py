@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.label_training import Setting, choose, predict
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.label_training import LabelTrained, Setting
 from ckf_demo.baselines.sequences import HIDDEN, Net, Targets
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -16,7 +16,7 @@ SETTINGS = tuple(
 """The best validation AUC is taken."""
 
 
-class MoRec(Baseline):
+class MoRec(LabelTrained):
     """s_uv = h · e_v + b_v with e_v = W t_v + w (Yuan et al. 2023), h as in `sequences`.
 
     t is the sentence embedding of an item's title, year and genres (MiniLM, 384); b_v is linear in
@@ -29,22 +29,14 @@ class MoRec(Baseline):
     name = "MoRec"
     summary = "Self-attention over the texts of liked items (MiniLM and a learned linear map)."
     needs = ("likes and dislikes", "item text", "history")
-    tasks = ("ctr",)
-    feedback = ("ratings", "likes")
 
-    def fit(self, material: TrainingData) -> None:
-        self.number_of = np.arange(1, material.prepared.n_items + 1)
-        texts = torch.from_numpy(material.texts)
-        learning, validation = material.learning, material.validation
-        self.net, self.chosen = choose(
-            SETTINGS,
-            lambda setting: _Net(texts, setting.dropout),
-            (Targets.read(learning, self.number_of), learning.labels),
-            (Targets.read(validation, self.number_of), validation.labels),
-        )
+    def fit(self, data: TrainingData) -> None:
+        self.item_numbers = np.arange(1, data.prepared.n_items + 1)
+        texts = torch.from_numpy(data.texts)
+        self.train(data, SETTINGS, lambda setting: _Net(texts, setting.dropout))
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=predict(self.net, Targets.read(cases, self.number_of)))
+    def read(self, instances: EvalInstances) -> Targets:
+        return Targets.read(instances, self.item_numbers)
 
 
 class _Net(Net):

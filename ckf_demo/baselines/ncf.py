@@ -51,47 +51,49 @@ class NCF(Searched):
     summary = "A product and a network over embeddings, users made of their liked items."
     needs = ("likes", "history")
 
-    def models(self, material: TrainingData) -> Iterator[tuple[tuple[str, int], "_Model"]]:
-        trained, row_of = material.numbered_items()
-        learning = EvalInstances(material.prepared, material.prepared.rows(split=TRAIN))
-        liked, targets = _read(learning, row_of)
+    def models(self, data: TrainingData) -> Iterator[tuple[tuple[str, int], "_Model"]]:
+        trained_items, item_numbers = data.numbered_items()
+        learning = EvalInstances(data.prepared, data.prepared.rows(split=TRAIN))
+        liked, targets = _read(learning, item_numbers)
         labels = torch.from_numpy(learning.labels).float()
         for objective in (LABELS, CHOICES):
             models = []
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                net = _Net(len(trained) + 1)
+                net = _Net(len(trained_items) + 1)
                 optimizer = torch.optim.AdamW(
                     net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
                 )
                 for epoch in range(1, max(EPOCHS) + 1):
-                    if objective == LABELS:
-                        _train_epoch(net, optimizer, liked, targets, labels)
-                    else:
-                        _train_epoch(
-                            net, optimizer, *_choices(liked, targets, labels, len(trained))
-                        )
+                    examples = liked, targets, labels
+                    if objective != LABELS:
+                        examples = _choices(*examples, len(trained_items))
+                    net.train()
+                    for batch in torch.randperm(len(examples[1])).split(BATCH):
+                        liked_before, candidates, truth = (x[batch] for x in examples)
+                        logits = net(liked_before, candidates)
+                        step(optimizer, F.binary_cross_entropy_with_logits(logits, truth))
                     if epoch in EPOCHS:
                         models.append(((objective, epoch), deepcopy(net)))
             for setting, net in models:
-                yield setting, _Model(material.prepared, net, row_of)
+                yield setting, _Model(data.prepared, net, item_numbers)
 
 
 class _Model(Model):
-    def __init__(self, prepared: Prepared, net: "_Net", row_of: np.ndarray):
-        self.prepared, self.net, self.row_of = prepared, net.eval(), row_of
+    def __init__(self, prepared: Prepared, net: "_Net", item_numbers: np.ndarray):
+        self.prepared, self.net, self.item_numbers = prepared, net.eval(), item_numbers
 
     @torch.no_grad()
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        parts = zip(*(x.split(BATCH) for x in _read(cases, self.row_of)), strict=True)
+    def score(self, instances: EvalInstances) -> np.ndarray:
+        parts = zip(*(x.split(BATCH) for x in _read(instances, self.item_numbers)), strict=True)
         return torch.cat([self.net(*part) for part in parts]).double().numpy()
 
     @torch.no_grad()
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        liked = torch.from_numpy(_last(items[self.prepared.likes(ratings)], self.row_of))
-        targets = torch.from_numpy(self.row_of)
+        liked = torch.from_numpy(_last(items[self.prepared.likes(ratings)], self.item_numbers))
+        targets = torch.from_numpy(self.item_numbers)
         scores = self.net(liked.expand(len(targets), -1), targets).double().numpy()
-        return np.where(self.row_of == UNKNOWN, np.nan, scores)
+        return np.where(self.item_numbers == UNKNOWN, np.nan, scores)
 
 
 class _Net(nn.Module):
@@ -123,21 +125,21 @@ class _Net(nn.Module):
         return logits[:, 0]
 
 
-def _last(liked: np.ndarray, row_of: np.ndarray) -> np.ndarray:
+def _last(liked: np.ndarray, item_numbers: np.ndarray) -> np.ndarray:
     """The last liked items as rows of the tables, int64 (`LONGEST`,), padded at the end."""
     rows = np.full(LONGEST, UNKNOWN, dtype=np.int64)
-    trained = row_of[liked]
+    trained = item_numbers[liked]
     trained = trained[trained != UNKNOWN][-LONGEST:]
     rows[: len(trained)] = trained
     return rows
 
 
-def _read(cases: EvalInstances, row_of: np.ndarray) -> tuple[Tensor, Tensor]:
+def _read(instances: EvalInstances, item_numbers: np.ndarray) -> tuple[Tensor, Tensor]:
     """Liked items of every target's history, int64 (n, L), and the targets (n,), as rows."""
-    liked = np.empty((len(cases), LONGEST), dtype=np.int64)
-    for positions, items, ratings in cases.by_history():
-        liked[positions] = _last(items[cases.prepared.likes(ratings)], row_of)
-    return torch.from_numpy(liked), torch.from_numpy(row_of[cases.items])
+    liked = np.empty((len(instances), LONGEST), dtype=np.int64)
+    for positions, items, ratings in instances.by_history():
+        liked[positions] = _last(items[instances.prepared.likes(ratings)], item_numbers)
+    return torch.from_numpy(liked), torch.from_numpy(item_numbers[instances.items])
 
 
 def _choices(
@@ -149,13 +151,3 @@ def _choices(
     targets = torch.cat([targets[:, None], drawn], 1)
     labels = F.pad(torch.ones(len(targets), 1), (0, NEGATIVES))
     return liked.repeat_interleave(1 + NEGATIVES, 0), targets.flatten(), labels.flatten()
-
-
-def _train_epoch(
-    net: _Net, optimizer: torch.optim.Optimizer, liked: Tensor, targets: Tensor, labels: Tensor
-) -> None:
-    net.train()
-    for batch in torch.randperm(len(targets)).split(BATCH):
-        logits = net(liked[batch], targets[batch])
-        loss = F.binary_cross_entropy_with_logits(logits, labels[batch])
-        step(optimizer, loss)

@@ -6,10 +6,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Model, Searched
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.searched import HistoryModel, Searched
 from ckf_demo.collaborative.next_item import SEQUENTIAL, NextItem
-from ckf_demo.metrics.protocol import EvalInstances
 
 SIZE = 64
 EPOCHS = (5, 10, 20)
@@ -31,30 +30,28 @@ class NextItems(Searched):
     needs = ("likes", "history")
     net: ClassVar[type[NextItem]]
 
-    def models(self, material: TrainingData) -> Iterator[tuple[int, "_States"]]:
-        sequences, n_items = material.likes.sequences(), material.prepared.n_items
+    def models(self, data: TrainingData) -> Iterator[tuple[int, "_States"]]:
+        sequences, n_items = data.likes.sequences(), data.prepared.n_items
         for epochs in EPOCHS:
             net, _ = self.net.fit(sequences, n_items, size=SIZE, epochs=epochs, seed=SEED)
-            yield epochs, _States(material, net)
+            yield epochs, _States(data, net)
 
 
-class _States(Model):
-    def __init__(self, material: TrainingData, net: NextItem):
-        self.prepared, self.net = material.prepared, net
-        self.table = net.item_table.numpy().astype(np.float64)
-        self.known = self.table.any(axis=1)
-        self.mean = self.table[self.known].mean(axis=0)
+class _States(HistoryModel):
+    def __init__(self, data: TrainingData, net: NextItem):
+        super().__init__(data.prepared.n_items)
+        self.prepared, self.net = data.prepared, net
+        table = net.item_table.numpy().astype(np.float64)
+        self.known = table.any(axis=1)
+        self.table = np.where(self.known[:, None], table, table[self.known].mean(axis=0))
 
-    def _state(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
         liked = torch.from_numpy(items[self.prepared.likes(ratings)].astype(np.int64))
-        return self.net.states(liked, torch.tensor([len(liked)]))[0].numpy().astype(np.float64)
+        state = self.net.states(liked, torch.tensor([len(liked)]))[0].numpy().astype(np.float64)
+        return self.table[targets] @ state
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return np.where(self.known, self.table @ self._state(items, ratings), np.nan)
-
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        table = np.where(self.known[:, None], self.table, self.mean)
-        return score_by_history(cases, lambda i, r, targets: table[targets] @ self._state(i, r))
+        return np.where(self.known, super().rank(items, ratings), np.nan)
 
 
 class NextSASRec(NextItems):

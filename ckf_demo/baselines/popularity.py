@@ -13,9 +13,8 @@ class Popularity(Baseline):
     needs = ("ratings",)
     tasks = ("ranking",)
 
-    def fit(self, material: TrainingData) -> None:
-        rows = material.train
-        self.counts = np.bincount(rows.item, minlength=rows.n_items).astype(np.float64)
+    def fit(self, data: TrainingData) -> None:
+        self.counts = data.train.counts().astype(np.float64)
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.counts

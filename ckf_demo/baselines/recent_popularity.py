@@ -26,22 +26,22 @@ class RecentPopularity(Searched):
     summary = "Items by their last training interactions, or by the share of likes among these."
     needs = ("ratings or likes",)
 
-    def models(self, material: TrainingData) -> Iterator[tuple[float, "_Counts"]]:
+    def models(self, data: TrainingData) -> Iterator[tuple[float, "_Counts"]]:
         for share in SHARES:
-            yield share, _Counts(material, share)
+            yield share, _Counts(data, share)
 
 
 class _Counts(Model):
-    def __init__(self, material: TrainingData, share: float):
-        train, prepared = material.train, material.prepared
+    def __init__(self, data: TrainingData, share: float):
+        train, prepared = data.train, data.prepared
         first = len(train.item) - max(1, round(share * len(train.item)))
         items, liked = train.item[first:], prepared.likes(train.rating[first:])
         self.counts = np.bincount(items, minlength=train.n_items).astype(np.float64)
         likes = np.bincount(items, weights=liked, minlength=train.n_items)
         self.shares = (likes + DAMPING * liked.mean()) / (self.counts + DAMPING)
 
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        return self.shares[cases.items]
+    def score(self, instances: EvalInstances) -> np.ndarray:
+        return self.shares[instances.items]
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.counts

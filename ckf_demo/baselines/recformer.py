@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.baselines.base import TrainingData, score_by_history
+from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.label_training import step
-from ckf_demo.baselines.searched import Model, Searched
+from ckf_demo.baselines.searched import HistoryModel, Searched
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -23,6 +24,7 @@ BUCKETS = 8192
 ITEMS, WORDS = 10, 12
 """The largest numbers of liked items of a history, the last ones, and of words of each item."""
 
+WORD = re.compile(r"\w+")
 SPECIAL, KEY, VALUE = 1, 2, 3
 PADDING, CLS = 0, 1
 TEMPERATURE = 0.05
@@ -55,13 +57,11 @@ class Texts:
         for item, title in enumerate(prepared.titles):
             year = str(prepared.years[item]) if prepared.years[item] else ""
             fields = {"title": title, "year": year, "genres": " ".join(prepared.genres[item])}
-            spelled = [
-                pair
-                for key, value in fields.items()
-                if value
-                for pair in ((key, KEY), *((word, VALUE) for word in _split(value)))
-            ][:WORDS]
-            for place, (word, kind) in enumerate(spelled):
+            spelled = []
+            for key, value in fields.items():
+                if value:
+                    spelled += [(key, KEY), *((w, VALUE) for w in WORD.findall(value.lower()))]
+            for place, (word, kind) in enumerate(spelled[:WORDS]):
                 words[item, place], kinds[item, place] = bucket(word), kind
         return cls(words, kinds)
 
@@ -83,16 +83,11 @@ class Texts:
         order = torch.argsort((words == PADDING).int(), dim=1, stable=True)
         words, kinds, places = (x.gather(1, order) for x in (words, kinds, places))
         length = int((words != PADDING).sum(1).max()) if len(words) else 0
-        ones = torch.ones(len(histories), 1, dtype=torch.int64)
         return (
-            torch.cat([CLS * ones, words[:, :length]], 1),
-            torch.cat([SPECIAL * ones, kinds[:, :length]], 1),
-            torch.cat([0 * ones, places[:, :length]], 1),
+            F.pad(words[:, :length], (1, 0), value=CLS),
+            F.pad(kinds[:, :length], (1, 0), value=SPECIAL),
+            F.pad(places[:, :length], (1, 0)),
         )
-
-
-def _split(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
 
 
 def bucket(word: str) -> int:
@@ -152,48 +147,48 @@ class Recformer(Searched):
     summary = "Items as key-value text, a history as their sentence, one small encoder for both."
     needs = ("likes", "item text", "history")
 
-    def models(self, material: TrainingData) -> Iterator[tuple[int, "_Reader"]]:
-        prepared = material.prepared
-        texts = Texts.of(prepared)
-        histories, targets = _likes(material)
-        known = torch.from_numpy(np.unique(targets))
+    def models(self, data: TrainingData) -> Iterator[tuple[int, "_Reader"]]:
+        texts = Texts.of(data.prepared)
+        histories, targets = _likes(data)
+        liked_items = torch.from_numpy(np.unique(targets))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            encoder, labelled = Encoder(), prepared.feedback == "likes"
+            encoder = Encoder()
             optimizer = torch.optim.AdamW(
                 encoder.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY
             )
             for _ in range(APART):
-                _epoch(encoder, optimizer, texts, histories, targets, None)
+                for loss in _like_losses(encoder, texts, histories, targets):
+                    step(optimizer, loss)
             for epochs in range(1, max(EPOCHS) + 1):
-                if labelled:
-                    _label_epoch(encoder, optimizer, texts, material.learning)
+                if data.prepared.feedback == "likes":
+                    losses = _label_losses(encoder, texts, data.learning)
                 else:
-                    held = encoder.catalogue(texts)[known]
-                    _epoch(encoder, optimizer, texts, histories, targets, (known, held))
+                    catalogue = liked_items, encoder.catalogue(texts)[liked_items]
+                    losses = _like_losses(encoder, texts, histories, targets, catalogue)
+                for loss in losses:
+                    step(optimizer, loss)
                 if epochs in EPOCHS:
-                    with torch.random.fork_rng(devices=[]):
-                        yield epochs, _Reader(prepared, encoder, texts)
+                    yield epochs, _Reader(data.prepared, encoder, texts)
 
 
-def _likes(material: TrainingData) -> tuple[list[np.ndarray], np.ndarray]:
+def _likes(data: TrainingData) -> tuple[list[np.ndarray], np.ndarray]:
     """Training likes that have a history of likes: the histories int64 (k,) and the items (n,)."""
     histories, targets = [], []
-    for liked in material.likes.sequences():
+    for liked in data.likes.sequences():
         histories += [liked[max(0, n - ITEMS) : n] for n in range(1, len(liked))]
         targets.append(liked[1:])
     return histories, np.concatenate(targets)
 
 
-def _epoch(
+def _like_losses(
     encoder: Encoder,
-    optimizer: torch.optim.Optimizer,
     texts: Texts,
     histories: list[np.ndarray],
     targets: np.ndarray,
-    catalogue: tuple[Tensor, Tensor] | None,
-) -> None:
-    """One pass over `TARGETS` of the likes.
+    catalogue: tuple[Tensor, Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """The losses of the batches of one pass over `TARGETS` of the likes.
 
     Each is trained against its batch, or against the given vectors (k, d) of some items (k,).
     """
@@ -205,16 +200,13 @@ def _epoch(
             unique, right = torch.unique(wanted, return_inverse=True)
             vectors = encoder(*texts.sentences(list(unique.numpy()[:, None])))
         else:
-            known, vectors = catalogue
-            right = torch.searchsorted(known, wanted)
-        loss = F.cross_entropy(states @ vectors.T / TEMPERATURE, right)
-        step(optimizer, loss)
+            items, vectors = catalogue
+            right = torch.searchsorted(items, wanted)
+        yield F.cross_entropy(states @ vectors.T / TEMPERATURE, right)
 
 
-def _label_epoch(
-    encoder: Encoder, optimizer: torch.optim.Optimizer, texts: Texts, rows: EvalInstances
-) -> None:
-    """One pass over at most `TARGETS` rows and their labels, by binary cross-entropy."""
+def _label_losses(encoder: Encoder, texts: Texts, rows: EvalInstances) -> Iterator[Tensor]:
+    """Binary cross-entropies of the batches of one pass over at most `TARGETS` rows."""
     encoder.train()
     prepared = rows.prepared
     liked = torch.from_numpy(rows.labels.astype(np.float32))
@@ -224,34 +216,24 @@ def _label_epoch(
         unique, of_row = np.unique(rows.items[batch], return_inverse=True)
         vectors = encoder(*texts.sentences(list(unique.astype(np.int64)[:, None])))[of_row]
         logits = encoder.logits((states * vectors).sum(1), vectors)
-        loss = F.binary_cross_entropy_with_logits(logits, liked[batch])
-        step(optimizer, loss)
+        yield F.binary_cross_entropy_with_logits(logits, liked[batch])
 
 
-class _Reader(Model):
+class _Reader(HistoryModel):
+    """Vectors of the catalogue (I, `WIDTH`), and the encoder as it is now."""
+
     def __init__(self, prepared: Prepared, encoder: Encoder, texts: Texts):
+        super().__init__(prepared.n_items)
         self.prepared, self.texts = prepared, texts
-        self.encoder = Encoder()
-        self.encoder.load_state_dict(encoder.state_dict())
-        self.encoder.eval().requires_grad_(False)
+        self.encoder = deepcopy(encoder).eval().requires_grad_(False)
         table = self.encoder.catalogue(texts)
         self.table = table.numpy().astype(np.float64)
         labelled = prepared.feedback == "likes"
         self.scale = float(self.encoder.scale) if labelled else 1.0
         self.level = self.encoder.level(table)[:, 0].double().numpy() * labelled
 
-    def _state(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
         liked = items[self.prepared.likes(ratings)].astype(np.int64)
         words = self.texts.sentences([liked])
-        return self.encoder(*words)[0].numpy().astype(np.float64) / TEMPERATURE
-
-    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        return self.table @ self._state(items, ratings)
-
-    def score(self, cases: EvalInstances) -> np.ndarray:
-        return score_by_history(
-            cases,
-            lambda items, ratings, targets: (
-                self.scale * self.table[targets] @ self._state(items, ratings) + self.level[targets]
-            ),
-        )
+        state = self.encoder(*words)[0].numpy().astype(np.float64) / TEMPERATURE
+        return self.scale * self.table[targets] @ state + self.level[targets]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
+from ckf_demo.baselines.base import Baseline, Scores, TrainingData, score_by_history
 from ckf_demo.metrics.metrics import auc
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -15,12 +15,35 @@ class Model(ABC):
     """A model that was fitted under one setting."""
 
     @abstractmethod
-    def score(self, cases: EvalInstances) -> np.ndarray:
+    def score(self, instances: EvalInstances) -> np.ndarray:
         """Scores of targets, higher for items that are more likely to be liked: float (n,)."""
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         """Scores of the catalogue for a history: float (I,), NaN for items that have none."""
         raise TypeError(f"{type(self).__name__} does not rank")
+
+
+class HistoryModel(Model):
+    """A model that scores items by one history at a time.
+
+    Parameters
+    ----------
+    n_items
+        I, the number of items of the catalogue.
+    """
+
+    def __init__(self, n_items: int):
+        self.catalogue = np.arange(n_items)
+
+    @abstractmethod
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Scores of target items (n,) for a history: float (n,)."""
+
+    def score(self, instances: EvalInstances) -> np.ndarray:
+        return score_by_history(instances, self.predict)
+
+    def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        return self.predict(items, ratings, self.catalogue)
 
 
 class Searched(Baseline):
@@ -36,20 +59,19 @@ class Searched(Baseline):
     """Models without a better value for any task after which the search ends; None for never."""
 
     @abstractmethod
-    def models(self, material: TrainingData) -> Iterator[tuple[Any, Model]]:
+    def models(self, data: TrainingData) -> Iterator[tuple[Any, Model]]:
         """Every setting with the model that was fitted under it on the training part."""
 
-    def fit(self, material: TrainingData) -> None:
-        validation = material.validation
-        ranks = material.prepared.feedback == "ratings"
+    def fit(self, data: TrainingData) -> None:
+        validation = data.validation
         best: dict[str, float] = {}
         waited = 0
         self.kept: dict[str, Model] = {}
         self.chosen: dict[str, Any] = {}
-        for setting, model in self.models(material):
+        for setting, model in self.models(data):
             values = {"ctr": auc(validation.labels, model.score(validation))}
-            if ranks:
-                values["ranking"] = material.validation_ndcg(model.rank)
+            if data.prepared.feedback == "ratings":
+                values["ranking"] = data.validation_ndcg(model.rank)
             waited += 1
             for task, value in values.items():
                 if task not in best or value > best[task]:
@@ -58,8 +80,8 @@ class Searched(Baseline):
             if waited == self.patience:
                 break
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=self.kept["ctr"].score(cases))
+    def score(self, instances: EvalInstances) -> Scores:
+        return Scores(ctr=self.kept["ctr"].score(instances))
 
     def rank(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         return self.kept["ranking"].rank(items, ratings)

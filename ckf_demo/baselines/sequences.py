@@ -50,37 +50,37 @@ class Targets:
     items: Tensor
 
     @classmethod
-    def read(cls, cases: EvalInstances, number_of: np.ndarray) -> "Targets":
+    def read(cls, instances: EvalInstances, item_numbers: np.ndarray) -> "Targets":
         """The targets of instances; items whose number is `UNKNOWN` are left out of histories."""
-        if isinstance(cases, AdHocInstances):
-            return cls._of_one(cases, number_of)
-        prepared, n = cases.prepared, len(cases)
-        whole, seen = prepared.history.lengths[cases.rows], cases.history_lengths
+        if isinstance(instances, AdHocInstances):
+            return cls._of_one(instances, item_numbers)
+        prepared, n = instances.prepared, len(instances)
+        whole, seen = prepared.history.lengths[instances.rows], instances.history_lengths
         owners, first, begins, ends, lengths = np.empty((5, n), dtype=np.int64)
         likes, total = [], 0
-        users, owners[:] = np.unique(cases.users, return_inverse=True)
+        users, owners[:] = np.unique(instances.users, return_inverse=True)
         for number, user in enumerate(users.tolist()):
             rows, mine = prepared.history.rows_of(user), np.flatnonzero(owners == number)
-            read = prepared.liked[rows] & (number_of[prepared.item[rows]] != UNKNOWN)
+            read = prepared.liked[rows] & (item_numbers[prepared.item[rows]] != UNKNOWN)
             before = np.r_[0, np.cumsum(read)]
             begins[mine] = before[whole[mine] - seen[mine]]
             ends[mine] = before[whole[mine]]
             first[mine], lengths[mine] = total, ends[mine].max()
-            likes.append(number_of[prepared.item[rows[read]]])
+            likes.append(item_numbers[prepared.item[rows[read]]])
             total += len(likes[-1])
         arrays = np.concatenate(likes), owners, first, begins, ends, lengths
-        return cls(*map(torch.from_numpy, arrays), torch.from_numpy(number_of[cases.items]))
+        return cls(*map(torch.from_numpy, arrays), torch.from_numpy(item_numbers[instances.items]))
 
     @classmethod
-    def _of_one(cls, cases: AdHocInstances, number_of: np.ndarray) -> "Targets":
+    def _of_one(cls, instances: AdHocInstances, item_numbers: np.ndarray) -> "Targets":
         """Targets of one user, all of them after the whole history."""
-        items, ratings = cases.history
-        likes = number_of[items[cases.prepared.likes(ratings)]]
+        items, ratings = instances.history
+        likes = item_numbers[items[instances.prepared.likes(ratings)]]
         likes = likes[likes != UNKNOWN]
-        nothing, whole = np.zeros(len(cases), np.int64), np.full(len(cases), len(likes))
+        nothing, whole = np.zeros(len(instances), np.int64), np.full(len(instances), len(likes))
         # there is always something to look up
         likes = np.append(likes, UNKNOWN)
-        arrays = likes, nothing, nothing, nothing, whole, whole, number_of[cases.items]
+        arrays = likes, nothing, nothing, nothing, whole, whole, item_numbers[instances.items]
         return cls(*map(torch.from_numpy, arrays))
 
     def windows(self, stops: Tensor) -> "Windows":
@@ -103,7 +103,6 @@ class Targets:
         return len(self.items)
 
     def batches(self) -> Iterable[tuple["Windows", Tensor]]:
-        """One epoch in random order, with the positions of the targets."""
         windows = self.shuffled()
         return windows.split(torch.randperm(len(windows.lengths)), BATCH)
 
@@ -112,7 +111,6 @@ class Targets:
         return self.windows(self.ends)
 
     def parts(self) -> Iterable[tuple["Windows", Tensor]]:
-        """Windows of similar lengths for answering, with the positions of their targets."""
         windows = self.separate()
         return windows.split(torch.argsort(windows.lengths, stable=True), 256)
 

@@ -1,14 +1,15 @@
 """SASRec, GRU4Rec and NextItNet over the liked items, trained on likes and dislikes."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.label_training import Setting, choose, predict
+from ckf_demo.baselines.base import TrainingData
+from ckf_demo.baselines.label_training import LabelTrained, Setting
+from ckf_demo.baselines.sequences import UNKNOWN, Windows
 from ckf_demo.collaborative.encoders import ENCODERS, LONGEST, SPREAD
 from ckf_demo.metrics.protocol import EvalInstances
 
@@ -21,11 +22,8 @@ WEIGHT_DECAY = 1.0
 BATCH = 128
 """Histories, with all their targets, in one step."""
 
-UNKNOWN = 0
-"""Row of the embedding table, all zeros, for padding and for items without training rows."""
 
-
-class Sequential(Baseline):
+class Sequential(LabelTrained):
     """s_uv = h · e_v + b_v, h the last state of the encoder (`ENCODERS`) of the same name.
 
     The encoder reads a start token and the last 50 liked items of the row's own history; e_v comes
@@ -37,82 +35,47 @@ class Sequential(Baseline):
     """
 
     needs = ("likes and dislikes", "history")
-    tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: TrainingData) -> None:
-        trained, self.row_of = material.numbered_items()
-        self.start = len(trained) + 1
-        learning, validation = material.learning, material.validation
-        self.net, self.chosen = choose(
+    def fit(self, data: TrainingData) -> None:
+        trained_items, self.item_numbers = data.numbered_items()
+        self.start = len(trained_items) + 1
+        self.train(
+            data,
             [Setting(LEARNING_RATE, WEIGHT_DECAY, DROPOUT)],
             lambda setting: _Net(self.start + 1, ENCODERS[self.name]),
-            (self._read(learning), learning.labels),
-            (self._read(validation), validation.labels),
         )
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=predict(self.net, self._read(cases)))
-
-    def _read(self, cases: EvalInstances) -> "_Batch":
-        rows, of_target = [], np.empty(len(cases), dtype=np.int64)
-        for number, (positions, items, _) in enumerate(cases.by_history()):
-            history = self.row_of[items[-LONGEST:]]
-            rows.append([self.start, *history[history != UNKNOWN]])
+    def read(self, instances: EvalInstances) -> "_Histories":
+        rows, of_target = [], np.empty(len(instances), dtype=np.int64)
+        for number, (positions, items, _) in enumerate(instances.by_history()):
+            history = self.item_numbers[items[-LONGEST:]]
+            rows.append(torch.tensor([self.start, *history[history != UNKNOWN]]))
             of_target[positions] = number
-        lengths = np.array([len(row) for row in rows])
-        histories = np.full((len(rows), lengths.max()), UNKNOWN)
-        for history, row in zip(histories, rows, strict=True):
-            history[: len(row)] = row
-        arrays = (histories, lengths, of_target, self.row_of[cases.items])
-        return _Batch(*map(torch.from_numpy, arrays))
+        lengths, targets = torch.tensor([len(row) for row in rows]), torch.from_numpy(of_target)
+        return _Histories(
+            pad_sequence(rows, batch_first=True, padding_value=UNKNOWN),
+            lengths,
+            targets,
+            lengths[targets] - 1,
+            torch.from_numpy(self.item_numbers[instances.items]),
+        )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Targets with their histories, which several of them can share.
-
-    ``histories`` (g, L) rows of the embedding table, oldest first and padded at the end;
-    ``lengths`` (g,); ``of_target`` (n,) the history of each target; ``targets`` (n,) rows of the
-    embedding table. All int64.
-    """
-
-    histories: Tensor
-    lengths: Tensor
-    of_target: Tensor
-    targets: Tensor
+class _Histories(Windows):
+    """Whole histories, each behind a start token; ``places`` are those of the last items."""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.items)
 
-    def batches(self) -> Iterable[tuple["_Batch", Tensor]]:
-        """One epoch in random order, with the positions of the targets."""
-        parts = self.split(shuffled=True)
+    def batches(self) -> Iterable[tuple[Windows, Tensor]]:
+        ties = torch.rand(len(self.lengths))
+        parts = list(self.split(torch.argsort(self.lengths + ties, stable=True), BATCH))
         for number in torch.randperm(len(parts)).tolist():
             yield parts[number]
 
-    def parts(self) -> Iterable[tuple["_Batch", Tensor]]:
-        """All histories for answering, with the positions of their targets."""
-        return self.split(shuffled=False)
-
-    def split(self, shuffled: bool) -> list[tuple["_Batch", Tensor]]:
-        """Steps of histories of similar lengths, with the positions of their targets."""
-        ties = torch.rand(len(self.lengths)) if shuffled else torch.zeros(len(self.lengths))
-        steps = torch.argsort(self.lengths + ties, stable=True).split(BATCH)
-        step_of, place = torch.empty((2, len(self.lengths)), dtype=torch.int64)
-        for number, histories in enumerate(steps):
-            step_of[histories], place[histories] = number, torch.arange(len(histories))
-        by_step = torch.argsort(step_of[self.of_target], stable=True)
-        sizes = torch.bincount(step_of[self.of_target], minlength=len(steps)).tolist()
-        parts = []
-        for step, positions in zip(steps, by_step.split(sizes), strict=True):
-            lengths = self.lengths[step]
-            histories = self.histories[step, : int(lengths.max())]
-            of_target = place[self.of_target[positions]]
-            parts.append(
-                (_Batch(histories, lengths, of_target, self.targets[positions]), positions)
-            )
-        return parts
+    def parts(self) -> Iterable[tuple[Windows, Tensor]]:
+        return self.split(torch.argsort(self.lengths, stable=True), BATCH)
 
 
 class _Net(nn.Module):
@@ -125,11 +88,11 @@ class _Net(nn.Module):
             nn.init.zeros_(self.bias.weight)
             self.items.weight.mul_(SPREAD)
 
-    def forward(self, batch: _Batch) -> Tensor:
+    def forward(self, histories: Windows) -> Tensor:
         """Logits (n,) of being liked."""
-        x = self.encoder(self.items(batch.histories), batch.lengths)
-        last = x[torch.arange(len(x)), batch.lengths - 1][batch.of_target]
-        return (last * self.items(batch.targets)).sum(-1) + self.bias(batch.targets)[:, 0]
+        x = self.encoder(self.items(histories.numbers), histories.lengths)
+        last = x[histories.of_target, histories.places]
+        return (last * self.items(histories.items)).sum(-1) + self.bias(histories.items)[:, 0]
 
 
 class SASRec(Sequential):

@@ -1,11 +1,11 @@
 """Share of likes of the item plus that of the user: the simplest baseline on likes."""
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
-from ckf_demo.baselines.means import item_biases
+from ckf_demo.baselines.base import Scores, TrainingData
+from ckf_demo.baselines.means import ItemMean, item_biases
 from ckf_demo.metrics.protocol import EvalInstances
 
 
-class TwoMeans(Baseline):
+class TwoMeans(ItemMean):
     """s_uv = m_v + m_u − μ with m_x = (Σ_{rows of x} y + 5μ) / (n_x + 5), x an item or a user.
 
     y is 1 for liked and 0 for not, μ its mean over the training rows, n_x the number of training
@@ -19,11 +19,12 @@ class TwoMeans(Baseline):
     tasks = ("ctr",)
     feedback = ("likes",)
 
-    def fit(self, material: TrainingData) -> None:
-        rows, n_users = material.train, material.prepared.n_users
-        self.mean = float(rows.rating.mean(dtype="float64"))
-        self.item_bias = item_biases(rows.item, rows.rating - self.mean, rows.n_items)
+    def fit(self, data: TrainingData) -> None:
+        super().fit(data)
+        rows, n_users = data.train, data.prepared.n_users
         self.user_bias = item_biases(rows.user, rows.rating - self.mean, n_users)
 
-    def score(self, cases: EvalInstances) -> Scores:
-        return Scores(ctr=self.mean + self.item_bias[cases.items] + self.user_bias[cases.users])
+    def score(self, instances: EvalInstances) -> Scores:
+        return Scores(
+            ctr=self.mean + self.item_bias[instances.items] + self.user_bias[instances.users]
+        )

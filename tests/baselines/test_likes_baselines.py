@@ -417,7 +417,7 @@ def test_ctrl_contrasts_rows_by_their_best_matching_parts():
     )
     own = np.diag(similar)
     rows, columns = (np.log(np.exp(similar).sum(axis=axis)) - own for axis in (1, 0))
-    loss = ctrl.contrast(torch.from_numpy(items), torch.from_numpy(words))
+    loss = ctrl.contrastive_loss(torch.from_numpy(items), torch.from_numpy(words))
     assert float(loss) == pytest.approx((rows.mean() + columns.mean()) / 2)
 
 
