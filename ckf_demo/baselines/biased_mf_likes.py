@@ -7,7 +7,7 @@ import numpy as np
 
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.searched import Model, Searched
-from ckf_demo.collaborative.base import own_threads
+from ckf_demo.collaborative.base import train_scorer
 from ckf_demo.metrics.protocol import EvalInstances
 
 SIZES = (4, 8, 16)
@@ -46,13 +46,11 @@ class _Factors(Model):
 
     def __init__(self, data: TrainingData, size: int, regularization: float):
         from lenskit.als import BiasedMFScorer
-        from lenskit.training import TrainingOptions
 
         scorer = BiasedMFScorer(
             embedding_size=size, regularization=regularization, damping=DAMPING, epochs=EPOCHS
         )
-        with own_threads():
-            scorer.train(data.train.dataset(), TrainingOptions(rng=0))
+        train_scorer(scorer, data.train, seed=0)
         n_users, n_items = data.prepared.n_users, data.prepared.n_items
         bias, users = scorer.bias, scorer.users
         assert users is not None and scorer.user_embeddings is not None  # after training

@@ -34,6 +34,14 @@ def own_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def train_scorer(scorer, rows: "Rows", seed: int) -> None:
+    """Train a scorer of lenskit on all ratings."""
+    from lenskit.training import TrainingOptions
+
+    with own_threads():
+        scorer.train(rows.dataset(), TrainingOptions(rng=seed))
+
+
 @dataclass(frozen=True)
 class Rows:
     """Training interactions: ``user`` and ``item`` int (n,), ``rating`` float (n,) in stars."""
@@ -120,9 +128,9 @@ class Knowledge(ABC):
         return len(self.item_count)
 
     @property
-    @abstractmethod
     def size(self) -> int:
         """D, the dimension of e_u and e_v."""
+        return self.item_table.shape[1]
 
     @property
     @abstractmethod
@@ -224,6 +232,11 @@ def part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def prefix_sums(rows: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, … n rows of an array (n, …): float64 (n + 1, …)."""
+    return np.concatenate([np.zeros((1, *rows.shape[1:])), np.cumsum(rows, 0)])
 
 
 def unit_rows(table: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Rows, own_threads
+from ckf_demo.collaborative.base import Rows, prefix_sums, train_scorer
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,11 @@ class BiasedMF:
     ) -> "BiasedMF":
         """Fit on ratings; items without ratings have a zero vector and a zero bias."""
         from lenskit.als import BiasedMFScorer
-        from lenskit.training import TrainingOptions
 
         scorer = BiasedMFScorer(
             embedding_size=size, regularization=regularization, damping=damping, epochs=epochs
         )
-        with own_threads():
-            scorer.train(rows.dataset(), TrainingOptions(rng=seed))
+        train_scorer(scorer, rows, seed)
         rated = scorer.items.ids()
         items = np.zeros((rows.n_items, size), np.float32)
         items[rated] = scorer.item_embeddings
@@ -66,13 +64,11 @@ class BiasedMF:
         """
         d = self.items.shape[1]
         residual = ratings - self.global_mean - self.item_bias[items]
-        sums = np.concatenate([[0.0], np.cumsum(residual)])
-        bias = sums[lengths] / (lengths + self.damping)
+        bias = prefix_sums(residual)[lengths] / (lengths + self.damping)
         q = self.items[items].astype(np.float64)
-        gram = np.concatenate([np.zeros((1, d, d)), np.cumsum(q[:, :, None] * q[:, None, :], 0)])
-        q_residual = np.concatenate([np.zeros((1, d)), np.cumsum(q * residual[:, None], 0)])
-        q_sum = np.concatenate([np.zeros((1, d)), np.cumsum(q, 0)])
-        right = q_residual[lengths] - bias[:, None] * q_sum[lengths]
+        gram = prefix_sums(q[:, :, None] * q[:, None, :])
+        q_residual = prefix_sums(q * residual[:, None])
+        right = q_residual[lengths] - bias[:, None] * prefix_sums(q)[lengths]
         ridge = np.maximum(lengths, 1)[:, None, None] * self.regularization * np.eye(d)
         vectors = np.linalg.solve(gram[lengths] + ridge, right[:, :, None])[:, :, 0]
         return vectors.astype(np.float32), bias.astype(np.float32)

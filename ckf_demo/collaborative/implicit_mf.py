@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Rows, own_threads
+from ckf_demo.collaborative.base import Rows, prefix_sums, train_scorer
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,24 @@ class ImplicitMF:
     ) -> "ImplicitMF":
         """Fit on which items each user has rated."""
         from lenskit.als import ImplicitMFScorer
-        from lenskit.training import TrainingOptions
 
         scorer = ImplicitMFScorer(
             embedding_size=size, regularization=regularization, weight=weight, epochs=epochs
         )
-        with own_threads():
-            scorer.train(rows.dataset(), TrainingOptions(rng=seed))
+        train_scorer(scorer, rows, seed)
         items = np.zeros((rows.n_items, size), np.float32)
         items[scorer.items.ids()] = scorer.item_embeddings
         return cls(items, weight, regularization)
 
     def fold_in_prefixes(self, items: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """User vectors float32 (m, d) after each of several prefixes of one history (n,)."""
-        d = self.items.shape[1]
         table = self.items.astype(np.float64)
         q = table[items]
-        gram = np.concatenate([np.zeros((1, d, d)), np.cumsum(q[:, :, None] * q[:, None, :], 0)])
-        sums = np.concatenate([np.zeros((1, d)), np.cumsum(q, 0)])
-        background = table.T @ table + self.regularization * np.eye(d)
+        gram = prefix_sums(q[:, :, None] * q[:, None, :])
+        background = table.T @ table + self.regularization * np.eye(table.shape[1])
         left = background + self.weight * gram[lengths]
-        vectors = np.linalg.solve(left, (1 + self.weight) * sums[lengths][:, :, None])[:, :, 0]
+        right = (1 + self.weight) * prefix_sums(q)[lengths][:, :, None]
+        vectors = np.linalg.solve(left, right)[:, :, 0]
         return vectors.astype(np.float32)
 
     def fold_in(self, items: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """Collaborative knowledge of ratings: what other users' ratings say about a user and an item.
 
-It joins a rating model and a watching model into one embedding per user and item, e_u and e_v, with
-biases and counts as extra dimensions. From both it derives the pair features that the fusion and
-every feature baseline are given. All of it is fitted on rows that the language model is not trained
-on (`ckf_demo.data.splits`).
+A rating model and a watching model give one embedding per user and item, e_u and e_v, with biases
+and counts as extra dimensions, and the pair features that the fusion and the feature baselines get.
+All of it is fitted on rows that the language model is not trained on (`ckf_demo.data.splits`).
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Knowledge, Labelled, Rows, part, unit_rows
+from ckf_demo.collaborative.base import Knowledge, Labelled, Rows, part, prefix_sums, unit_rows
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
@@ -90,23 +89,13 @@ class CollaborativeKnowledge(Knowledge):
     @cached_property
     def item_table(self) -> np.ndarray:
         """E_V, float32 (I, D): rating factors, watching factors, bias, log count; unit scale."""
-        return np.concatenate(
-            [
-                self._unit(self.rating_model.items),
-                self._unit(self.implicit_model.items),
-                self.item_bias[:, None] / 0.5,
-                np.log1p(self.item_count)[:, None] / 2.0 - 1.5,
-            ],
-            axis=1,
-        ).astype(np.float32)
-
-    @property
-    def size(self) -> int:
-        return self.rating_model.items.shape[1] + self.implicit_model.items.shape[1] + 2
-
-    @staticmethod
-    def _unit(table: np.ndarray) -> np.ndarray:
-        return table / (table.std() + 1e-8)
+        factors = [
+            model.items / (model.items.std() + 1e-8)
+            for model in (self.rating_model, self.implicit_model)
+        ]
+        count = np.log1p(self.item_count)[:, None] / 2.0 - 1.5
+        table = np.concatenate([*factors, self.item_bias[:, None] / 0.5, count], axis=1)
+        return table.astype(np.float32)
 
     @cached_property
     def _direction(self) -> np.ndarray:
@@ -118,73 +107,6 @@ class CollaborativeKnowledge(Knowledge):
         norms = np.sqrt(self.genre_matrix.sum(1, keepdims=True))
         return self.genre_matrix / np.maximum(norms, 1.0)
 
-    def embed_prefixes(
-        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray
-    ) -> np.ndarray:
-        """e_u after each of several prefixes of one history: float32 (m, D)."""
-        factors, bias = self.rating_model.fold_in_prefixes(items, ratings, lengths)
-        watching = self.implicit_model.fold_in_prefixes(items, lengths)
-        return np.concatenate(
-            [
-                factors / 0.5,
-                watching / 0.5,
-                bias[:, None] / 0.5,
-                np.log1p(lengths)[:, None] / 2.0 - 1.5,
-            ],
-            axis=1,
-        ).astype(np.float32)
-
-    def features(
-        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray, targets: np.ndarray
-    ) -> np.ndarray:
-        """Pair features after prefixes of one history.
-
-        Parameters
-        ----------
-        items, ratings : (n,)
-            A history, oldest first.
-        lengths, targets : int (m,)
-            For each pair: how much of the history counts, and the item.
-
-        Returns
-        -------
-        float32 (m, F), see ``FEATURE_NAMES``.
-        """
-        model = self.rating_model
-        unique, which = np.unique(lengths, return_inverse=True)
-        factors, bias = model.fold_in_prefixes(items, ratings, unique)
-        watching = self.implicit_model.fold_in_prefixes(items, unique)
-        factors, bias, watching = factors[which], bias[which], watching[which]
-
-        residual = (ratings - model.global_mean - model.item_bias[items]).astype(np.float32)
-        earlier = np.arange(len(items))[None, :] < lengths[:, None]
-        near = np.maximum(self._direction[targets] @ self._direction[items].T, 0) ** 3 * earlier
-        alike = (self._genre_direction[targets] @ self._genre_direction[items].T) * earlier
-        neighbours = near @ residual - bias * near.sum(1)
-        genre = alike @ residual - bias * alike.sum(1)
-
-        n = np.maximum(lengths, 1)
-        sums = np.concatenate([[0.0], np.cumsum(residual)])[lengths]
-        squares = np.concatenate([[0.0], np.cumsum(residual**2)])[lengths]
-        # three assumed ratings with the usual spread keep the estimate of short histories stable
-        spread = np.sqrt((np.maximum(squares - sums**2 / n, 0) + 3 * 0.81) / (lengths + 3))
-        years = np.where(self.years[targets] > 0, self.years[targets], 1990)
-        columns = [
-            model.global_mean + bias + model.item_bias[targets],
-            bias,
-            model.item_bias[targets],
-            (factors * model.items[targets]).sum(1),
-            (watching * self.implicit_model.items[targets]).sum(1),
-            np.log1p(lengths),
-            np.log1p(self.item_count[targets]),
-            neighbours / (near.sum(1) + 1),
-            genre / (alike.sum(1) + 2),
-            (years - 1990) / 10,
-            spread,
-            np.log1p(near.sum(1)),
-        ]
-        return np.stack(columns, axis=1).astype(np.float32)
-
     def pair_inputs(
         self,
         items: np.ndarray,
@@ -195,10 +117,50 @@ class CollaborativeKnowledge(Knowledge):
         counts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Knowledge.pair_inputs`; residuals are in stars."""
+        model = self.rating_model
         unique, which = np.unique(lengths, return_inverse=True)
-        users = self.embed_prefixes(items, ratings, unique)[which]
-        residuals = (ratings - self.global_mean - self.item_bias[items]).astype(np.float32)
-        return users, residuals, self.features(items, ratings, lengths, targets)
+        factors, bias = model.fold_in_prefixes(items, ratings, unique)
+        watching = self.implicit_model.fold_in_prefixes(items, unique)
+        factors, bias, watching = factors[which], bias[which], watching[which]
+        log_length = np.log1p(lengths)
+        users = [
+            factors / 0.5,
+            watching / 0.5,
+            bias[:, None] / 0.5,
+            log_length[:, None] / 2.0 - 1.5,
+        ]
+
+        residual = (ratings - model.global_mean - model.item_bias[items]).astype(np.float32)
+        earlier = np.arange(len(items))[None, :] < lengths[:, None]
+        near = np.maximum(self._direction[targets] @ self._direction[items].T, 0) ** 3 * earlier
+        alike = (self._genre_direction[targets] @ self._genre_direction[items].T) * earlier
+        neighbours = near @ residual - bias * near.sum(1)
+        genre = alike @ residual - bias * alike.sum(1)
+
+        n = np.maximum(lengths, 1)
+        sums, squares = prefix_sums(residual)[lengths], prefix_sums(residual**2)[lengths]
+        # three assumed ratings with the usual spread keep the estimate of short histories stable
+        spread = np.sqrt((np.maximum(squares - sums**2 / n, 0) + 3 * 0.81) / (lengths + 3))
+        years = np.where(self.years[targets] > 0, self.years[targets], 1990)
+        features = [
+            model.global_mean + bias + model.item_bias[targets],
+            bias,
+            model.item_bias[targets],
+            (factors * model.items[targets]).sum(1),
+            (watching * self.implicit_model.items[targets]).sum(1),
+            log_length,
+            np.log1p(self.item_count[targets]),
+            neighbours / (near.sum(1) + 1),
+            genre / (alike.sum(1) + 2),
+            (years - 1990) / 10,
+            spread,
+            np.log1p(near.sum(1)),
+        ]
+        return (
+            np.concatenate(users, axis=1).astype(np.float32),
+            residual,
+            np.stack(features, axis=1).astype(np.float32),
+        )
 
     @property
     def candidate_terms(self) -> dict[str, float]:

@@ -303,10 +303,6 @@ class LikesKnowledge(Knowledge):
     # Inputs of the fusion
 
     @property
-    def size(self) -> int:
-        return self.item_table.shape[1]
-
-    @property
     def levels(self) -> np.ndarray:
         """How well liked each item is, as a share of likes: float64 (I,)."""
         return self.tables.quality
@@ -365,11 +361,7 @@ class LikesKnowledge(Knowledge):
         )
         users = liked + self._taste_scale * tastes[:, 1 : self.size + 1]
         residuals = 1.0 - tables.quality[items]
-        return (
-            users.astype(np.float32),
-            residuals.astype(np.float32),
-            features.astype(np.float32),
-        )
+        return users.astype(np.float32), residuals.astype(np.float32), features.astype(np.float32)
 
     _taste_scale = 6.0
     """Scales the weights of the taste to about the scale of e_v."""
@@ -396,11 +388,8 @@ class LikesKnowledge(Knowledge):
     # Files
 
     def tensors(self) -> dict[str, np.ndarray]:
-        tables = {"quality": self.tables.quality, "bias": self.tables.bias}
-        return {
-            name: np.asarray(table, np.float32)
-            for name, table in {"embedding": self.embedding, **tables}.items()
-        }
+        tables = {"embedding": self.embedding, **vars(self.tables)}
+        return {name: np.asarray(table, np.float32) for name, table in tables.items()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], prepared: Prepared) -> "LikesKnowledge":
@@ -408,12 +397,10 @@ class LikesKnowledge(Knowledge):
         tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         new = prepared.n_items - len(tensors["quality"])
         embedding = np.pad(tensors["embedding"], ((0, new), (0, 0)))
-        rows = Likes.of(prepared)
-        years = prepared.years.astype(np.float64)
-        if new:
-            fitted = cls(rows, embedding, years)
-            old = slice(0, prepared.n_items - new)
-            for name in ("quality", "bias"):
-                getattr(fitted.tables, name)[old] = tensors[name]
-            return fitted
-        return cls(rows, embedding, years, Tables(tensors["quality"], tensors["bias"]))
+        rows, years = Likes.of(prepared), prepared.years.astype(np.float64)
+        if not new:
+            return cls(rows, embedding, years, Tables(tensors["quality"], tensors["bias"]))
+        fitted = cls(rows, embedding, years)
+        for name, table in vars(fitted.tables).items():
+            table[:-new] = tensors[name]
+        return fitted

@@ -6,7 +6,7 @@ not learn from, since such a model knows every row that it was fitted on.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ FEATURE_NAMES = (
     "five nearest in history",
 )
 
-SIZE, REGULARIZATION, WEIGHT, EPOCHS = 64, 20.0, 20.0, 15
+SETTING: dict[str, Any] = {"size": 64, "regularization": 20.0, "weight": 20.0, "epochs": 15}
 """The best of seven settings by recall at 100 for 1,500 validation users of Yelp."""
 POPULARITY_WEIGHT = 0.05
 """Popularity orders the candidates of short histories; a larger weight costs recall elsewhere."""
@@ -42,22 +42,11 @@ class PositiveOnlyKnowledge(Knowledge):
     @classmethod
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> "PositiveOnlyKnowledge":
         rows = Rows.of(prepared, prepared.fit)
-        model = ImplicitMF.fit(
-            rows,
-            size=SIZE,
-            regularization=REGULARIZATION,
-            weight=WEIGHT,
-            epochs=EPOCHS,
-            seed=seed,
-        )
+        model = ImplicitMF.fit(rows, **SETTING, seed=seed)
         # files hold half precision, so training and serving both use numbers of that precision
         half = model.items.astype(np.float16).astype(np.float32)
         model = ImplicitMF(half, model.weight, model.regularization)
         return cls(model, rows.counts().astype(np.float32))
-
-    @property
-    def size(self) -> int:
-        return self.model.items.shape[1] + 1
 
     @cached_property
     def levels(self) -> np.ndarray:
@@ -80,10 +69,6 @@ class PositiveOnlyKnowledge(Knowledge):
     def _direction(self) -> np.ndarray:
         return unit_rows(self.model.items)
 
-    def near(self, items: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Cosines of items (n,) and targets (m,) in choice space: float32 (m, n)."""
-        return self._direction[targets] @ self._direction[items].T
-
     def pair_inputs(
         self,
         items: np.ndarray,
@@ -97,7 +82,7 @@ class PositiveOnlyKnowledge(Knowledge):
         unique, which = np.unique(lengths, return_inverse=True)
         vectors = self.model.fold_in_prefixes(items, unique)
         users = np.concatenate([vectors, (np.log1p(unique)[:, None] - 3) / 2], axis=1)[which]
-        near = self.near(items, targets)
+        near = self._direction[targets] @ self._direction[items].T
         near[np.arange(len(items))[None, :] >= lengths[:, None]] = 0.0
         best = -np.sort(-near, axis=1)[:, :NEAR]
         best = np.pad(best, ((0, 0), (0, NEAR - best.shape[1])))
@@ -111,11 +96,7 @@ class PositiveOnlyKnowledge(Knowledge):
             ],
             axis=1,
         )
-        return (
-            users.astype(np.float32),
-            -self.levels[items],
-            features.astype(np.float32),
-        )
+        return users.astype(np.float32), -self.levels[items], features.astype(np.float32)
 
     @property
     def candidate_terms(self) -> dict[str, float]:

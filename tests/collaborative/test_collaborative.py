@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lenskit.als import BiasedMFScorer, ImplicitMFScorer
 from lenskit.data import ItemList
-from lenskit.training import TrainingOptions
 
-from ckf_demo.collaborative.base import Rows, own_threads
+from ckf_demo.collaborative.base import Rows, train_scorer
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
@@ -37,12 +36,16 @@ def arrays(history) -> tuple[np.ndarray, np.ndarray]:
 
 def features_of(items, stars, targets) -> np.ndarray:
     """Pair features of a whole history and each target: float32 (m, F)."""
-    return KNOWLEDGE.features(items, stars, np.full(len(targets), len(items)), targets)
+    return KNOWLEDGE.pair_inputs(items, stars, np.full(len(targets), len(items)), targets)[2]
+
+
+def embedded(items, stars, lengths) -> np.ndarray:
+    """e_u after prefixes of a history: float32 (m, D)."""
+    return KNOWLEDGE.pair_inputs(items, stars, lengths, np.zeros(len(lengths), np.int64))[0]
 
 
 def lenskit_scorer(scorer):
-    with own_threads():
-        scorer.train(ROWS.dataset(), TrainingOptions(rng=3))
+    train_scorer(scorer, ROWS, seed=3)
     return scorer
 
 
@@ -106,11 +109,11 @@ def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, imp
 def test_prefixes_equal_fold_ins_of_cut_histories(history, data):
     items, stars = arrays(history)
     lengths = np.array(data.draw(st.lists(st.integers(0, len(items)), min_size=1, max_size=5)))
-    embedded = KNOWLEDGE.embed_prefixes(items, stars, lengths)
-    assert embedded.shape == (len(lengths), KNOWLEDGE.size)
-    assert embedded.dtype == np.float32
-    for row, n in zip(embedded, lengths, strict=True):
-        cut = KNOWLEDGE.embed_prefixes(items[:n], stars[:n], np.array([n]))[0]
+    users = embedded(items, stars, lengths)
+    assert users.shape == (len(lengths), KNOWLEDGE.size)
+    assert users.dtype == np.float32
+    for row, n in zip(users, lengths, strict=True):
+        cut = embedded(items[:n], stars[:n], np.array([n]))[0]
         np.testing.assert_allclose(row, cut, rtol=1e-4, atol=1e-5)
 
 
@@ -120,7 +123,7 @@ def test_features_after_a_prefix_are_those_of_the_cut_history(history, data):
     items, stars = arrays(history)
     pairs = st.tuples(st.integers(0, len(items)), st.integers(0, DATA.n_items - 1))
     drawn = np.array(data.draw(st.lists(pairs, min_size=1, max_size=5)))
-    features = KNOWLEDGE.features(items, stars, drawn[:, 0], drawn[:, 1])
+    _, _, features = KNOWLEDGE.pair_inputs(items, stars, drawn[:, 0], drawn[:, 1])
     assert features.shape == (len(drawn), len(FEATURE_NAMES))
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
@@ -139,10 +142,10 @@ def test_what_comes_later_changes_nothing(history, future, data):
     other_stars = np.concatenate([stars[:n], later_stars])
     lengths, targets = np.full(4, n), np.array([0, 1, 2, int(items[-1])])
     both = (items, stars, lengths), (other, other_stars, lengths)
-    features = [KNOWLEDGE.features(*known, targets) for known in both]
+    inputs = [KNOWLEDGE.pair_inputs(*history, targets) for history in both]
+    users, _, features = zip(*inputs, strict=True)
     np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
-    embedded = [KNOWLEDGE.embed_prefixes(*known) for known in both]
-    np.testing.assert_allclose(*embedded, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*users, rtol=1e-4, atol=1e-5)
 
 
 def test_a_fit_sees_its_own_part_of_the_data_alone():
@@ -161,7 +164,7 @@ def predicted(features: np.ndarray) -> np.ndarray:
 
 def test_nobody_is_an_average_person():
     no_items, no_stars = np.array([], np.int64), np.array([], np.float32)
-    assert np.isfinite(KNOWLEDGE.embed_prefixes(no_items, no_stars, np.array([0]))).all()
+    assert np.isfinite(embedded(no_items, no_stars, np.array([0]))).all()
     features = features_of(no_items, no_stars, np.arange(DATA.n_items))
     assert np.isfinite(features).all()
     assert not features[:, FEATURE_NAMES.index("user bias")].any()

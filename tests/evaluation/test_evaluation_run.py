@@ -69,7 +69,7 @@ class FakeRecommender:
         rating = np.empty(len(rows))
         for positions, items, ratings in cases.by_history():
             lengths = np.full(len(positions), len(items))
-            features = KNOWLEDGE.features(items, ratings, lengths, cases.items[positions])
+            *_, features = KNOWLEDGE.pair_inputs(items, ratings, lengths, cases.items[positions])
             # the biased matrix factorisation alone
             stars = features[:, [FEATURE_NAMES.index(name) for name in PREDICTION]].sum(1)
             rating[positions] = np.clip(stars, 1.0, 5.0)

@@ -21,7 +21,7 @@ def store(empty_cache):
 def test_bytes_are_those_of_the_things_themselves(store):
     rows = {row.name: row.value for row in storage(SYSTEM)}
     history = np.array([1, 2]), np.array([4.0, 5.0])
-    embedding = SYSTEM.knowledge.embed_prefixes(*history, np.array([2]))[0]
+    embedding = SYSTEM.knowledge.pair_inputs(*history, np.array([2]), np.array([0]))[0][0]
     assert rows["embedding_bytes_per_user"] == embedding.nbytes
     pairs = SYSTEM.pairs(np.array([1, 2]), np.array([4.0, 5.0]), np.array([2]), np.array([3]))
     bridges = SYSTEM.fusion.bridges(pairs)
