@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -47,7 +48,7 @@ from ckf_demo.ui.markup import (
     warn,
     year_text,
 )
-from ckf_demo.ui.page import Page
+from ckf_demo.ui.page import Page, choose_item, in_tabs
 from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
 from ckf_demo.ui.topk import Ranking
 from ckf_demo.ui.words import words_of
@@ -64,19 +65,11 @@ TITLES = {
     TOKENS: "Language model: after their bridge",
     "text": "Text: described alike",
 }
+COUNTS = ("No", "One", "Two", "Three")
 SIDE_BY_SIDE, TRAINING = "spaces", "training"
 METHODS = {PCA: "PCA", UMAP: "UMAP"}
 # Okabe and Ito's palette, with grey for black, which would vanish on a dark page.
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-    "#999999",
-)
+COLOURS = "#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #F0E442 #999999".split()
 # Shapes that Plotly draws in three dimensions with any font, without the ring, which marks
 # recommendations. With eight colours no two of up to 40 genres look alike.
 SHAPES = ("circle", "square", "diamond", "cross", "diamond-open")
@@ -121,34 +114,23 @@ class MapTab:
     """Builds the tab's components in the current Blocks context and draws people into them."""
 
     def __init__(self, recommender, spaces: Spaces) -> None:
-        self.recommender = recommender
-        self.store = recommender.store
+        self.recommender, self.store = recommender, recommender.store
         self.spaces, self.words = spaces, words_of(recommender)
-        thing, things = self.words.thing, self.words.things
-        items = self.store.items().set_index("item").loc[recommender.item_order].reset_index()
-        self._films = items.to_dict("records")
-        self._places = {item: place for place, item in enumerate(recommender.item_order)}
+        items = self.store.items().set_index("item", drop=False)
+        self._films: dict[str, dict] = items.loc[recommender.item_order].to_dict("index")
+        self._places = {item: place for place, item in enumerate(self._films)}
         self._genres = recommender.prepared.has_genres
-        self._users = self.store.users().to_dict("records")
-        self._user_places = {user["user"]: place for place, user in enumerate(self._users)}
-        lead(
-            f"Three views of the same {things}: near one another means {self.words.rated} "
-            "alike, passed alike to the language model for this person, or described alike. Point "
-            f"at a {thing} to find it in all of them, click it to choose it. Drag to move; zoom "
-            "with the buttons, by pinching, or with Ctrl and the wheel."
+        self._users: dict[str, dict] = (
+            self.store.users().set_index("user", drop=False).to_dict("index")
         )
+        self._lead()
         with gr.Row(elem_classes="ckf-controls"):
-            self.kind = radio(
-                "map-kind", "Points", [(things.capitalize(), FILMS), ("People", PEOPLE)], 150
-            )
-            self.method = radio(
-                "map-method",
-                "Projection",
-                [(label, method) for method, label in METHODS.items()],
-                150,
-            )
+            kinds = [(self.words.things.capitalize(), FILMS), ("People", PEOPLE)]
+            self.kind = radio("map-kind", "Points", kinds, 150)
+            methods = [(label, method) for method, label in METHODS.items()]
+            self.method = radio("map-method", "Projection", methods, 150)
             self.dimensions = radio("map-dimensions", "Dimensions", [("2-D", 2), ("3-D", 3)], 130)
-            self.beside = radio(
+            self.comparison = radio(
                 "map-beside",
                 "Side by side",
                 [("The spaces", SIDE_BY_SIDE), ("Before and after training", TRAINING)],
@@ -180,44 +162,37 @@ class MapTab:
         with gr.Accordion("What the maps highlight, as a table", open=False):
             self.highlights = panel("", elem_id="highlights")
 
+    def _lead(self) -> None:
+        """Say what the spaces of this checkpoint show and how the maps are used."""
+        thing, shown = self.words.thing, self.shown_spaces(FILMS, SIDE_BY_SIDE)
+        meanings = {
+            "collaborative": f"{self.words.rated} alike",
+            TOKENS: "given similar tokens in the prompt for this person",
+            "text": "described alike",
+        }
+        *others, last = (meanings[space] for space in shown)
+        near = f"{', '.join(others)}{',' if len(others) > 1 else ''} or {last}" if others else last
+        lead(
+            f"{COUNTS[len(shown)]} view{'s' if others else ''} of the same {self.words.things}: "
+            f"near one another means {near}. Point at a {thing} to find it in all of them, click "
+            "it to choose it. Drag to move; zoom with the buttons, by pinching, or with Ctrl and "
+            "the wheel."
+        )
+
     def wire(self, page: Page) -> None:
         """Draw the maps while the tab is open, and let their points choose."""
         pair = page.pair
         page.chooses_item(self.neighbours, self.highlights)
         self.maps.select(self.choose, pair, pair, **QUIET)
         page.chooses("user", self.people, self.choose_person)
-
-        def draw(
-            tab: str,
-            current: Pair,
-            ranking: Ranking | None,
-            kind: str,
-            method: str,
-            dimensions: int,
-            beside: str,
-            progress=gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
-        ):
-            if tab == "map":
-                view = kind, method, dimensions, beside
-                yield from self.draw(current, ranking, *view, progress=progress)
-            else:
-                yield {self.message: gr.skip()}
-
         inputs = [page.active, pair, page.ranking]
-        inputs += [self.kind, self.method, self.dimensions, self.beside]
+        inputs += [self.kind, self.method, self.dimensions, self.comparison]
+        tables = [self.neighbours, self.people, self.trust, self.highlights]
         drawing = gr.on(
             [each.change for each in inputs],
-            draw,
+            in_tabs(["map"], self.draw, self.message),
             inputs,
-            [
-                self.maps,
-                self.message,
-                self.neighbours,
-                self.people,
-                self.trust,
-                self.highlights,
-                self.stop,
-            ],
+            [self.maps, self.message, *tables, self.stop],
             show_progress_on=[self.message, self.neighbours],
             trigger_mode="always_last",
             **PRIVATE,
@@ -239,16 +214,16 @@ class MapTab:
         """What is the same for everybody, asked for once by each page: the points' ids, hover texts
         (HTML), and the groups that colour and shape them."""
         if kind == PEOPLE:
+            points, hover = self._users, self._user_hover
             names = list(GROUPS)
-            group = [names.index(group_of(user["n_before"])) for user in self._users]
-            ids, hover = list(self._user_places), [self._user_hover(user) for user in self._users]
+            group = [names.index(group_of(user["n_before"])) for user in points.values()]
             shown = [f"{name} {self.words.opinion}s before" for name in names]
         else:
+            points, hover = self._films, self._film_hover
             rest = "genre unknown" if self._genres else self.words.things
-            main = [film["genres"][0] if len(film["genres"]) else rest for film in self._films]
+            main = [film["genres"][0] if len(film["genres"]) else rest for film in points.values()]
             shown = [genre for genre, _ in Counter(main).most_common()]
             group = [shown.index(genre) for genre in main]
-            ids, hover = list(self._places), [self._film_hover(film) for film in self._films]
         groups = [
             {
                 "name": name,
@@ -257,23 +232,22 @@ class MapTab:
             }
             for number, name in enumerate(shown)
         ]
-        return {"items": ids, "hover": hover, "group": group, "groups": groups}
+        hovers = [hover(point) for point in points.values()]
+        return {"items": list(points), "hover": hovers, "group": group, "groups": groups}
 
     def choose(self, current: Pair, event: gr.EventData) -> Pair:
         """The pair with the chosen point's item, or with the chosen point's person."""
-        if event.kind == PEOPLE:
-            return known_user(self.store, event.pick, current.item)
-        return current.with_item(event.pick)
+        choose = self.choose_person if event.kind == PEOPLE else choose_item
+        return choose(current, event)
 
     def choose_person(self, current: Pair, event: gr.EventData) -> Pair:
         """The pair with the person of the chosen row."""
         return known_user(self.store, event.pick, current.item)
 
-    def shown_spaces(self, kind: str, beside: str) -> tuple[str, ...]:
+    def shown_spaces(self, kind: str, comparison: str) -> tuple[str, ...]:
         """The spaces that stand side by side, in the order of the figures."""
-        wanted = (UNTRAINED, TOKENS) if beside == TRAINING else tuple(NAMES)
-        if beside != TRAINING:
-            wanted = tuple(name for name in wanted if name != UNTRAINED)
+        trained = ("collaborative", TOKENS, "text")
+        wanted = (UNTRAINED, TOKENS) if comparison == TRAINING else trained
         return tuple(name for name in wanted if name in self.spaces.names_of(kind))
 
     def draw(
@@ -283,43 +257,36 @@ class MapTab:
         kind: str,
         method: str,
         dimensions: int,
-        beside: str,
-        progress: Callable | None = None,
+        comparison: str,
+        progress: Any = gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
     ) -> Iterator[dict]:
         """Draw the maps, and fill the tables with neighbours, trust and highlighted items.
 
-        A message names each space that must be computed first; ``progress`` (a `gr.Progress`)
-        shows how many people are done.
+        A message names each space that must be computed first; ``progress`` shows how many people
+        are done.
         """
 
         def done(people: int) -> None:
-            if progress is not None and people % 20 == 0:
+            if people % 20 == 0:
                 progress((people, len(self._users)), desc="People", unit="people")
 
-        person, projection = pair.person, Projection(method, int(dimensions))
-        shown = self.shown_spaces(kind, beside)
-        views: dict[str, View] = {}
+        projection, views = Projection(method, int(dimensions)), {}
+        shown = self.shown_spaces(kind, comparison)
         try:
-            for number, space in enumerate(shown):
+            for number, space in enumerate(shown, start=1):
                 if not self.spaces.at_hand(space, kind, projection):
+                    waiting = f"Space {number} of {len(shown)}, {NAMES[space].lower()}"
                     yield {
-                        self.message: _waiting(space, kind, projection, number, len(shown)),
+                        self.message: _waiting(waiting, kind, projection),
                         self.stop: gr.update(interactive=True),
                     }
-                views[space] = self.spaces.view(space, person, kind, projection, done)
-            tables = self._tables(pair, ranking, kind, shown)
+                views[space] = self.spaces.view(space, pair.person, kind, projection, done)
+            updates = self._updates(pair, ranking, kind, projection, views)
         except UserError as error:
-            yield {self.message: warn(error), self.stop: gr.update(interactive=False)}
-            return
-        yield {
-            self.stop: gr.update(interactive=False),
-            self.maps: json.dumps(self._drawn(pair, ranking, kind, projection, views)),
-            self.message: self._facts(pair, kind, shown, projection),
-            self.trust: self._trust(person, kind, projection, views),
-            **tables,
-        }
+            updates = {self.message: warn(error)}
+        yield {self.stop: gr.update(interactive=False), **updates}
 
-    def _drawn(
+    def _updates(
         self,
         pair: Pair,
         ranking: Ranking | None,
@@ -327,11 +294,10 @@ class MapTab:
         projection: Projection,
         views: dict[str, View],
     ) -> dict:
-        """What the script draws."""
-        history, recommended = self._highlighted(pair, ranking)
-        films = kind == FILMS
+        """The maps as the script draws them, their facts, and the tables."""
         name = f"user {pair.user}" if pair.user else "new person"
-        return {
+        other = self.words.thing if kind == FILMS else "person"
+        drawn: dict[str, Any] = {
             "kind": kind,
             "method": METHODS[projection.method],
             "dimensions": projection.dimensions,
@@ -340,44 +306,53 @@ class MapTab:
                 space: {
                     "points": _encoded(view.points),
                     "person": None if view.person is None else np.round(view.person, 4).tolist(),
-                    "hover": self._person_hover(name, kind, view),
+                    "hover": f"<b>{escape(name.capitalize())}</b><br>nearest {other} at a cosine "
+                    f"of {'' if view.closest is None else f'{view.closest:.2f}'}",
                     "facts": _view_facts(view, projection),
                     "title": NAMES[space],
                 }
                 for space, view in views.items()
             },
-            "history": sorted({self._places[row["item"]] for row in history}) if films else [],
-            "recommended": [self._places[row["item"]] for row in recommended] if films else [],
-            "selected": self._places[pair.item] if films else None,
+            "history": [],
+            "recommended": [],
+            "selected": None,
         }
-
-    def _highlighted(
-        self, pair: Pair, ranking: Ranking | None
-    ) -> tuple[list[dict], tuple[dict, ...]]:
-        """History and recommendations of the pair's person."""
-        fits = ranking is not None and ranking.who == pair.who
-        return history_of(self.store, pair), ranking.rows if fits else ()
-
-    def _tables(
-        self, pair: Pair, ranking: Ranking | None, kind: str, shown: tuple[str, ...]
-    ) -> dict:
-        """The nearest neighbours in each space, and the highlighted items."""
+        near: dict[str, list] = {}
         if kind == PEOPLE:
-            near = {space: self.spaces.people_like(space, pair.person) for space in shown}
-            alike = _nearest_tables("this person", "Person", "people", near, self._user_name)
-            return {self.neighbours: "", self.people: alike, self.highlights: ""}
-        near = {space: self.spaces.neighbours(space, pair.item, pair.person) for space in shown}
-        thing, things = self.words.thing.capitalize(), self.words.things
-        target = self._film_name(pair.item)
+            near = {space: self.spaces.people_like(space, pair.person) for space in views}
+            people = _nearest_tables("this person", "Person", "people", near, self._user_name)
+            neighbours = highlights = ""
+        else:
+            near = {space: self.spaces.neighbours(space, pair.item, pair.person) for space in views}
+            thing, things = self.words.thing.capitalize(), self.words.things
+            target = self._film_name(pair.item)
+            neighbours = _nearest_tables(target, thing, things, near, self._film_name)
+            history = history_of(self.store, pair)
+            fits = ranking is not None and ranking.who == pair.who
+            recommended = ranking.rows if fits else ()
+            highlights, people = self._highlight_table(history, recommended), ""
+            drawn |= {
+                "history": sorted({self._places[row["item"]] for row in history}),
+                "recommended": [self._places[row["item"]] for row in recommended],
+                "selected": self._places[pair.item],
+            }
         return {
-            self.neighbours: _nearest_tables(target, thing, things, near, self._film_name),
-            self.people: "",
-            self.highlights: self._highlight_table(*self._highlighted(pair, ranking)),
+            self.maps: json.dumps(drawn),
+            self.message: self._facts(pair, kind, projection, views),
+            self.neighbours: neighbours,
+            self.people: people,
+            self.trust: self._trust(pair.person, kind, projection, views),
+            self.highlights: highlights,
         }
 
-    def _facts(self, pair: Pair, kind: str, shown: tuple[str, ...], projection: Projection) -> str:
+    def _facts(self, pair: Pair, kind: str, projection: Projection, views: dict[str, View]) -> str:
         text, things = "", self.words.things
-        if kind == FILMS and TOKENS in shown:
+        if kind == PEOPLE:
+            text = (
+                f"{len(self._users):,} people of the data at their default moments. The space of "
+                f"the {things}’ texts holds no people."
+            )
+        elif TOKENS in views:
             share = self.spaces.moved(TOKENS, pair.person)
             text = (
                 f"In the language model’s space this person’s bridge has moved the {things} by "
@@ -389,25 +364,16 @@ class MapTab:
                     " UMAP has laid out the average person’s tokens; this person’s stand between "
                     "those that they are nearest to."
                 )
-        elif kind == PEOPLE:
-            text = (
-                f"{len(self._users):,} people of the data at their default moments. The space of "
-                f"the {things}’ texts holds no people."
-            )
         return facts(text)
 
     def _trust(
         self, person: dict, kind: str, projection: Projection, views: dict[str, View]
     ) -> str:
         """How far each picture can be trusted, and how far the spaces agree (HTML)."""
-        pairs = list(combinations(views, 2))
+        compared = list(combinations(views, 2))
         if UNTRAINED in views:
             others = [name for name in self.spaces.names_of(kind) if name not in views]
-            pairs += [(space, other) for other in others for space in views]
-        agreements = [
-            (first, second, self.spaces.agreement(first, second, person, kind))
-            for first, second in pairs
-        ]
+            compared += [(space, other) for other in others for space in views]
         drawn = f"{METHODS[projection.method]}, {projection.dimensions}-D"
         sample = max(view.trust.n for view in views.values())
         pictures = listing(
@@ -423,16 +389,16 @@ class MapTab:
             ],
             caption=f"Pictures ({drawn}), trustworthiness with n = {sample:,}",
         )
+        agreements = []
+        for first, second in compared:
+            share = self.spaces.agreement(first, second, person, kind)
+            shown = Cell(estimate(share.value, share.low, share.high, percent), share.value)
+            agreements.append(
+                [f"{NAMES[first]} and {NAMES[second].lower()}", shown, f"{share.n:,}"]
+            )
         shared = listing(
             [Column("Spaces", wide=True), f"Shared of the {NEAREST} nearest", "n"],
-            [
-                [
-                    f"{NAMES[first]} and {NAMES[second].lower()}",
-                    Cell(estimate(share.value, share.low, share.high, percent), share.value),
-                    f"{share.n:,}",
-                ]
-                for first, second, share in agreements
-            ],
+            agreements,
             caption="How far the spaces agree",
             empty="There is one space only.",
         )
@@ -445,22 +411,21 @@ class MapTab:
         return f"<h3>How far to trust the pictures</h3>{facts(about)}{beside(pictures, shared)}"
 
     def _highlight_table(self, history: list[dict], recommended: tuple[dict, ...]) -> str:
-        years = any(present(film["year"]) for film in self._films)
-        columns = [
-            Column(self.words.thing.capitalize(), pick=True, wide=True),
-            *(["Year"] if years else []),
-            *([Column("Genres", wide=True)] if self._genres else []),
-            Column("Highlighted as", wide=True),
-        ]
+        years = any(present(film["year"]) for film in self._films.values())
         return listing(
-            columns,
+            [
+                Column(self.words.thing.capitalize(), pick=True, wide=True),
+                Column("Year", numeric=True, shown=years),
+                Column("Genres", wide=True, shown=self._genres),
+                Column("Highlighted as", wide=True),
+            ],
             [
                 Row(
                     pick=row["item"],
                     cells=[
                         film_text({**row, "year": None}),
-                        *([year_text(row["year"])] if years else []),
-                        *([", ".join(row["genres"])] if self._genres else []),
+                        year_text(row["year"]),
+                        ", ".join(row["genres"]),
                         self._highlight(row),
                     ],
                 )
@@ -475,6 +440,9 @@ class MapTab:
             return f"recommended, rank {row['rank']}"
         return f"history, rated {row['rating']:g}" if self.words.stars else "history, liked"
 
+    def _film_name(self, item: str) -> str:
+        return film_text(self._films[item])
+
     def _film_hover(self, film: dict) -> str:
         genres = f"<br>{escape(', '.join(film['genres']))}" if self._genres else ""
         return (
@@ -482,24 +450,14 @@ class MapTab:
             f"<br>{int(film['n_ratings']):,} training {self.words.opinion}s"
         )
 
-    def _user_text(self, user: dict) -> str:
-        """ "User 405: 12 ratings, 22, healthcare" """
-        about = [f"{user['n_before']} {self.words.opinion}s", user["age"], user["occupation"]]
-        return f"User {user['user']}: " + ", ".join(str(part) for part in about if present(part))
-
-    def _film_name(self, item: str) -> str:
-        return film_text(self._films[self._places[item]])
-
     def _user_name(self, user: str) -> str:
-        return self._user_text(self._users[self._user_places[user]])
+        """ "User 405: 12 ratings, 22, healthcare" """
+        row = self._users[user]
+        about = [f"{row['n_before']} {self.words.opinion}s", row["age"], row["occupation"]]
+        return f"User {user}: " + ", ".join(str(part) for part in about if present(part))
 
     def _user_hover(self, user: dict) -> str:
-        return f"<b>{escape(self._user_text(user)).replace(': ', '</b><br>', 1)}"
-
-    def _person_hover(self, name: str, kind: str, view: View) -> str:
-        near = "" if view.closest is None else f"{view.closest:.2f}"
-        other = self.words.thing if kind == FILMS else "person"
-        return f"<b>{escape(name.capitalize())}</b><br>nearest {other} at a cosine of {near}"
+        return f"<b>{escape(self._user_name(user['user'])).replace(': ', '</b><br>', 1)}"
 
 
 def _encoded(points: np.ndarray) -> str:
@@ -535,10 +493,10 @@ def _view_facts(view: View, projection: Projection) -> str:
     )
 
 
-def _waiting(space: str, kind: str, projection: Projection, number: int, of: int) -> str:
+def _waiting(space: str, kind: str, projection: Projection) -> str:
     doing = "making the people’s vectors and " if kind == PEOPLE else ""
     return notice(
-        f"Space {number + 1} of {of}, {NAMES[space].lower()}: {doing}laying it out by "
-        f"{METHODS[projection.method]} in {projection.dimensions}-D. This is done once and kept; "
-        "other views can be looked at meanwhile."
+        f"{space}: {doing}laying it out by {METHODS[projection.method]} in "
+        f"{projection.dimensions}-D. This is done once and kept; other views can be looked at "
+        "meanwhile."
     )

@@ -74,12 +74,16 @@ def warn(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; the ``pick`` column holds the button that chooses the row."""
+    """A table's column; the ``pick`` column holds the button that chooses the row.
+
+    A column that is not ``shown`` is left out with its cells.
+    """
 
     label: str
     numeric: bool = False
     pick: bool = False
     wide: bool = False
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ def table(
         f'<th scope="col"{_classes(column)}><button type="button" class="ckf-sort">'
         f"{escape(column.label)}</button></th>"
         for column in columns
+        if column.shown
     )
     body = "".join(_row(columns, row) for row in rows)
     return (
@@ -139,13 +144,14 @@ def _classes(column: Column) -> str:
 
 def _row(columns: Sequence[Column], row: Row) -> str:
     cells = []
-    for column, cell in zip(columns, row.cells, strict=True):
+    for column, value in zip(columns, row.cells, strict=True):
+        if not column.shown:
+            continue
+        cell = "" if value is None else value
         if isinstance(cell, Cell):
             shown, order = cell.markup, cell.sort
-        elif isinstance(cell, float):
-            shown, order = f"{cell:.2f}", cell
         else:
-            shown, order = escape("" if cell is None else cell), "" if cell is None else cell
+            shown, order = f"{cell:.2f}" if isinstance(cell, float) else escape(cell), cell
         if column.pick:
             pressed = ' aria-current="true"' if row.selected else ""
             shown = f'<button type="button" class="ckf-pick"{pressed}>{shown}</button>'

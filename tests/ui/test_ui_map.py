@@ -129,7 +129,7 @@ def test_what_must_be_computed_is_said_space_by_space_and_can_be_stopped(tab):
 
 def test_a_checkpoint_without_tokens_shows_the_two_other_spaces(tmp_path):
     tab = tab_of(FakeTextRecommender(), tmp_path)
-    assert not tab.beside.visible
+    assert not tab.comparison.visible
     data, last = drawn(tab, PAIR, *FILMS)
     assert list(data["spaces"]) == ["collaborative", "text"]
     assert "bridge" not in last[tab.message]
