@@ -12,12 +12,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import date_text, escape, film_text, present
 
 # Bounds of history length, in ratings, with the name the screen gives to each group.
-GROUPS = {
-    "0": (0, 0),
-    "1–3": (1, 3),
-    "4–10": (4, 10),
-    "more than 10": (11, math.inf),
-}
+GROUPS = {"0": (0, 0), "1–3": (1, 3), "4–10": (4, 10), "more than 10": (11, math.inf)}
 # What an address may hold; the sidebar asks for no more.
 LONGEST_ID = 64
 LONGEST_TASTE = 300
@@ -116,18 +111,29 @@ def from_query(
     """
     item = _identifier(params.get("item", ""), "item") or fallback.item
     store.item(item)
-    method = _method(params, methods)
+    method = _one_of(params, "method", methods, f"this checkpoint has {', '.join(methods)}")
+    method = None if method in ("", *methods[:1]) else method
     user = _identifier(params.get("user", ""), "user")
     if user:
         store.user(user)
         at = _whole(params, "at", FIRST_MOMENT, LAST_MOMENT)
         return known_user(store, user, item, at, method)
+    taste, occupations = params.get("taste", ""), store.occupations()
+    history = _rated(store, params.get("rated", ""), things)
+    if len(taste) > LONGEST_TASTE:
+        raise UserError(
+            f"the taste in the address is {len(taste)} characters long; "
+            f"shorten it to {LONGEST_TASTE}"
+        )
+    mend = "remove it, the data have none"
+    if occupations:
+        mend = f"choose one of {', '.join(occupations)}"
     person = Pair(
         item=item,
-        history=_rated(store, params.get("rated", ""), things),
-        taste=_taste(params),
+        history=history,
+        taste=taste.strip(),
         age=_whole(params, "age", 1, OLDEST),
-        occupation=_occupation(store, params),
+        occupation=_one_of(params, "occupation", occupations, mend),
         method=method,
     )
     if any(person.person.values()):
@@ -141,16 +147,11 @@ def _identifier(text: str, name: str) -> str:
     return text
 
 
-def _method(params: Mapping[str, str], methods: Sequence[str]) -> str | None:
-    name = params.get("method")
-    if not name or name in methods[:1]:
-        return None
-    if name not in methods:
-        raise UserError(
-            f"method={_short(name)} in the address is unknown; "
-            f"this checkpoint has {', '.join(methods)}"
-        )
-    return name
+def _one_of(params: Mapping[str, str], name: str, names: Sequence[str], mend: str) -> str:
+    value = params.get(name, "")
+    if value and value not in names:
+        raise UserError(f"{name}={_short(value)} in the address is unknown; {mend}")
+    return value
 
 
 def _whole(params: Mapping[str, str], name: str, low: int, high: int) -> int | None:
@@ -165,25 +166,6 @@ def _whole(params: Mapping[str, str], name: str, low: int, high: int) -> int | N
     if not low <= int(text) <= high:
         raise UserError(f"{name}={text} in the address is not within {low} to {high}; mend it")
     return int(text)
-
-
-def _taste(params: Mapping[str, str]) -> str:
-    text = params.get("taste", "")
-    if len(text) > LONGEST_TASTE:
-        raise UserError(
-            f"the taste in the address is {len(text)} characters long; "
-            f"shorten it to {LONGEST_TASTE}"
-        )
-    return text.strip()
-
-
-def _occupation(store, params: Mapping[str, str]) -> str:
-    name = params.get("occupation", "")
-    known = store.occupations()
-    if name and name not in known:
-        mend = f"choose one of {', '.join(known)}" if known else "remove it, the data have none"
-        raise UserError(f"occupation={_short(name)} in the address is unknown; {mend}")
-    return name
 
 
 def _rated(store, text: str, things: str) -> tuple[tuple[str, float], ...]:
@@ -221,12 +203,13 @@ def history_of(store, pair: Pair) -> list[dict]:
 
 def known_of(recommender, pair: Pair) -> list[dict]:
     """`history_of` as the answers know it: only likes where the data hold only likes."""
-    history = history_of(recommender.store, pair)
-    if not recommender.prepared.positive_only:
-        return history
     # what was entered here has stars, and the store holds only likes
-    liked_from = recommender.prepared.liked_from
-    return [row for row in history if row["timestamp"] is not None or row["rating"] >= liked_from]
+    liked_from = recommender.prepared.liked_from if recommender.prepared.positive_only else 0
+    return [
+        row
+        for row in history_of(recommender.store, pair)
+        if row["timestamp"] is not None or row["rating"] >= liked_from
+    ]
 
 
 def opinions(recommender) -> str:
@@ -239,10 +222,8 @@ def later_rating(store, pair: Pair) -> tuple[float, int] | None:
     if not pair.user:
         return None
     later = store.later(pair.user, pair.at)
-    found = later[later["item"] == pair.item]
-    if found.empty:
-        return None
-    return float(found["rating"].iloc[0]), int(found["timestamp"].iloc[0])
+    ratings = later.loc[later["item"] == pair.item, ["rating", "timestamp"]].to_numpy()
+    return (float(ratings[0, 0]), int(ratings[0, 1])) if len(ratings) else None
 
 
 def top_genres(history: list[dict], liked_from: float, limit: int = 3) -> list[str]:
@@ -270,8 +251,13 @@ def number_note(item: Mapping, recommender) -> str:
     return "" if titled else f"No. {item['item']}"
 
 
-def profile_text(age: object, occupation: object) -> str:
-    """Age and occupation as far as they are known, or nothing."""
+def profile_of(recommender, pair: Pair) -> str:
+    """Age and occupation of the pair's person as far as they are known, or nothing."""
+    age: object = pair.age
+    occupation: object = pair.occupation
+    if pair.user:
+        user = recommender.store.user(pair.user)
+        age, occupation = user.get("age"), user.get("occupation")
     parts = [f"age {int(age)}"] if present(age) and int(age) else []
     return ", ".join(parts + ([str(occupation)] if present(occupation) else []))
 
@@ -282,26 +268,22 @@ def bar(recommender, pair: Pair) -> str:
     It carries the pair's query, from which the page makes a link.
     """
     store, what = recommender.store, opinions(recommender)
-    history = known_of(recommender, pair)
-    film = store.item(pair.item)
+    history, film = known_of(recommender, pair), store.item(pair.item)
+    name, moment = "New person", "Now. Only what you entered is known."
     if pair.user:
-        user = store.user(pair.user)
         name = f"User {pair.user}"
-        profile = profile_text(user.get("age"), user.get("occupation"))
-        default = " (default)" if pair.at == store.default_at(pair.user) else ""
         when = "The data have an order and no dates"
         if recommender.prepared.has_times:
+            default = " (default)" if pair.at == store.default_at(pair.user) else ""
             when = f"{date_text(pair.at)}{default}"
         moment = f"{when}. Only earlier {what} are known; later ones serve to compare."
-    else:
-        name = "New person"
-        profile = profile_text(pair.age, pair.occupation)
-        moment = "Now. Only what you entered is known."
-    number = len(history)
-    genres_met = ", ".join(top_genres(history, recommender.prepared.liked_from))
-    facts = [counted(number, what), warmth(number, what), profile, genres_met]
-    if pair.taste:
-        facts.append(f"“{pair.taste}”")
+    facts = [
+        counted(len(history), what),
+        warmth(len(history), what),
+        profile_of(recommender, pair),
+        ", ".join(top_genres(history, recommender.prepared.liked_from)),
+        f"“{pair.taste}”" if pair.taste else "",
+    ]
     about = ", ".join(film["genres"]) or number_note(film, recommender)
     method = ""
     if pair.method:

@@ -1,18 +1,14 @@
 """The Predict tab: rating, click and explanation for the pair, each beside what simpler models say,
 the history they rest on, and the prompt as the model got it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.answer import (
-    Answer,
-    ExplanationPanel,
-    answer_steps,
-    explanation_steps,
-)
+from ckf_demo.ui.answer import Answer, ExplanationPanel, answer_steps, explanation_steps
+from ckf_demo.ui.charts import card, listing, stars_cell
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import ANSWER, GATED, ONCE, PRIVATE, QUIET
@@ -30,7 +26,6 @@ from ckf_demo.ui.markup import (
     present,
     spread,
     stars_text,
-    table,
     warn,
 )
 from ckf_demo.ui.page import Page
@@ -41,7 +36,7 @@ from ckf_demo.ui.pair import (
     later_rating,
     number_note,
     opinions,
-    profile_text,
+    profile_of,
     top_genres,
 )
 from ckf_demo.ui.stops import Stops
@@ -56,43 +51,67 @@ MARKS = {
     "truth": '<path d="M8 1 L15 8 L8 15 L1 8 Z" class="ckf-truth"/>',
 }
 TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
+TRACK = '<div class="ckf-track"></div>'
 
 
 def _mark(method: str) -> str:
-    drawing = MARKS.get(method, MARKS["average"])
     name = method if method in MARKS else "average"
     return (
         f'<svg class="ckf-mark ckf-mark-{name}" viewBox="0 0 16 16" width="16" height="16" '
-        f'aria-hidden="true">{drawing}</svg>'
+        f'aria-hidden="true">{MARKS[name]}</svg>'
     )
 
 
-def _line(points: list[tuple[str, str, float, str]], ticks: list[tuple[float, str]]) -> str:
+def _points(
+    answer: Answer, field: str, value: float, written: Callable[[float], str]
+) -> list[tuple[str, str, float, str]]:
+    """Method, label, value, and the value as text of each method; of the answer's alone at first.
+
+    ``field`` is "rating" or "probability", ``value`` what the answer says of it.
+    """
+    rows = [row for row in answer.comparison if row[field] is not None]
+    rows = rows or [{"method": "ckf", "label": answer.label, field: value}]
+    return [(row["method"], row["label"], row[field], written(row[field])) for row in rows]
+
+
+def _line(
+    points: list[tuple[str, str, float, str]],
+    place: Callable[[float], float] = float,
+    ticks: Sequence[float] = (),
+    track: str = TRACK,
+) -> str:
     """A scale with marks and a legend; the first point lies on top.
 
-    ``points`` hold method, label, place in 0–1, and the shown value; ``ticks`` place and text.
+    ``place`` says where a value lies, in 0–1; ``ticks`` are probabilities.
     """
     marks = "".join(
-        f'<span class="ckf-point" style="left:{100 * min(max(place, 0), 1):.2f}%" '
-        f'title="{escape(label)}: {escape(value)}">{_mark(method)}</span>'
-        for method, label, place, value in reversed(points)
+        f'<span class="ckf-point" style="left:{100 * min(max(place(value), 0), 1):.2f}%" '
+        f'title="{escape(label)}: {escape(text)}">{_mark(method)}</span>'
+        for method, label, value, text in reversed(points)
     )
     scale = "".join(
-        f'<span class="ckf-tick" style="left:{100 * place:.0f}%">{escape(text)}</span>'
-        for place, text in ticks
+        f'<span class="ckf-tick" style="left:{100 * tick:.0f}%">{percent(tick)}</span>'
+        for tick in ticks
     )
     legend = "".join(
-        f"<li>{_mark(method)}<span>{escape(label)}</span><strong>{escape(value)}</strong></li>"
-        for method, label, _, value in points
+        f"<li>{_mark(method)}<span>{escape(label)}</span><strong>{escape(text)}</strong></li>"
+        for method, label, _, text in points
     )
     return (
-        f'<div class="ckf-line" aria-hidden="true"><div class="ckf-track"></div>{marks}{scale}'
+        f'<div class="ckf-line" aria-hidden="true">{track}{marks}{scale}'
         f'</div><ul class="ckf-legend">{legend}</ul>'
     )
 
 
-def _seconds(value: float) -> str:
-    return f'<p class="ckf-time">{value:.2f} s</p>'
+def _figure(value: str, unit: str, about: str) -> str:
+    return (
+        f'<p class="ckf-figure"><strong>{value}</strong>{unit} '
+        f'<span class="ckf-facts">{about}</span></p>'
+    )
+
+
+def _seconds(answer: dict) -> str:
+    return f'<p class="ckf-time">{answer["seconds"]:.2f} s</p>'
 
 
 def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
@@ -109,27 +128,23 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
         for rating in RATINGS
     )
     spoken = ", ".join(f"{rating}: {percent(distribution[rating])}" for rating in RATINGS)
-    points = [
-        (row["method"], row["label"], _rating_place(row["rating"]), f"{row['rating']:.2f}")
-        for row in answer.comparison
-        if row["rating"] is not None
-    ] or [("ckf", answer.label, _rating_place(mean), f"{mean:.2f}")]
+    points = _points(answer, "rating", mean, "{:.2f}".format)
     if truth is not None:
         rating, timestamp = truth
         label = f"What they gave it on {date_text(timestamp)}"
-        points.append(("truth", label, _rating_place(rating), stars_text(rating)))
-    low, high = (_rating_place(mean - deviation), _rating_place(mean + deviation))
+        points.append(("truth", label, rating, stars_text(rating)))
+    low, high = max(_rating_place(mean - deviation), 0), min(_rating_place(mean + deviation), 1)
     whisker = (
-        f'<span class="ckf-whisker" style="left:{100 * max(low, 0):.2f}%;'
-        f'right:{100 - 100 * min(high, 1):.2f}%"></span>'
+        f'<span class="ckf-whisker" style="left:{100 * low:.2f}%;'
+        f'right:{100 - 100 * high:.2f}%"></span>'
     )
-    line = _line(points, []).replace('<div class="ckf-track"></div>', whisker, 1)
-    return (
-        '<section class="ckf-card"><h3>Which rating would they give?</h3>'
-        f'<p class="ckf-figure"><strong>{mean:.2f}</strong> of 5 '
-        f'<span class="ckf-facts">± {deviation:.2f} (one standard deviation)</span></p>'
+    return card(
+        "Which rating would they give?",
+        _figure(f"{mean:.2f}", " of 5", f"± {deviation:.2f} (one standard deviation)"),
         f'<div class="ckf-bars" role="img" aria-label="Probability of each rating: {spoken}">'
-        f"{bars}</div>{line}{_seconds(answer.rating['seconds'])}</section>"
+        f"{bars}</div>",
+        _line(points, _rating_place, track=whisker),
+        _seconds(answer.rating),
     )
 
 
@@ -151,24 +166,18 @@ def click_card(recommender, answer: Answer) -> str:
     if answer.click is None:
         return notice("Working on the probability that they like it.")
     probability = answer.click["probability"]
-    points = [
-        (row["method"], row["label"], row["probability"], percent(row["probability"]))
-        for row in answer.comparison
-        if row["probability"] is not None
-    ] or [("ckf", answer.label, probability, percent(probability))]
-    ticks = [(place / 4, percent(place / 4)) for place in range(5)]
     note = ""
     if recommender.prepared.positive_only:
-        thing = recommender.domain.thing
         note = (
-            f'<p class="ckf-facts">Compared with one {thing} that they did not choose, drawn by '
-            "popularity: 50 % means no opinion.</p>"
+            f'<p class="ckf-facts">Compared with one {recommender.domain.thing} that they did not '
+            "choose, drawn by popularity: 50 % means no opinion.</p>"
         )
-    return (
-        '<section class="ckf-card"><h3>Would they like it?</h3>'
-        f'<p class="ckf-figure"><strong>{percent(probability)}</strong> '
-        f'<span class="ckf-facts">probability {_of_a_like(recommender)}</span></p>{note}'
-        f"{_line(points, ticks)}{_seconds(answer.click['seconds'])}</section>"
+    return card(
+        "Would they like it?",
+        _figure(percent(probability), "", f"probability {_of_a_like(recommender)}"),
+        note,
+        _line(_points(answer, "probability", probability, percent), ticks=(0, 0.25, 0.5, 0.75, 1)),
+        _seconds(answer.click),
     )
 
 
@@ -176,51 +185,40 @@ def figures(recommender, answer: Answer) -> str:
     """All figures of the plots as tables."""
     if answer.click is None:
         return ""
-    rows = answer.comparison or []
+    rows, event = answer.comparison, _of_a_like(recommender)
+    likes = ["–" if row["probability"] is None else percent(row["probability"]) for row in rows]
+    labels = [row["label"] for row in rows]
     if answer.rating is None:
         return plain_table(
             ["Method", "Likes it"],
-            [(row["label"], _percent_of(row)) for row in rows],
-            f"Probability {_of_a_like(recommender)}, by method",
+            zip(labels, likes, strict=True),
+            f"Probability {event}, by method",
         )
-    methods = plain_table(
-        ["Method", "Rating (1–5)", "Likes it"],
-        [
-            (
-                row["label"],
-                f"{row['rating']:.2f}" if row["rating"] is not None else "–",
-                _percent_of(row),
-            )
-            for row in rows
-        ],
-        f"Expected rating and probability {_of_a_like(recommender)}, by method",
-    )
+    ratings = ["–" if row["rating"] is None else f"{row['rating']:.2f}" for row in rows]
     distributions = [
         (row["label"], row["distribution"]) for row in rows if row["distribution"]
     ] or [(answer.label, answer.rating["distribution"])]
-    return methods + plain_table(
+    return plain_table(
+        ["Method", "Rating (1–5)", "Likes it"],
+        zip(labels, ratings, likes, strict=True),
+        f"Expected rating and probability {event}, by method",
+    ) + plain_table(
         ["Probability of", *RATINGS],
         [(label, *(percent(d[rating]) for rating in RATINGS)) for label, d in distributions],
         "Probability of each rating",
     )
 
 
-def _percent_of(row: dict) -> str:
-    return percent(row["probability"]) if row["probability"] is not None else "–"
-
-
 def prompt_markup(recommender, parts: list[dict]) -> str:
-    """The prompt with its collaborative tokens as marked boxes."""
+    """The prompt with its collaborative tokens and its answer as marked boxes."""
     names = {"user_token": "user token", "item_token": "item token"}
     shown = []
     for part in parts:
         kind = part["kind"]
-        if kind in names:
-            shown.append(f'<mark class="ckf-token ckf-{kind}">{names[kind]}</mark>')
-        elif kind == "answer":
-            shown.append(f'<mark class="ckf-token ckf-answer">{escape(part["text"])}</mark>')
-        else:
-            shown.append(escape(part["text"]))
+        text = names.get(kind) or escape(part["text"])
+        if kind in names or kind == "answer":
+            text = f'<mark class="ckf-token ckf-{kind}">{text}</mark>'
+        shown.append(text)
     return (
         '<p class="ckf-facts">Boxes are collaborative tokens: vectors made from '
         f"{opinions(recommender)} by this person’s bridges, which stand where a word would stand. "
@@ -231,66 +229,55 @@ def prompt_markup(recommender, parts: list[dict]) -> str:
 
 def history_markup(recommender, pair: Pair) -> str:
     """The profile in one line and the history as a table, newest first."""
-    store, domain, what = recommender.store, recommender.domain, opinions(recommender)
-    prepared = recommender.prepared
+    domain, prepared = recommender.domain, recommender.prepared
     rated, genres, times = not prepared.positive_only, prepared.has_genres, prepared.has_times
     history = known_of(recommender, pair)
-    if pair.user:
-        user = store.user(pair.user)
-        profile = profile_text(user.get("age"), user.get("occupation"))
-    else:
-        profile = profile_text(pair.age, pair.occupation)
-    facts = [profile]
+    facts = [profile_of(recommender, pair)]
     if pair.taste:
         facts.append(f"says: “{pair.taste}”")
     if history:
         mean = sum(row["rating"] for row in history) / len(history)
-        facts.append(
-            f"mean rating {mean:.2f} (n = {len(history)})" if rated else f"n = {len(history)}"
-        )
+        about = f"n = {len(history)}"
+        facts.append(f"mean rating {mean:.2f} ({about})" if rated else about)
         if genres:
             facts.append("likes " + ", ".join(top_genres(history, prepared.liked_from)))
     if untitled := sum(not row["title"] for row in history):
         facts.append(f"{counted(untitled, domain.things)} without a title")
-    rows = [
-        Row(
-            pick=row["item"],
-            anchor=f"rated-{row['item']}",
-            selected=row["item"] == pair.item,
-            cells=[
-                name_cell(row, number_note(row, recommender)),
-                *([Cell(f"{stars_text(row['rating'])}&nbsp;★", row["rating"])] if rated else []),
-                *([", ".join(row["genres"])] if genres else []),
-                _when(row["timestamp"]) if times else place,
-            ],
-        )
-        # what has a title first, as a number says nothing to a visitor
-        for place, row in sorted(
-            enumerate(history, start=1),
-            key=lambda entry: (bool(entry[1]["title"]), entry[0]),
-            reverse=True,
-        )
-    ]
-    columns = [
-        Column(domain.thing.capitalize(), pick=True, wide=True),
-        *([Column("Rated", numeric=True)] if rated else []),
-        *([Column("Genres", wide=True)] if genres else []),
-        Column("When" if times else "Order", numeric=True),
-    ]
-    listing = table(
-        columns,
-        rows,
+    # what has a title first, as a number says nothing to a visitor
+    newest = sorted(
+        enumerate(history, start=1),
+        key=lambda entry: (bool(entry[1]["title"]), entry[0]),
+        reverse=True,
+    )
+    known = listing(
+        [
+            Column(domain.thing.capitalize(), pick=True, wide=True),
+            Column("Rated", numeric=True, shown=rated),
+            Column("Genres", wide=True, shown=genres),
+            Column("When" if times else "Order", numeric=True),
+        ],
+        [
+            Row(
+                pick=row["item"],
+                anchor=f"rated-{row['item']}",
+                selected=row["item"] == pair.item,
+                cells=[
+                    name_cell(row, number_note(row, recommender)),
+                    stars_cell(row["rating"]),
+                    ", ".join(row["genres"]),
+                    _when(row["timestamp"]) if times else place,
+                ],
+            )
+            for place, row in newest
+        ],
         caption="Rated before the moment" if rated else "Liked before the moment",
-        empty=f"No {what} are known at this moment. The answers use the profile, the sentence and "
-        f"the average opinion of the {domain.thing}. Add {domain.things} under “New person” to see "
-        "them change.",
+        empty=f"No {opinions(recommender)} are known at this moment. The answers use the profile, "
+        f"the sentence and the average opinion of the {domain.thing}. Add {domain.things} under "
+        "“New person” to see them change.",
         height=400,
     )
     described = escape(" · ".join(filter(None, facts)))
-    return (
-        f'<section class="ckf-card"><h3>What is known of them</h3>'
-        f'<p class="ckf-facts">{described}</p>{listing}</section>'
-    )
+    return card("What is known of them", f'<p class="ckf-facts">{described}</p>', known)
 
 
 def _when(timestamp: object) -> Cell:
@@ -302,37 +289,35 @@ def _when(timestamp: object) -> Cell:
 class PredictTab:
     """Builds the tab's components in the current Blocks context and answers pairs into them."""
 
-    def __init__(self, recommender, stops: Stops, landing: Answer) -> None:
-        self.recommender = recommender
-        self.stops = stops
-        self.panels: list[ExplanationPanel] = []
-        store, pair, thing = recommender.store, landing.pair, recommender.domain.thing
+    def __init__(self, recommender, stops: Stops, first_answer: Answer) -> None:
+        self.recommender, self.stops = recommender, stops
+        pair, thing = first_answer.pair, recommender.domain.thing
         self._rates = "rating" in recommender.tasks
-        asked = f"How would this person rate this {thing}, would they like it, and why?"
-        if not self._rates:
-            asked = f"Would this person like this {thing}, and why?"
+        question = f"Would this person like this {thing}, and why?"
+        if self._rates:
+            question = f"How would this person rate this {thing}, would they like it, and why?"
         compared = "with the collaborative model alone, and with everybody’s average"
         if recommender.prepared.positive_only:
             compared = "and with the collaborative model alone"
         lead(
-            f"{asked} The marks compare CKF with the same model without collaborative tokens, "
+            f"{question} The marks compare CKF with the same model without collaborative tokens, "
             f"{compared}."
         )
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(min_width=300, visible=self._rates):
-                self.rating = panel(
-                    rating_card(landing, later_rating(store, pair)), elem_id="rating"
-                )
+                truth = later_rating(recommender.store, pair)
+                self.rating = panel(rating_card(first_answer, truth), elem_id="rating")
             with gr.Column(min_width=300):
-                self.click = panel(click_card(recommender, landing), elem_id="click")
-                self.panels.append(ExplanationPanel(recommender, landing, "predict", linked=True))
+                self.click = panel(click_card(recommender, first_answer), elem_id="click")
+                words = ExplanationPanel(recommender, first_answer, "predict", linked=True)
+                self.panels = [words]
         self.history = panel(history_markup(recommender, pair), elem_id="history")
         with gr.Accordion("Figures as tables", open=False):
-            self.figures = panel(figures(recommender, landing), elem_id="figures")
+            self.figures = panel(figures(recommender, first_answer), elem_id="figures")
         with gr.Accordion("The prompt as the model got it", open=False):
-            known = [task for task in TASKS if task in recommender.tasks]
-            self.task = radio("prompt-task", "Task", [(TASKS[task], task) for task in known])
-            self.prompt = panel(self.prompt_of(pair, known[0]), elem_id="prompt")
+            tasks = [(label, task) for task, label in TASKS.items() if task in recommender.tasks]
+            self.task = radio("prompt-task", "Task", tasks)
+            self.prompt = panel(self.prompt_of(pair, tasks[0][1]), elem_id="prompt")
         self.contrast = ContrastPanel(recommender, stops)
 
     def wire(self, page: Page) -> None:
@@ -344,7 +329,7 @@ class PredictTab:
         pair.change(
             page.gated(self.answer, model, "page: predict"),
             [pair, self.task],
-            self.outputs,
+            [self.rating, self.click, self.figures, self.prompt, *words],
             show_progress_on=[self.rating, self.click, *(shown.words for shown in self.panels)],
             **ANSWER,
         )
@@ -355,21 +340,11 @@ class PredictTab:
             **PRIVATE,
             **GATED,
         )
+        explain = page.gated(self.explain, model, "page: explain")
         for shown in self.panels:
-            shown.again.click(
-                page.gated(self.explain, model, "page: explain"),
-                pair,
-                words,
-                **ONCE,
-            )
+            shown.again.click(explain, pair, words, **ONCE)
             shown.stop.click(self.stops.halt, **QUIET)
         self.contrast.wire(page)
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``answer`` may update."""
-        shown = [part for panel_ in self.panels for part in panel_.components]
-        return [self.rating, self.click, self.figures, self.prompt, *shown]
 
     def prompt_of(self, pair: Pair, task: str) -> str:
         """The prompt of one task for the pair (HTML), or why its method has none."""
