@@ -17,19 +17,18 @@ def item_list(recommender, text: str) -> str:
     thing, things = recommender.domain.thing, recommender.domain.things
     if not text.strip():
         return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
-    genres = recommender.prepared.has_genres
-    rows = []
-    for item in recommender.search_items(text.strip(), limit=MOST):
-        cells: list = [name_cell(item, number_note(item, recommender))]
-        if genres:
-            cells.append(", ".join(item["genres"]))
-        rows.append(Row(pick=item["item"], cells=cells))
     return table(
         [
             Column(thing.capitalize(), pick=True, wide=True),
-            *([Column("Genres", wide=True)] if genres else []),
+            Column("Genres", wide=True, shown=recommender.prepared.has_genres),
         ],
-        rows,
+        [
+            Row(
+                pick=item["item"],
+                cells=[name_cell(item, number_note(item, recommender)), ", ".join(item["genres"])],
+            )
+            for item in recommender.search_items(text.strip(), limit=MOST)
+        ],
         caption=f"{things.capitalize()} found",
         empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
         height=260,

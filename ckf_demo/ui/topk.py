@@ -7,17 +7,17 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, ExplanationPanel
+from ckf_demo.ui.charts import facts, listing
+from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import ANSWER
 from ckf_demo.ui.markup import (
     Cell,
     Column,
     Row,
-    escape,
     name_cell,
     notice,
     panel,
     stars_text,
-    table,
     warn,
 )
 from ckf_demo.ui.page import Page
@@ -28,102 +28,72 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class Ranking:
-    """A ranked list with what it was asked for, which alone tells two of them apart."""
+    """A ranked list with its person and filters, which alone tell two of them apart.
+
+    ``filters`` are ``k``, ``genre``, ``year_from`` and ``year_to`` of `Recommender.rank`.
+    """
 
     who: Pair
-    asked: tuple
+    filters: dict
     rows: tuple[dict, ...] = field(compare=False)
 
 
 class TopKTab:
     """Builds the tab's components in the current Blocks context and ranks into them."""
 
-    def __init__(self, recommender, landing: Answer, ranking: gr.State) -> None:
+    def __init__(self, recommender, first_answer: Answer, ranking: gr.State) -> None:
         self.recommender, self.ranking = recommender, ranking
-        self._likes = recommender.prepared.positive_only
+        self._positive_only = recommender.prepared.positive_only
         self._genres = recommender.prepared.has_genres
-        self._liked_from = recommender.prepared.liked_from
+        self._like_threshold = recommender.prepared.liked_from
         items = recommender.store.items()
         self._popularity = dict(zip(items["item"], items["n_ratings"], strict=True))
         years = items["year"].dropna()
         low, high = (int(years.min()), int(years.max())) if len(years) else (1900, 2100)
-        gr.HTML(
-            f"<p>What should this person {recommender.domain.take} next? The collaborative model "
+        self._years = (low, high)
+        lead(
+            f"What should this person {recommender.domain.take} next? The collaborative model "
             "proposes candidates from the whole catalogue without what they have "
-            f"{'liked' if self._likes else 'rated'}; CKF puts them in order. Select a row to "
-            "explain it.</p>",
-            apply_default_css=False,
-            elem_classes="ckf-lead",
+            f"{'liked' if self._positive_only else 'rated'}; CKF puts them in order. Select a row "
+            "to explain it."
         )
         with gr.Row(elem_classes="ckf-controls"):
-            self.k = gr.Slider(
-                1,
-                50,
-                value=10,
-                step=1,
-                label=f"{recommender.domain.things.capitalize()} (k)",
-                min_width=180,
-                elem_id="k",
-            )
-            self.genre = gr.Dropdown(
+            label = f"{recommender.domain.things.capitalize()} (k)"
+            self.k = gr.Slider(1, 50, 10, step=1, label=label, min_width=180, elem_id="k")
+            self.genre = dropdown(
+                "genre",
+                "Genre",
                 [ANY, *recommender.store.genres()],
-                value=ANY,
-                label="Genre",
-                min_width=130,
-                elem_id="genre",
+                130,
                 visible=self._genres,
             )
-            self.year_from = gr.Number(
-                label="From year",
-                value=low,
-                precision=0,
-                min_width=90,
-                elem_id="year-from",
-                visible=len(years) > 0,
-            )
-            self.year_to = gr.Number(
-                label="To year",
-                value=high,
-                precision=0,
-                min_width=90,
-                elem_id="year-to",
-                visible=len(years) > 0,
-            )
-        self._years = (low, high)
+            number = {"precision": 0, "min_width": 90, "visible": len(years) > 0}
+            self.year_from = gr.Number(low, label="From year", elem_id="year-from", **number)
+            self.year_to = gr.Number(high, label="To year", elem_id="year-to", **number)
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(scale=8, min_width=460):
                 self.table = panel(notice("The list is being made."), elem_id="topk")
             with gr.Column(scale=3, min_width=260):
-                self.panel = ExplanationPanel(recommender, landing, "topk", linked=False)
+                self.panel = ExplanationPanel(recommender, first_answer, "topk", linked=False)
 
     def wire(self, page: Page) -> None:
         """Rank while this tab or the map is open, and let a row choose the item."""
         page.chooses_item(self.table)
         page.show(self.table, self.reselect, self.ranking)
+        changes = [page.active.change, page.pair.change, self.k.release, self.genre.change]
+        for year in (self.year_from, self.year_to):
+            changes += [year.submit, year.blur]
+        controls = [self.k, self.genre, self.year_from, self.year_to]
         gr.on(
-            [
-                page.active.change,
-                page.pair.change,
-                self.k.release,
-                self.genre.change,
-                self.year_from.submit,
-                self.year_from.blur,
-                self.year_to.submit,
-                self.year_to.blur,
-            ],
+            changes,
             page.gated_in(
                 ("topk", "map"), self.rank, page.service.model, "page: rank", self.ranking
             ),
-            [page.active, page.pair, self.ranking, *self.controls],
+            [page.active, page.pair, self.ranking, *controls],
             [self.table, self.ranking],
             show_progress_on=self.table,
             **ANSWER,
         )
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``rank`` after the pair and the latest ranking."""
-        return [self.k, self.genre, self.year_from, self.year_to]
 
     def rank(
         self,
@@ -136,30 +106,25 @@ class TopKTab:
     ) -> dict:
         """Rank for the person, unless the latest ranking already answers the same."""
         low, high = self._years
-        asked = (
-            int(k),
-            None if genre == ANY else genre,
-            None if year_from in (None, low) else int(year_from),
-            None if year_to in (None, high) else int(year_to),
-        )
+        first = None if year_from in (None, low) else int(year_from)
+        last = None if year_to in (None, high) else int(year_to)
+        filters = {
+            "k": int(k),
+            "genre": None if genre == ANY else genre,
+            "year_from": first,
+            "year_to": last,
+        }
         ranking = previous
-        if previous is None or (previous.who, previous.asked) != (pair.who, asked):
+        if previous is None or (previous.who, previous.filters) != (pair.who, filters):
             try:
-                if None not in asked[2:] and asked[2] > asked[3]:
+                if first is not None and last is not None and first > last:
                     raise UserError(
-                        f"the years {asked[2]} to {asked[3]} are the wrong way round; swap them"
+                        f"the years {first} to {last} are the wrong way round; swap them"
                     )
-                rows = self.recommender.rank(
-                    **pair.person,
-                    method=pair.method,
-                    k=asked[0],
-                    genre=asked[1],
-                    year_from=asked[2],
-                    year_to=asked[3],
-                )
+                rows = self.recommender.rank(**pair.person, method=pair.method, **filters)
             except UserError as error:
                 return {self.table: warn(error)}
-            ranking = Ranking(pair.who, asked, tuple(rows))
+            ranking = Ranking(pair.who, filters, tuple(rows))
         return {self.table: self.listing(ranking, pair), self.ranking: ranking}
 
     def reselect(self, pair: Pair, ranking: Ranking | None) -> str | dict:
@@ -178,62 +143,64 @@ class TopKTab:
             )
         scores = [row["score"] for row in rows]
         low, high = min(scores), max(scores)
-        shown = [
-            Row(
-                pick=row["item"],
-                selected=row["item"] == pair.item,
-                cells=[
-                    row["rank"],
-                    name_cell(row, number_note(row, self.recommender)),
-                    Cell(_score_bar(row["score"], low, high), row["score"]),
-                    row["collaborative_rank"],
-                    *([self._later(row.get("later_rating"))] if ranking.who.user else []),
-                    *([", ".join(row["genres"])] if self._genres else []),
-                ],
-            )
-            for row in rows
-        ]
-        later = "Later liked" if self._likes else "Later rated"
-        columns = [
-            Column("Rank", numeric=True),
-            Column(self.recommender.domain.thing.capitalize(), pick=True, wide=True),
-            Column("Score", numeric=True),
-            Column("Collaborative rank", numeric=True),
-            *([Column(later, numeric=True)] if ranking.who.user else []),
-            *([Column("Genres", wide=True)] if self._genres else []),
-        ]
-        listing = table(
-            columns, shown, caption=f"Top {len(rows)}", empty="Nothing to list.", height=620
+        known = ranking.who.user is not None
+        later = "Later liked" if self._positive_only else "Later rated"
+        ranked = listing(
+            [
+                "Rank",
+                Column(self.recommender.domain.thing.capitalize(), pick=True, wide=True),
+                "Score",
+                "Collaborative rank",
+                Column(later, numeric=True, shown=known),
+                Column("Genres", wide=True, shown=self._genres),
+            ],
+            [
+                Row(
+                    pick=row["item"],
+                    selected=row["item"] == pair.item,
+                    cells=[
+                        row["rank"],
+                        name_cell(row, number_note(row, self.recommender)),
+                        Cell(_score_bar(row["score"], low, high), row["score"]),
+                        row["collaborative_rank"],
+                        self._later(row.get("later_rating")),
+                        ", ".join(row["genres"]),
+                    ],
+                )
+                for row in rows
+            ],
+            caption=f"Top {len(rows)}",
+            height=620,
         )
-        return f'<p class="ckf-facts">{escape(self._summary(ranking))}</p>{listing}'
+        return facts(self._summary(ranking)) + ranked
 
     def _summary(self, ranking: Ranking) -> str:
         rows = ranking.rows
         genres = {genre for row in rows for genre in row["genres"]}
         median = statistics.median(self._popularity.get(row["item"], 0) for row in rows)
         of_genres = f" of {len(genres)} genres" if self._genres else ""
-        parts = [
+        summary = (
             f"{len(rows)} {self.recommender.domain.things}{of_genres}, with a median of "
             f"{median:.0f} training {opinions(self.recommender)} each"
-        ]
+        )
         if ranking.who.user:
             later = [row["later_rating"] for row in rows if row.get("later_rating") is not None]
-            liked = sum(rating >= self._liked_from for rating in later)
-            parts.append(
-                f"{len(later)} of them later liked by this user"
-                if self._likes
-                else f"{len(later)} of them later rated by this user, {liked} with "
-                f"{self._liked_from:g} stars or more"
-            )
-        return "; ".join(parts) + "."
+            if self._positive_only:
+                summary += f"; {len(later)} of them later liked by this user"
+            else:
+                liked = sum(rating >= self._like_threshold for rating in later)
+                summary += (
+                    f"; {len(later)} of them later rated by this user, {liked} with "
+                    f"{self._like_threshold:g} stars or more"
+                )
+        return f"{summary}."
 
     def _later(self, rating: float | None) -> Cell:
         if rating is None:
             return Cell("–", 0)
-        if self._likes:
-            return Cell('<span class="ckf-later ckf-liked">yes</span>', rating)
-        liked = " ckf-liked" if rating >= self._liked_from else ""
-        return Cell(f'<span class="ckf-later{liked}">{stars_text(rating)}&nbsp;★</span>', rating)
+        liked = " ckf-liked" if self._positive_only or rating >= self._like_threshold else ""
+        shown = "yes" if self._positive_only else f"{stars_text(rating)}&nbsp;★"
+        return Cell(f'<span class="ckf-later{liked}">{shown}</span>', rating)
 
 
 def _score_bar(score: float, low: float, high: float) -> str:

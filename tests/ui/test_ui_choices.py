@@ -150,9 +150,9 @@ def test_items_without_a_title_are_shown_by_number(recommender, topk):
     row = {"rank": 1, "item": "7", "title": "", "collaborative_rank": 2, "later_rating": 1.0}
     row |= {"genres": [], "score": 0.5, "year": None}
     pair = Pair(item="7", user="1")
-    shown = topk.listing(Ranking(pair.who, (), (row,)), pair)
+    shown = topk.listing(Ranking(pair.who, {}, (row,)), pair)
     assert "No. 7" in shown and ">yes<" in shown and 'aria-current="true"' in shown
-    nasty = topk.listing(Ranking(pair.who, (), (row | {"title": NASTY},)), pair)
+    nasty = topk.listing(Ranking(pair.who, {}, (row | {"title": NASTY},)), pair)
     assert "<img" not in nasty and '<span class="ckf-below">No. 7</span>' in nasty
     assert "<img" not in item_list(recommender, NASTY)
     assert f"No. {TITLED[5]}" in bar(recommender, likes(TITLED[5]))

@@ -58,13 +58,13 @@ def test_three_spaces_hold_every_film_where_the_view_has_it(tab, pair, method, d
 
 def test_history_and_recommendations_are_marked_where_they_are_the_persons(tab):
     rows = tuple(tab.recommender.rank(**PAIR.person, k=5))
-    data, last = drawn(tab, PAIR, *FILMS, ranking=Ranking(PAIR.who, (), rows))
+    data, last = drawn(tab, PAIR, *FILMS, ranking=Ranking(PAIR.who, {}, rows))
     items = tab.recommender.item_order
     history = {row["item"] for row in tab.recommender.history("3")}
     assert {items[place] for place in data["history"]} == history
     assert [items[place] for place in data["recommended"]] == [row["item"] for row in rows]
     assert last[tab.highlights].count("<tr") == 1 + 5 + len(history)
-    other, _ = drawn(tab, NEW, *FILMS, ranking=Ranking(PAIR.who, (), rows))
+    other, _ = drawn(tab, NEW, *FILMS, ranking=Ranking(PAIR.who, {}, rows))
     assert other["recommended"] == []
 
 

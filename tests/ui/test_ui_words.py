@@ -70,12 +70,12 @@ def built(recommender) -> str:
         sidebar = Sidebar(recommender, examples(recommender))
         predict = PredictTab(recommender, Stops(), landing)
         topk = TopKTab(recommender, landing, gr.State(None))
-    ranking = Ranking(KNOWN.who, (), tuple(recommender.rank(**KNOWN.person)))
+    ranking = Ranking(KNOWN.who, {}, tuple(recommender.rank(**KNOWN.person)))
     texts = [
         bar(recommender, KNOWN),
         tour_markup(recommender),
         topk.listing(ranking, KNOWN),
-        topk.listing(Ranking(KNOWN.who, (), ()), KNOWN),
+        topk.listing(Ranking(KNOWN.who, {}, ()), KNOWN),
         history_markup(recommender, KNOWN),
         history_markup(recommender, Pair(item="7", taste="quiet")),
         predict.prompt_of(KNOWN, "ctr").split("<pre")[0],
