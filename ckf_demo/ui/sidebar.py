@@ -12,17 +12,18 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.charts import listing
 from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Column,
     Row,
     escape,
     film_text,
+    name_cell,
     notice,
     panel,
     present,
     star_picker,
-    table,
     warn,
 )
 from ckf_demo.ui.page import Page
@@ -39,12 +40,7 @@ from ckf_demo.ui.pair import (
 )
 
 ANY = "any"
-AGES = {
-    "under 25": (1, 24),
-    "25–34": (25, 34),
-    "35–49": (35, 49),
-    "50 and over": (50, 200),
-}
+AGES = {"under 25": (1, 24), "25–34": (25, 34), "35–49": (35, 49), "50 and over": (50, 200)}
 # Rows of the user table that a page carries; filters narrow it down further.
 SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
@@ -80,28 +76,19 @@ def examples(recommender) -> list[Example]:
     users = users[users["n_total"] > users["n_before"]]
     written = {} if recommender.prepared.has_titles else _written_later(recommender.prepared, users)
     chosen = []
-    for label, target, low, high in (
-        ("Cold start", 3, 1, 3),
-        ("Warm", 60, 11, float("inf")),
-    ):
+    for label, target, low, high in (("Cold start", 3, 1, 3), ("Warm", 60, 11, np.inf)):
         group = users[users["n_before"].between(low, high)]
         if group.empty:
             continue
         wrote = group["user"].isin(list(written))
         group = group[wrote] if wrote.any() else group
         distance = (group["n_before"] - target).abs()
-        user = group.loc[distance.sort_values(kind="stable").index[0]]
-        item = written.get(str(user["user"])) or _best_known_later(
-            store, str(user["user"]), int(user["at"])
-        )
-        chosen.append(
-            Example(
-                f"{label}: user {user['user']}, {counted(int(user['n_before']), what)}",
-                known_user(store, user["user"], item),
-            )
-        )
-    chosen.append(_new_person(recommender))
-    return chosen
+        row = group.loc[distance.sort_values(kind="stable").index[0]]
+        user = str(row["user"])
+        item = written.get(user) or _best_known_later(store, user, int(row["at"]))
+        about = f"{label}: user {user}, {counted(int(row['n_before']), what)}"
+        chosen.append(Example(about, known_user(store, user, item)))
+    return [*chosen, _new_person(recommender)]
 
 
 def _written_later(prepared: Prepared, users: pd.DataFrame) -> dict[str, str]:
@@ -130,20 +117,20 @@ def _new_person(recommender) -> Example:
     # a number says nothing to a visitor
     items = items[items["title"] != ""]
     by_genre = recommender.prepared.has_genres
-    given = EXAMPLE_STARS
-    if recommender.prepared.positive_only:
-        given = (LIKE,) * len(EXAMPLE_STARS)
     rated: list[str] = []
     used: set[str] = set()
     rest: list[str] = []
     for item, genres in zip(items["item"], items["genres"], strict=True):
         another = genres and used.isdisjoint(genres) if by_genre else True
-        if len(rated) < len(given) and another:
+        if len(rated) < len(EXAMPLE_STARS) and another:
             rated.append(item)
             used.update(genres)
         else:
             rest.append(item)
-    history = tuple(zip(rated, given, strict=False))
+    stars = EXAMPLE_STARS
+    if recommender.prepared.positive_only:
+        stars = (LIKE,) * len(EXAMPLE_STARS)
+    history = tuple(zip(rated, stars, strict=False))
     described = counted(len(history), opinions(recommender))
     return Example(f"New person with {described}", Pair(item=rest[0], history=history))
 
@@ -152,15 +139,12 @@ class Sidebar:
     """Builds the sidebar's components in the current Blocks context."""
 
     def __init__(self, recommender, ready: list[Example]) -> None:
-        self.recommender = recommender
-        self.store = recommender.store
-        self._users = self.store.users()
+        self.recommender, self._ready = recommender, ready
+        self.store, self._users = recommender.store, recommender.store.users()
+        self._opinions, self._things = opinions(recommender), recommender.domain.things
         prepared = recommender.prepared
         self._ages, self._occupations = prepared.has_ages, prepared.has_occupations
         self._rates = not prepared.positive_only
-        profiles = self._ages or self._occupations
-        occupations = [ANY, *self.store.occupations()]
-        things, what = recommender.domain.things, opinions(recommender)
         gr.HTML("<h2>Who</h2>", apply_default_css=False)
         gr.HTML('<p class="ckf-over">Ready examples</p>', apply_default_css=False)
         self.examples = [
@@ -169,71 +153,66 @@ class Sidebar:
         ]
         with gr.Tabs(elem_id="who-tabs") as self.tabs:
             with gr.Tab("Known user", id="known"):
-                known = next(example.pair.user for example in ready if example.pair.user)
-                self.search = gr.Textbox(
-                    label="User id", placeholder=f"for example {known}", elem_id="user-search"
-                )
-                self.group = gr.Radio(
-                    [ANY, *GROUPS],
-                    value=ANY,
-                    label=f"{what.capitalize()} before the moment",
-                    elem_id="user-group",
-                )
-                with gr.Row(visible=profiles):
-                    self.age = gr.Dropdown(
-                        [ANY, *AGES],
-                        value=ANY,
-                        label="Age",
-                        min_width=110,
-                        visible=self._ages,
-                    )
-                    self.occupation = gr.Dropdown(
-                        occupations,
-                        value=ANY,
-                        label="Occupation",
-                        min_width=110,
-                        visible=self._occupations,
-                    )
-                self.wrong = panel("", elem_id="user-problem")
-                self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
+                self._known_user()
             with gr.Tab("New person", id="new"):
-                self.taste = gr.Textbox(
-                    label="What do you like, in a sentence?",
-                    placeholder=TASTES[recommender.prepared.domain],
-                    max_length=LONGEST_TASTE,
-                    elem_id="taste",
-                )
-                self.find = gr.Textbox(
-                    label=f"Find {things} and give them stars"
-                    if self._rates
-                    else f"Find {things} that they like",
-                    placeholder="part of a title",
-                    elem_id="find-films",
-                )
-                self.found = panel(self.found_films("", ()), elem_id="found-films")
-                self.rated = panel(self.rated_films(()), elem_id="rated-films")
-                # The model learnt nothing from fields that no profile holds.
-                with gr.Row(visible=profiles):
-                    self.new_age = gr.Number(
-                        label="Age (optional)",
-                        precision=0,
-                        minimum=1,
-                        maximum=OLDEST,
-                        min_width=110,
-                        visible=self._ages,
-                    )
-                    self.new_occupation = gr.Dropdown(
-                        ["", *self.store.occupations()],
-                        value="",
-                        label="Occupation (optional)",
-                        min_width=110,
-                        visible=self._occupations,
-                    )
-                self.use = gr.Button("Predict for this person", variant="primary", elem_id="use")
-                self.problem = panel("", elem_id="new-person-problem")
+                self._described_person()
         # The films that the new person has rated so far: ((item, stars), …), oldest first.
         self.draft = gr.State(())
-        self._ready = ready
+
+    def _known_user(self) -> None:
+        known = next(example.pair.user for example in self._ready if example.pair.user)
+        self.search = gr.Textbox(
+            label="User id", placeholder=f"for example {known}", elem_id="user-search"
+        )
+        self.group = gr.Radio(
+            [ANY, *GROUPS],
+            value=ANY,
+            label=f"{self._opinions.capitalize()} before the moment",
+            elem_id="user-group",
+        )
+        age = {"label": "Age", "min_width": 110, "visible": self._ages}
+        occupation = {"label": "Occupation", "min_width": 110, "visible": self._occupations}
+        with gr.Row(visible=self._ages or self._occupations):
+            self.age = gr.Dropdown([ANY, *AGES], value=ANY, **age)
+            occupations = [ANY, *self.store.occupations()]
+            self.occupation = gr.Dropdown(occupations, value=ANY, **occupation)
+        self.wrong = panel("", elem_id="user-problem")
+        self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
+
+    def _described_person(self) -> None:
+        stars = "and give them stars" if self._rates else "that they like"
+        self.taste = gr.Textbox(
+            label="What do you like, in a sentence?",
+            placeholder=TASTES[self.recommender.prepared.domain],
+            max_length=LONGEST_TASTE,
+            elem_id="taste",
+        )
+        self.find = gr.Textbox(
+            label=f"Find {self._things} {stars}",
+            placeholder="part of a title",
+            elem_id="find-films",
+        )
+        self.found = panel(self.found_films("", ()), elem_id="found-films")
+        self.rated = panel(self.rated_films(()), elem_id="rated-films")
+        # The model learnt nothing from fields that no profile holds.
+        with gr.Row(visible=self._ages or self._occupations):
+            self.new_age = gr.Number(
+                label="Age (optional)",
+                precision=0,
+                minimum=1,
+                maximum=OLDEST,
+                min_width=110,
+                visible=self._ages,
+            )
+            self.new_occupation = gr.Dropdown(
+                ["", *self.store.occupations()],
+                value="",
+                label="Occupation (optional)",
+                min_width=110,
+                visible=self._occupations,
+            )
+        self.use = gr.Button("Predict for this person", variant="primary", elem_id="use")
+        self.problem = panel("", elem_id="new-person-problem")
 
     def wire(self, page: Page) -> None:
         """Let every part of the sidebar choose the person."""
@@ -256,23 +235,27 @@ class Sidebar:
                 [page.pair, *self.described],
                 **QUIET,
             ).then(None, **CLOSE_DRAWER)
+        filters = [self.search, self.group, self.age, self.occupation]
         gr.on(
-            [self.search.input, self.group.change, self.age.change, self.occupation.change],
+            [self.search.input, *(control.change for control in filters[1:])],
             self.user_table,
-            [self.search, self.group, self.age, self.occupation],
+            filters,
             self.users,
             trigger_mode="always_last",
             **QUIET,
         )
 
+        def choose(current: Pair, user: str) -> Pair:
+            return known_user(self.store, user, current.item, method=current.method)
+
         def choose_user(current: Pair, event: gr.EventData) -> Pair:
-            return known_user(self.store, event.pick, current.item, method=current.method)
+            return choose(current, event.pick)
 
         page.chooses("user", self.users, choose_user).then(None, **CLOSE_DRAWER)
 
         def choose_typed(current: Pair, user: str):
             try:
-                return known_user(self.store, user.strip(), current.item, method=current.method), ""
+                return choose(current, user.strip()), ""
             except UserError as error:
                 return gr.skip(), warn(error)
 
@@ -281,13 +264,8 @@ class Sidebar:
         ).then(None, self.wrong, **CLOSE_UNLESS_PROBLEM)
 
     def _wire_new_person(self, pair: gr.State) -> None:
-        self.find.change(
-            self.found_films,
-            [self.find, self.draft],
-            self.found,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        last = {"trigger_mode": "always_last", **QUIET}
+        self.find.change(self.found_films, [self.find, self.draft], self.found, **last)
 
         def pick(draft: tuple, event: gr.EventData):
             if event.rating is None and event.remove is None:
@@ -313,9 +291,7 @@ class Sidebar:
             person = self.person(current, draft, taste, age, occupation)
             return person if any(person.person.values()) else gr.skip()
 
-        self.draft.change(
-            follow, [pair, *self.described], pair, trigger_mode="always_last", **QUIET
-        )
+        self.draft.change(follow, [pair, *self.described], pair, **last)
 
         def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
             person = self.person(current, draft, taste, age, occupation)
@@ -337,62 +313,53 @@ class Sidebar:
         users = self._users
         if search.strip():
             users = users[users["user"].str.contains(search.strip(), regex=False)]
-        if group != ANY:
-            low, high = GROUPS[group]
-            users = users[users["n_before"].between(low, high)]
-        if age != ANY:
-            low, high = AGES[age]
-            users = users[users["age"].between(low, high).fillna(False).astype(bool)]
+        for column, bounds in (("n_before", GROUPS.get(group)), ("age", AGES.get(age))):
+            if bounds:
+                users = users[users[column].between(*bounds).fillna(False).astype(bool)]
         if occupation != ANY:
             users = users[(users["occupation"] == occupation).fillna(False).astype(bool)]
-        rows = [
-            Row(pick=user.user, cells=self._cells(user))
-            for user in users.head(SHOWN_USERS).itertuples()
-        ]
         more = f"; the first {SHOWN_USERS} are listed" if len(users) > SHOWN_USERS else ""
-        return table(
+        return listing(
             [
                 Column("User", numeric=True, pick=True),
-                Column(opinions(self.recommender).capitalize(), numeric=True),
-                *([Column("Age", numeric=True)] if self._ages else []),
-                *([Column("Occupation")] if self._occupations else []),
+                self._opinions.capitalize(),
+                Column("Age", numeric=True, shown=self._ages),
+                Column("Occupation", shown=self._occupations),
             ],
-            rows,
+            [
+                Row(
+                    pick=user.user,
+                    cells=[
+                        int(user.user) if str(user.user).isdigit() else user.user,
+                        int(user.n_before),
+                        int(user.age) if present(user.age) and int(user.age) else None,
+                        user.occupation if present(user.occupation) else None,
+                    ],
+                )
+                for user in users.head(SHOWN_USERS).itertuples()
+            ],
             caption=f"{len(users)} users{more}",
             empty="No user passes these filters; widen one of them.",
             height=330,
         )
 
-    def _cells(self, user) -> list:
-        """A row of the user table, without the fields that no profile holds."""
-        cells = [int(user.user) if str(user.user).isdigit() else user.user, int(user.n_before)]
-        if self._ages:
-            cells.append(int(user.age) if present(user.age) and int(user.age) else None)
-        if self._occupations:
-            cells.append(user.occupation if present(user.occupation) else None)
-        return cells
-
     def found_films(self, query: str | None, draft: tuple) -> str:
         """Items whose title holds the query, to be given stars or added (HTML)."""
         # A field of a tab that was never open has no text yet.
         query = (query or "").strip()
-        things = self.recommender.domain.things
         if not query:
-            return notice(f"Type part of a title to find {things}.")
+            return notice(f"Type part of a title to find {self._things}.")
         films = self.recommender.search_items(query, limit=8)
         if not films:
             return notice(f"No title holds “{query}”; try a shorter part of it.")
-        return self._picks(films, draft, f"{things.capitalize()} found")
+        return self._picks(films, draft, f"{self._things.capitalize()} found")
 
     def rated_films(self, draft: tuple) -> str:
         """The items that the new person has picked so far, each with a button that removes it
         (HTML)."""
         if not draft:
             done = "rated" if self._rates else "added"
-            return notice(
-                f"No {self.recommender.domain.things} {done} yet. Two or three already change the "
-                "answers."
-            )
+            return notice(f"No {self._things} {done} yet. Two or three already change the answers.")
         films = [self.store.item(item) for item, _ in draft]
         caption = f"{'Rated' if self._rates else 'Liked'} so far: {len(draft)}"
         return self._picks(films, draft, caption, removable=True)
@@ -401,18 +368,16 @@ class Sidebar:
         self, films: list[dict], draft: tuple, caption: str, *, removable: bool = False
     ) -> str:
         """Items with stars to give, or with a button that adds each or removes it (HTML)."""
-        given, rows = dict(draft), []
+        picked, rows = dict(draft), []
         for film in films:
             item, name = str(film["item"]), film_text(film)
-            stars = star_picker(item, name, given.get(item)) if self._rates else ""
+            stars = star_picker(item, name, picked.get(item)) if self._rates else ""
             button = ""
             if removable or not self._rates:
-                button = _add_or_remove(item, name, remove=item in given)
-            note = number_note(film, self.recommender)
-            below = f'<span class="ckf-below">{escape(note)}</span>' if note else ""
+                button = _add_or_remove(item, name, remove=item in picked)
+            shown = name_cell(film, number_note(film, self.recommender)).markup
             rows.append(
-                f"<li><span>{escape(name)}{below}</span>"
-                f'<span class="ckf-rate">{stars}{button}</span></li>'
+                f'<li><span>{shown}</span><span class="ckf-rate">{stars}{button}</span></li>'
             )
         return (
             f'<p class="ckf-over">{escape(caption)}</p><ul class="ckf-films">{"".join(rows)}</ul>'
@@ -427,23 +392,25 @@ class Sidebar:
         UserError
             When the draft is full.
         """
-        kept = tuple((known, stars) for known, stars in draft if known != item)
+        picked = dict(draft)
         if rating is None:
-            return kept
-        if any(known == item for known, _ in draft):
-            return tuple((known, float(rating) if known == item else s) for known, s in draft)
-        if len(kept) >= MOST_PICKS:
+            picked.pop(item, None)
+        elif item not in picked and len(picked) >= MOST_PICKS:
             raise UserError(f"More than {MOST_PICKS} are too many; remove one first.")
-        return (*kept, (item, float(rating)))
+        else:
+            picked[item] = float(rating)
+        return tuple(picked.items())
 
     @property
     def ask(self) -> str:
         """What to do when nobody is described yet."""
         pick = "rate" if self._rates else "add"
         rate = f"Nobody is described yet: {pick} a {self.recommender.domain.thing}"
-        if self._ages:
-            return f"{rate}, write a sentence, or give an age."
-        return f"{rate} or write a sentence."
+        return (
+            f"{rate}, write a sentence, or give an age."
+            if self._ages
+            else f"{rate} or write a sentence."
+        )
 
     def form(self, pair: Pair) -> tuple:
         """The form of a new person as a pair describes them: films, taste, age, occupation."""
