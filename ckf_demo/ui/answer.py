@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.charts import card, facts
 from ckf_demo.ui.markup import escape, film_text, panel, stars_text
 from ckf_demo.ui.pair import Pair, counted
 
@@ -17,6 +18,7 @@ HEADINGS = {
     "negative": "Why it may not suit them",
 }
 QUOTED_WORDS = 25
+WORDS = "ckf-card ckf-words"
 
 
 @dataclass
@@ -47,16 +49,16 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     UserError
         As the recommender does for figures.
     """
-    person = pair.person
+    question = {**pair.person, "item": pair.item}
     method = pair.method or recommender.methods[0]
     answer = Answer(pair, label=recommender.labels[method])
     if "rating" in recommender.tasks:
-        answer.rating = recommender.rate(**person, item=pair.item, method=pair.method)
-    answer.click = recommender.click(**person, item=pair.item, method=pair.method)
+        answer.rating = recommender.rate(**question, method=pair.method)
+    answer.click = recommender.click(**question, method=pair.method)
     yield answer
     if stop.is_set():
         return
-    rows = recommender.compare(**person, item=pair.item)
+    rows = recommender.compare(**question)
     rows.sort(key=lambda row: row["method"] != method)
     # the last digit may differ with what is computed beside it; one answer has one figure on screen
     if answer.rating is not None:
@@ -79,9 +81,7 @@ def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterato
 
 def finished_answer(recommender, pair: Pair) -> Answer:
     """The complete answer for a pair, for the page that visitors land on."""
-    answer = Answer(pair)
-    for answer in answer_steps(recommender, pair, threading.Event()):  # noqa: B007
-        pass
+    *_, answer = answer_steps(recommender, pair, threading.Event())
     return answer
 
 
@@ -94,10 +94,7 @@ def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
             if answer.finished
             else "The explanation comes after the figures."
         )
-        return (
-            '<section class="ckf-card ckf-words"><h3>Why?</h3>'
-            f'<p class="ckf-facts">{escape(waiting)}</p></section>'
-        )
+        return card("Why?", facts(waiting), style=WORDS)
     text = escape(step["text"])
     titles = {
         escape(film["title"]): film["item"] for film in step.get("evidence", []) if film["title"]
@@ -105,24 +102,25 @@ def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
     if titles:
         pattern = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
 
-        def emphasise(found: re.Match) -> str:
+        def emphasise(title: re.Match) -> str:
             if not linked:
-                return f"<u>{found[0]}</u>"
-            anchor = f"rated-{escape(titles[found[0]])}"
-            return f'<a href="#{anchor}" data-jump="{anchor}">{found[0]}</a>'
+                return f"<u>{title[0]}</u>"
+            anchor = f"rated-{escape(titles[title[0]])}"
+            return f'<a href="#{anchor}" data-jump="{anchor}">{title[0]}</a>'
 
         text = re.sub(pattern, emphasise, text)
-    heading = HEADINGS.get(step.get("polarity", ""), "Why?")
     caret = "" if answer.finished else '<span class="ckf-caret" aria-hidden="true"></span>'
     time = ""
     if "seconds" in step:
         first = step.get("first_words_seconds")
         words = f"first words after {first:.2f} s, " if first is not None else ""
         time = f'<p class="ckf-time">{words}{step["seconds"]:.2f} s in all</p>'
-    evidence = evidence_markup(recommender, step)
-    return (
-        f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p aria-live="polite">{text}{caret}</p>{evidence}{time}</section>'
+    return card(
+        HEADINGS.get(step.get("polarity", ""), "Why?"),
+        f'<p aria-live="polite">{text}{caret}</p>',
+        evidence_markup(recommender, step),
+        time,
+        style=WORDS,
     )
 
 
@@ -150,14 +148,13 @@ def evidence_markup(recommender, step: Mapping) -> str:
         nothing = f"names no {thing} that they rated"
     rows = []
     for sentence in step["sentences"]:
-        named = [_named(entry) for entry in sentence["evidence"] if "text" not in entry]
+        evidence = sentence["evidence"]
+        named = ", ".join(_named(entry) for entry in evidence if "text" not in entry)
         quotes = [
-            f"{film_text(entry)}: {_quoted(entry['text'])}"
-            for entry in sentence["evidence"]
-            if "text" in entry
+            f"{film_text(entry)}: {_quoted(entry['text'])}" for entry in evidence if "text" in entry
         ]
-        lines = [", ".join(named), *quotes] if named else quotes
-        shown = "<br>".join(escape(line) for line in lines or [nothing])
+        lines = [line for line in (named, *quotes) if line] or [nothing]
+        shown = "<br>".join(map(escape, lines))
         rows.append(
             f'<li>{escape(sentence["text"])}<br><span class="ckf-facts">{shown}</span></li>'
         )
@@ -166,19 +163,18 @@ def evidence_markup(recommender, step: Mapping) -> str:
         for key, what in (("regenerated", "written again"), ("dropped", "left out"))
         if step[key]
     ]
-    note = f"{' and '.join(left_out)}, since the data do not support the draft. "
     checked = f"Every {thing}, genre, decade, rating and taste in the text was looked up."
     if recommender.prepared.has_texts:
         checked = "Every word was compared with the names and with what others wrote."
+    if left_out:
+        checked = f"{' and '.join(left_out)}, since the data do not support the draft. {checked}"
     draft = ""
     if step.get("draft") and step["draft"] != step["text"]:
-        draft = (
-            '<p class="ckf-facts">The first draft was not checked, so it may say what nobody '
-            f"wrote:</p><p>{escape(step['draft'])}</p>"
-        )
+        draft = facts("The first draft was not checked, so it may say what nobody wrote:")
+        draft += f"<p>{escape(step['draft'])}</p>"
     return (
         f'<details class="ckf-rests"><summary>Evidence</summary><ul>{"".join(rows)}</ul>'
-        f'<p class="ckf-facts">{note if left_out else ""}{checked}</p>{draft}</details>'
+        f"{facts(checked)}{draft}</details>"
     )
 
 

@@ -16,19 +16,10 @@ from plotly.subplots import make_subplots
 from ckf_demo.data.analyses import Analysis
 from ckf_demo.data.free_sql import MAX_SQL, QueryResult, Table
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.charts import plot_panel
+from ckf_demo.ui.charts import beside, count, facts, listing, number, plot_panel
 from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import DATA_QUEUE, PRIVATE, QUIET
-from ckf_demo.ui.markup import (
-    Cell,
-    Column,
-    Row,
-    escape,
-    notice,
-    panel,
-    plain_table,
-    table,
-)
+from ckf_demo.ui.markup import Cell, Column, escape, notice, panel, plain_table
 from ckf_demo.ui.page import Page
 
 MAX_PLOTS = 4
@@ -48,51 +39,59 @@ def _is(kind: str, names: Sequence[str]) -> bool:
     return kind.removeprefix("U").split("(")[0].split(" ")[0] in names
 
 
-def plotted(found: QueryResult) -> list[int]:
+def _ordered(result: QueryResult) -> bool:
+    """Whether the first column holds numbers or times, so that lines join the values over it."""
+    return _is(result.types[0], NUMBERS + TIMES)
+
+
+def plotted(result: QueryResult) -> list[int]:
     """The columns that are drawn over the first one, at most `MAX_PLOTS`; none where it suits none.
 
     It suits when the first column names each row once: a category with few enough values for bars,
     or a number or a time for a line.
     """
-    names = [row[0] for row in found.rows]
-    first = found.types[0]
-    ordered = _is(first, NUMBERS + TIMES)
+    names = [row[0] for row in result.rows]
     if (
         len(names) < 2
         or any(isinstance(name, list | dict) or name is None for name in names)
         or len(set(names)) < len(names)
-        or not (ordered or len(names) <= MAX_BARS)
+        or not (_ordered(result) or len(names) <= MAX_BARS)
     ):
         return []
-    numbers = [place for place, kind in enumerate(found.types) if place and _is(kind, NUMBERS)]
+    numbers = [place for place, kind in enumerate(result.types) if place and _is(kind, NUMBERS)]
     return numbers[:MAX_PLOTS]
 
 
-def figure(found: QueryResult, places: Sequence[int]) -> str:
+def figure(result: QueryResult, places: Sequence[int]) -> str:
     """A small plot per column, one below the other over a common axis, as Plotly's JSON.
 
     Columns of one result rarely share a unit, so each has an axis of its own.
     """
-    labels = [html.escape(found.columns[place], quote=False) for place in places]
+    names = [html.escape(name, quote=False) for name in result.columns]
     plots = make_subplots(
         rows=len(places),
         shared_xaxes=True,
-        subplot_titles=labels,
+        subplot_titles=[names[place] for place in places],
         vertical_spacing=0.14 / len(places) if len(places) > 1 else 0,
     )
-    lines = _is(found.types[0], NUMBERS + TIMES)
-    rows = sorted(found.rows, key=lambda row: row[0]) if lines else found.rows
+    lines = _ordered(result)
+    rows = sorted(result.rows, key=lambda row: row[0]) if lines else result.rows
     x = [row[0] if lines else html.escape(str(row[0]), quote=False) for row in rows]
-    for number, (place, label) in enumerate(zip(places, labels, strict=True), start=1):
-        y = [row[place] for row in rows]
-        options = {"x": x, "y": y, "hovertemplate": f"%{{x}}<br>{label}: %{{y}}<extra></extra>"}
+    for row, place in enumerate(places, start=1):
+        hover = f"%{{x}}<br>{names[place]}: %{{y}}<extra></extra>"
+        options = {"x": x, "y": [values[place] for values in rows], "hovertemplate": hover}
         trace = (
             Scatter(mode="lines+markers", marker={"size": 5 if len(x) <= 60 else 2}, **options)
             if lines
             else Bar(**options)
         )
-        plots.add_trace(trace, row=number, col=1)
-    grid = "rgba(128, 128, 128, 0.22)"
+        plots.add_trace(trace, row=row, col=1)
+    axis = {
+        "automargin": True,
+        "fixedrange": True,
+        "gridcolor": "rgba(128, 128, 128, 0.22)",
+        "zeroline": False,
+    }
     plots.update_layout(
         template=None,
         height=70 + (250 if len(places) == 1 else 180) * len(places),
@@ -104,14 +103,12 @@ def figure(found: QueryResult, places: Sequence[int]) -> str:
         dragmode=False,
         bargap=0.25,
     )
-    kind = "-" if lines else "category"
-    plots.update_xaxes(
-        automargin=True, fixedrange=True, gridcolor=grid, zeroline=False, type=kind, nticks=12
-    )
+    kind = {"type": "-", "nticks": 12}
     if not lines:
-        plots.update_xaxes(nticks=0, showgrid=False)
-    plots.update_xaxes(title=html.escape(found.columns[0], quote=False), row=len(places), col=1)
-    plots.update_yaxes(automargin=True, fixedrange=True, gridcolor=grid, zeroline=False, nticks=6)
+        kind = {"type": "category", "nticks": 0, "showgrid": False}
+    plots.update_xaxes(**axis, **kind)
+    plots.update_xaxes(title=names[0], row=len(places), col=1)
+    plots.update_yaxes(**axis, nticks=6)
     plots.update_annotations(x=0, xanchor="left", font={"size": 12})
     return plots.to_json()
 
@@ -126,53 +123,44 @@ def _cell(value: object, decimals: int) -> Cell:
     if value is None:
         return Cell("–", "")
     if isinstance(value, float):
-        return Cell(f"{value:.{decimals}f}".replace("-", "−"), value)
-    text = _text(value)
+        return Cell(number(value, decimals), value)
+    text = str(_flat(value))
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        text = ", ".join(value)
     cut = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
     return Cell(escape(cut), cut if isinstance(value, str | list | dict) else value)
 
 
-def _text(value: object) -> str:
-    """A value in words: lists of texts without brackets, everything else nested as JSON."""
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return ", ".join(value)
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
-
-
-def result_markup(found: QueryResult) -> str:
+def result_markup(result: QueryResult) -> str:
     """Row count and time, whether it was cut, the plot where there is one, and the table (HTML)."""
-    n = len(found.rows)
-    facts = f'<p class="ckf-facts">{n:,} {"row" if n == 1 else "rows"} in {found.seconds:.2f} s</p>'
-    if found.truncated:
-        facts += notice(
+    n = len(result.rows)
+    about = facts(f"{count(n, 'row')} in {result.seconds:.2f} s")
+    if result.truncated:
+        about += notice(
             f"Truncated at {n:,} rows: the result has more, and the table, the plot and the file "
             "hold these alone. Group, filter with WHERE, or order it so that the first ones matter."
         )
-    decimals = [_decimals(values) for values in zip(*found.rows, strict=True)]
-    listing = table(
+    decimals = [_decimals(values) for values in zip(*result.rows, strict=True)]
+    rows = listing(
         [
             Column(name, numeric=_is(kind, NUMBERS + TIMES))
-            for name, kind in zip(found.columns, found.types, strict=True)
+            for name, kind in zip(result.columns, result.types, strict=True)
         ],
-        [Row(pick=None, cells=list(map(_cell, row, decimals))) for row in found.rows],
-        caption=f"Result: {n:,} × {len(found.columns)}; select a column’s name to sort",
+        [list(map(_cell, row, decimals)) for row in result.rows],
+        caption=f"Result: {n:,} × {len(result.columns)}; select a column’s name to sort",
         empty="No row meets this query; loosen its conditions.",
         height=560,
     )
-    places = plotted(found)
+    places = plotted(result)
     if not places:
-        return facts + listing
-    names = ", ".join(found.columns[place] for place in places)
-    label = f"{names} by {found.columns[0]}. The table holds the same numbers."
+        return about + rows
+    names = ", ".join(result.columns[place] for place in places)
+    label = f"{names} by {result.columns[0]}. The table holds the same numbers."
     plot = (
         f'<div class="ckf-dots" role="img" aria-label="{escape(label)}" '
-        f'data-figure="{escape(figure(found, places))}"></div>'
+        f'data-figure="{escape(figure(result, places))}"></div>'
     )
-    if len(found.columns) > MAX_BESIDE:
-        return facts + plot + listing
-    return f'{facts}<div class="ckf-beside"><div>{plot}</div><div>{listing}</div></div>'
+    return about + (plot + rows if len(result.columns) > MAX_BESIDE else beside(plot, rows))
 
 
 def problem_markup(error: UserError) -> str:
@@ -187,7 +175,7 @@ def schema_markup(tables: Sequence[Table]) -> str:
     return "".join(
         f"<details{' open' if place == 0 else ''} style='margin-bottom:0.4rem'>"
         f'<summary><strong>{escape(each.name)}</strong> <span class="ckf-facts">'
-        f"{each.n_rows:,} {'row' if each.n_rows == 1 else 'rows'}</span></summary>"
+        f"{count(each.n_rows, 'row')}</span></summary>"
         f"{plain_table(['Column', 'Type'], each.columns, f'Columns of {each.name}')}</details>"
         for place, each in enumerate(tables)
     )
@@ -197,24 +185,24 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that spreadsheets take for a formula."""
 
 
-def write_csv(found: QueryResult, path: Path) -> None:
+def write_csv(result: QueryResult, path: Path) -> None:
     """The result as CSV in UTF-8, with a line of names; nested values as JSON, None as nothing.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it, also as a name.
     """
     with path.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(map(_saved, found.columns))
-        for row in found.rows:
-            writer.writerow(map(_saved, row))
+        writer.writerows(map(_saved, row) for row in (result.columns, *result.rows))
 
 
 def _saved(value: object) -> object:
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value
+    flat = _flat(value)
+    return f"'{flat}" if isinstance(flat, str) and flat.startswith(FORMULA) else flat
+
+
+def _flat(value: object) -> object:
+    """A nested value as JSON, any other as it is."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 class DataTab:
@@ -235,7 +223,7 @@ class DataTab:
                 self.analysis = dropdown(
                     "data-analysis", "Ready-made analysis", list(self._analyses)
                 )
-                self.about = panel(_about(first), elem_id="data-about")
+                self.about = panel(facts(first.about), elem_id="data-about")
                 self.sql = gr.Textbox(
                     first.sql,
                     label="SQL (Ctrl+Enter runs it)",
@@ -261,7 +249,7 @@ class DataTab:
                 )
         self.chosen = gr.State(first.title)
         # Queries that were typed, kept when an analysis is chosen instead of them.
-        self.own = gr.State(())
+        self.typed = gr.State(())
         self.result = plot_panel(notice(EMPTY), elem_id="data-result")
         self.file = gr.State(None, delete_callback=_remove)
 
@@ -269,14 +257,12 @@ class DataTab:
         """Show the analyses that are chosen, and answer queries."""
         # `select` comes of clicks alone; `input` also of the keyboard, and whenever the list loses
         # the focus without a choice. The list may have grown since the page was built.
-        typed = [self.sql, self.own, self.file]
+        queries = [self.sql, self.typed, self.file]
         answer = [self.result, self.download, self.file]
-        shown = [self.analysis, self.chosen, self.about, self.sql, self.own, *answer]
-        for event, show, inputs in (
-            (self.analysis.select, self.choose, [self.analysis, *typed]),
-            (self.analysis.input, self.leave_list, [self.analysis, self.chosen, *typed]),
-        ):
-            event(show, inputs, shown, preprocess=False, **QUIET)
+        shown = [self.analysis, self.chosen, self.about, self.sql, self.typed, *answer]
+        options = {"outputs": shown, "preprocess": False, **QUIET}
+        self.analysis.select(self.choose, [self.analysis, *queries], **options)
+        self.analysis.input(self.leave_list, [self.analysis, self.chosen, *queries], **options)
         gr.on(
             [self.run.click, self.sql.submit],
             self.answer,
@@ -288,44 +274,45 @@ class DataTab:
             **DATA_QUEUE,
         )
 
-    def choose(self, title: str, sql: str, own: tuple[str, ...], file: str | None) -> dict:
+    def choose(self, title: str, sql: str, typed: tuple[str, ...], file: str | None) -> dict:
         """Show an analysis and its SQL; the result before it, which answers another, goes.
 
         A query that stands in the box and was typed is kept: it joins the list as "Own query 1"
         and so on, from where it can be chosen again.
         """
-        known = {each.sql for each in self._analyses.values()}
-        if sql.strip() and sql not in known and sql not in own:
-            own = (*own, sql)
-        typed = {f"Own query {n}": text for n, text in enumerate(own, start=1)}
-        if title in typed:
-            chosen = Analysis(title, "A query that you typed before.", typed[title])
-        else:
-            chosen = self._analyses[title]
+        ready_made = {each.sql for each in self._analyses.values()}
+        if sql.strip() and sql not in ready_made and sql not in typed:
+            typed = (*typed, sql)
+        about = "A query that you typed before."
+        titles = [f"Own query {n}" for n, _ in enumerate(typed, start=1)]
+        analyses = self._analyses | {
+            name: Analysis(name, about, text) for name, text in zip(titles, typed, strict=True)
+        }
+        chosen = analyses[title]
         return {
-            self.analysis: gr.update(choices=[*self._analyses, *typed], value=title),
+            self.analysis: gr.update(choices=list(analyses), value=title),
             self.chosen: title,
-            self.about: _about(chosen),
+            self.about: facts(chosen.about),
             self.sql: chosen.sql,
-            self.own: own,
+            self.typed: typed,
             **self._without_file(notice(EMPTY), file),
         }
 
-    def leave_list(self, title: str, chosen: str, *given) -> dict:
+    def leave_list(self, title: str, chosen: str, *queries) -> dict:
         """What was chosen by keyboard, if it is another analysis than the one that is shown."""
-        return {self.chosen: gr.skip()} if title == chosen else self.choose(title, *given)
+        return {self.chosen: gr.skip()} if title == chosen else self.choose(title, *queries)
 
     def answer(self, sql: str, file: str | None) -> dict:
         """Run a query; ``file`` is the session's result before, which is removed."""
         try:
-            found = self.store.query(sql)
+            result = self.store.query(sql)
         except UserError as error:
             return self._without_file(problem_markup(error), file)
         _remove(file)
         path = Path(tempfile.mkdtemp(dir=self._folder.name)) / f"{self.store.dataset}-query.csv"
-        write_csv(found, path)
+        write_csv(result, path)
         return {
-            self.result: result_markup(found),
+            self.result: result_markup(result),
             self.download: gr.update(interactive=True, value=str(path)),
             self.file: str(path),
         }
@@ -337,10 +324,6 @@ class DataTab:
             self.download: gr.update(interactive=False, value=None),
             self.file: None,
         }
-
-
-def _about(analysis: Analysis) -> str:
-    return f'<p class="ckf-facts">{escape(analysis.about)}</p>'
 
 
 def _remove(file: str | None) -> None:

@@ -172,16 +172,16 @@ def test_a_chosen_analysis_shows_its_sql_and_drops_the_result_before(made):
     shown = made.choose(all_analyses()[2].title, all_analyses()[0].sql, (), before[made.file])
     assert shown[made.sql] == all_analyses()[2].sql and shown[made.about].startswith("<p")
     assert not Path(before[made.file]).exists() and "Nothing was asked" in shown[made.result]
-    assert shown[made.own] == ()
+    assert shown[made.typed] == ()
 
 
 def test_a_typed_query_joins_the_list_when_an_analysis_is_chosen(made):
     title = all_analyses()[2].title
     first = made.choose(title, "SELECT 1", (), None)
-    assert first[made.sql] == all_analyses()[2].sql and first[made.own] == ("SELECT 1",)
-    second = made.choose(title, "SELECT 2", first[made.own], None)
-    third = made.choose("Own query 1", "SELECT 2", second[made.own], None)
-    assert third[made.sql] == "SELECT 1" and third[made.own] == ("SELECT 1", "SELECT 2")
+    assert first[made.sql] == all_analyses()[2].sql and first[made.typed] == ("SELECT 1",)
+    second = made.choose(title, "SELECT 2", first[made.typed], None)
+    third = made.choose("Own query 1", "SELECT 2", second[made.typed], None)
+    assert third[made.sql] == "SELECT 1" and third[made.typed] == ("SELECT 1", "SELECT 2")
     assert third[made.analysis]["choices"][-2:] == ["Own query 1", "Own query 2"]
 
 
