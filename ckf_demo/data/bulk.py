@@ -2,10 +2,8 @@
 
 The result is the store that `ckf_demo.data.store.write_store` makes of the same data, with one more
 table: items that the same users like. Candidates are retrieved from it, since a collaborative model
-would need all interactions in memory.
-
-Sorting takes place in a scratch database beside the new store, which DuckDB keeps on disk when
-memory runs out.
+would need all interactions in memory. Rows are sorted in a scratch database beside the new store,
+which DuckDB keeps on disk when memory runs out.
 """
 
 from __future__ import annotations
@@ -23,11 +21,9 @@ from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
 from ckf_demo.data.store import RECENT_LIKES
 from ckf_demo.data.store_tables import (
     SCHEMA,
-    SCHEMA_VERSION,
     fill_statistics,
     insert_items,
-    item_table,
-    texts_hash,
+    insert_meta,
 )
 from ckf_demo.runtime.errors import UserError
 
@@ -79,9 +75,9 @@ FROM scratch.ordered
 ORDER BY user_position, rowid
 """
 _SPLIT_TIME = "SELECT moment FROM scratch.ordered WHERE rowid = $n_train"
-_LIKES = """
+_LIKES = f"""
 CREATE TABLE scratch.likes AS
-SELECT user_position, unnest(max_by(item_position, position, {recent})) AS item_position
+SELECT user_position, unnest(max_by(item_position, position, {RECENT_LIKES})) AS item_position
 FROM (
     SELECT user_position, item_position, position FROM interactions
     WHERE split = $train AND rating >= $liked
@@ -95,7 +91,7 @@ CREATE TABLE neighbours (
     score DOUBLE NOT NULL
 )
 """
-_NEIGHBOURS = """
+_NEIGHBOURS = f"""
 INSERT INTO neighbours
 WITH counts AS (
     SELECT item_position, count(*) AS n FROM scratch.likes GROUP BY item_position
@@ -113,7 +109,7 @@ WITH counts AS (
 )
 SELECT item, s.near, s.score FROM (
     SELECT item, unnest(max_by(
-        {{'near': near, 'score': score}}, {{'score': score, 'earlier': -near}}, {kept}
+        {{'near': near, 'score': score}}, {{'score': score, 'earlier': -near}}, {NEIGHBOURS}
     )) AS s
     FROM scored GROUP BY item
 )
@@ -138,19 +134,12 @@ def write_bulk_store(
     path: Path,
     *,
     memory: str = MEMORY,
-    threads: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write a new store file at ``path``, which must not exist yet.
 
-    Parameters
-    ----------
-    memory
-        DuckDB's limit, such as ``"1GB"``; DuckDB puts the rest into files beside ``path``.
-    threads
-        Number of threads; all cores when None.
-    progress
-        Called with a description of each step as it begins.
+    ``memory`` is DuckDB's limit, such as ``"1GB"``; DuckDB puts the rest into files beside
+    ``path``. ``progress`` is called with a description of each step as it begins.
 
     Returns
     -------
@@ -168,8 +157,6 @@ def write_bulk_store(
         "memory_limit": memory,
         "temp_directory": str(path.parent / "spilled"),
     }
-    if threads is not None:
-        config["threads"] = threads
     with duckdb.connect(path, config=config) as connection:
         connection.execute("SET enable_progress_bar = false")
         scratch = path.with_suffix(".scratch")
@@ -177,7 +164,8 @@ def write_bulk_store(
         # The name comes from this program; DuckDB takes no parameter here.
         connection.execute(f"ATTACH '{str(scratch).replace(chr(39), chr(39) * 2)}' AS scratch")
         connection.execute(SCHEMA.read_text())
-        insert_items(connection, item_table(pd.DataFrame(bulk.items, columns=_ITEM_COLUMNS)))
+        items = pd.DataFrame(bulk.items, columns=["item", "title", "year", "genres"])
+        insert_items(connection, items)
         progress("reading interactions")
         _read(connection, bulk)
         progress("sorting them by time")
@@ -203,26 +191,24 @@ def write_bulk_store(
             },
         )
         connection.execute("DROP TABLE scratch.ordered")
-        connection.execute(
-            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
-            [SCHEMA_VERSION, dataset, bulk_hash(bulk, dataset), texts_hash(None), split_time],
-        )
+        insert_meta(connection, dataset, bulk_hash(bulk, dataset), None, split_time)
         progress("counting")
         fill_statistics(connection, split_time)
         progress("finding what is liked together")
-        _neighbours(connection)
+        connection.execute(_NEIGHBOUR_TABLE)
+        connection.execute(_LIKES, {"train": TRAIN, "liked": LIKED_STARS})
+        for part in range(PARTS):
+            share = {"parts": PARTS, "part": part, "shrinkage": SHRINKAGE}
+            connection.execute(_NEIGHBOURS, share)
         connection.execute("CHECKPOINT")
         connection.execute("DETACH scratch")
     scratch.unlink()
     return n
 
 
-_ITEM_COLUMNS = ("item", "title", "year", "genres")
-
-
 def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
     """Fill ``scratch.raw`` and check that every line is an interaction with a known item."""
-    quoted = [_quoted(name) for name in bulk.columns]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in bulk.columns]
     names = dict(zip(("user", "item", "rating", "timestamp"), quoted, strict=True))
     kinds = zip(quoted, ("BIGINT", "BIGINT", "DOUBLE", "BIGINT"), strict=True)
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds)
@@ -249,17 +235,3 @@ def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
             f"{bulk.interactions}, line {row + 2}: item {item} is not among those described; add "
             "its line there or remove the interaction"
         )
-
-
-def _neighbours(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(_NEIGHBOUR_TABLE)
-    connection.execute(_LIKES.format(recent=RECENT_LIKES), {"train": TRAIN, "liked": LIKED_STARS})
-    for part in range(PARTS):
-        connection.execute(
-            _NEIGHBOURS.format(kept=NEIGHBOURS),
-            {"parts": PARTS, "part": part, "shrinkage": SHRINKAGE},
-        )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

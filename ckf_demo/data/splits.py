@@ -23,9 +23,9 @@ def choosing_half(ids: Sequence[str]) -> np.ndarray:
     It is every second user in the order of their hashes.
     """
     order = sorted(range(len(ids)), key=lambda i: sha1(ids[i].encode()).hexdigest())
-    chosen = np.zeros(len(ids), dtype=bool)
-    chosen[order[::2]] = True
-    return chosen
+    choosing = np.zeros(len(ids), dtype=bool)
+    choosing[order[::2]] = True
+    return choosing
 
 
 def time_order(timestamp: np.ndarray, source_row: np.ndarray) -> np.ndarray:
@@ -38,10 +38,8 @@ def time_split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    split : int8 array (n,)
-        ``TRAIN``, ``VALID`` or ``TEST``.
-    fit : bool array (n,)
-        Rows that collaborative models may be fitted on.
+    split : int8 array (n,), fit : bool array (n,)
+        The part of each row, and whether collaborative models may be fitted on it.
     """
     split = np.full(n, TEST, dtype=np.int8)
     n_train, n_valid = int(n * TRAIN_SHARE), int(n * VALID_SHARE)
@@ -59,15 +57,7 @@ def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     three quarters of the training rows in time. Unlike a split in time, this split trains on rows
     of other users that are later than a test row.
 
-    Parameters
-    ----------
-    user : int array (n,)
-        User index of each row, rows in time order.
-
-    Returns
-    -------
-    split : int8 array (n,), fit : bool array (n,)
-        As of `time_split`.
+    ``user`` int (n,) are the user indices of rows in time order. Returns as `time_split`.
     """
     order = np.argsort(user, kind="stable")
     ends = np.flatnonzero(np.diff(user[order], append=-1))
@@ -84,14 +74,8 @@ def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def last_of_each(user: np.ndarray, among: np.ndarray, users: np.ndarray) -> np.ndarray:
     """The last fifth of the rows of each of some users, at least one row: bool (n,).
 
-    Parameters
-    ----------
-    user : int array (n,)
-        User index of each row, rows in time order.
-    among : bool array (n,)
-        The rows that count.
-    users
-        Indices of the users; empty for all users.
+    ``user`` int (n,) are the user indices of rows in time order, ``among`` bool (n,) the rows that
+    count, and ``users`` indices of the users; empty for all users.
     """
     rows = np.flatnonzero(among & (np.isin(user, users) if len(users) else True))
     last = np.zeros(len(user), dtype=bool)

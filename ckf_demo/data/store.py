@@ -2,9 +2,7 @@
 
 `ckf prepare` writes the file once, with `write_store`. Everything else opens it read-only, through
 `InteractionStore`. A history holds interactions *strictly before* a moment: interactions of the
-same moment do not see each other.
-
-All SQL is in ``ckf_demo.data``: of the store here, of visitors in `free_sql`.
+same moment do not see each other. All SQL is in ``ckf_demo.data``.
 """
 
 from __future__ import annotations
@@ -36,8 +34,7 @@ from ckf_demo.data.store_tables import (
     fill_statistics,
     fold,
     insert_items,
-    item_table,
-    texts_hash,
+    insert_meta,
 )
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import store_path
@@ -48,12 +45,7 @@ RECENT_LIKES = 20
 _USERS = """
 SELECT id AS "user", age, gender, occupation, n_before, n_total, default_at AS "at" FROM users
 """
-_ALL_USERS = _USERS + "ORDER BY position"
-_ONE_USER = _USERS + "WHERE id = $user"
-
 _ITEMS = "SELECT id AS item, title, year, genres, n_ratings, mean_rating FROM items "
-_ALL_ITEMS = _ITEMS + "ORDER BY position"
-_ONE_ITEM = _ITEMS + "WHERE id = $item"
 
 # Best first: the title equals the query, begins with it, holds all words, holds words that begin
 # with them, holds them anywhere. Among equals the most rated item comes first.
@@ -80,13 +72,9 @@ LIMIT $limit
 """
 )
 
-_POSITION = "SELECT position FROM users WHERE id = $user"
 # Items are joined in Python, which takes a fifth of the time that planning the join in SQL does.
-_OWN = "SELECT item_position, rating, moment FROM interactions WHERE user_position = $user "
-_HISTORY = _OWN + "AND moment < $at ORDER BY position DESC LIMIT $limit"
-_LATER = _OWN + "AND moment >= $at ORDER BY position"
+_OF_USER = "SELECT item_position, rating, moment FROM interactions WHERE user_position = $user "
 
-_HAS_NEIGHBOURS = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'neighbours'"
 # Items that the same users like as the last likes before a moment, then the most rated items. Rated
 # items are left out.
 _CANDIDATES = """
@@ -108,11 +96,6 @@ ORDER BY score DESC, n_ratings DESC, items.position
 LIMIT $limit
 """
 
-_GENRES = "SELECT DISTINCT unnest(genres) AS genre FROM items ORDER BY genre"
-_OCCUPATIONS = """
-SELECT DISTINCT occupation FROM users WHERE occupation IS NOT NULL ORDER BY occupation
-"""
-
 _STATISTICS = """
 SELECT count(*) AS n_interactions,
     count(*) FILTER (split = $train) AS n_train,
@@ -129,7 +112,6 @@ SELECT count(*) AS n_interactions,
     (SELECT count(*) FROM items) AS n_items
 FROM interactions
 """
-_RATINGS = "SELECT rating, count(*) FROM interactions GROUP BY rating ORDER BY rating"
 
 _DAMAGE = (
     *(duckdb.IOException, duckdb.SerializationException),
@@ -174,23 +156,14 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
     )
     with duckdb.connect(path) as connection:
         connection.execute(SCHEMA.read_text())
-        connection.execute(
-            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)",
-            [
-                SCHEMA_VERSION,
-                prepared.dataset,
-                prepared.hash,
-                texts_hash(texts),
-                prepared.split_time,
-            ],
-        )
-        for name, table in (("raw_users", users), ("raw_rows", interactions)):
-            connection.register(name, table)
+        insert_meta(connection, prepared.dataset, prepared.hash, texts, prepared.split_time)
+        connection.register("raw_users", users)
+        connection.register("raw_rows", interactions)
         connection.execute(
             "INSERT INTO users (position, id, age, gender, occupation) SELECT position, id, "
             "nullif(age, 0), nullif(gender, ''), nullif(occupation, '') FROM raw_users"
         )
-        insert_items(connection, item_table(items))
+        insert_items(connection, items)
         connection.execute(
             "INSERT INTO interactions SELECT * REPLACE (nullif(text, '') AS text) FROM raw_rows "
             "ORDER BY user_position, position"
@@ -203,14 +176,11 @@ class InteractionStore:
     """Read-only access to one prepared data set; safe to use from several threads.
 
     Users and items are named by the ids of the source, as text or as numbers. Moments are int64
-    seconds since 1970 (UTC).
+    seconds since 1970 (UTC). UserError is raised for an unknown id, a moment that is no number of
+    seconds, a negative limit, and a damaged file.
 
     Attributes
     ----------
-    path
-        The file.
-    dataset
-        The name of the data set.
     hash
         `Prepared.hash` of the data that the file was made from.
     texts
@@ -220,13 +190,7 @@ class InteractionStore:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file at ``path``.
-
-        Raises
-        ------
-        UserError
-            When the file is missing, damaged, or of another schema version.
-        """
+        """Open the file; UserError if it is missing, damaged, or of another schema version."""
         self.path = Path(path)
         if not self.path.is_file():
             raise UserError(f"no data store at {self.path}; run: ckf prepare")
@@ -265,7 +229,6 @@ class InteractionStore:
         return cls(store_path(dataset))
 
     def close(self) -> None:
-        """Release the file."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -281,7 +244,7 @@ class InteractionStore:
         str, ``n_ratings`` int64 and ``mean_rating`` float64 (NaN without ratings), the last two
         counted on the training part only.
         """
-        return _item_frame(self._query(_ALL_ITEMS).df())
+        return _item_frame(self._query(_ITEMS + "ORDER BY position").df())
 
     def users(self) -> pd.DataFrame:
         """All users, in the order of `Prepared.user_ids`.
@@ -290,7 +253,7 @@ class InteractionStore:
         None, ``n_before`` int64 (interactions before the default moment), ``n_total`` int64,
         ``at`` int64 (the default moment).
         """
-        frame = self._query(_ALL_USERS).df()
+        frame = self._query(_USERS + "ORDER BY position").df()
         for name in ("gender", "occupation"):
             given = frame[name].notna()
             # pyrefly: ignore[bad-argument-type]: pandas takes None, its annotation does not
@@ -300,28 +263,16 @@ class InteractionStore:
         )
 
     def user(self, user: str | int) -> dict[str, Any]:
-        """One row of `users` as plain values, None where unknown.
-
-        Raises
-        ------
-        UserError
-            When there is no such user.
-        """
+        """One row of `users` as plain values, None where unknown."""
         hint = ", or describe a new person by history, taste or profile"
-        return self._one(_ONE_USER, "user", user, hint)
+        return self._one(_USERS, "user", user, hint)
 
     def item(self, item: str | int) -> dict[str, Any]:
-        """One row of `items` as plain values, None where unknown.
-
-        Raises
-        ------
-        UserError
-            When there is no such item.
-        """
-        return self._one(_ONE_ITEM, "item", item, ": search by title to find one")
+        """One row of `items` as plain values, None where unknown."""
+        return self._one(_ITEMS, "item", item, ": search by title to find one")
 
     def _one(self, sql: str, kind: str, identifier: str | int, hint: str) -> dict[str, Any]:
-        rows = self._records(sql, {kind: as_text(identifier)})
+        rows = self._records(sql + "WHERE id = $id", {"id": as_text(identifier)})
         if not rows:
             raise UserError(
                 f"unknown {kind} {str(identifier)!r}; give an id of {self.dataset}{hint}"
@@ -333,67 +284,37 @@ class InteractionStore:
 
         It is the split time. For a user without interactions before the split it is the time of
         their tenth interaction, or of their last one if they have fewer.
-
-        Raises
-        ------
-        UserError
-            When there is no such user.
         """
         return self.user(user)["at"]
 
     def history(self, user: str | int, at: int, limit: int | None = None) -> pd.DataFrame:
         """The interactions of a user strictly before ``at``, oldest first.
 
-        Parameters
-        ----------
-        user
-            An id.
-        at
-            The moment, in seconds.
-        limit
-            The largest number of interactions, the most recent ones; all when None.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``item`` str, ``title`` str, ``year`` Int64 (may be missing), ``genres`` list
-            of str, ``rating`` float32 and ``timestamp`` int64.
-
-        Raises
-        ------
-        UserError
-            When the user is unknown, the moment is no number of seconds, or the limit is negative.
+        With a ``limit``, only that many of the most recent ones. Columns: ``item`` str, ``title``
+        str, ``year`` Int64 (may be missing), ``genres`` list of str, ``rating`` float32 and
+        ``timestamp`` int64.
         """
-        own = {"user": self._position(user), "at": moment(at), "limit": row_limit(limit)}
-        newest_first = self._query(_HISTORY, own).fetchnumpy()
+        parameters = {"user": self._position(user), "at": moment(at), "limit": row_limit(limit)}
+        sql = _OF_USER + "AND moment < $at ORDER BY position DESC LIMIT $limit"
+        newest_first = self._query(sql, parameters).fetchnumpy()
         return self._interactions({name: column[::-1] for name, column in newest_first.items()})
 
     def later(self, user: str | int, at: int) -> pd.DataFrame:
         """As `history`, for the interactions of a user at or after ``at``, oldest first."""
-        own = {"user": self._position(user), "at": moment(at)}
-        return self._interactions(self._query(_LATER, own).fetchnumpy())
+        parameters = {"user": self._position(user), "at": moment(at)}
+        sql = _OF_USER + "AND moment >= $at ORDER BY position"
+        return self._interactions(self._query(sql, parameters).fetchnumpy())
 
     def candidates(self, user: str | int, at: int, limit: int = 100) -> pd.DataFrame:
-        """Items that a user may like next, best first, from a store that was written in bulk.
+        """Items that a user may like next, best first; UserError if the store is not from bulk.
 
         `ckf_demo.data.bulk` stores which items the same users like. Items are ordered by the sum of
         these scores over the last likes before ``at``, then by their number of ratings. Items rated
-        before ``at`` are left out.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``item`` str, ``title`` str, ``year`` Int64 (may be missing), ``genres`` list of
-            str, ``score`` float64 and ``n_ratings`` int64.
-
-        Raises
-        ------
-        UserError
-            When the user is unknown, the moment is no number of seconds, the limit is negative, or
-            the store was not written in bulk.
+        before ``at`` are left out. Columns: ``item`` str, ``title`` str, ``year`` Int64 (may be
+        missing), ``genres`` list of str, ``score`` float64 and ``n_ratings`` int64.
         """
         self.user(user)
-        if not self._query(_HAS_NEIGHBOURS).fetchall():
+        if not self._holds("duckdb_tables()", "table_name = 'neighbours'"):
             raise UserError(
                 f"the store of {self.dataset} has no candidates, since it was not written in bulk; "
                 "rank with a checkpoint instead"
@@ -405,8 +326,7 @@ class InteractionStore:
             "recent": RECENT_LIKES,
             "limit": row_limit(limit),
         }
-        frame = _with_lists(self._query(_CANDIDATES, parameters).df())
-        return frame.astype({"year": "Int64", "n_ratings": "int64", "score": "float64"})
+        return _item_frame(self._query(_CANDIDATES, parameters).df(), "score")
 
     def search_items(
         self,
@@ -419,30 +339,11 @@ class InteractionStore:
         """Items whose title or year holds all words of the query, in any order.
 
         Case, accents and punctuation do not matter, and parts of words count. An empty query
-        matches every item, so that the filters can be used alone.
+        matches every item, so that the filters can be used alone. ``genre`` is one of `genres`
+        (UserError otherwise); ``year_from`` and ``year_to`` are inclusive, and items without a year
+        are left out.
 
-        Parameters
-        ----------
-        query
-            Words of a title.
-        limit
-            The largest number of items; all when None.
-        genre
-            A name in `genres`.
-        year_from
-            First year, inclusive; items without a year are left out.
-        year_to
-            Last year, inclusive.
-
-        Returns
-        -------
-        DataFrame
-            Columns as in `items`, the best match first; among equals the most rated item.
-
-        Raises
-        ------
-        UserError
-            When the genre is unknown, or the limit is negative.
+        Columns as in `items`, the best match first; among equals the most rated item.
         """
         if genre is not None and genre not in self.genres():
             raise UserError(f"unknown genre {genre!r}; choose one of {', '.join(self.genres())}")
@@ -462,11 +363,13 @@ class InteractionStore:
 
     def genres(self) -> list[str]:
         """All genres, in alphabetical order."""
-        return [genre for (genre,) in self._query(_GENRES).fetchall()]
+        sql = "SELECT DISTINCT unnest(genres) AS genre FROM items ORDER BY genre"
+        return [genre for (genre,) in self._query(sql).fetchall()]
 
     def occupations(self) -> list[str]:
         """All occupations, in alphabetical order."""
-        return [occupation for (occupation,) in self._query(_OCCUPATIONS).fetchall()]
+        sql = "SELECT DISTINCT occupation FROM users WHERE occupation IS NOT NULL ORDER BY ALL"
+        return [occupation for (occupation,) in self._query(sql).fetchall()]
 
     def statistics(self) -> dict[str, Any]:
         """Counts of the whole data set and its parts, times in seconds, and counts of each rating.
@@ -477,12 +380,13 @@ class InteractionStore:
         (counts,) = self._records(
             _STATISTICS, {"train": TRAIN, "valid": VALID, "test": TEST, "liked": LIKED_STARS}
         )
+        ratings = "SELECT rating, count(*) FROM interactions GROUP BY rating ORDER BY rating"
         return {
             "dataset": self.dataset,
             **counts,
             "density": counts["n_interactions"] / (counts["n_users"] * counts["n_items"]),
             "split_time": self.split_time,
-            "ratings": {f"{rating:g}": n for rating, n in self._query(_RATINGS).fetchall()},
+            "ratings": {f"{rating:g}": n for rating, n in self._query(ratings).fetchall()},
         }
 
     def query(self, sql: str, *, limit: int = 1000, seconds: float = 5.0) -> QueryResult:
@@ -494,13 +398,7 @@ class InteractionStore:
         return readable_tables(self._connection.cursor())
 
     def check(self) -> None:
-        """Read every row of every table, so that damage anywhere in them is noticed.
-
-        Raises
-        ------
-        UserError
-            When the file is damaged.
-        """
+        """Read every row of every table, so that damage anywhere in them is noticed."""
         for (table,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall():
             self._query(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()
 
@@ -521,20 +419,18 @@ class InteractionStore:
 
     def _position(self, user: str | int) -> int:
         """A user's position; raises as `user`."""
-        rows = self._query(_POSITION, {"user": as_text(user)}).fetchall()
+        sql = "SELECT position FROM users WHERE id = $user"
+        rows = self._query(sql, {"user": as_text(user)}).fetchall()
         if not rows:
             self.user(user)
         return rows[0][0]
 
-    def _interactions(self, own: Mapping[str, Any]) -> pd.DataFrame:
+    def _interactions(self, rows: Mapping[str, Any]) -> pd.DataFrame:
         """Columns as `history` returns them."""
-        return (
-            self._catalogue.take(own["item_position"])
-            .reset_index(drop=True)
-            .assign(
-                rating=np.asarray(own["rating"], dtype=np.float32),
-                timestamp=np.asarray(own["moment"], dtype=np.int64),
-            )
+        items = self._catalogue.take(rows["item_position"]).reset_index(drop=True)
+        return items.assign(
+            rating=np.asarray(rows["rating"], dtype=np.float32),
+            timestamp=np.asarray(rows["moment"], dtype=np.int64),
         )
 
     def _holds(self, table: str, condition: str) -> bool:
@@ -573,12 +469,7 @@ def moment(at: int) -> int:
     return seconds
 
 
-def _item_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    return _with_lists(frame).astype(
-        {"year": "Int64", "n_ratings": "int64", "mean_rating": "float64"}
-    )
-
-
-def _with_lists(frame: pd.DataFrame) -> pd.DataFrame:
+def _item_frame(frame: pd.DataFrame, score: str = "mean_rating") -> pd.DataFrame:
     # DuckDB gives arrays for its lists.
-    return frame.assign(genres=frame["genres"].map(list).astype(object))
+    frame = frame.assign(genres=frame["genres"].map(list).astype(object))
+    return frame.astype({"year": "Int64", "n_ratings": "int64", score: "float64"})

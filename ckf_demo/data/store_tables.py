@@ -83,17 +83,26 @@ def core(text: str) -> str:
     return _ARTICLE.sub("", fold(text.partition("(")[0])) or fold(text)
 
 
-def item_table(items: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the ``items`` table, from columns ``item``, ``title``, ``year`` and ``genres``.
+def insert_meta(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: str,
+    data_hash: str,
+    texts: Sequence[str] | None,
+    split_time: int,
+) -> None:
+    """Insert the one row that says which data and which schema a store has."""
+    row = [SCHEMA_VERSION, dataset, data_hash, texts_hash(texts), split_time]
+    connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?)", row)
 
-    An unknown year is 0 or missing.
-    """
+
+def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> None:
+    """Insert items: ``item``, ``title``, ``year`` (0 or missing if unknown) and ``genres``."""
     years = items["year"].fillna(0).astype("int64")
     folded = [
         f" {fold(title)}{f' {year}' if year else ''} "
         for title, year in zip(items["title"], years, strict=True)
     ]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "position": np.arange(len(items)),
             "id": items["item"],
@@ -104,10 +113,6 @@ def item_table(items: pd.DataFrame) -> pd.DataFrame:
             "core": [core(title) for title in items["title"]],
         }
     )
-
-
-def insert_items(connection: duckdb.DuckDBPyConnection, table: pd.DataFrame) -> None:
-    """Insert the rows that `item_table` returned."""
     connection.register("raw_items", table)
     connection.execute(
         "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "

@@ -60,7 +60,7 @@ ratings = st.lists(
 def test_it_is_the_store_that_the_ordinary_import_makes(tmp_path_factory, rows):
     folder = write(tmp_path_factory.mktemp("ml"), rows)
     write_store(Prepared.from_raw(movielens.read(folder), "ml"), folder / "ordinary.duckdb")
-    made = write_bulk_store(movielens.bulk(folder), "ml", folder / "bulk.duckdb", threads=1)
+    made = write_bulk_store(movielens.bulk(folder), "ml", folder / "bulk.duckdb")
     assert made == len(rows)
     assert contents(folder / "bulk.duckdb") == contents(folder / "ordinary.duckdb")
 

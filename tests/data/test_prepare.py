@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ckf_demo.data import store as store_module
+from ckf_demo.data import store_tables
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
@@ -152,7 +152,7 @@ def test_an_open_store_stays_readable_while_it_is_replaced(empty_cache, tmp_path
 def test_a_store_of_another_version_is_made_anew(empty_cache, tmp_path, monkeypatch):
     raw = write_original(tmp_path / "raw")
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "SCHEMA_VERSION", store_module.SCHEMA_VERSION + 1)
+        patch.setattr(store_tables, "SCHEMA_VERSION", store_tables.SCHEMA_VERSION + 1)
         prepare(data_dir=raw)
     with pytest.raises(UserError, match="a newer version"):
         InteractionStore.open()

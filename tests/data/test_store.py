@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_demo.data import store as store_module
+from ckf_demo.data import store_tables
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.sources.movielens100k import read
@@ -302,8 +302,8 @@ def test_a_cut_off_file_is_refused(tmp_path, cut):
 @pytest.mark.parametrize(("change", "said"), [(1, "a newer"), (-1, "an older")])
 def test_another_schema_version_is_refused(tmp_path, monkeypatch, change, said):
     path = tmp_path / "s.duckdb"
-    version = store_module.SCHEMA_VERSION
-    monkeypatch.setattr(store_module, "SCHEMA_VERSION", version + change)
+    version = store_tables.SCHEMA_VERSION
+    monkeypatch.setattr(store_tables, "SCHEMA_VERSION", version + change)
     write_store(Prepared.from_raw(raw_data([("a", "x", 3, 1)]), "tiny"), path)
     monkeypatch.undo()
     with pytest.raises(UserError, match=f"{said} version .*schema {version + change}.*ckf prepare"):
@@ -311,7 +311,7 @@ def test_another_schema_version_is_refused(tmp_path, monkeypatch, change, said):
 
 
 def test_sql_stays_in_the_data_package():
-    package = Path(store_module.__file__).parents[1]
+    package = Path(store_tables.__file__).parents[1]
     users = {path.parent for path in package.rglob("*.py") if "import duckdb" in path.read_text()}
     assert users == {package / "data"}
 
