@@ -95,9 +95,9 @@ def _in_bulk(
         # Removed first: the new store must not be beside the training file of other data.
         prepared_file.unlink(missing_ok=True)
     console.print(
-        f"{source_spec.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. They are "
-        "too many for one training file; histories, candidates, search and queries come from the "
-        "store."
+        f"{source_spec.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. "
+        "They are too many for one training file; histories, candidates, search and queries come "
+        "from the store."
     )
 
 
