@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import plotly
@@ -139,6 +140,34 @@ def listing(
     return table(
         [Column(each, numeric=True) if isinstance(each, str) else each for each in columns],
         [row if isinstance(row, Row) else Row(pick=None, cells=row) for row in rows],
+        caption=caption,
+        empty=empty,
+        height=height,
+    )
+
+
+def table_of(
+    rows: Iterable,
+    columns: Sequence[tuple[Column | str, Callable[[Any], object]]],
+    *,
+    caption: str,
+    empty: str = "",
+    height: int = 420,
+    pick: Callable[[Any], str | None] = lambda row: None,
+    anchor: Callable[[Any], str | None] = lambda row: None,
+    selected: Callable[[Any], bool] = lambda row: False,
+) -> str:
+    """A table with a line for each of ``rows``, as `table` makes it.
+
+    Each column comes with the function that makes a row's cell; a column given by its label alone
+    holds figures. ``pick``, ``anchor`` and ``selected`` make the fields of `Row`.
+    """
+    return table(
+        [Column(each, numeric=True) if isinstance(each, str) else each for each, _ in columns],
+        [
+            Row(pick(row), [make(row) for _, make in columns], anchor(row), selected(row))
+            for row in rows
+        ],
         caption=caption,
         empty=empty,
         height=height,

@@ -2,7 +2,7 @@
 items with few ratings."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import gradio as gr
 import numpy as np
@@ -14,7 +14,7 @@ from ckf_demo.inference.replay import FIRST, plan, run
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
 from ckf_demo.ui.controls import dropdown, lead, radio, stop_button
-from ckf_demo.ui.events import ANSWER, ONCE, PRIVATE, QUIET
+from ckf_demo.ui.events import ANSWER, PRIVATE, QUIET
 from ckf_demo.ui.markup import film_text, notice, panel, warn
 from ckf_demo.ui.measurement import CohortControls, Measurement
 from ckf_demo.ui.page import Page
@@ -87,43 +87,60 @@ class ColdStartTab:
                     notice("The replay begins when this tab is opened."), elem_id="replay"
                 )
                 self.after = panel("", elem_id="replay-after")
+            things_tab = f"{things.capitalize()} with few {self.words.opinion}s"
             with gr.Tab("Groups of people", id="cohorts"):
-                if self.negatives:
-                    self._build_people()
-                else:
-                    panel(notice(NO_GROUPS))
-            with gr.Tab(f"{things.capitalize()} with few {self.words.opinion}s", id="items"):
-                if self.negatives:
-                    lead(
-                        f"Rows of the validation part by how many ratings their "
-                        f"{self.words.thing} has in the training part, with whole histories."
-                    )
-                    axis = f"training ratings of the {self.words.thing}"
-                    self.items = Measurement(recommender, self.stops, "items", axis)
-                else:
-                    panel(notice(NO_GROUPS))
+                self._build_people() if self.negatives else panel(notice(NO_GROUPS))
+            with gr.Tab(things_tab, id="items"):
+                self._build_items() if self.negatives else panel(notice(NO_GROUPS))
         # The latest replay of this session.
         self.latest = gr.State(None)
 
     def _build_people(self) -> None:
-        """The controls and the result of a measurement of groups."""
-        usual = _coldest_and_warmest(self.recommender.prepared)
+        """The controls and the result of a measurement of one cohort or two after k ratings."""
+        ratings = _coldest_and_warmest(self.recommender.prepared)
         self.compare = gr.Checkbox(True, label="Two groups side by side", elem_id="cohorts-two")
         with gr.Row(equal_height=False):
             with gr.Column(min_width=300):
-                first = CohortControls(self.recommender, "A", usual[0])
+                first = CohortControls(self.recommender, "A", ratings[0])
             with gr.Column(min_width=300) as self.second:
-                second = CohortControls(self.recommender, "B", usual[1])
-        self.groups = [first, second]
-        axis = "k, the last ratings"
-        self.people = Measurement(self.recommender, self.stops, "cohorts", axis)
+                second = CohortControls(self.recommender, "B", ratings[1])
+
+        def parts(per_person: int, total: int, compare: bool, *values) -> list[cohorts.Part]:
+            size = len(first.controls)
+            people = [first.cohort(*values[:size])]
+            if compare:
+                people.append(second.cohort(*values[size:]))
+            data = self.recommender.prepared
+            return cohorts.cohort_parts(data, people, per_person=per_person, total=total)
+
+        self.people = Measurement(
+            self.recommender,
+            "cohorts",
+            "k, the last ratings",
+            parts,
+            [self.compare, *first.controls, *second.controls],
+        )
+
+    def _build_items(self) -> None:
+        """The controls and the result of a measurement of items by their training ratings."""
+        lead(
+            f"Rows of the validation part by how many ratings their {self.words.thing} has in the "
+            "training part, with whole histories."
+        )
+
+        def parts(per_person: int, total: int) -> list[cohorts.Part]:
+            data = self.recommender.prepared
+            return cohorts.item_parts(data, per_person=per_person, total=total)
+
+        axis = f"training ratings of the {self.words.thing}"
+        self.items = Measurement(self.recommender, "items", axis, parts)
 
     def wire(self, page: Page) -> None:
         """Replay the pair's person while the tab is open, and run the two measurements."""
         pair, long = page.pair, page.service.long
         page.chooses_item(self.shown, self.after)
         page.on_pair(lambda request, current: self.stops.stop(request.session_hash, unless=current))
-        page.on_leave(self.forget)
+        page.on_leave(self.stops.leave)
         gr.on(
             [
                 page.active.change,
@@ -149,28 +166,11 @@ class ColdStartTab:
             **QUIET,
         )
         self.halt.click(self.stops.halt, **QUIET)
-        if not self.negatives:
-            return
-        self.compare.change(lambda two: gr.update(visible=two), self.compare, self.second, **QUIET)
-        groups = [control for group in self.groups for control in group.controls]
-        for measurement, measure, inputs in (
-            (self.people, self.measure_people, [self.compare, *self.people.controls, *groups]),
-            (self.items, self.measure_items, self.items.controls),
-        ):
-            measurement.start.click(
-                page.gated(measure, long, f"page: {measure.__name__}"),
-                inputs,
-                measurement.outputs,
-                show_progress_on=measurement.progress,
-                **ONCE,
-            )
-            measurement.cancel.click(measurement.stop, **QUIET)
-            measurement.metric.change(
-                measurement.show,
-                [measurement.outcome, measurement.metric],
-                measurement.result,
-                **QUIET,
-            )
+        if self.negatives:
+            two, column = self.compare, self.second
+            two.change(lambda compare: gr.update(visible=compare), two, column, **QUIET)
+            self.people.wire(page)
+            self.items.wire(page)
 
     def replay(
         self,
@@ -243,13 +243,6 @@ class ColdStartTab:
             return ""
         return self._markup(latest, question, min(int(k), len(latest.replay.added))).after()
 
-    def forget(self, request: gr.Request) -> None:
-        """Stop everything of a session that has ended."""
-        self.stops.forget(request.session_hash)
-        if self.negatives:
-            self.people.forget(request)
-            self.items.forget(request)
-
     def k_of(self, text: str) -> int:
         """k as an address gives it.
 
@@ -265,54 +258,6 @@ class ColdStartTab:
             )
         return int(text)
 
-    def measure_people(
-        self,
-        request: gr.Request,
-        compare: bool,
-        methods: Sequence[str],
-        per_person: float | None,
-        total: float | None,
-        metric: str,
-        file: str | None,
-        *controls: object,
-    ) -> Iterator[dict]:
-        """Measure one cohort or two after k ratings."""
-        size = len(controls) // 2
-        each = [controls[:size], controls[size:]][: 2 if compare else 1]
-
-        def parts() -> list[cohorts.Part]:
-            chosen = [
-                group.cohort(*values) for group, values in zip(self.groups, each, strict=False)
-            ]
-            return cohorts.cohort_parts(
-                self.recommender.prepared,
-                chosen,
-                per_person=_rows_at_most(per_person),
-                total=_rows_at_most(total),
-            )
-
-        yield from self.people.run(parts, methods, metric, file, request)
-
-    def measure_items(
-        self,
-        request: gr.Request,
-        methods: Sequence[str],
-        per_person: float | None,
-        total: float | None,
-        metric: str,
-        file: str | None,
-    ) -> Iterator[dict]:
-        """Measure items by how many training ratings they have."""
-
-        def parts() -> list[cohorts.Part]:
-            return cohorts.item_parts(
-                self.recommender.prepared,
-                per_person=_rows_at_most(per_person),
-                total=_rows_at_most(total),
-            )
-
-        yield from self.items.run(parts, methods, metric, file, request)
-
 
 def _coldest_and_warmest(data: Prepared) -> tuple[str, str]:
     """The first and the last band of training ratings with people in the validation part."""
@@ -320,9 +265,3 @@ def _coldest_and_warmest(data: Prepared) -> tuple[str, str]:
     counts = np.bincount(data.user[data.split == TRAIN], minlength=data.n_users)[users]
     present = list(dict.fromkeys(group_of(n) for n in sorted(counts)))
     return (present[0], present[-1]) if len(present) > 1 else (ANY, ANY)
-
-
-def _rows_at_most(value: float | None) -> int:
-    if value is None or not 1 <= value <= 10_000:
-        raise UserError(f"At most {value} rows is no number from 1 to 10,000; give one.")
-    return int(value)

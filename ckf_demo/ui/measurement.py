@@ -5,9 +5,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import gradio as gr
+from gradio.components import Component
 
 from ckf_demo.data.free_sql import MAX_SQL
 from ckf_demo.evaluation import cohorts
@@ -22,12 +24,14 @@ from ckf_demo.ui.charts import (
     facts,
     hover,
     line_plot,
-    listing,
     plot_panel,
     series,
+    table_of,
 )
 from ckf_demo.ui.controls import dropdown, stop_button
+from ckf_demo.ui.events import ONCE, QUIET
 from ckf_demo.ui.markup import Cell, Column, escape, notice, panel, warn
+from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import GROUPS
 from ckf_demo.ui.replay_markup import CARD
 from ckf_demo.ui.sidebar import AGES, ANY
@@ -43,6 +47,8 @@ METRICS = {
 }
 """Task, name, and which way is better."""
 
+UNBOUNDED = (None, None)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,21 +59,19 @@ class Outcome:
 
 
 class CohortControls:
-    """The controls that choose one group of people."""
+    """The controls that choose one group of people; ``controls`` are the inputs of `cohort`."""
 
     def __init__(self, recommender, letter: str, ratings: str) -> None:
-        self.letter = letter
-        self._recommender = recommender
-        store = recommender.store
-        genres = store.genres()
+        self.letter, self._recommender = letter, recommender
+        genres = recommender.store.genres()
         choices = {
             "training ratings": list(GROUPS),
             "age": list(AGES) if recommender.prepared.has_ages else [],
-            "occupation": store.occupations(),
+            "occupation": recommender.store.occupations(),
             "genre": genres,
         }
         with gr.Row(elem_classes="ckf-controls"):
-            self._conditions = [
+            self.controls: list[Component] = [
                 dropdown(
                     f"cohort-{letter}-{name.removeprefix('training ')}",
                     f"{letter}: {name}",
@@ -78,7 +82,7 @@ class CohortControls:
                 )
                 for name, options in choices.items()
             ]
-            self._share = gr.Slider(
+            share = gr.Slider(
                 0,
                 100,
                 value=30,
@@ -88,7 +92,7 @@ class CohortControls:
                 visible=bool(genres),
             )
         with gr.Accordion(f"{letter} by your own SQL", open=False):
-            self._sql = gr.Textbox(
+            sql = gr.Textbox(
                 label=f"{letter}: one SELECT statement with one column of user ids; it counts "
                 "instead of the choices above",
                 placeholder="SELECT id FROM users WHERE gender = 'F' AND age < 30",
@@ -97,11 +101,7 @@ class CohortControls:
                 max_length=MAX_SQL,
                 elem_id=f"cohort-{letter}-sql",
             )
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``cohort``."""
-        return [*self._conditions, self._share, self._sql]
+        self.controls += [share, sql]
 
     def cohort(self, ratings, age, occupation, genre, share, sql) -> cohorts.Cohort:
         """The people that the controls choose, under the letter's name.
@@ -110,35 +110,47 @@ class CohortControls:
         """
         data = self._recommender.prepared
         if sql and sql.strip():
-            chosen = cohorts.by_query(self._recommender.store, data, sql)
+            people = cohorts.by_query(self._recommender.store, data, sql)
         else:
-            unbounded = (None, None)
-            chosen = cohorts.by_attributes(
+            people = cohorts.by_attributes(
                 data,
-                ratings=unbounded if ratings == ANY else GROUPS[ratings],
-                age=unbounded if age == ANY else AGES[age],
+                ratings=UNBOUNDED if ratings == ANY else GROUPS[ratings],
+                age=UNBOUNDED if age == ANY else AGES[age],
                 occupation="" if occupation == ANY else occupation,
                 genre="" if genre == ANY else genre,
-                share=unbounded if genre == ANY else (share / 100, None),
+                share=UNBOUNDED if genre == ANY else (share / 100, None),
             )
-        return cohorts.Cohort(f"{self.letter}: {chosen.name}", chosen.users)
+        return cohorts.Cohort(f"{self.letter}: {people.name}", people.users)
 
 
 class Measurement:
     """The controls and the result of a measurement that takes a while.
 
-    ``name`` is the prefix of the components' ids, and ``axis`` says what the groups differ in.
+    Parameters
+    ----------
+    name
+        Prefix of the components' ids.
+    axis
+        What the groups differ in.
+    parts
+        Makes the samples from the most rows of a person and of a group, and the values of
+        ``choices``.
     """
 
-    def __init__(self, recommender, stops: Stops, name: str, axis: str) -> None:
-        self._recommender, self._stops = recommender, stops
-        self._name, self._axis = name, axis
+    def __init__(
+        self,
+        recommender,
+        name: str,
+        axis: str,
+        parts: Callable[..., list[cohorts.Part]],
+        choices: Sequence[Component] = (),
+    ) -> None:
+        self._recommender, self._name, self._axis = recommender, name, axis
+        self._parts, self._choices, self.stops = parts, choices, Stops()
         self._labels, self._words = recommender.labels, words_of(recommender)
         # Removed when the program ends, with every file that is left.
         self._folder = tempfile.TemporaryDirectory(prefix=f"ckf-{name}-")
         methods = recommender.methods
-        # the language model is asked twice as often for two of its methods
-        chosen = [methods[0], *(m for m in methods[1:] if m == "collaborative")]
         metrics = [
             (label, metric)
             for metric, (task, label, _) in METRICS.items()
@@ -147,12 +159,13 @@ class Measurement:
         with gr.Row(elem_classes="ckf-controls"):
             self.methods = gr.CheckboxGroup(
                 [(self._labels[m], m) for m in methods],
-                value=chosen,
+                # the language model is asked twice as often for two of its methods
+                value=[methods[0], *(m for m in methods[1:] if m == "collaborative")],
                 label="Methods",
                 min_width=200,
                 elem_id=f"{name}-methods",
             )
-            self.per_person, self.total = (
+            self.limits = [
                 gr.Number(
                     value=value,
                     label=label,
@@ -165,20 +178,17 @@ class Measurement:
                     ("per-person", "Rows per person at most", cohorts.PER_PERSON),
                     ("total", "Rows per group at most", cohorts.PER_PART),
                 )
-            )
+            ]
             self.metric = dropdown(f"{name}-metric", "Metric", metrics, 200)
         with gr.Row(elem_classes="ckf-buttons"):
             self.start = gr.Button("Measure", variant="primary", size="sm", elem_id=f"{name}-run")
             self.cancel = stop_button(f"{name}-stop")
-            self.csv, self.parquet = (
-                gr.DownloadButton(
-                    f"Download as {label}",
-                    interactive=False,
-                    size="sm",
-                    elem_id=f"{name}-{label.lower()}",
+            self.downloads = {
+                suffix: gr.DownloadButton(
+                    f"Download as {label}", interactive=False, size="sm", elem_id=f"{name}-{suffix}"
                 )
-                for label in ("CSV", "Parquet")
-            )
+                for suffix, label in (("csv", "CSV"), ("parquet", "Parquet"))
+            }
         self.progress = panel(
             notice(
                 "Nothing was measured yet. With these numbers it takes about a minute on two idle "
@@ -190,66 +200,46 @@ class Measurement:
         self.outcome = gr.State(None)
         self.file = gr.State(None, delete_callback=_remove)
 
-    @property
-    def controls(self) -> list:
-        """The inputs of a measurement."""
-        return [self.methods, self.per_person, self.total, self.metric, self.file]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``run`` may update."""
-        return [
-            self.progress,
-            self.result,
-            self.cancel,
-            self.csv,
-            self.parquet,
-            self.outcome,
-            self.file,
-        ]
-
-    def _session(self, request: gr.Request) -> str:
-        return f"{request.session_hash} {self._name}"
-
-    def stop(self, request: gr.Request) -> None:
-        """End the session's measurement before its next piece."""
-        self._stops.stop(self._session(request))
-
-    def forget(self, request: gr.Request) -> None:
-        """Stop and drop a session that has ended."""
-        self._stops.forget(self._session(request))
+    def wire(self, page: Page) -> None:
+        """Measure when the button is pressed, and show another metric when it is chosen."""
+        page.on_leave(self.stops.leave)
+        shown = [self.progress, self.result, self.cancel]
+        self.start.click(
+            page.gated(self.run, page.service.long, f"page: measure {self._name}"),
+            [self.methods, *self.limits, self.metric, self.file, *self._choices],
+            [*shown, *self.downloads.values(), self.outcome, self.file],
+            show_progress_on=self.progress,
+            **ONCE,
+        )
+        self.cancel.click(self.stops.halt, **QUIET)
+        self.metric.change(self.show, [self.outcome, self.metric], self.result, **QUIET)
 
     def run(
         self,
-        parts: Callable[[], list[cohorts.Part]],
+        request: gr.Request,
         methods: Sequence[str],
+        per_person: float | None,
+        total: float | None,
         metric: str,
         file: str | None,
-        request: gr.Request,
+        *choices: object,
     ) -> Iterator[dict]:
         """Measure the parts and show what is complete, while the rest is computed."""
         _remove(file)
-        off = {
-            button: gr.update(interactive=False, value=None) for button in (self.csv, self.parquet)
-        }
-        chosen = [m for m in self._recommender.methods if m in methods]
+        off = dict.fromkeys(self.downloads.values(), gr.update(interactive=False, value=None))
+        methods = [m for m in self._recommender.methods if m in methods]
         try:
-            if not chosen:
+            if not methods:
                 raise UserError("No method is chosen; choose one at least.")
-            wanted = parts()
+            parts = self._parts(_rows_at_most(per_person), _rows_at_most(total), *choices)
         except UserError as error:
             yield {self.progress: warn(error), self.result: "", self.file: None, **off}
             return
-        stop = self._stops.begin(self._session(request), None)
-        yield {
-            self.result: "",
-            self.cancel: gr.update(interactive=True),
-            self.outcome: None,
-            self.file: None,
-            **off,
-        }
-        outcome, began = Outcome((), part_facts(wanted, self._words)), time.monotonic()
-        for measured in cohorts.measure(self._recommender, wanted, chosen, stop=stop):
+        stop = self.stops.begin(request.session_hash, None)
+        on = {self.cancel: gr.update(interactive=True)}
+        yield {self.result: "", self.outcome: None, self.file: None} | on | off
+        outcome, began = Outcome((), part_facts(parts, self._words)), time.monotonic()
+        for measured in cohorts.measure(self._recommender, parts, methods, stop=stop):
             seconds = time.monotonic() - began
             updates = {self.progress: progress_markup(measured.done, measured.total, seconds)}
             if len(measured.rows) > len(outcome.rows):
@@ -271,12 +261,12 @@ class Measurement:
 
     def _write(self, outcome: Outcome, folder: Path) -> dict:
         """Write the rows to files, which the buttons download."""
-        written = {}
-        for button, suffix in ((self.csv, "csv"), (self.parquet, "parquet")):
+        updates = {}
+        for suffix, button in self.downloads.items():
             path = folder / f"{self._recommender.prepared.dataset}-{self._name}.{suffix}"
             cohorts.write(outcome.rows, path)
-            written[button] = gr.update(interactive=True, value=str(path))
-        return written
+            updates[button] = gr.update(interactive=True, value=str(path))
+        return updates
 
     def show(self, outcome: Outcome | None, metric: str) -> str:
         """What was measured, by another metric (HTML)."""
@@ -315,28 +305,24 @@ class Measurement:
             ticks=range(len(groups)),
             ticktext=[group.removeprefix("k=") for group in groups],
         )
+
+        def group(row: dict) -> Cell:
+            return Cell(escape(row["group"].removeprefix("k=")), groups.index(row["group"]))
+
+        def value(row: dict) -> Cell:
+            return NONE if row["value"] is None else Cell(_estimate(row), row["value"])
+
         # films have no cohort, so their groups are numbers of ratings
-        cohort_columns = [Column("Group"), "k"] if people != [""] else ["Ratings"]
-        values = listing(
+        cohort = (Column("Group"), lambda row: _letter(row["cohort"]))
+        values = table_of(
+            rows,
             [
-                *cohort_columns,
-                Column("Method"),
-                "Value (95 %)",
-                "n",
-                "People",
-                self._words.things.capitalize(),
-            ],
-            [
-                [
-                    *([_letter(row["cohort"])] if people != [""] else []),
-                    Cell(escape(row["group"].removeprefix("k=")), groups.index(row["group"])),
-                    self._labels[row["method"]],
-                    NONE if row["value"] is None else Cell(_estimate(row), row["value"]),
-                    row["n"],
-                    row["people"],
-                    row["items"],
-                ]
-                for row in rows
+                *([("Ratings", group)] if people == [""] else [cohort, ("k", group)]),
+                (Column("Method"), lambda row: self._labels[row["method"]]),
+                ("Value (95 %)", value),
+                ("n", itemgetter("n")),
+                ("People", itemgetter("people")),
+                (self._words.things.capitalize(), itemgetter("items")),
             ],
             caption=f"{name} ({better}); in brackets its 95 % bootstrap interval over people",
             height=460,
@@ -353,6 +339,12 @@ def _estimate(row: Mapping) -> str:
 def _letter(cohort: str) -> str:
     """The letter under which a group is drawn and listed; its line above says who it is."""
     return cohort.partition(":")[0]
+
+
+def _rows_at_most(value: float | None) -> int:
+    if value is None or not 1 <= value <= 10_000:
+        raise UserError(f"At most {value} rows is no number from 1 to 10,000; give one.")
+    return int(value)
 
 
 def part_facts(parts: Sequence[cohorts.Part], words: Words) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """What the Cold start tab shows of one person's replay, as HTML: the prediction, its error and the
 bridge after k opinions, and what comes next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from operator import attrgetter
+from typing import Any
 
 from ckf_demo.inference.replay import Rated, Replay, Step, errors
 from ckf_demo.ui.charts import (
@@ -16,13 +19,13 @@ from ckf_demo.ui.charts import (
     facts,
     hover,
     line_plot,
-    listing,
     number,
     percentage_points,
     series,
     signed,
+    table_of,
 )
-from ckf_demo.ui.markup import Cell, Column, Row, escape, notice, percent, stars_text
+from ckf_demo.ui.markup import Cell, Column, escape, notice, percent, stars_text
 from ckf_demo.ui.words import Words
 
 CARD = "ckf-card ckf-replayed"
@@ -130,9 +133,19 @@ class ReplayMarkup:
             text += f" Stopped; another question, {self.words.thing} or number goes on from here."
         return facts(text, id="replay-status", role="status")
 
-    @property
-    def _by_k(self) -> str:
-        return f"k, first {self.words.opinion}s known"
+    def _plot(self, lines: Mapping[str, Iterable[Point]], y: str, steps: int, **options) -> str:
+        """A line for each name, drawn against k from 0 to ``steps`` − 1."""
+        return line_plot(
+            [series(place, name, points) for place, (name, points) in enumerate(lines.items())],
+            x=f"k, first {self.words.opinion}s known",
+            y=y,
+            ticks=range(steps),
+            **options,
+        )
+
+    def _named(self, methods: Iterable[str], make: Callable[[str, Any], Cell]) -> list[tuple]:
+        """A column for each method, whose cells are ``make(method, row)``."""
+        return [(self.labels[method], partial(make, method)) for method in methods]
 
     def _truth(self) -> tuple[float, str] | None:
         """Where the line of the truth is drawn, and its text."""
@@ -145,32 +158,28 @@ class ReplayMarkup:
         return (truth.rating, gave) if truth.rating is not None else None
 
     def _film_card(self) -> str:
-        replay, steps = self.latest.replay, self.latest.steps
+        replay, steps, question = self.latest.replay, self.latest.steps, self.question
+        thing = self.words.thing
         values: dict[str, dict[int, float]] = {}
         for step in steps:
             for row in step.film:
-                values.setdefault(row["method"], {})[step.k] = row[self.question.key]
+                values.setdefault(row["method"], {})[step.k] = row[question.key]
         first = next(iter(values.values()), {})
         effects = {n: first[n] - first[n - 1] for n in first if n - 1 in first}
 
         def point(n: int, value: float, label: str) -> Point:
             added = [f"added: {title_of(replay.added[n - 1])}"] if n else []
-            return Point(n, value, hover(label, f"k = {n}: {self.question.written(value)}", *added))
+            return Point(n, value, hover(label, f"k = {n}: {question.written(value)}", *added))
 
         strongest = sorted(effects, key=lambda n: -abs(effects[n]))[:3]
-        plot = line_plot(
-            [
-                series(
-                    place,
-                    self.labels[method],
-                    [point(n, v, self.labels[method]) for n, v in by_k.items()],
-                )
-                for place, (method, by_k) in enumerate(values.items())
-            ],
-            x=self._by_k,
-            y=self.question.axis,
-            ticks=range(len(replay.added) + 1),
-            percent=self.question.key == "probability",
+        plot = self._plot(
+            {
+                self.labels[method]: [point(n, v, self.labels[method]) for n, v in by_k.items()]
+                for method, by_k in values.items()
+            },
+            question.axis,
+            len(replay.added) + 1,
+            percent=question.key == "probability",
             truth=self._truth(),
             k=self.k,
             notes=[
@@ -179,40 +188,36 @@ class ReplayMarkup:
                 if effects[n]
             ],
         )
-        rows = [
-            Row(
-                pick=replay.added[step.k - 1].item if step.k else None,
-                anchor=f"replay-{step.k}",
-                cells=[
-                    step.k,
-                    _added(replay.added[step.k - 1], self.words)
-                    if step.k
-                    else Cell("nothing yet", ""),
-                    cell(effects.get(step.k), self.question.change),
-                    *(cell(by_k.get(step.k), self.question.written) for by_k in values.values()),
-                ],
-            )
-            for step in steps
-        ]
-        caption = f"{self.question.what} for {self.film}"
+
+        def answer(method: str, step: Step) -> Cell:
+            return cell(values[method].get(step.k), question.written)
+
+        def added(step: Step) -> Cell:
+            if not step.k:
+                return Cell("nothing yet", "")
+            return _added(replay.added[step.k - 1], self.words)
+
+        caption = f"{question.what} for {self.film}"
         if values:
             moved = self.labels[next(iter(values))]
-            caption += f"; effect: how much the {self.words.thing} added moved {moved}"
-        answers = listing(
+            caption += f"; effect: how much the {thing} added moved {moved}"
+        answers = table_of(
+            steps,
             [
-                "k",
-                Column(f"{self.words.thing.capitalize()} added", wide=True),
-                "Effect",
-                *(self.labels[method] for method in values),
+                ("k", attrgetter("k")),
+                (Column(f"{thing.capitalize()} added", wide=True), added),
+                ("Effect", lambda step: cell(effects.get(step.k), question.change)),
+                *self._named(values, answer),
             ],
-            rows,
+            pick=lambda step: replay.added[step.k - 1].item if step.k else None,
+            anchor=lambda step: f"replay-{step.k}",
             caption=caption,
             empty="Nothing is answered yet.",
             height=400,
         )
         ended = ""
         if replay.truth is not None and replay.until < len(replay.added):
-            who, thing = "They" if "user" in replay.person else "You", self.words.thing
+            who = "They" if "user" in replay.person else "You"
             ended = notice(
                 f"{who} {self.words.rated} this {thing} as number {replay.until + 1} at the "
                 "earliest: later histories hold it or what came after, so the lines end there. "
@@ -222,80 +227,65 @@ class ReplayMarkup:
         return card(heading, ended, beside(plot, answers), style=CARD)
 
     def _error_card(self) -> str:
-        replay, steps = self.latest.replay, self.latest.steps
-        rows = [row for row in errors(replay, steps) if row["metric"] == self.question.metric]
+        replay, things, name = self.latest.replay, self.words.things, self.question.metric_name
         by_method: dict[str, dict[int, dict]] = {}
-        for row in rows:
-            by_method.setdefault(row["method"], {})[row["k"]] = row
+        for row in errors(replay, self.latest.steps):
+            if row["metric"] == self.question.metric:
+                by_method.setdefault(row["method"], {})[row["k"]] = row
 
         def written(row: dict) -> str:
             return estimate(row["value"], row["low"], row["high"])
 
-        plot = line_plot(
-            [
-                series(
-                    place,
-                    self.labels[method],
-                    [
-                        Point(
-                            n,
-                            row["value"],
-                            hover(self.labels[method], f"k = {n}: {written(row)}"),
-                            row["low"],
-                            row["high"],
-                        )
-                        for n, row in by_k.items()
-                    ],
-                )
-                for place, (method, by_k) in enumerate(by_method.items())
-            ],
-            x=self._by_k,
-            y=self.question.metric_name,
-            ticks=range(len(replay.added) + 1),
+        def error(method: str, k: int) -> Cell:
+            row = by_method[method][k]
+            return Cell(written(row), row["value"])
+
+        def point(n: int, row: dict) -> Point:
+            note = hover(self.labels[row["method"]], f"k = {n}: {written(row)}")
+            return Point(n, row["value"], note, row["low"], row["high"])
+
+        plot = self._plot(
+            {
+                self.labels[method]: [point(n, row) for n, row in by_k.items()]
+                for method, by_k in by_method.items()
+            },
+            name,
+            len(replay.added) + 1,
             k=self.k,
         )
-        n = len(replay.targets)
-        values = listing(
-            ["k", *(self.labels[method] for method in by_method)],
+        values = table_of(
+            next(iter(by_method.values()), {}),
             [
-                [at, *(Cell(written(by_k[at]), by_k[at]["value"]) for by_k in by_method.values())]
-                for at in dict.fromkeys(row["k"] for row in rows)
+                ("k", lambda k: k),
+                *self._named(by_method, error),
             ],
-            caption=f"{self.question.metric_name}, over n = {n} later {self.words.things}; in "
-            f"brackets its 95 % interval over {self.words.things}",
-            empty=f"These {self.words.things} are asked about after the one above.",
+            caption=f"{name}, over n = {len(replay.targets)} later {things}; in brackets its 95 % "
+            f"interval over {things}",
+            empty=f"These {things} are asked about after the one above.",
             height=400,
         )
-        heading = f"How wrong about the next {count(n, self.words.thing)}?"
+        heading = f"How wrong about the next {count(len(replay.targets), self.words.thing)}?"
         return card(heading, beside(plot, values), style=CARD)
 
     def _bridge_card(self) -> str:
-        steps = self.latest.steps
-
         def written(distance: float) -> str:
             return number(distance, 3)
 
-        distances = [step.distance for step in steps if step.distance is not None]
-        plot = line_plot(
-            [
-                series(
-                    0,
-                    "Bridges",
-                    [Point(n, d, f"k = {n}: {written(d)}") for n, d in enumerate(distances)],
-                )
-            ],
-            x=self._by_k,
-            y="Distance of the bridges",
-            ticks=range(len(steps)),
+        distances = [step.distance for step in self.latest.steps if step.distance is not None]
+        plot = self._plot(
+            {"Bridges": [Point(n, d, f"k = {n}: {written(d)}") for n, d in enumerate(distances)]},
+            "Distance of the bridges",
+            len(self.latest.steps),
             k=self.k,
             zero=True,
         )
         changes = [None, *(after - before for before, after in pairwise(distances))]
-        values = listing(
-            ["k", "Distance", "Change"],
+        values = table_of(
+            range(len(distances)),
             [
-                [n, cell(distance, written), cell(change, lambda value: signed(value, 3))]
-                for n, (distance, change) in enumerate(zip(distances, changes, strict=True))
+                ("k", lambda k: k),
+                ("Distance", lambda k: cell(distances[k], written)),
+                ("Change", lambda k: cell(changes[k], lambda value: signed(value, 3))),
             ],
             caption="‖W − W₀‖ / ‖W₀‖ over both bridges, W₀ those of somebody without a history",
             empty="Nothing is answered yet.",
@@ -306,37 +296,30 @@ class ReplayMarkup:
 
     def after(self) -> str:
         """The later items with what is predicted of each after the first k opinions (HTML)."""
-        replay, steps, k = self.latest.replay, self.latest.steps, self.k
+        replay, steps, k, opinion = (
+            self.latest.replay,
+            self.latest.steps,
+            self.k,
+            self.words.opinion,
+        )
         if not replay.targets or k >= len(steps) or steps[k].targets is None:
             return ""
         answers = steps[k].targets
-        methods = list(dict.fromkeys(row["method"] for row in answers))
+        methods = dict.fromkeys(row["method"] for row in answers)
         values = {(row["item"], row["method"]): row[self.question.key] for row in answers}
-        known = (
-            f"after the first {count(k, self.words.opinion)}"
-            if k
-            else f"before any {self.words.opinion}"
-        )
-        predictions = listing(
+        known = f"after the first {count(k, opinion)}" if k else f"before any {opinion}"
+
+        def answer(method: str, target: Rated) -> Cell:
+            return cell(values[target.item, method], self.question.written)
+
+        predictions = table_of(
+            replay.targets,
             [
-                Column(self.words.thing.capitalize(), pick=True, wide=True),
-                "Gave",
-                *(self.labels[method] for method in methods),
+                (Column(self.words.thing.capitalize(), pick=True, wide=True), title_of),
+                ("Gave", lambda target: self.words.opinion_cell(target.rating, target.liked)),
+                *self._named(methods, answer),
             ],
-            [
-                Row(
-                    pick=target.item,
-                    cells=[
-                        title_of(target),
-                        self.words.opinion_cell(target.rating, target.liked),
-                        *(
-                            cell(values[target.item, method], self.question.written)
-                            for method in methods
-                        ),
-                    ],
-                )
-                for target in replay.targets
-            ],
+            pick=attrgetter("item"),
             caption=f"What they did next, and what is predicted {known}",
         )
         return card(f"The next {self.words.things}, {known}", predictions)

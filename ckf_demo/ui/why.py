@@ -3,8 +3,10 @@ or a part switched off, where the item stands among those not seen, and which st
 lost what was liked later."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +17,7 @@ from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import escape, film_text, notice, panel
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
+from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.why_markup import (
     FILMS,
     LATER,
@@ -23,12 +26,8 @@ from ckf_demo.ui.why_markup import (
     QUANTITIES,
     SECTIONS,
     STANDING,
-    films_markup,
-    headings,
-    later_markup,
-    parts_markup,
+    WhyMarkup,
     progress_markup,
-    standing_markup,
     stars_hint,
     stars_markup,
 )
@@ -41,27 +40,15 @@ TOP = 10
 class Findings:
     """What has been computed so far, with the question that it answers.
 
-    ``done`` are the sections that are finished, ``problems`` says why one cannot be answered.
+    ``results`` hold a section's result, or a text that says why there is none; ``done`` are the
+    sections that are finished.
     """
 
     pair: Pair
     other: str = ""
     k: int = TOP
-    films: dict | None = None
-    parts: tuple[dict, ...] = ()
-    standing: tuple[dict, ...] = ()
-    later: dict | None = None
+    results: dict[str, Any] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
-    problems: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def question(self) -> tuple[Pair, str, int]:
-        """The question that these findings answer."""
-        return self.pair, self.other, self.k
-
-    @property
-    def complete(self) -> bool:
-        return len(self.done) == len(SECTIONS)
 
     def reused_for(self, pair: Pair, other: str, k: int) -> "Findings":
         """The findings that still answer another question."""
@@ -72,65 +59,11 @@ class Findings:
             changed.add(PARTS)
         if pair.who != self.pair.who or k != self.k:
             changed.add(LATER)
-        return replace(
-            self,
-            pair=pair,
-            other=other,
-            k=k,
-            films=None if FILMS in changed else self.films,
-            parts=() if PARTS in changed else self.parts,
-            standing=() if STANDING in changed else self.standing,
-            later=None if LATER in changed else self.later,
-            done=self.done - changed,
-            problems={n: text for n, text in self.problems.items() if n not in changed},
-        )
+        kept = {name: result for name, result in self.results.items() if name not in changed}
+        return Findings(pair, other, k, kept, self.done - changed)
 
-
-class Wanted:
-    """What each browser session wants computed: the question, and a signal that stops it.
-
-    A stop holds for all events about its question until the rest is wanted. It is kept apart from
-    the findings, which a running event overwrites.
-    """
-
-    def __init__(self) -> None:
-        self._questions: dict[str, tuple[tuple, threading.Event]] = {}
-        self._lock = threading.Lock()
-
-    def begin(self, session: str, question: tuple) -> threading.Event:
-        """The signal of a question, set if it was stopped; ends the question before it."""
-        with self._lock:
-            before, stop = self._questions.get(session, (None, None))
-            if before == question:
-                return stop
-            self._questions[session] = question, threading.Event()
-            if stop is not None:
-                stop.set()
-            return self._questions[session][1]
-
-    def stop(self, session: str) -> None:
-        """Stop the session's question."""
-        with self._lock:
-            if session in self._questions:
-                self._questions[session][1].set()
-
-    def stopped(self, session: str) -> bool:
-        with self._lock:
-            return session in self._questions and self._questions[session][1].is_set()
-
-    def go_on(self, session: str) -> None:
-        """Let the rest of a stopped question be computed."""
-        with self._lock:
-            if session in self._questions and self._questions[session][1].is_set():
-                del self._questions[session]
-
-    def leave(self, session: str, unless: Pair | None = None) -> None:
-        """End the session's question, except one about the pair ``unless``; it may come again."""
-        with self._lock:
-            question, stop = self._questions.get(session, (None, None))
-            if question is not None and (unless is None or question[0] != unless):
-                stop.set()
-                del self._questions[session]
+    def with_result(self, name: str, result: Any) -> "Findings":
+        return replace(self, results={**self.results, name: result})
 
 
 class WhyTab:
@@ -138,8 +71,8 @@ class WhyTab:
 
     def __init__(self, recommender) -> None:
         self.store, self.counterfactuals = recommender.store, recommender.counterfactuals
-        self.wanted, self.words = Wanted(), words_of(recommender)
-        self.headings = headings(self.words)
+        # a stop holds for all events about its question, and a running event overwrites findings
+        self.stops, self.words = Stops(), words_of(recommender)
         quantities = self.counterfactuals.quantities
         self._labels, self._method = recommender.labels, recommender.methods[0]
         lead(
@@ -183,6 +116,9 @@ class WhyTab:
                 elem_id="why-k",
             )
         self.later = panel(waiting, elem_id="why-later")
+        self.boxes = dict(
+            zip(SECTIONS, [self.films, self.parts, self.standing, self.later], strict=True)
+        )
         # What this session has computed last.
         self.latest = gr.State(None)
 
@@ -208,7 +144,7 @@ class WhyTab:
             return {
                 "fn": page.gated_in(["why"], answer, model, f"page: why {name}", self.latest),
                 "inputs": [page.active, pair, self.latest, self.by, self.other, self.k],
-                "outputs": [*self.panels, self.stars, self.halt, self.again, self.latest],
+                "outputs": [*self.boxes.values(), self.stars, self.halt, self.again, self.latest],
                 # a round that begins while another is on its way must not lose its sections
                 **ANSWER,
             }
@@ -222,7 +158,7 @@ class WhyTab:
         show = {
             "fn": self.show,
             "inputs": [self.latest, self.by],
-            "outputs": [*self.panels, self.latest],
+            "outputs": [*self.boxes.values(), self.latest],
             "trigger_mode": "always_last",
             **QUIET,
         }
@@ -254,11 +190,6 @@ class WhyTab:
         )
         self.halt.click(self.stop, self.latest, [self.halt, self.again], **QUIET)
 
-    @property
-    def panels(self) -> list:
-        """What shows the sections, in their order."""
-        return [self.films, self.parts, self.standing, self.later]
-
     def answer(
         self,
         section: str,
@@ -279,32 +210,28 @@ class WhyTab:
         session = request.session_hash
         pair = _without_method(pair)
         findings = (latest or Findings(pair)).reused_for(pair, (other or "").strip(), int(k))
-        stop = self.wanted.begin(session, findings.question)
+        stop = self.stops.begin(session, pair, (pair, findings.other, findings.k))
         shown = {self.latest: findings} | self._buttons(findings, session)
         if section == FILMS:
-            shown |= self._shown(findings, by, session)
+            shown |= self._shown(SECTIONS, findings, by, session)
             if latest is None or latest.pair != pair:
                 shown[self.stars] = stars_hint(self.words)
         yield shown
         upto = SECTIONS[: SECTIONS.index(section) + 1]
-        boxes = dict(zip(SECTIONS, self.panels, strict=True))
         for name in upto:
             if name in findings.done or stop.is_set():
                 continue
             try:
-                for step in self._steps(name, findings, stop):
-                    findings = step
-                    yield {boxes[name]: self.markup(name, findings, by)}
+                for result in self._results(name, findings, stop):
+                    findings = findings.with_result(name, result)
+                    yield {self.boxes[name]: self.markup(name, findings, by)}
             except UserError as error:
-                findings = replace(findings, problems={**findings.problems, name: str(error)})
+                findings = findings.with_result(name, str(error))
             if not stop.is_set():
                 findings = replace(findings, done=findings.done | {name})
-        stopped = self.wanted.stopped(session)
-        shown = {boxes[name]: self.markup(name, findings, by, stopped=stopped) for name in upto}
-        shown[self.latest] = findings
-        if stopped or section == SECTIONS[-1]:
-            shown |= self._shown(findings, by, session)
-        yield shown | self._buttons(findings, session)
+        last = self.stops.stopped(session) or section == SECTIONS[-1]
+        shown = self._shown(SECTIONS if last else upto, findings, by, session)
+        yield {self.latest: findings} | shown | self._buttons(findings, session)
 
     def method_markup(self, pair: Pair) -> str:
         """Which method answers here, where another one is chosen (HTML)."""
@@ -318,56 +245,52 @@ class WhyTab:
 
     def stop(self, latest: Findings | None, request: gr.Request) -> dict:
         """Stop the session's question; the step that runs is the last."""
-        self.wanted.stop(request.session_hash)
+        self.stops.halt(request)
         return self._buttons(latest, request.session_hash)
 
     def enter(self, request: gr.Request) -> None:
         """Let everything that is missing be computed."""
-        self.wanted.go_on(request.session_hash)
+        self.stops.resume(request.session_hash)
 
     def leave(self, request: gr.Request, unless: Pair | None = None) -> None:
         """End the session's question, so that nobody waits for what nobody looks at."""
-        self.wanted.leave(request.session_hash, unless and _without_method(unless))
+        self.stops.forget(request.session_hash, unless and _without_method(unless))
 
     def _buttons(self, findings: Findings | None, session: str) -> dict:
-        left = findings is None or not findings.complete
-        stopped = self.wanted.stopped(session)
+        left = findings is None or len(findings.done) < len(SECTIONS)
+        stopped = self.stops.stopped(session)
         return {
             self.halt: gr.update(interactive=left and not stopped),
             self.again: gr.update(interactive=left and stopped),
         }
 
-    def _shown(self, findings: Findings, by: str | None, session: str) -> dict:
-        stopped = self.wanted.stopped(session)
+    def _shown(
+        self, sections: Sequence[str], findings: Findings, by: str | None, session: str
+    ) -> dict:
+        stopped = self.stops.stopped(session)
         return {
-            box: self.markup(section, findings, by, stopped=stopped)
-            for section, box in zip(SECTIONS, self.panels, strict=True)
+            self.boxes[name]: self.markup(name, findings, by, stopped=stopped) for name in sections
         }
 
     def show(self, latest: Findings | None, by: str | None, request: gr.Request) -> dict:
         """The findings compared on another quantity."""
         if latest is None:
             return {self.latest: gr.skip()}
-        return self._shown(latest, by, request.session_hash)
+        return self._shown(SECTIONS, latest, by, request.session_hash)
 
-    def _steps(self, name: str, findings: Findings, stop: threading.Event) -> Iterator[Findings]:
-        """A section as it grows."""
+    def _results(self, name: str, findings: Findings, stop: threading.Event) -> Iterator:
+        """A section's result as it grows."""
         pair, what_if = findings.pair, self.counterfactuals
         question = {**pair.person, "item": pair.item}
         if name == FILMS:
-            for piece in what_if.leave_one_out(**question, stop=stop):
-                yield replace(findings, films=piece)
+            yield from what_if.leave_one_out(**question, stop=stop)
         elif name == PARTS:
-            rows: tuple[dict, ...] = ()
-            for row in what_if.swap_components(**question, other=findings.other or None, stop=stop):
-                rows += (row,)
-                yield replace(findings, parts=rows)
+            rows = what_if.swap_components(**question, other=findings.other or None, stop=stop)
+            yield from accumulate((row,) for row in rows)
         elif name == STANDING:
-            for standing in what_if.percentile(**question, stop=stop):
-                yield replace(findings, standing=tuple(standing))
+            yield from map(tuple, what_if.percentile(**question, stop=stop))
         else:
-            later = what_if.trace_later_likes(pair.user, at=pair.at, k=findings.k)
-            yield replace(findings, later=later)
+            yield what_if.trace_later_likes(pair.user, at=pair.at, k=findings.k)
 
     def choose(self, pair: Pair, event: gr.EventData) -> str:
         """What other stars for the chosen item of the history would change (HTML)."""
@@ -386,18 +309,10 @@ class WhyTab:
         self, name: str, findings: Findings, by: str | None, *, stopped: bool = False
     ) -> str:
         """One section (HTML)."""
-        film = film_text(self.store.item(findings.pair.item))
+        item = self.store.item(findings.pair.item)
+        markup = WhyMarkup(self.words, item, by, self.counterfactuals.missing)
         progress = progress_markup(name in findings.done, stopped)
-        if name in findings.problems:
-            return card(self.headings[name], notice(findings.problems[name]))
-        if name == FILMS:
-            return films_markup(findings.films, by, film, progress, self.words)
-        if name == PARTS:
-            missing = self.counterfactuals.missing
-            return parts_markup(findings.parts, by, missing, progress, self.words)
-        if name == STANDING:
-            return standing_markup(findings.standing, film, progress, self.words)
-        return later_markup(findings.later, findings.pair.item, progress, self.words)
+        return markup.section(name, findings.results.get(name), progress)
 
 
 def _without_method(pair: Pair) -> Pair:

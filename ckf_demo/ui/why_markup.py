@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import (
     PROBABILITY,
     STARS,
@@ -15,15 +17,16 @@ from ckf_demo.ui.charts import (
     change_bars,
     estimate,
     facts,
-    listing,
     number,
     percentage_points,
     signed,
+    table_of,
 )
-from ckf_demo.ui.markup import Cell, Column, Row, escape, film_text, notice, percent, stars_text
+from ckf_demo.ui.markup import Cell, Column, escape, film_text, notice, percent, stars_text
 from ckf_demo.ui.words import Words
 
 FILMS, PARTS, STANDING, LATER = SECTIONS = ("films", "parts", "standing", "later")
+OTHER_STARS = "If it had got other stars"
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,6 @@ OUTCOMES = {
 }
 
 
-def headings(words: Words) -> dict[str, str]:
-    """Headings of the sections."""
-    return {
-        FILMS: f"Which {words.rated} {words.things} move the answer?",
-        PARTS: "What if a part were swapped or switched off?",
-        STANDING: f"Where does the {words.thing} stand among those not seen?",
-        LATER: "Did a top list find what they liked later?",
-    }
-
-
 def progress_markup(done: bool, stopped: bool) -> str:
     """One line on whether more is coming (HTML)."""
     text = "" if done else "Stopped; “Go on” computes the rest." if stopped else "Computing …"
@@ -87,99 +80,221 @@ def _quantities(row: dict) -> list[str]:
     return [name for name in QUANTITIES if row[name] is not None]
 
 
-def _columns(names: Sequence[str], condition: str, difference: str) -> list[str]:
-    """Two columns for each quantity: itself under a condition, and its effect or change."""
-    return [
-        label
-        for name in names
-        for label in (f"{QUANTITIES[name].label} {condition}".strip(), difference)
-    ]
+def _columns(
+    present: dict, difference: str = "Change", condition: str = "", sign: int = 1
+) -> list[tuple]:
+    """Two columns for each quantity: itself, and its change from ``present`` (or its effect, with
+    the ``sign`` −1)."""
+
+    def two(name: str, quantity: Quantity) -> list[tuple]:
+        def change(row: dict) -> Cell:
+            return cell(sign * (row[name] - present[name]), quantity.change)
+
+        label = f"{quantity.label} {condition}".strip()
+        return [(label, lambda row: cell(row[name], quantity.written)), (difference, change)]
+
+    return [column for name in _quantities(present) for column in two(name, QUANTITIES[name])]
 
 
-def _figures(row: dict, present: dict, names: Sequence[str], *, sign: int = 1) -> list[Cell]:
-    """Each quantity of a row and its change from ``present`` (``sign`` −1: its effect)."""
-    return [
-        each
-        for name in names
-        for each in (
-            cell(row[name], QUANTITIES[name].written),
-            cell(sign * (row[name] - present[name]), QUANTITIES[name].change),
+@dataclass(frozen=True)
+class WhyMarkup:
+    """The sections of an answer about ``item``, a row of the store, compared on ``by``.
+
+    ``missing`` names the parts that the checkpoint lacks.
+    """
+
+    words: Words
+    item: dict
+    by: str | None
+    missing: Sequence[str] = ()
+
+    def section(self, name: str, result, progress: str) -> str:
+        """One section (HTML); ``result`` is what is computed so far, or why there is nothing."""
+        words = self.words
+        heading, body = {
+            FILMS: (f"Which {words.rated} {words.things} move the answer?", self._films),
+            PARTS: ("What if a part were swapped or switched off?", self._parts),
+            STANDING: (f"Where does the {words.thing} stand among those not seen?", self._standing),
+            LATER: ("Did a top list find what they liked later?", self._later),
+        }[name]
+        try:
+            if isinstance(result, str):
+                raise UserError(result)
+            return card(heading, body(result) if result else "", progress)
+        except UserError as error:
+            return card(heading, notice(str(error)))
+
+    def _compared(self, row: dict) -> tuple[str, Quantity]:
+        """The quantity that is compared."""
+        names = _quantities(row)
+        name = self.by if self.by in names else names[0]
+        return name, QUANTITIES[name]
+
+    def _films(self, effects: dict) -> str:
+        """Each item of the prompt removed alone: effects as bars and as a table."""
+        words, thing = self.words, self.words.thing
+        if not effects["shown"]:
+            raise UserError(
+                f"No {words.rated} {thing} is known at this moment, so none can be removed. Add "
+                f"some under “New person”, or choose a user with {words.opinion}s."
+            )
+        by, quantity = self._compared(effects)
+        rows = sorted(effects["without"], key=lambda row: -abs(effects[by] - row[by]))
+        about = (
+            f"Each of the {effects['shown']} {words.things} that the prompt shows (of "
+            f"{effects['known']} {words.rated}) is removed alone, and prompt, folded-in person and "
+            f"bridges are computed without it. No earlier {thing} takes its place. "
+            f"{len(rows)} of {effects['shown']} done in {effects['seconds']:.2f} s."
         )
-    ]
-
-
-# --- items removed ------------------------------------------------------------------------------
-
-
-def films_markup(
-    effects: dict | None, by: str | None, film: str, progress: str, words: Words
-) -> str:
-    """Each item of the prompt removed alone: effects as bars and as a table (HTML)."""
-    heading = headings(words)[FILMS]
-    if effects is None:
-        return card(heading, progress)
-    if not effects["shown"]:
-        text = (
-            f"No {words.rated} {words.thing} is known at this moment, so none can be removed. Add "
-            f"some under “New person”, or choose a user with {words.opinion}s."
+        if effects["window_moves"]:
+            about += (
+                f" With one {words.opinion} fewer the prompt would begin at an earlier {thing}; "
+                f"that shift is left out, so that each effect is one {thing}’s alone."
+            )
+        present = ", ".join(
+            f"{QUANTITIES[name].label.lower()} {QUANTITIES[name].written(effects[name])}"
+            for name in _quantities(effects)
         )
-        return card(heading, notice(text))
-    names = _quantities(effects)
-    by = by if by in names else names[0]
-    quantity = QUANTITIES[by]
-    rows = sorted(effects["without"], key=lambda row: -abs(effects[by] - row[by]))
-    about = (
-        f"Each of the {effects['shown']} {words.things} that the prompt shows (of "
-        f"{effects['known']} {words.rated}) is removed alone, and prompt, folded-in person and "
-        f"bridges are computed without it. No earlier {words.thing} takes its place. "
-        f"{len(rows)} of {effects['shown']} done in {effects['seconds']:.2f} s."
-    )
-    if effects["window_moves"]:
-        about += (
-            f" With one {words.opinion} fewer the prompt would begin at an earlier {words.thing}; "
-            f"that shift is left out, so that each effect is one {words.thing}’s alone."
-        )
-    present = ", ".join(
-        f"{QUANTITIES[name].label.lower()} {QUANTITIES[name].written(effects[name])}"
-        for name in names
-    )
-    body = facts(about) + facts(f"As it is, for {film}: {present}.")
-    if rows:
+        body = facts(about) + facts(f"As it is, for {film_text(self.item)}: {present}.")
+        if not rows:
+            return body
         chart = change_bars(
             [(film_text(row), effects[by] - row[by]) for row in rows],
             quantity.change,
-            f"Effect of each {words.thing} on {quantity.label.lower()}, the greatest first.",
+            f"Effect of each {thing} on {quantity.label.lower()}, the greatest first.",
         )
-        stars = f" Choose a {words.thing} in the table to give it other stars."
+        stars = f" Choose a {thing} in the table to give it other stars." if words.stars else ""
         chart += facts(
-            f"Right of the line: having {words.rated} this {words.thing} raises the answer; left: "
-            f"it lowers it.{stars if words.stars else ''}"
+            f"Right of the line: having {words.rated} this {thing} raises the answer; left: it "
+            f"lowers it.{stars}"
         )
-        values = listing(
+        rated = ("Rated", lambda row: words.opinion_cell(row["stars"]))
+        values = table_of(
+            rows,
             [
-                Column(words.thing.capitalize(), pick=words.stars, wide=True),
-                *(["Rated"] if words.stars else []),
-                *_columns(names, "without it", "Effect"),
+                (Column(thing.capitalize(), pick=words.stars, wide=True), film_text),
+                *([rated] if words.stars else []),
+                *_columns(effects, "Effect", "without it", sign=-1),
             ],
-            [
-                Row(
-                    pick=row["item"] if words.stars else None,
-                    cells=[
-                        film_text(row),
-                        *([words.opinion_cell(row["stars"])] if words.stars else []),
-                        *_figures(row, effects, names, sign=-1),
-                    ],
-                )
-                for row in rows
-            ],
-            caption=f"The answer without each {words.thing}, and the {words.thing}’s effect",
+            pick=lambda row: row["item"] if words.stars else None,
+            caption=f"The answer without each {thing}, and the {thing}’s effect",
             height=560,
         )
-        body += beside(chart, values)
-    return card(heading, body, progress)
+        return body + beside(chart, values)
+
+    def _parts(self, rows: Sequence[dict]) -> str:
+        """Every part swapped or off: changes of the answer as bars, answers as a table."""
+        present = rows[0]
+        by, quantity = self._compared(present)
+        chart = change_bars(
+            [(row["label"], row[by] - present[by]) for row in rows[1:]],
+            quantity.change,
+            f"Change of {quantity.label.lower()} with each part swapped or off.",
+        )
+        answers = table_of(
+            rows,
+            [(Column("System", wide=True), itemgetter("label")), *_columns(present)],
+            selected=lambda row: row is present,
+            caption="The answer with one part changed; change from the answer as it is",
+        )
+        about = (
+            "One part at a time; everything else, calibration included, is held. Bars are changes "
+            "from the answer as it is."
+        )
+        if "personal bridges" not in self.missing:
+            about += (
+                f" The average is over bridges of users with {self.words.opinion}s at the split "
+                "time."
+            )
+        if self.missing:
+            about += f" This checkpoint has no {', no '.join(self.missing)}."
+        return facts(about) + beside(chart, answers)
+
+    def _standing(self, rows: Sequence[dict]) -> str:
+        """The item's percentile by each stage, as bars and as a table."""
+        thing, things, film = self.words.thing, self.words.things, film_text(self.item)
+        shares = [row for row in rows if row["percentile"] is not None]
+        if not shares:
+            raise UserError(f"No other {thing} is left that they have not seen.")
+        chart = bars(
+            [
+                Bar(
+                    STAGES[row["by"]],
+                    row["percentile"],
+                    percent(row["percentile"]),
+                    row["by"] == "own",
+                    row["low"],
+                    row["high"],
+                )
+                for row in shares
+            ],
+            PROBABILITY,
+            0.0,
+            f"Share of {things} not seen that score lower than {film}.",
+        )
+        values = table_of(
+            shares,
+            [
+                (Column("Scored by", wide=True), lambda row: STAGES[row["by"]]),
+                ("Score", lambda row: cell(row["value"], QUANTITIES[row["quantity"]].written)),
+                ("Score lower", _share),
+                ("n", itemgetter("n")),
+            ],
+            caption=f"Share of the {things} not seen that score lower",
+        )
+        whole = [STAGES[row["by"]].lower() for row in rows if not row["sampled"]]
+        about = f"{film} against the {things} that they have not seen. "
+        if whole:
+            about += f"All of these are scored by the {' and the '.join(whole)}. "
+        about += (
+            "The full answer, with the language model, scores a fixed random sample of them, hence "
+            f"its 95 % interval. {things.capitalize()} that score the same do not count as lower."
+        )
+        return facts(about) + beside(chart, values)
+
+    def _later(self, trace: dict) -> str:
+        """Each item liked later, its ranks and the stage that lost it, after a summary."""
+        words = self.words
+        ranks = table_of(
+            trace["films"],
+            [
+                (Column(words.thing.capitalize(), pick=True, wide=True), film_text),
+                ("Later rated", lambda film: words.opinion_cell(film["rating"])),
+                (
+                    f"Collaborative rank of {trace['catalogue']}",
+                    itemgetter("collaborative_rank"),
+                ),
+                (
+                    Column(f"Among the {trace['candidates']} candidates"),
+                    lambda film: "no" if film["rank"] is None else "yes",
+                ),
+                ("Rank after re-ranking", lambda film: cell(film["rank"], str)),
+                (Column("Outcome", wide=True), lambda film: OUTCOMES[film["outcome"]]),
+            ],
+            pick=itemgetter("item"),
+            selected=lambda film: film["item"] == self.item["item"],
+            caption=f"{words.things.capitalize()} that they liked later"
+            + (", with 4 or 5 stars" if words.stars else ""),
+            empty=f"They liked no {words.thing} after this moment; choose another user, or an "
+            "earlier moment.",
+        )
+        if not trace["films"]:
+            return ranks
+        outcomes, k, n = trace["outcomes"], trace["k"], len(trace["films"])
+        summary = (
+            f"Of {n} {words.thing if n == 1 else words.things} liked later, "
+            f"{outcomes['kept'] + outcomes['moved in']} are in the top {k}, "
+            f"{outcomes['moved in']} of these moved in by re-ranking. Re-ranking moved "
+            f"{outcomes['moved out']} out and left {outcomes['not moved in']} other candidates "
+            f"below; the candidate stage lost {outcomes['no candidate']}. By the collaborative "
+            f"order alone {trace['in_top_by_collaborative']} would be in the top {k}."
+        )
+        return facts(summary) + ranks
 
 
-OTHER_STARS = "If it had got other stars"
+def _share(row: dict) -> Cell:
+    low, high = (row["low"], row["high"]) if row["sampled"] else (None, None)
+    return Cell(escape(estimate(row["percentile"], low, high, percent)), row["percentile"])
 
 
 def stars_hint(words: Words) -> str:
@@ -193,192 +308,30 @@ def stars_markup(changed: str, given: float, rows: Sequence[dict], film: str) ->
 
     ``changed`` and ``film`` name that item and the one that the answer is about.
     """
-    names = _quantities(rows[0])
     present = next((row for row in rows if row["stars"] == given), None)
 
-    def label(stars: float | None) -> str:
-        text = "not rated" if stars is None else f"{stars_text(stars)} ★"
-        return f"{text} (as it is)" if stars == given else text
+    def label(row: dict) -> str:
+        text = "not rated" if row["stars"] is None else f"{stars_text(row['stars'])} ★"
+        return f"{text} (as it is)" if row is present else text
 
     charts = []
-    for quantity, values in ((QUANTITIES[n], [row[n] for row in rows]) for n in names):
-        axis = quantity.axis_of(values)
+    for name in _quantities(rows[0]):
+        quantity = QUANTITIES[name]
+        axis = quantity.axis_of([row[name] for row in rows])
         entries = [
-            Bar(label(row["stars"]), value, quantity.written(value), row["stars"] == given)
-            for row, value in zip(rows, values, strict=True)
+            Bar(label(row), row[name], quantity.written(row[name]), row is present) for row in rows
         ]
         about = f"{quantity.label} for each number of stars."
         charts.append(facts(quantity.label) + bars(entries, axis, axis.low, about))
-    answers = listing(
-        [Column("If it had got"), *_columns(names, "", "Change")],
+    answers = table_of(
+        rows,
         [
-            Row(
-                pick=None,
-                selected=row["stars"] == given,
-                cells=[
-                    Cell(escape(label(row["stars"])), row["stars"] or 0),
-                    *_figures(row, present or rows[0], names),
-                ],
-            )
-            for row in rows
+            (Column("If it had got"), lambda row: Cell(escape(label(row)), row["stars"] or 0)),
+            *_columns(present or rows[0]),
         ],
+        selected=lambda row: row is present,
         caption="The answer by the stars it got; change from "
         + ("the answer as it is" if present else "not having rated it"),
     )
     about = f"{changed}, which got {stars_text(given)} of 5; the answer is about {film}."
     return card(OTHER_STARS, facts(about), beside("".join(charts), answers))
-
-
-# --- parts --------------------------------------------------------------------------------------
-
-
-def parts_markup(
-    rows: Sequence[dict], by: str | None, missing: Sequence[str], progress: str, words: Words
-) -> str:
-    """Every part swapped or off: changes of the answer as bars, answers as a table (HTML)."""
-    heading = headings(words)[PARTS]
-    if not rows:
-        return card(heading, progress)
-    names = _quantities(rows[0])
-    by = by if by in names else names[0]
-    quantity, present = QUANTITIES[by], rows[0]
-    chart = change_bars(
-        [(row["label"], row[by] - present[by]) for row in rows[1:]],
-        quantity.change,
-        f"Change of {quantity.label.lower()} with each part swapped or off.",
-    )
-    answers = listing(
-        [Column("System", wide=True), *_columns(names, "", "Change")],
-        [
-            Row(
-                pick=None,
-                selected=row is present,
-                cells=[row["label"], *_figures(row, present, names)],
-            )
-            for row in rows
-        ],
-        caption="The answer with one part changed; change from the answer as it is",
-    )
-    about = (
-        "One part at a time; everything else, calibration included, is held. Bars are changes "
-        "from the answer as it is."
-    )
-    if "personal bridges" not in missing:
-        about += f" The average is over bridges of users with {words.opinion}s at the split time."
-    if missing:
-        about += f" This checkpoint has no {', no '.join(missing)}."
-    return card(heading, facts(about), beside(chart, answers), progress)
-
-
-# --- percentile ---------------------------------------------------------------------------------
-
-
-def standing_markup(rows: Sequence[dict], film: str, progress: str, words: Words) -> str:
-    """The item's percentile by each stage, as bars and as a table (HTML)."""
-    heading = headings(words)[STANDING]
-    if not rows:
-        return card(heading, progress)
-    shares = [row for row in rows if row["percentile"] is not None]
-    if not shares:
-        return card(heading, notice(f"No other {words.thing} is left that they have not seen."))
-    chart = bars(
-        [
-            Bar(
-                STAGES[row["by"]],
-                row["percentile"],
-                percent(row["percentile"]),
-                row["by"] == "own",
-                row["low"],
-                row["high"],
-            )
-            for row in shares
-        ],
-        PROBABILITY,
-        0.0,
-        f"Share of {words.things} not seen that score lower than {film}.",
-    )
-    values = listing(
-        [Column("Scored by", wide=True), "Score", "Score lower", "n"],
-        [
-            [
-                STAGES[row["by"]],
-                cell(row["value"], QUANTITIES[row["quantity"]].written),
-                Cell(escape(_share(row)), row["percentile"]),
-                row["n"],
-            ]
-            for row in shares
-        ],
-        caption=f"Share of the {words.things} not seen that score lower",
-    )
-    whole = [STAGES[row["by"]].lower() for row in rows if not row["sampled"]]
-    about = f"{film} against the {words.things} that they have not seen. "
-    if whole:
-        about += f"All of these are scored by the {' and the '.join(whole)}. "
-    about += (
-        "The full answer, with the language model, scores a fixed random sample of them, hence its "
-        f"95 % interval. {words.things.capitalize()} that score the same do not count as lower."
-    )
-    return card(heading, facts(about), beside(chart, values), progress)
-
-
-def _share(row: dict) -> str:
-    low, high = (row["low"], row["high"]) if row["sampled"] else (None, None)
-    return estimate(row["percentile"], low, high, percent)
-
-
-# --- what was liked later -----------------------------------------------------------------------
-
-
-def later_markup(trace: dict | None, item: str, progress: str, words: Words) -> str:
-    """Each item liked later, its ranks and the stage that lost it, after a summary (HTML).
-
-    ``item`` is the one that is marked.
-    """
-    heading = headings(words)[LATER]
-    if trace is None:
-        return card(heading, progress)
-    films = trace["films"]
-    ranks = listing(
-        [
-            Column(words.thing.capitalize(), pick=True, wide=True),
-            "Later rated",
-            f"Collaborative rank of {trace['catalogue']}",
-            Column(f"Among the {trace['candidates']} candidates"),
-            "Rank after re-ranking",
-            Column("Outcome", wide=True),
-        ],
-        [
-            Row(
-                pick=film["item"],
-                selected=film["item"] == item,
-                cells=[
-                    film_text(film),
-                    words.opinion_cell(film["rating"]),
-                    film["collaborative_rank"],
-                    "no" if film["rank"] is None else "yes",
-                    cell(film["rank"], str),
-                    OUTCOMES[film["outcome"]],
-                ],
-            )
-            for film in films
-        ],
-        caption=f"{words.things.capitalize()} that they liked later"
-        + (", with 4 or 5 stars" if words.stars else ""),
-        empty=f"They liked no {words.thing} after this moment; choose another user, or an earlier "
-        "moment.",
-    )
-    summary = facts(later_summary(trace, words)) if films else ""
-    return card(heading, summary, ranks, progress)
-
-
-def later_summary(trace: dict, words: Words) -> str:
-    """One line on where items that were liked later ended."""
-    number, k, n = trace["outcomes"], trace["k"], len(trace["films"])
-    return (
-        f"Of {n} {words.thing if n == 1 else words.things} liked later, "
-        f"{number['kept'] + number['moved in']} are in the top {k}, "
-        f"{number['moved in']} of these moved in by re-ranking. Re-ranking moved "
-        f"{number['moved out']} out and left {number['not moved in']} other candidates below; the "
-        f"candidate stage lost {number['no candidate']}. By the collaborative order alone "
-        f"{trace['in_top_by_collaborative']} would be in the top {k}."
-    )

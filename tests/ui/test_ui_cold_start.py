@@ -122,7 +122,7 @@ def test_a_hostile_k_in_the_address_is_an_error_that_says_so(made, text):
 
 def people(made: ColdStartTab, *, compare=True, methods=("ckf",), first=(), second=()) -> list:
     values = [*(first or ANYBODY), *(second or ANYBODY)]
-    return list(made.measure_people(REQUEST, compare, methods, 2, 4, "mae", None, *values))
+    return list(made.people.run(REQUEST, methods, 2, 4, "mae", None, compare, *values))
 
 
 def test_results_appear_while_the_rest_is_computed(made):
@@ -140,22 +140,22 @@ def test_results_are_files(made):
     updates = people(made, compare=False)
     import pandas as pd
 
-    csv, parquet = (updates[-1][b]["value"] for b in (made.people.csv, made.people.parquet))
+    csv, parquet = (updates[-1][b]["value"] for b in made.people.downloads.values())
     paths = [value if isinstance(value, str) else value["path"] for value in (csv, parquet)]
     one, other = pd.read_csv(paths[0]), pd.read_parquet(paths[1])
     assert len(one) == len(other) > 0
     assert list(one["value"]) == pytest.approx(list(other["value"]), nan_ok=True)
     # the next measurement removes the files of this one
     folder = updates[-1][made.people.file]
-    list(made.measure_items(REQUEST, ["ckf"], 2, 4, "mae", folder))
+    list(made.items.run(REQUEST, ["ckf"], 2, 4, "mae", folder))
     assert not Path(folder).exists()
 
 
 def test_a_stopped_measurement_keeps_what_is_complete(made):
-    growing = made.measure_people(REQUEST, False, ["ckf"], 2, 6, "mae", None, *ANYBODY, *ANYBODY)
+    growing = made.people.run(REQUEST, ["ckf"], 2, 6, "mae", None, False, *ANYBODY, *ANYBODY)
     for update in growing:
         if update.get(made.people.outcome):
-            made.people.stop(REQUEST)
+            made.people.stops.halt(REQUEST)
             break
     *_, last = growing
     assert "Stopped after" in last[made.people.progress]
@@ -182,7 +182,7 @@ def test_no_method_is_a_message(made):
 
 
 def test_films_by_their_ratings_have_counts(made):
-    *_, last = made.measure_items(REQUEST, ["ckf", "collaborative"], 2, 4, "rmse", None)
+    *_, last = made.items.run(REQUEST, ["ckf", "collaborative"], 2, 4, "rmse", None)
     outcome = last[made.items.outcome]
     rows = [row for row in outcome.rows if row["metric"] == "rmse"]
     assert rows and all(row["n"] and row["items"] and row["people"] for row in rows)

@@ -66,11 +66,12 @@ def test_why_compares_answers_without_likes_and_offers_no_stars(recommender, pai
         for update in tab.answer(section, pair, findings, None, "", 5, REQUEST):
             shown |= update
             findings = update.get(tab.latest, findings)
-    assert findings.films["without"] and findings.parts and findings.standing
+    results = findings.results
+    assert results["films"]["without"] and results["parts"] and results["standing"]
     assert not tab.stars.visible
     assert f"No. {UNTITLED}" in shown[tab.standing] and "data-pick" not in shown[tab.films]
     assert "contain only likes" in shown[tab.later]
-    for text in (texts_of(made), *(visible(shown[panel]) for panel in tab.panels)):
+    for text in (texts_of(made), *(visible(shown[panel]) for panel in tab.boxes.values())):
         assert not WRONG.search(text), WRONG.search(text)
 
 
@@ -95,7 +96,6 @@ def test_a_replay_of_likes_has_no_errors_and_groups_are_explained(recommender, p
     assert NO_NEGATIVES in shown and "Log loss" not in shown and "liked" in shown
     assert not WRONG.search(shown), WRONG.search(shown)
     assert texts_of(made).count(NO_GROUPS) == 2
-    tab.forget(REQUEST)
 
 
 def test_maps_have_one_group_of_places(recommender, pair, tmp_path):

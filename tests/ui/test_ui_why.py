@@ -10,7 +10,7 @@ from ckf_demo.ui import why as tab
 from ckf_demo.ui.charts import signed
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.why import SECTIONS, Findings, WhyTab
-from ckf_demo.ui.why_markup import films_markup
+from ckf_demo.ui.why_markup import WhyMarkup
 from ckf_demo.ui.words import words_of
 from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 
@@ -48,7 +48,7 @@ def run(
 
 def test_a_section_grows_and_only_it_is_shown(made):
     found = None
-    for section, box in zip(SECTIONS, made.panels, strict=True):
+    for section, box in made.boxes.items():
         steps = list(made.answer(section, PAIR, found, "rating", "", 10, SESSION))
         grown = [update for update in steps if set(update) == {box}]
         assert len(grown) >= (12 if section == "films" else 1)
@@ -58,18 +58,18 @@ def test_a_section_grows_and_only_it_is_shown(made):
 
 def test_the_tables_hold_the_recommenders_numbers(made, fake):
     shown, found = run(made)
-    rows = found.films["without"]
+    rows = found.results["films"]["without"]
     best = max(rows, key=lambda row: abs(row["effect"]))
     assert f"{best['rating']:.2f}" in shown[made.films]
     assert signed(best["effect"]) in shown[made.films]
     assert shown[made.films].count("data-pick") == len(rows) == 12
     assert "12 films that the prompt shows (of 20 rated)" in shown[made.films]
     assert "Average bridges" in shown[made.parts] and "no task adapters" in shown[made.parts]
-    row = found.standing[-1]
+    row = found.results["standing"][-1]
     low, value, high = (f"{100 * row[name]:.0f}" for name in ("low", "percentile", "high"))
     assert f"{value} % ({low}–{high} %)" in shown[made.standing]
     assert f">{row['n']}<" in shown[made.standing]
-    later = found.later["films"]
+    later = found.results["later"]["films"]
     assert shown[made.later].count("data-pick") == len(later) > 0
     assert f"Of {len(later)} film" in shown[made.later]
     assert found.done == set(SECTIONS)
@@ -82,11 +82,16 @@ def test_effects_are_ranked_in_the_quantity_that_is_compared():
         {"item": "1", "title": "One", "stars": 5.0, "rating": 2.0, "probability": 0.49},
         {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
     ]
-    by_stars = films_markup(found, "rating", "Film", "", words_of(FakeRecommender()))
+
+    def shown(by: str) -> str:
+        film = {"item": "3", "title": "Film"}
+        return WhyMarkup(words_of(FakeRecommender()), film, by).section("films", found, "")
+
+    by_stars = shown("rating")
     assert by_stars.index("One") < by_stars.index("Two")
     assert "+1.00" in by_stars and "−0.10" in by_stars and "−40.0 pts" in by_stars
     assert "would begin at an earlier film" in by_stars
-    by_likes = films_markup(found, "probability", "Film", "", words_of(FakeRecommender()))
+    by_likes = shown("probability")
     assert by_likes.index("Two") < by_likes.index("One")
 
 
@@ -112,7 +117,7 @@ def test_what_is_known_is_not_computed_again(made, fake):
 def test_a_stop_leaves_the_rest_for_later(made):
     shown, found = run(made, stop_after=4)
     assert found.done == frozenset()
-    assert 0 < len(found.films["without"]) < 12
+    assert 0 < len(found.results["films"]["without"]) < 12
     assert "Stopped" in shown[made.films] and "Stopped" in shown[made.later]
     assert shown[made.again]["interactive"] and not shown[made.halt]["interactive"]
     # another event about the same question does not begin it again
@@ -212,7 +217,7 @@ def test_an_unknown_person_for_the_bridges_is_said_where_it_is_asked(made):
     shown, found = run(made, other="<b>")
     assert "&lt;b&gt;" in shown[made.parts] and "<b>" not in shown[made.parts]
     assert "Average bridges" not in shown[made.parts]
-    assert found.films["without"] and found.done == set(SECTIONS)
+    assert found.results["films"]["without"] and found.done == set(SECTIONS)
     shown, _ = run(made, latest=found, other="3")
     assert "Bridges of user 3" in shown[made.parts]
 
