@@ -184,6 +184,7 @@ class ColdStartTab:
     ) -> Iterator[dict]:
         """Replay the pair's person step by step, unless the latest replay answers the same."""
         person = {name: value for name, value in pair.person.items() if name != "at"}
+        ended = {self.halt: gr.update(interactive=False)}
         try:
             replay = plan(
                 self.recommender, item=pair.item, **person, first=int(first), targets=int(targets)
@@ -193,7 +194,7 @@ class ColdStartTab:
             # a slider without any room cannot be drawn
             yield {self.k: gr.update(maximum=max(most, 1), value=k, interactive=most > 0)}
             if latest is not None and latest.replay == replay and latest.finished:
-                yield self._show(latest, question, k, latest)
+                yield self._show(latest, question, k)
                 return
             stop = self.stops.begin(request.session_hash, pair)
             yield {
@@ -207,30 +208,16 @@ class ColdStartTab:
                 if time.monotonic() - drawn > BETWEEN:
                     yield self._show(growing, question, k)
                     drawn = time.monotonic()
-            kept = growing if growing.finished else None
-            ended = {self.halt: gr.update(interactive=False)}
-            yield self._show(growing, question, k, kept, stopped=kept is None) | ended
+            yield self._show(growing, question, k, stopped=not growing.finished) | ended
         except UserError as error:
-            yield {
-                self.shown: warn(error),
-                self.after: "",
-                self.halt: gr.update(interactive=False),
-            }
+            yield {self.shown: warn(error), self.after: ""} | ended
 
-    def _show(
-        self,
-        growing: Latest,
-        question: str,
-        k: int,
-        latest: Latest | None = None,
-        *,
-        stopped: bool = False,
-    ) -> dict:
-        markup = self._markup(growing, question, k)
+    def _show(self, latest: Latest, question: str, k: int, *, stopped: bool = False) -> dict:
+        markup = self._markup(latest, question, k)
         return {
             self.shown: markup.replay(negatives=self.negatives, stopped=stopped),
             self.after: markup.after(),
-            self.latest: gr.skip() if latest is None else latest,
+            self.latest: latest if latest.finished else gr.skip(),
         }
 
     def _markup(self, latest: Latest, question: str, k: int) -> ReplayMarkup:

@@ -2,12 +2,15 @@
 person and, if one likes, for a second one beside them. Baselines can be added, which are fitted
 before they are compared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from itertools import pairwise
+from operator import attrgetter, itemgetter
 
 import gradio as gr
 
+from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import FittedBaseline, MethodComparison, TrainedMethod
 from ckf_demo.ui.charts import (
@@ -23,6 +26,7 @@ from ckf_demo.ui.charts import (
     number,
     points,
     stars_cell,
+    table_of,
     two_lines,
 )
 from ckf_demo.ui.charts import STARS as FIVE_STARS
@@ -31,7 +35,6 @@ from ckf_demo.ui.events import ANSWER, QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
-    Row,
     date_text,
     escape,
     film_text,
@@ -62,7 +65,6 @@ MARKS = DISC, SQUARE
 
 GAVE = "What they gave it"
 HALVES = replace(PROBABILITY, parts=2)
-BASELINE_COLUMNS = "Baseline", "What it does", "Knows", "Answers"
 BY = {"ranking": "Ordered by ranking", "ctr": "By the probability that they like it"}
 
 
@@ -174,14 +176,12 @@ class CompareTab:
 
     def needs_fitting(self, chosen: Sequence[str]) -> bool:
         """Whether one of the chosen baselines is not fitted yet."""
-        return bool(self._missing(chosen))
-
-    def _missing(self, chosen: Sequence[str]) -> list[str]:
-        return [name for name in chosen if name not in self.method_comparison.fitted.seconds]
+        return not set(chosen) <= set(self.method_comparison.fitted.seconds)
 
     def fit(self, chosen: Sequence[str]) -> Iterator[dict]:
         """Fit what is chosen and not fitted, and say so; each is compared as soon as it is."""
-        fitted, missing = self.method_comparison.fitted, self._missing(chosen)
+        fitted = self.method_comparison.fitted
+        missing = [name for name in chosen if name not in fitted.seconds]
         for done, name in enumerate(missing):
             left = f"{done} of {len(missing)} baselines are fitted; " if len(missing) > 1 else ""
             yield {self.fitting: notice(f"{left}fitting {name} to the training part now.")}
@@ -245,23 +245,9 @@ class CompareTab:
 
     def markup(self, comparison: Comparison, pair: Pair) -> str:
         """What is answered so far (HTML)."""
-        if comparison.mode == FILM:
-            shown = film_markup(comparison, self._labels, self.store, self.words)
-        else:
-            lists = (
-                CandidateLists(
-                    person,
-                    rows,
-                    comparison.methods,
-                    self._labels,
-                    self.store,
-                    pair.item,
-                    self.words,
-                ).markup()
-                for person, rows in zip(comparison.people, comparison.answers, strict=True)
-            )
-            shown = f'<div class="ckf-beside">{"".join(lists)}</div>'
-        return progress(comparison, self._labels) + shown
+        markup = ComparisonMarkup(comparison, pair.item, self._labels, self.store, self.words)
+        answers = markup.films() if comparison.mode == FILM else markup.lists()
+        return markup.progress() + answers
 
 
 def availability(method_comparison: MethodComparison) -> str:
@@ -282,27 +268,20 @@ def availability(method_comparison: MethodComparison) -> str:
 
 def methods_markup(methods: Sequence[TrainedMethod]) -> str:
     """Every method with what it is and what it cost (HTML)."""
-    return listing(
+
+    def name(method: TrainedMethod) -> Cell:
+        paper = f"arXiv {method.paper}" if method.paper else ""
+        return two_lines(method.label, paper, method.label)
+
+    return table_of(
+        methods,
         [
-            Column("Method"),
-            Column("What it does", wide=True),
-            Column("Trained for"),
-            Column("Checkpoint"),
-            "Trainable parameters",
-            "Training, minutes",
-        ],
-        [
-            [
-                two_lines(
-                    method.label, f"arXiv {method.paper}" if method.paper else "", method.label
-                ),
-                method.summary,
-                ", ".join(method.tasks),
-                method.checkpoint,
-                cell(method.parameters, "{:,d}".format),
-                cell(method.minutes, "{:.0f}".format),
-            ]
-            for method in methods
+            (Column("Method"), name),
+            (Column("What it does", wide=True), attrgetter("summary")),
+            (Column("Trained for"), lambda method: ", ".join(method.tasks)),
+            (Column("Checkpoint"), attrgetter("checkpoint")),
+            ("Trainable parameters", lambda method: cell(method.parameters, "{:,d}".format)),
+            ("Training, minutes", lambda method: cell(method.minutes, "{:.0f}".format)),
         ],
         caption="Methods",
         empty="There are none.",
@@ -313,28 +292,16 @@ def baselines_markup(baselines: Sequence[FittedBaseline]) -> str:
     """Every baseline with what it is and what it is fitted to (HTML); empty without any."""
     if not baselines:
         return ""
-    return listing(
-        [Column(name, wide=name == "What it does") for name in BASELINE_COLUMNS],
+    return table_of(
+        baselines,
         [
-            [each.name, each.summary, ", ".join(each.needs), ", ".join(each.tasks)]
-            for each in baselines
+            (Column("Baseline"), attrgetter("name")),
+            (Column("What it does", wide=True), attrgetter("summary")),
+            (Column("Knows"), lambda baseline: ", ".join(baseline.needs)),
+            (Column("Answers"), lambda baseline: ", ".join(baseline.tasks)),
         ],
         caption="Baselines",
     )
-
-
-def progress(comparison: Comparison, labels: dict[str, str]) -> str:
-    """One line on which method is being asked (HTML)."""
-    done = min((len(rows) for rows in comparison.answers), default=0)
-    text = "Answers are remembered: the same question is answered at once."
-    if done < len(comparison.methods):
-        text = (
-            f"{done} of {len(comparison.methods)} methods have answered; asking "
-            f"{labels[comparison.methods[done]]}, which is loaded first when it is new."
-        )
-    elif not comparison.finished:
-        text = "All methods have answered; putting them side by side."
-    return facts(text, role="status")
 
 
 def name_of(pair: Pair) -> str:
@@ -342,165 +309,173 @@ def name_of(pair: Pair) -> str:
     return f"User {pair.user}" if pair.user else "New person"
 
 
-# --- one item -----------------------------------------------------------------------------------
-
-
-def film_markup(comparison: Comparison, labels: dict[str, str], store, words: Words) -> str:
-    """Both quantities on lines, one lane per method, beside a table per person (HTML).
-
-    Stars are left out where no method answers with any.
-    """
-    people = comparison.people
-    truths = [later_rating(store, person) for person in people]
-    answers = [{row["method"]: row for row in rows} for rows in comparison.answers]
-    names = {name: labels[name] for name in comparison.methods}
-    names |= {
-        name: row["label"] for rows in answers for name, row in rows.items() if name not in names
-    }
-    marks = list(zip(MARKS, map(name_of, people), strict=False))
-
-    def plot(heading: str, key: str, axis: Axis, written, truth: Sequence[float | None]) -> str:
-        lanes = [
-            (label, [rows[name][key] if name in rows else None for rows in answers])
-            for name, label in names.items()
-        ]
-        if any(value is not None for value in truth):
-            lanes.append((GAVE, truth))
-        return card(heading, points(lanes, marks, axis, written))
-
-    plots = plot("Would they like it?", "probability", HALVES, percent, [])
-    if words.stars:
-        given = [truth and truth[0] for truth in truths]
-        plots = plot("Which rating would they give?", "rating", FIVE_STARS, number, given) + plots
-    tables = "".join(
-        _film_table(person, names, rows, truth, store, words)
-        for person, rows, truth in zip(people, answers, truths, strict=True)
-    )
-    return (
-        f'<div class="ckf-beside"><div class="ckf-stack">{plots}</div>'
-        f'<div class="ckf-stack">{tables}</div></div>'
-    )
-
-
-def _film_table(
-    person: Pair, names: dict[str, str], rows: dict[str, dict], truth, store, words: Words
-) -> str:
-    columns = [
-        Column("Method", wide=True),
-        *(["Stars"] if words.stars else []),
-        "Likes it",
-        "Seconds",
-    ]
-    values = []
-    for name, label in names.items():
-        row = rows.get(name)
-        if row is None:
-            values.append([label, *[Cell("…", "")] * (len(columns) - 1)])
-            continue
-        method = label
-        if row["rating"] is None and row["probability"] is None:
-            method = two_lines(label, "answers neither question; see “Top list”", label)
-        values.append(
-            [
-                method,
-                *([_stars(row["rating"], row["distribution"])] if words.stars else []),
-                cell(row["probability"], percent),
-                cell(row["seconds"]),
-            ]
-        )
-    if truth is not None and words.stars:
-        rating, timestamp = truth
-        values.append([two_lines(GAVE, date_text(timestamp), GAVE), stars_cell(rating), NONE, NONE])
-    before = [row["rating"] for row in history_of(store, person) if row["item"] == person.item]
-    about = f"{film_text(store.item(person.item))}."
-    if before:
-        about += f" They {words.rated} it before"
-        about += f", {stars_text(before[-1])} of 5." if words.stars else "."
-    if truth is not None and not words.stars:
-        about += f" They chose it later{words.since(truth[1], 'on')}."
-    caption = "Probability that they like it"
-    if words.stars:
-        caption = "Expected stars ± one standard deviation; probability of 4 or 5 stars"
-    answers = listing(columns, values, caption=caption, empty="No method is chosen.", height=640)
-    return card(name_of(person), facts(about), answers)
-
-
-def _stars(rating: float | None, distribution: dict | None) -> Cell:
-    if rating is None or not distribution:
-        return cell(rating)
-    return two_lines(number(rating), f"± {spread(distribution)[1]:.2f}", rating)
-
-
-# --- a list of candidates -----------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
-class CandidateLists:
-    """One person's candidates in the order of every method; ``item`` is the one that is marked.
+class ComparisonMarkup:
+    """What a comparison shows (HTML); ``item`` is marked in lists."""
 
-    ``answers`` are the rows of `MethodComparison.compare_list`, as many as there are so far.
-    """
-
-    person: Pair
-    answers: Sequence[dict]
-    methods: Sequence[str]
-    labels: dict[str, str]
-    store: Any
+    comparison: Comparison
     item: str
+    labels: Mapping[str, str]
+    store: InteractionStore
     words: Words
 
-    def markup(self) -> str:
-        """Ranks as lines and as a table, and how far the methods agree (HTML)."""
-        rows = [row for row in self.answers if "items" in row]
+    def progress(self) -> str:
+        """One line on which method is being asked."""
+        methods = self.comparison.methods
+        done = min((len(rows) for rows in self.comparison.answers), default=0)
+        text = "Answers are remembered: the same question is answered at once."
+        if done < len(methods):
+            text = (
+                f"{done} of {len(methods)} methods have answered; asking "
+                f"{self.labels[methods[done]]}, which is loaded first when it is new."
+            )
+        elif not self.comparison.finished:
+            text = "All methods have answered; putting them side by side."
+        return facts(text, role="status")
+
+    # --- one item -------------------------------------------------------------------------------
+
+    def films(self) -> str:
+        """Both quantities on lines, one lane per method, beside a table per person.
+
+        Stars are left out where no method answers with any.
+        """
+        people = self.comparison.people
+        truths = [later_rating(self.store, person) for person in people]
+        answers = [{row["method"]: row for row in rows} for rows in self.comparison.answers]
+        names = {name: self.labels[name] for name in self.comparison.methods}
+        for rows in answers:
+            names = {name: row["label"] for name, row in rows.items()} | names
+        marks = list(zip(MARKS, map(name_of, people), strict=False))
+
+        def plot(heading: str, key: str, axis: Axis, written, truth: Sequence) -> str:
+            lanes = [
+                (label, [rows[name][key] if name in rows else None for rows in answers])
+                for name, label in names.items()
+            ]
+            if any(value is not None for value in truth):
+                lanes.append((GAVE, truth))
+            return card(heading, points(lanes, marks, axis, written))
+
+        plots = plot("Would they like it?", "probability", HALVES, percent, [])
+        if self.words.stars:
+            given = [truth and truth[0] for truth in truths]
+            stars = plot("Which rating would they give?", "rating", FIVE_STARS, number, given)
+            plots = stars + plots
+        tables = "".join(
+            self._film_table(person, names, rows, truth)
+            for person, rows, truth in zip(people, answers, truths, strict=True)
+        )
+        return (
+            f'<div class="ckf-beside"><div class="ckf-stack">{plots}</div>'
+            f'<div class="ckf-stack">{tables}</div></div>'
+        )
+
+    def _film_table(
+        self,
+        person: Pair,
+        names: Mapping[str, str],
+        rows: Mapping[str, dict],
+        truth: tuple[float, int] | None,
+    ) -> str:
+        words = self.words
+        columns: list[Column | str] = [Column("Method", wide=True), "Likes it", "Seconds"]
+        if words.stars:
+            columns.insert(1, "Stars")
+        lines = []
+        for name, label in names.items():
+            row = rows.get(name)
+            if row is None:
+                lines.append([label, *[Cell("…", "")] * (len(columns) - 1)])
+                continue
+            method = label
+            if row["rating"] is None and row["probability"] is None:
+                method = two_lines(label, "answers neither question; see “Top list”", label)
+            stars = [_stars(row["rating"], row["distribution"])] if words.stars else []
+            lines.append([method, *stars, cell(row["probability"], percent), cell(row["seconds"])])
+        history = history_of(self.store, person)
+        before = [row["rating"] for row in history if row["item"] == person.item]
+        about = f"{film_text(self.store.item(person.item))}."
+        if before:
+            about += f" They {words.rated} it before"
+            about += f", {stars_text(before[-1])} of 5." if words.stars else "."
+        if truth is not None:
+            rating, timestamp = truth
+            if words.stars:
+                gave = two_lines(GAVE, date_text(timestamp), GAVE)
+                lines.append([gave, stars_cell(rating), NONE, NONE])
+            else:
+                about += f" They chose it later{words.since(timestamp, 'on')}."
+        caption = "Probability that they like it"
+        if words.stars:
+            caption = "Expected stars ± one standard deviation; probability of 4 or 5 stars"
+        answers = listing(columns, lines, caption=caption, empty="No method is chosen.", height=640)
+        return card(name_of(person), facts(about), answers)
+
+    # --- a list of candidates -------------------------------------------------------------------
+
+    def lists(self) -> str:
+        """The candidates of each person, side by side."""
+        people = zip(self.comparison.people, self.comparison.answers, strict=True)
+        return f'<div class="ckf-beside">{"".join(self._list(*each) for each in people)}</div>'
+
+    def _list(self, person: Pair, answers: Sequence[dict]) -> str:
+        """Ranks as lines and as a table, and how far the methods agree.
+
+        ``answers`` are the rows of `MethodComparison.compare_list`, as many as there are so far.
+        """
+        rows = [row for row in answers if "items" in row]
         ordered = [row for row in rows if row["items"]]
         if not ordered:
             text = "The candidates are being ordered."
-            if len(rows) == len(self.methods):
+            if len(rows) == len(self.comparison.methods):
                 things = self.words.things
                 text = f"None of these methods was trained to order {things}; choose another one."
-            return card(name_of(self.person), notice(text))
+            return card(name_of(person), notice(text))
         films = {film["item"]: film for film in ordered[0]["items"]}
         ranks = {
             row["method"]: {film["item"]: film["rank"] for film in row["items"]} for row in ordered
         }
+        agreement = next((row["agreement"] for row in answers if "agreement" in row), [])
         return card(
-            name_of(self.person),
+            name_of(person),
             facts(f"{_orders(rows, self.words)}."),
             self._slopes(films, ranks),
-            self._table(films, ranks),
-            self._agreement(),
+            self._ranks(person, films, ranks),
+            self._agreement(agreement) if agreement else "",
         )
 
-    def _slopes(self, films: dict[str, dict], ranks: dict[str, dict[str, int]]) -> str:
+    def _slopes(self, films: Mapping[str, dict], ranks: Mapping[str, dict[str, int]]) -> str:
         """Every item's rank from the candidate stage through all methods, as one line each."""
         stages = [{film: row["collaborative_rank"] for film, row in films.items()}, *ranks.values()]
         heads = ["Candidate stage", *(self.labels[name] for name in ranks)]
         xs = [100 * (place + 0.5) / len(stages) for place in range(len(stages))]
         first = next(iter(ranks.values()))
+
+        def marked(film: str) -> str:
+            emphasis = "ckf-first" if first[film] <= COLOURED else "ckf-rest"
+            emphasis = "ckf-chosen" if film == self.item else emphasis
+            return f'class="{emphasis}" data-pick="{escape(film)}"'
+
         lines = []
         # what is to be seen is drawn last, on top
         for film in sorted(films, key=lambda film: (film == self.item, first[film] <= COLOURED)):
             ys = [stage[film] - 0.5 for stage in stages]
             path = f"M{xs[0]:.1f} {ys[0]}"
-            for (x, y), (x_next, y_next) in zip(
-                zip(xs, ys, strict=True), zip(xs[1:], ys[1:], strict=True), strict=False
-            ):
+            for (x, y), (x_next, y_next) in pairwise(zip(xs, ys, strict=True)):
                 middle = (x + x_next) / 2
                 path += f" C{middle:.1f} {y} {middle:.1f} {y_next} {x_next:.1f} {y_next}"
             dots = " ".join(f"M{x:.1f} {y}h0" for x, y in zip(xs, ys, strict=True))
             lines.append(
-                f'<g class="{_emphasis(film, first, self.item)}" data-pick="{escape(film)}">'
-                f"<title>{escape(film_text(films[film]))}</title>"
+                f"<g {marked(film)}><title>{escape(film_text(films[film]))}</title>"
                 f'<path d="{path}"/><path class="ckf-dots-of" d="{dots}"/></g>'
             )
-        last = list(stages[-1].items())
         names = "".join(
-            f'<li class="{_emphasis(film, first, self.item)}" data-pick="{escape(film)}" '
-            f'title="{escape(film_text(films[film]))}">{escape(film_text(films[film]))}</li>'
-            for film, _ in sorted(last, key=lambda entry: entry[1])
+            f'<li {marked(film)} title="{escape(film_text(films[film]))}">'
+            f"{escape(film_text(films[film]))}</li>"
+            for film in sorted(stages[-1], key=lambda film: stages[-1][film])
         )
         numbers = "".join(f"<li>{rank}</li>" for rank in range(1, len(films) + 1))
-        heading = "".join(f"<span>{escape(text)}</span>" for text in heads)
         about = (
             f"Ranks of {len(films)} candidates: {', '.join(heads)}. The table below holds the "
             "figures."
@@ -511,6 +486,7 @@ class CandidateLists:
             else ""
         )
         chosen = f", and the chosen {self.words.thing}" if self.item in films else ""
+        heading = "".join(f"<span>{escape(text)}</span>" for text in heads)
         return (
             f'<div class="ckf-scroll ckf-slopes" style="--columns:{len(stages)};'
             f'--row:{ROW_HEIGHT}px" role="img" aria-label="{escape(about)}" tabindex="0">'
@@ -519,63 +495,69 @@ class CandidateLists:
             f'<svg viewBox="0 0 100 {len(films)}" preserveAspectRatio="none">{cut}{"".join(lines)}'
             f'</svg><ol class="ckf-slopes-films">{names}</ol></div></div>'
             + facts(
-                f"In colour: the {COLOURED} {self.words.things} that "
-                f"{self.labels[next(iter(ranks))]} puts first{chosen}. Titles stand in the order "
-                "of the last column."
+                f"In colour: the {COLOURED} {self.words.things} that {heads[1]} puts first"
+                f"{chosen}. Titles stand in the order of the last column."
             )
         )
 
-    def _table(self, films: dict[str, dict], ranks: dict[str, dict[str, int]]) -> str:
-        """Every item with its rank by each method, and what became of it (HTML)."""
-        later, columns = {}, []
-        if self.person.user:
-            rows = self.store.later(self.person.user, self.person.at)
+    def _ranks(
+        self, person: Pair, films: Mapping[str, dict], ranks: Mapping[str, dict[str, int]]
+    ) -> str:
+        """Every item with its rank by each method, and what became of it."""
+        words, columns = self.words, []
+        if person.user:
+            rows = self.store.later(person.user, person.at)
             later = dict(zip(rows["item"], rows["rating"], strict=True))
-            columns = ["Later rated" if self.words.stars else "Chosen later"]
-        return listing(
+            columns = [
+                (
+                    "Later rated" if words.stars else "Chosen later",
+                    lambda film: _later(later.get(film["item"]), words),
+                )
+            ]
+
+        def rank(method: str, film: dict) -> Cell:
+            return cell(ranks.get(method, {}).get(film["item"]), str)
+
+        return table_of(
+            films.values(),
             [
-                Column(self.words.thing.capitalize(), pick=True, wide=True),
-                "Candidate stage",
-                *(self.labels[name] for name in self.methods),
+                (
+                    Column(words.thing.capitalize(), pick=True, wide=True),
+                    lambda film: Cell(escape(film_text(film)), film["title"]),
+                ),
+                ("Candidate stage", itemgetter("collaborative_rank")),
+                *((self.labels[name], partial(rank, name)) for name in self.comparison.methods),
                 *columns,
             ],
-            [
-                Row(
-                    pick=film,
-                    selected=film == self.item,
-                    cells=[
-                        Cell(escape(film_text(about)), about["title"]),
-                        about["collaborative_rank"],
-                        *(cell(ranks.get(name, {}).get(film), str) for name in self.methods),
-                        *(_later(later.get(film), self.words) for _ in columns),
-                    ],
-                )
-                for film, about in films.items()
-            ],
+            pick=itemgetter("item"),
+            selected=lambda film: film["item"] == self.item,
             caption="Rank by every method",
         )
 
-    def _agreement(self) -> str:
-        """Kendall's τ and shared top items of every two methods, as a square (HTML)."""
-        agreement = next((row["agreement"] for row in self.answers if "agreement" in row), [])
-        if not agreement:
-            return ""
+    def _agreement(self, agreement: Sequence[dict]) -> str:
+        """Kendall's τ and shared top items of every two methods, as a square."""
         names = list(dict.fromkeys(name for each in agreement for name in each["methods"]))
-        cells = {frozenset(each["methods"]): each for each in agreement}
-
-        def cell(one: str, other: str) -> str:
-            if one == other:
-                return "–"
-            both = cells[frozenset((one, other))]
-            tau = both["kendall_tau"]
-            return f"{'–' if tau is None else number(tau)} · {both['shared']}"
-
+        cells = {frozenset([name]): "–" for name in names}
+        for each in agreement:
+            tau = each["kendall_tau"]
+            cells[frozenset(each["methods"])] = (
+                f"{'–' if tau is None else number(tau)} · {each['shared']}"
+            )
         return plain_table(
             ["", *(self.labels[name] for name in names)],
-            [(self.labels[one], *(cell(one, other) for other in names)) for one in names],
+            [
+                (self.labels[one], *(cells[frozenset((one, other))] for other in names))
+                for one in names
+            ],
             f"Agreement: Kendall’s τ over all candidates · {self.words.things} shared in the top "
             f"{agreement[0]['k']}",
         )
+
+
+def _stars(rating: float | None, distribution: dict | None) -> Cell:
+    if rating is None or not distribution:
+        return cell(rating)
+    return two_lines(number(rating), f"± {spread(distribution)[1]:.2f}", rating)
 
 
 def _orders(rows: Sequence[dict], words: Words) -> str:
@@ -588,12 +570,6 @@ def _orders(rows: Sequence[dict], words: Words) -> str:
     if none := [row["label"] for row in rows if row["orders_by"] is None]:
         parts.append(f"Not made to order {words.things}: {', '.join(none)}")
     return ". ".join(parts)
-
-
-def _emphasis(film: str, first: dict[str, int], item: str) -> str:
-    if film == item:
-        return "ckf-chosen"
-    return "ckf-first" if first[film] <= COLOURED else "ckf-rest"
 
 
 def _later(rating: float | None, words: Words) -> Cell:
