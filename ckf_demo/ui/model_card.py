@@ -1,13 +1,12 @@
 """The Model card tab: what is loaded, how it was trained, what was measured, and its limits."""
 
-import json
 from pathlib import Path
 
 import gradio as gr
 
+from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.markup import date_text, escape, notice, panel, plain_table
-
-GROUP_ORDER = ("all", "warm", "cold")
+from ckf_demo.ui.stored_results import RESULTS, Measured, Results, read_results
 
 
 class ModelCardTab:
@@ -69,54 +68,43 @@ def _readable(name: str, value: object) -> str:
 
 def results_markup(folder: Path) -> str:
     """The measured results, one table per task and metric (HTML)."""
-    path = folder / "results.json"
-    if not path.exists():
+    if not (folder / RESULTS).exists():
         return notice("No measured results lie beside this checkpoint.")
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        rows = results["rows"]
-    except (ValueError, LookupError, TypeError):
-        return notice(f"{path.name} of this checkpoint is damaged; restore it or evaluate again.")
-    parts = []
-    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
-        chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        groups = sorted({row["group"] for row in chosen}, key=_group_key)
-        by_method: dict[str, dict[str, dict]] = {}
-        for row in chosen:
-            by_method.setdefault(row["method"], {})[row["group"]] = row
-        parts.append(
-            "<div>"
-            + plain_table(
-                ["Method", *groups],
-                [
-                    (method, *(_figure(cells.get(group)) for group in groups))
-                    for method, cells in by_method.items()
-                ],
-                f"{task}: {metric}",
-            )
-            + "</div>"
-        )
-    about = f"Measured on the {results['split']} part of {results['dataset']}"
+        results = read_results(folder / RESULTS)
+    except UserError as error:
+        return notice(str(error))
+    about = f"Measured on the {results.split} part of {results.dataset}"
+    tables = "".join(
+        f"<div>{_table(results, task, metric)}</div>"
+        for task in results.tasks()
+        for metric in results.metrics(task)
+    )
     return (
         f"<h3>Measured results</h3><p class='ckf-facts'>{escape(about)}; each figure with its 95 % "
         "interval (bootstrap over users) and the number of rows it rests on.</p>"
-        f'<div class="ckf-results">{"".join(parts)}</div>'
+        f'<div class="ckf-results">{tables}</div>'
     )
 
 
-def _group_key(group: str) -> tuple:
-    known = GROUP_ORDER.index(group) if group in GROUP_ORDER else len(GROUP_ORDER)
-    digits = "".join(character for character in group if character.isdigit())
-    return known, int(digits) if digits else 10**9, group
+def _table(results: Results, task: str, metric: str) -> str:
+    """A metric of every method, a column per group (HTML)."""
+    groups = results.groups(task, metric)
+    rows = [row for row in results.rows if (row.task, row.metric) == (task, metric)]
+    figures = {(row.method, row.group): _figure(row) for row in rows}
+    return plain_table(
+        ["Method", *groups],
+        [
+            (method, *(figures.get((method, group), "–") for group in groups))
+            for method in dict.fromkeys(row.method for row in rows)
+        ],
+        f"{task}: {metric}",
+    )
 
 
-def _figure(row: dict | None) -> str:
-    if row is None or row["value"] is None:
+def _figure(row: Measured) -> str:
+    if row.value is None:
         return "–"
-    interval = (
-        f" [{row['low']:.3f}, {row['high']:.3f}]"
-        if row.get("low") is not None and row.get("high") is not None
-        else ""
-    )
-    number = f", n = {row['n']:,}" if row.get("n") is not None else ""
-    return f"{row['value']:.3f}{interval}{number}"
+    measured = row.low is not None and row.high is not None
+    interval = f" [{row.low:.3f}, {row.high:.3f}]" if measured else ""
+    return f"{row.value:.3f}{interval}, n = {row.n:,}"

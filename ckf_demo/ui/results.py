@@ -4,12 +4,15 @@ published figures for the same split. Nothing is measured here, and no model is 
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
 from ckf_demo.evaluation.report import order_agreement
+from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import (
     DIAMOND,
@@ -27,6 +30,7 @@ from ckf_demo.ui.charts import (
     plot_panel,
     signed,
     stars_cell,
+    table_of,
     two_lines,
 )
 from ckf_demo.ui.controls import dropdown, lead
@@ -34,27 +38,22 @@ from ckf_demo.ui.events import QUIET
 from ckf_demo.ui.markup import (
     Cell,
     Column,
-    Row,
     escape,
     film_text,
     notice,
     panel,
     percent,
-    stars_text,
     warn,
 )
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, from_query
 from ckf_demo.ui.stored_results import (
-    ABLATION,
-    AGAINST,
     BETTER,
     EVERYTHING,
     GROUP_LABELS,
     METRICS,
     OPEN,
     PAIR,
-    PARTS,
     TASKS,
     VALUE,
     WORSE,
@@ -63,69 +62,28 @@ from ckf_demo.ui.stored_results import (
     Results,
     View,
     WrongRow,
+    part_name,
     read_all,
     read_published,
     verdict,
 )
 
+COMPARISONS: dict[str, dict[str, str]] = asset("comparisons.toml")
+"""Texts on the differences of each kind."""
 
-@dataclass(frozen=True)
-class Comparison:
-    """How differences of one kind are presented.
+SHORT = partial(number, decimals=3)
+PRECISE = partial(number, decimals=4)
+"""Four decimals, as papers print them."""
 
-    ``{own}`` stands for the checkpoint's own method and ``{side}`` for the better side of zero.
-    """
-
-    heading: str
-    about: str
-    column: str
-    better: str
-    worse: str
-
-
-COMPARISONS = {
-    AGAINST: Comparison(
-        "{own} against each other method",
-        "{own} minus the other, paired over users. {side} zero {own} is better.",
-        "Compared with",
-        "{own} is better",
-        "{own} is worse",
-    ),
-    ABLATION: Comparison(
-        "What each part is worth",
-        "{own} minus itself without the part or trained otherwise, paired over users. The further "
-        "{side} zero, the more it is worth.",
-        "Without the part",
-        "the part helps",
-        "the part harms",
-    ),
-    PAIR: Comparison(
-        "Other pairs of methods",
-        "The first minus the second, paired over users. {side} zero the first is better.",
-        "First − second",
-        "the first is better",
-        "the first is worse",
-    ),
-}
+CHANGE = partial(signed, decimals=4)
+COUNT = ("n", lambda row: Cell(f"{row.n:,}", row.n))
+"""The column of n."""
 
 
 def _interval(row: Measured, written) -> str:
     if row.low is None or row.high is None:
         return "no interval"
     return f"[{written(row.low)}, {written(row.high)}]"
-
-
-def _short(value: float) -> str:
-    return number(value, 3)
-
-
-def _precise(value: float) -> str:
-    """Four decimals, as papers print them."""
-    return number(value, 4)
-
-
-def _change(value: float) -> str:
-    return signed(value, 4)
 
 
 def _estimate(row: Measured, written) -> str:
@@ -143,12 +101,12 @@ def _dot(row: Measured, name: str, style: str, written) -> dict:
     return dot(name, style, row.value, row.low, row.high, note)
 
 
-def _counted(n: int) -> Cell:
-    return Cell(f"{n:,}", n)
-
-
 def _method(name: str, own: str | None) -> Cell:
     return Cell(f"<strong>{escape(name)}</strong>" if name == own else escape(name), name)
+
+
+def _group(name: str) -> str:
+    return GROUP_LABELS.get(name, name)
 
 
 def _section(heading: str, about: str, *parts: str) -> str:
@@ -161,23 +119,26 @@ def levels_markup(results: Results, view: View) -> str:
     defined = [row for row in rows if row.value is not None]
     if not defined:
         return notice("This was not measured here; choose another group or metric.")
-    best = defined[0]
-    summary = f"{best.method}: {_estimate(best, _short)}."
+    best, own = defined[0], results.own
+    summary = f"{best.method}: {_estimate(best, SHORT)}."
     if len(defined) > 1:
-        summary = f"Best of {len(defined)}: {best.method} with {_estimate(best, _short)}."
-    place = next((i for i, row in enumerate(defined, 1) if row.method == results.own), None)
+        summary = f"Best of {len(defined)}: {best.method} with {_estimate(best, SHORT)}."
+    place = next((i for i, row in enumerate(defined, 1) if row.method == own), None)
     if place is not None and place > 1:
-        summary += f" {results.own} is number {place} with {_short(defined[place - 1].value)}."
+        summary += f" {own} is number {place} with {SHORT(defined[place - 1].value)}."
     marks = [(DOT, "a method with its 95 % interval")]
     if place is not None:
-        marks.insert(0, (DIAMOND, f"{results.own}, the checkpoint’s own method"))
+        marks.insert(0, (DIAMOND, f"{own}, the checkpoint’s own method"))
     dots = [
-        _dot(row, row.method, "own" if row.method == results.own else "other", _short)
-        for row in defined
+        _dot(row, row.method, "own" if row.method == own else "other", SHORT) for row in defined
     ]
-    values = listing(
-        [Column("Method", wide=True), f"{view.name}, 95 % interval", "n"],
-        [[_method(row.method, results.own), _figure(row, _short), _counted(row.n)] for row in rows],
+    values = table_of(
+        rows,
+        [
+            (Column("Method", wide=True), lambda row: _method(row.method, own)),
+            (f"{view.name}, 95 % interval", lambda row: _figure(row, SHORT)),
+            COUNT,
+        ],
         caption=f"{view.name}, {view.better}; n counts {view.counted}",
         height=640,
     )
@@ -215,17 +176,23 @@ def settings_markup(results: Results, view: View) -> str:
         low, high = min(places), max(places)
         span = f"{low}" if low == high else f"{low} to {high}"
         about += f" {results.own} is number {span} of {len(orders[usual])}."
-    methods = list(values[usual])
-    by_setting = listing(
-        [Column("Setting", wide=True), *methods, "τ", "n"],
+
+    def figure(method: str, setting: str) -> Cell:
+        return _figure(values[setting].get(method), SHORT)
+
+    def tau(setting: str) -> Cell:
+        return cell(None if math.isnan(agreement[setting]) else agreement[setting], PRECISE)
+
+    by_setting = table_of(
+        values,
         [
-            [
-                Cell(escape(_group(setting)), place),
-                *(_figure(rows.get(method), _short) for method in methods),
-                cell(None if math.isnan(agreement[setting]) else agreement[setting], _precise),
-                _counted(max(row.n for row in rows.values())),
-            ]
-            for place, (setting, rows) in enumerate(values.items())
+            (
+                Column("Setting", wide=True),
+                lambda setting: Cell(escape(_group(setting)), list(values).index(setting)),
+            ),
+            *((method, partial(figure, method)) for method in values[usual]),
+            ("τ", tau),
+            ("n", lambda setting: COUNT[1](max(values[setting].values(), key=attrgetter("n")))),
         ],
         caption=f"{view.name} under each setting; n counts {view.counted}",
         height=640,
@@ -233,48 +200,39 @@ def settings_markup(results: Results, view: View) -> str:
     return _section("Does the order of methods hold?", about, by_setting)
 
 
-def _group(name: str) -> str:
-    return GROUP_LABELS.get(name, name)
-
-
 def differences_markup(results: Results, view: View, kind: str) -> str:
     """Paired differences of one kind (HTML); empty where none was measured."""
     rows = results.chosen(view, kind)
     if not rows:
         return ""
-    texts = COMPARISONS[kind]
     side = "below" if view.lower else "above"
-    words = {"own": results.own, "side": side if kind == ABLATION else side.capitalize()}
-    outcomes = {
-        BETTER: texts.better.format(**words),
-        WORSE: texts.worse.format(**words),
-        OPEN: OPEN,
-    }
+    words = {"own": results.own, "side": side, "Side": side.capitalize()}
+    texts = {name: text.format(**words) for name, text in COMPARISONS[kind].items()}
+    texts[OPEN] = OPEN
     verdicts = [verdict(row, view.lower) for row in rows]
     names = [f"{row.first} − {row.other}" if kind == PAIR else row.other for row in rows]
     counts = Counter(verdicts)
     summary = (
-        f"In {counts[BETTER]} of {len(rows)} comparisons {outcomes[BETTER]}, in {counts[WORSE]} "
-        f"{outcomes[WORSE]}; {counts[OPEN]} are not told apart."
+        f"In {counts[BETTER]} of {len(rows)} comparisons {texts[BETTER]}, in {counts[WORSE]} "
+        f"{texts[WORSE]}; {counts[OPEN]} are not told apart."
     )
-    heading = texts.heading.format(**words)
     dots = [
-        _dot(row, name, "unsure" if outcome == OPEN else "sure", _change)
+        _dot(row, name, "unsure" if outcome == OPEN else "sure", CHANGE)
         for row, name, outcome in zip(rows, names, verdicts, strict=True)
         if row.value is not None
     ]
     values = listing(
-        [Column(texts.column, wide=True), "Difference, 95 % interval", "n"],
+        [Column(texts["column"], wide=True), "Difference, 95 % interval", "n"],
         [
-            [two_lines(name, outcomes[outcome], name), _figure(row, _change), _counted(row.n)]
+            [two_lines(name, texts[outcome], name), _figure(row, CHANGE), COUNT[1](row)]
             for row, name, outcome in zip(rows, names, verdicts, strict=True)
         ],
-        caption=f"{heading}: {view.name}; n counts {view.counted}",
+        caption=f"{texts['heading']}: {view.name}; n counts {view.counted}",
         height=640,
     )
     return _section(
-        heading,
-        f"{texts.about.format(**words)} {summary}",
+        texts["heading"],
+        f"{texts['about']} {summary}",
         legend((DIAMOND, "the interval excludes zero"), (RING, "it holds zero: not told apart")),
         beside(dot_plot(dots, f"difference in {view.name}", summary, zero=True), values),
     )
@@ -284,30 +242,38 @@ def published_markup(results: Results, view: View, published: Published | None) 
     """Published figures beside ours (HTML); empty where there are none for the task."""
     if published is None or published.task != view.task:
         return ""
-    theirs = listing(
-        [Column("Published", wide=True), "AUC", "UAUC", Column("Source", wide=True)],
+    theirs = table_of(
+        sorted(published.rows, key=lambda row: -(row.auc or 0)),
         [
-            [
-                two_lines(row.method, row.backbone or "no language model", row.method),
-                cell(row.auc, _precise),
-                cell(row.uauc, _precise),
-                row.source,
-            ]
-            for row in sorted(published.rows, key=lambda row: -(row.auc or 0))
+            (
+                Column("Published", wide=True),
+                lambda row: two_lines(row.method, row.backbone or "no language model", row.method),
+            ),
+            ("AUC", lambda row: cell(row.auc, PRECISE)),
+            ("UAUC", lambda row: cell(row.uauc, PRECISE)),
+            (Column("Source", wide=True), attrgetter("source")),
         ],
-        caption=f"As published, on the {PARTS.get(published.split, f'{published.split} part')}; no "
-        "intervals or n are given there",
+        caption=f"As published, on the {part_name(published.split)}; no intervals or n are given "
+        "there",
         height=560,
     )
     auc, uauc = (
         {row.method: row for row in results.chosen(View(view.task, metric, EVERYTHING), VALUE)}
         for metric in ("auc", "uauc")
     )
-    ours = listing(
-        [Column("Measured here", wide=True), "AUC", "UAUC"],
+
+    def with_n(rows: Mapping[str, Measured], method: str) -> Cell:
+        row = rows.get(method)
+        if row is None or row.value is None:
+            return NONE
+        return two_lines(PRECISE(row.value), f"n = {row.n:,}", row.value)
+
+    ours = table_of(
+        auc,
         [
-            [_method(method, results.own), _with_n(row), _with_n(uauc.get(method))]
-            for method, row in auc.items()
+            (Column("Measured here", wide=True), lambda method: _method(method, results.own)),
+            ("AUC", partial(with_n, auc)),
+            ("UAUC", partial(with_n, uauc)),
         ],
         caption=f"Measured here, on the {results.part}; n counts rows for AUC, users for UAUC",
         empty="Nothing was measured.",
@@ -317,12 +283,6 @@ def published_markup(results: Results, view: View, published: Published | None) 
     if results.split != published.split:
         note += f" Ours are on the {results.part}: other rows, so the two do not compare directly."
     return _section("Published figures", note, beside(ours, theirs, style="ckf-results"))
-
-
-def _with_n(row: Measured | None) -> Cell:
-    if row is None or row.value is None:
-        return NONE
-    return two_lines(_precise(row.value), f"n = {row.n:,}", row.value)
 
 
 def errors_markup(
@@ -335,16 +295,9 @@ def errors_markup(
 ) -> str:
     """The rows in which the checkpoint's own method was most wrong, worst first (HTML).
 
-    Parameters
-    ----------
-    titles
-        Item id → title; an item without one is shown by its id.
-    served
-        Whether the data set is the page's own, so that a row can be chosen.
-    pair
-        The page's pair, whose row is marked.
-    thing
-        What the data call an item.
+    ``titles`` maps items to their titles. If the data set is the page's own, ``served``, a row can
+    be chosen, and the row of the page's ``pair`` is marked. ``thing`` is the data's word for an
+    item.
     """
     rows = sorted(
         (row for row in results.errors if row.task == task),
@@ -352,28 +305,29 @@ def errors_markup(
     )
     if not rows:
         return ""
-    worst = listing(
+
+    def answer(score: float | None) -> Cell:
+        return cell(score, percent) if task == "ctr" else stars_cell(score, number)
+
+    def truth(row: WrongRow) -> Cell:
+        if task == "ctr":
+            return Cell("liked" if row.label else "not liked", row.label)
+        return stars_cell(row.label)
+
+    worst = table_of(
+        rows,
         [
-            "User",
-            Column(thing.capitalize(), pick=served, wide=True),
-            "Truth",
-            "Prediction",
-            "Collaborative signal alone",
+            ("User", attrgetter("user")),
+            (
+                Column(thing.capitalize(), pick=served, wide=True),
+                lambda row: titles.get(row.item, row.item),
+            ),
+            ("Truth", truth),
+            ("Prediction", lambda row: answer(row.score)),
+            ("Collaborative signal alone", lambda row: answer(row.prior)),
         ],
-        [
-            Row(
-                pick=urlencode({"user": row.user, "item": row.item}) if served else None,
-                selected=pair is not None and (row.user, row.item) == (pair.user, pair.item),
-                cells=[
-                    row.user,
-                    titles.get(row.item, row.item),
-                    _truth(row),
-                    _answer(row.task, row.score),
-                    _answer(row.task, row.prior),
-                ],
-            )
-            for row in rows
-        ],
+        pick=lambda row: urlencode({"user": row.user, "item": row.item}) if served else None,
+        selected=lambda row: pair is not None and (row.user, row.item) == (pair.user, pair.item),
         caption=f"Largest errors of {results.own or 'the checkpoint'}; n = {len(rows)} rows",
     )
     about = f"{results.dataset}, {results.part}, everything. At most one row of each user."
@@ -383,16 +337,6 @@ def errors_markup(
             "with another history than the row’s own, so their numbers can differ."
         )
     return _section("Where it was most wrong", about, worst)
-
-
-def _truth(row: WrongRow) -> Cell:
-    if row.task == "ctr":
-        return Cell("liked" if row.label else "not liked", row.label)
-    return stars_cell(row.label, stars_text)
-
-
-def _answer(task: str, score: float | None) -> Cell:
-    return cell(score, percent) if task == "ctr" else stars_cell(score, number)
 
 
 class ResultsTab:
@@ -427,12 +371,11 @@ class ResultsTab:
                     strict=True,
                 )
             )
-        self.figures = plot_panel(
-            self._figures(results, view) if results else "", elem_id="measured"
-        )
-        self.errors = panel(
-            self._errors(results, view.task) if results else "", elem_id="worst-errors"
-        )
+        figures = self._figures(results, view) if results else ""
+        self.figures = plot_panel(figures, elem_id="measured")
+        errors = self._errors(results, view.task) if results else ""
+        self.errors = panel(errors, elem_id="worst-errors")
+        self.controls = [self.source, self.task, self.metric, self.group]
         # Results and task on the screen: the controls may already hold the next choice.
         self.shown = gr.State((source, view.task) if results else None)
 
@@ -443,7 +386,7 @@ class ResultsTab:
             [control.input for control in self.controls],
             self.show,
             [page.pair, *self.controls],
-            self.outputs,
+            [*self.controls[1:], self.figures, self.errors, self.shown],
             trigger_mode="always_last",
             # A dropdown reports a choice twice, the second time with the metric of before, which
             # the first may have taken off the list; `show` takes the nearest.
@@ -451,16 +394,6 @@ class ResultsTab:
             **QUIET,
         )
         page.show(self.errors, self.reselect, self.shown)
-
-    @property
-    def controls(self) -> list:
-        """The inputs of ``show``."""
-        return [self.source, self.task, self.metric, self.group]
-
-    @property
-    def outputs(self) -> list:
-        """Every component that ``show`` updates."""
-        return [self.task, self.metric, self.group, self.figures, self.errors, self.shown]
 
     def show(self, pair: Pair, source: str, task: str, metric: str, group: str) -> dict:
         """Show what was chosen; where it was not measured, the nearest that was."""
@@ -470,7 +403,7 @@ class ResultsTab:
         view = _nearest(results, task, metric, group)
         choices = (gr.update(**options) for options in _choices(results, view))
         return {
-            **dict(zip((self.task, self.metric, self.group), choices, strict=True)),
+            **dict(zip(self.controls[1:], choices, strict=True)),
             self.figures: self._figures(results, view),
             self.errors: self._errors(results, view.task, pair),
             self.shown: (source, view.task),
@@ -478,10 +411,7 @@ class ResultsTab:
 
     def reselect(self, pair: Pair, shown: tuple[str, str] | None) -> str:
         """The same errors with the pair's row marked."""
-        if shown is None:
-            return ""
-        source, task = shown
-        return self._errors(self._results[source], task, pair)
+        return "" if shown is None else self._errors(self._results[shown[0]], shown[1], pair)
 
     def choose(self, current: Pair, event: gr.EventData) -> Pair:
         """The user and the item of the chosen error."""
@@ -493,13 +423,10 @@ class ResultsTab:
             return current
 
     def _figures(self, results: Results, view: View) -> str:
-        return "".join(
-            [
-                levels_markup(results, view),
-                settings_markup(results, view),
-                *(differences_markup(results, view, kind) for kind in COMPARISONS),
-                published_markup(results, view, self._published.get(results.dataset)),
-            ]
+        differences = "".join(differences_markup(results, view, kind) for kind in COMPARISONS)
+        published = published_markup(results, view, self._published.get(results.dataset))
+        return (
+            levels_markup(results, view) + settings_markup(results, view) + differences + published
         )
 
     def _errors(self, results: Results, task: str, pair: Pair | None = None) -> str:

@@ -3,6 +3,7 @@
 Nothing is measured here.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +39,6 @@ TASKS = {
 }
 METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS
 GROUP_LABELS = asset("groups.toml")
-PARTS = {"valid": "validation part", "test": "test part"}
 BETTER, WORSE, OPEN = "better", "worse", "not told apart"
 VALUE, AGAINST, ABLATION, PAIR = "value", "against", "ablation", "pair"
 """Kinds of rows: a method's value, and the paired difference of the checkpoint's own method to
@@ -81,7 +81,10 @@ class WrongRow(BaseModel):
 
 
 class Results(BaseModel):
-    """What ``ckf evaluate --json`` writes."""
+    """What ``ckf evaluate --json`` writes.
+
+    ``settings`` are groups that are settings of the data, the usual one first.
+    """
 
     dataset: str
     split: str
@@ -89,7 +92,6 @@ class Results(BaseModel):
     rows: list[Measured]
     errors: list[WrongRow] = []
     settings: list[str] = []
-    """Groups that are settings of the data, the usual one first."""
 
     @field_validator("rows")
     @classmethod
@@ -118,8 +120,7 @@ class Results(BaseModel):
 
     @property
     def part(self) -> str:
-        """The measured part in words."""
-        return PARTS.get(self.split, f"{self.split} part")
+        return part_name(self.split)
 
     def tasks(self) -> list[str]:
         """Measured tasks, in the order of the app."""
@@ -139,18 +140,16 @@ class Results(BaseModel):
 
         Differences to other methods follow the order of these methods.
         """
-        wanted = (view.task, view.metric, view.group)
         rows = [
             row
             for row in self.rows
-            if (row.task, row.metric, row.group) == wanted and self.kind(row) == kind
+            if View(row.task, row.metric, row.group) == view and self.kind(row) == kind
         ]
         if kind == AGAINST:
             places = {row.method: n for n, row in enumerate(self.chosen(view, VALUE))}
             return sorted(rows, key=lambda row: places.get(row.other, len(places)))
-        defined = [row for row in rows if row.value is not None]
-        undefined = [row for row in rows if row.value is None]
-        return sorted(defined, key=lambda row: row.value, reverse=not view.lower) + undefined
+        sign = 1 if view.lower else -1
+        return sorted(rows, key=lambda row: math.inf if row.value is None else sign * row.value)
 
 
 @dataclass(frozen=True)
@@ -168,12 +167,10 @@ class View:
 
     @property
     def better(self) -> str:
-        """Which values are better, in words."""
         return "lower is better" if self.lower else "higher is better"
 
     @property
     def name(self) -> str:
-        """The metric's name."""
         return METRICS.get(self.metric, self.metric)
 
     @property
@@ -185,8 +182,6 @@ class View:
 
 
 class PublishedRow(BaseModel):
-    """One line of a published table."""
-
     method: str
     backbone: str | None
     auc: float | None
@@ -202,6 +197,11 @@ class Published(BaseModel):
     task: str
     note: str
     rows: list[PublishedRow]
+
+
+def part_name(split: str) -> str:
+    """A part of the data in words."""
+    return "validation part" if split == "valid" else f"{split} part"
 
 
 def _in_order(names: set[str], order: Iterable[str]) -> list[str]:

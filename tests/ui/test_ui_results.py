@@ -271,7 +271,7 @@ def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_pat
     assert "0.660" in update[shown.figures]
     update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
     assert (update[shown.metric]["value"], update[shown.group]["value"]) == ("rmse", "all")
-    assert set(update) == set(shown.outputs)
+    assert set(update) == {*shown.controls[1:], shown.figures, shown.errors, shown.shown}
     update = shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")
     assert update[shown.shown] == ("here", "ctr")
 
