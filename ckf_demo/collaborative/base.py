@@ -44,7 +44,7 @@ def train_scorer(scorer, rows: "Rows", seed: int) -> None:
 
 @dataclass(frozen=True)
 class Rows:
-    """Training interactions: ``user`` and ``item`` int (n,), ``rating`` float (n,) in stars."""
+    """Interactions: ``user`` and ``item`` int (n,), ``rating`` float (n,) in stars."""
 
     user: np.ndarray
     item: np.ndarray
@@ -157,12 +157,10 @@ class Knowledge(ABC):
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Inputs of the fusion for pairs, each after a prefix of one history.
+        """Inputs of the fusion for pairs, each after a prefix of one history (n,), oldest first.
 
         Parameters
         ----------
-        items, ratings : (n,)
-            A history, oldest first.
         lengths, targets : int (m,)
             For each pair: how much of the history counts, and the item.
         labelled, counts

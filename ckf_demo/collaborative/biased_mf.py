@@ -46,21 +46,10 @@ class BiasedMF:
     def fold_in_prefixes(
         self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """User vectors and biases after each of several prefixes of one history.
+        """User vectors float32 (m, d) and biases (m,) after prefixes of one history (n,).
 
         This is lenskit's ridge regression for a new user: regularisation grows with the number of
-        ratings.
-
-        Parameters
-        ----------
-        items, ratings : (n,)
-            A history, oldest first.
-        lengths : int (m,)
-            Prefix lengths; 0 gives a zero vector and a zero bias.
-
-        Returns
-        -------
-        float32 (m, d) and float32 (m,)
+        ratings. A prefix of length 0 gives a zero vector and a zero bias.
         """
         d = self.items.shape[1]
         residual = ratings - self.global_mean - self.item_bias[items]

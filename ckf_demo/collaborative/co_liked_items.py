@@ -37,37 +37,21 @@ class CoLikedItems:
 
     @classmethod
     def fit(
-        cls,
-        user: np.ndarray,
-        item: np.ndarray,
-        rating: np.ndarray,
-        n_items: int,
-        *,
-        top: int = TOP,
+        cls, user: np.ndarray, item: np.ndarray, rating: np.ndarray, n_items: int, top: int = TOP
     ) -> CoLikedItems:
-        """Count common fans in rows of the training part.
-
-        Parameters
-        ----------
-        user, item : int (n,)
-            Dense indices.
-        rating : float (n,)
-            In stars, 1–5.
-        n_items
-            Number of items of the catalogue.
-        """
+        """Count common fans in training rows: ``user``, ``item`` int (n,), ``rating`` in stars."""
         likes = np.asarray(rating) >= LIKED_STARS
-        people, rows = np.unique(np.asarray(user)[likes], return_inverse=True)
+        users, rows = np.unique(np.asarray(user)[likes], return_inverse=True)
         columns = np.asarray(item)[likes]
         fans = sparse.csr_matrix(
-            (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(len(people), n_items)
+            (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(len(users), n_items)
         )
-        fans.data[:] = 1  # one like per person and item, however often it was rated
+        fans.data[:] = 1  # one like per user and item, however often it was rated
         common = (fans.T @ fans).tocoo()
         count = np.asarray(fans.sum(axis=0)).ravel()
         expected = count[common.row] * count[common.col]
         cosine = common.data / np.sqrt(expected)
-        lift = common.data * len(people) / expected
+        lift = common.data * len(users) / expected
         strong = (common.row != common.col) & (common.data >= MIN_COMMON)
         strong &= (cosine >= MIN_COSINE) & (lift >= MIN_LIFT)
         a, b, cosine = common.row[strong], common.col[strong], cosine[strong]

@@ -1,5 +1,6 @@
 """LightGCN: embeddings smoothed over the graph of who liked what (He et al. 2020, by lenskit)."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,7 +21,7 @@ def new_scorer():
 
 
 def epochs(scorer, data, seed: int) -> Iterator[int]:
-    """Train a scorer on a lenskit data set; yields the number of each epoch after it."""
+    """Train a scorer on a lenskit data set; yields the numbers of epochs that are over."""
     from lenskit.training import TrainingOptions
 
     with own_threads(), torch.random.fork_rng(devices=[]):
@@ -28,10 +29,8 @@ def epochs(scorer, data, seed: int) -> Iterator[int]:
         trainer = scorer.create_trainer(data, TrainingOptions(device="cpu", rng=seed))
         # lenskit 2025.8 never clears gradients, so each step would repeat all earlier ones
         trainer.optimizer.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
-        number = 0
-        while True:
+        for number in itertools.count(1):
             trainer.train_epoch()
-            number += 1
             yield number
 
 
@@ -40,9 +39,7 @@ def item_table(rows: Rows, liked_from: float, *, passes: int, seed: int) -> np.n
     likes."""
     scorer = new_scorer()
     data = rows.dataset(liked_from)
-    for number in epochs(scorer, data, seed):
-        if number == passes:
-            break
+    next(number for number in epochs(scorer, data, seed) if number == passes)
     with torch.no_grad():
         nodes = scorer.model.get_embedding(scorer._edges).numpy()
     table = np.zeros((rows.n_items, SIZE), np.float32)

@@ -5,10 +5,10 @@ Histories hold only likes. The score of an item v for a user u is
     score(u, v) = q_v + f_u(v) + c · EASE(history of u, v),   f_u(v) = w_u · φ_v
 
 q_v is an item's level: its own mean, shrunk towards what its neighbourhood (a spectral embedding of
-who saw what), year and popularity predict. f_u is a Gaussian process over φ, the same
-attributes, given the labels of a user in the training part. A user without such labels has f_u = 0;
-their liked items still count, as neighbours (EASE) and as the mean of their embeddings. Quality and
-taste are one linear Gaussian model of 0/1 labels, fitted by backfitting.
+who saw what), year and popularity predict. f_u is a Gaussian process over φ, the same attributes,
+given the labels of a user in the training part; without such labels f_u = 0. Liked items count as
+neighbours (EASE) and by the mean of their embeddings. Quality and taste are one linear Gaussian
+model of 0/1 labels, fitted by backfitting.
 
 The features of a training row use labels of other users (six folds of users) and earlier labels of
 the same user, never the label of the row itself.
@@ -52,6 +52,8 @@ SWEEPS = 8
 BIAS_DAMPING = 5.0
 EASE_RIDGE = 500.0
 EASE_WEIGHT = 0.9
+TASTE_SCALE = 6.0
+"""Brings the weights of the taste to about the scale of e_v."""
 
 
 class LikesConfig(Section):
@@ -174,17 +176,10 @@ class Neighbours:
 
 
 class LikesKnowledge(Knowledge):
-    """Tables over the catalogue (I items), and what they say about users and pairs.
+    """Knowledge of the training part, ``rows``, over the catalogue (I items).
 
-    Parameters
-    ----------
-    rows
-        The training part.
-    embedding : float (I, `EMBEDDING`)
-    years : float (I,)
-        0 where unknown.
-    tables
-        Tables fitted on all training rows; None fits them now.
+    ``embedding`` is float (I, `EMBEDDING`), ``years`` float (I,) with 0 where unknown. ``tables``
+    are fitted on all training rows; None fits them now.
     """
 
     feature_names = FEATURE_NAMES
@@ -192,23 +187,18 @@ class LikesKnowledge(Knowledge):
     level = "quality"
 
     out_of_fold = True
-    """Whether features of training rows are made without the labels of these rows.
+    """Whether features of training rows leave out the labels of these rows.
 
-    False is for an experiment alone: the features then predict training rows better than later
-    ones."""
+    False is for an experiment: the features then predict training rows better than later ones."""
 
     def __init__(
-        self,
-        rows: Likes,
-        embedding: np.ndarray,
-        years: np.ndarray,
-        tables: Tables | None = None,
+        self, rows: Likes, embedding: np.ndarray, years: np.ndarray, tables: Tables | None = None
     ):
         self.rows, self.embedding = rows, embedding
         self.item_count = np.bincount(rows.item, minlength=rows.n_items).astype(np.float32)
         seen = self.item_count > 0
-        known = years[seen & (years > 0)]
-        self.years = np.where(years > 0, years, known.mean() if len(known) else 1990.0)
+        dated = years[seen & (years > 0)]
+        self.years = np.where(years > 0, years, dated.mean() if len(dated) else 1990.0)
         bumps = year_bumps(self.years)
         self._bumps = bumps - bumps[seen].mean(0)
         self._popularity = np.log1p(self.item_count).astype(np.float64) - 3
@@ -221,16 +211,14 @@ class LikesKnowledge(Knowledge):
         rows = Likes.of(prepared)
         return cls(rows, neighbourhood(rows), prepared.years.astype(np.float64))
 
-    # Fitting
-
     @cached_property
     def _predictors(self) -> np.ndarray:
         """Attributes that predict an item's level, each at unit prior variance: (I, 50)."""
         return np.c_[
             self.embedding / np.sqrt(NEIGHBOUR_PRECISION),
             self._bumps / np.sqrt(YEAR_PRECISION),
-            np.c_[self._popularity, np.minimum(self._popularity, 0)]
-            / np.sqrt(POPULARITY_PRECISION),
+            self._popularity / np.sqrt(POPULARITY_PRECISION),
+            np.minimum(self._popularity, 0) / np.sqrt(POPULARITY_PRECISION),
         ]
 
     def _attributes(self, bias: np.ndarray) -> np.ndarray:
@@ -249,9 +237,8 @@ class LikesKnowledge(Knowledge):
         attributes, predictors = self._attributes(bias), self._predictors
         n = np.bincount(rows.item, minlength=rows.n_items)
         weight = n / (1 + n / ITEM_PRECISION)
-        factor = linalg.cho_factor(
-            (predictors.T * weight) @ predictors + np.eye(predictors.shape[1])
-        )
+        gram = (predictors.T * weight) @ predictors
+        factor = linalg.cho_factor(gram + np.eye(len(gram)))
         rows_of_users = [of_user for of_user in rows.rows_by_user if len(of_user)]
         smoothers = []
         for of_user in rows_of_users:
@@ -285,8 +272,6 @@ class LikesKnowledge(Knowledge):
             self._cross[fold] = tables, Neighbours(rows), self._attributes(tables.bias)
         return self._cross[fold]
 
-    # Labels of users in the training part
-
     def labelled(self, user: int, *, training: bool) -> Labelled:
         rows = self.rows.rows_by_user[user]
         return Labelled(
@@ -299,8 +284,6 @@ class LikesKnowledge(Knowledge):
         if not self.out_of_fold:
             return np.full(len(moments), len(self.rows.rows_by_user[user]))
         return np.searchsorted(self.rows.timestamp[self.rows.rows_by_user[user]], moments)
-
-    # Inputs of the fusion
 
     @property
     def levels(self) -> np.ndarray:
@@ -359,12 +342,9 @@ class LikesKnowledge(Knowledge):
             ],
             axis=1,
         )
-        users = liked + self._taste_scale * tastes[:, 1 : self.size + 1]
+        users = liked + TASTE_SCALE * tastes[:, 1 : self.size + 1]
         residuals = 1.0 - tables.quality[items]
         return users.astype(np.float32), residuals.astype(np.float32), features.astype(np.float32)
-
-    _taste_scale = 6.0
-    """Scales the weights of the taste to about the scale of e_v."""
 
     @staticmethod
     def _tastes(
@@ -384,8 +364,6 @@ class LikesKnowledge(Knowledge):
         solved = np.asarray(linalg.solve_triangular(factor, np.c_[x, deviation], lower=True))
         steps = np.cumsum(solved[:, :-1] * solved[:, -1:], axis=0)
         return np.concatenate([np.zeros((1, x.shape[1])), steps])[counts]
-
-    # Files
 
     def tensors(self) -> dict[str, np.ndarray]:
         tables = {"embedding": self.embedding, **vars(self.tables)}

@@ -37,16 +37,10 @@ def training_sequences(prepared: Prepared) -> list[np.ndarray]:
 
 
 class NextItem(nn.Module):
-    """States over a start token and the last `LONGEST` items of a history.
+    """States of width d, ``size``, over a start token and the last `LONGEST` items of a history.
 
-    Items without training sequences are zero rows of the table, and are left out of histories.
-
-    Parameters
-    ----------
-    n_items
-        I; the table has a row more, for padding.
-    size
-        d, the width of embeddings and states.
+    The table has a row for padding and one for each item; items without training sequences have
+    zero rows and are left out of histories.
     """
 
     def __init__(self, n_items: int, size: int):
@@ -80,41 +74,31 @@ class NextItem(nn.Module):
 
         Returns
         -------
-        model
-            In evaluation mode, with frozen parameters.
-        loss
-            Of the last epoch, per position: both cross-entropies together.
+        The frozen model in evaluation mode, and the loss of the last epoch per position.
         """
-        trained, flat = np.unique(np.concatenate(sequences), return_inverse=True)
+        trained_items, flat = np.unique(np.concatenate(sequences), return_inverse=True)
         lengths = [len(sequence) for sequence in sequences]
         rows = torch.from_numpy(flat + 1).split(lengths)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = cls(len(trained), size)
+            net = cls(len(trained_items), size)
             optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-            negatives = NegativeSampler(rows, len(trained) + 1)
+            negatives = NegativeSampler(rows, len(trained_items) + 1)
             for _ in range(epochs):
                 loss = _train_epoch(net, optimizer, rows, negatives)
                 schedule.step()
             model = cls(n_items, size)
         table = torch.zeros(n_items + 1, size)
-        table[torch.from_numpy(trained) + 1] = net.item_table.detach()
+        table[torch.from_numpy(trained_items) + 1] = net.item_table.detach()
         model.load_state_dict(net.state_dict() | {"items.weight": table})
         return model.eval().requires_grad_(False), loss
 
     def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """States after each item of windows.
+        """States after each item of windows: float32 (g, L + 1, d), the first before all items.
 
-        Parameters
-        ----------
-        rows : int64 (g, L)
-            Rows of the embedding table, oldest first and padded at the end.
-        lengths : int64 (g,)
-
-        Returns
-        -------
-        float32 (g, L + 1, d); the first state is that before the first item.
+        ``rows`` int64 (g, L) of the embedding table are oldest first and padded at the end;
+        ``lengths`` int64 (g,) are those without padding.
         """
         x = torch.cat([self.start.expand(len(rows), 1, -1), self.items(rows)], 1)
         return self.read(x, lengths)
@@ -123,23 +107,15 @@ class NextItem(nn.Module):
     def states(self, items: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x_u after prefixes of one history, each made of its own last `LONGEST` items.
 
-        Parameters
-        ----------
-        items : int64 (n,)
-            Oldest first.
-        lengths : int64 (m,), optional
-            Lengths of the prefixes; 0, 1, … n by default.
-
-        Returns
-        -------
-        float32 (m, d), or (n + 1, d).
+        ``items`` int64 (n,) are oldest first; ``lengths`` int64 (m,) are those of the prefixes,
+        by default 0, 1, … n. Returns float32 (m, d).
         """
         if lengths is None:
             lengths = torch.arange(len(items) + 1, device=items.device)
         rows = items + 1
-        known = self.items.weight[rows].any(1)
-        ends, of_prefix = F.pad(known.cumsum(0), (1, 0))[lengths].unique(return_inverse=True)
-        rows = rows[known]
+        trained = self.items.weight[rows].any(1)
+        ends, of_prefix = F.pad(trained.cumsum(0), (1, 0))[lengths].unique(return_inverse=True)
+        rows = rows[trained]
         counts = ends.clamp(max=LONGEST)
         place = torch.arange(int(counts.max()) if len(counts) else 0, device=items.device)
         places = (ends - counts)[:, None] + place
@@ -150,18 +126,11 @@ class NextItem(nn.Module):
 
 
 class NegativeSampler:
-    """Draws items that are not in a sequence.
-
-    Parameters
-    ----------
-    sequences
-        int64 (n_u,) each, of numbers in 1 … ``n_numbers`` − 1.
-    """
+    """Draws items outside sequences, each int64 (n_u,) of numbers in 1 … ``n_numbers`` − 1."""
 
     def __init__(self, sequences: tuple[Tensor, ...] | list[Tensor], n_numbers: int):
         self.n_numbers = n_numbers
-        keys = [sequence.unique() + n * n_numbers for n, sequence in enumerate(sequences)]
-        self.keys = torch.cat(keys)
+        self.keys = torch.cat([items.unique() + n * n_numbers for n, items in enumerate(sequences)])
 
     def others(self, sequence: Tensor) -> Tensor:
         """For each sequence number, an item number that is not in this sequence; of the same shape.

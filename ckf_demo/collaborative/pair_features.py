@@ -8,20 +8,14 @@ from ckf_demo.data.splits import TRAIN
 
 
 def row_features(
-    prepared: Prepared,
-    knowledge: Knowledge,
-    rows: np.ndarray,
-    targets: np.ndarray | None = None,
+    prepared: Prepared, knowledge: Knowledge, rows: np.ndarray, targets: np.ndarray | None = None
 ) -> np.ndarray:
     """Pair features float32 (n, F) of rows, as in `row_inputs`."""
     return row_inputs(prepared, knowledge, rows, targets)[1]
 
 
 def row_inputs(
-    prepared: Prepared,
-    knowledge: Knowledge,
-    rows: np.ndarray,
-    targets: np.ndarray | None = None,
+    prepared: Prepared, knowledge: Knowledge, rows: np.ndarray, targets: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """e_u float32 (n, D) and pair features float32 (n, F) of rows, each with its own history.
 
@@ -38,14 +32,14 @@ def row_inputs(
         if not len(group):
             continue
         user = int(prepared.user[rows[group[0]]])
-        own = prepared.history.rows_of(user)
+        history = prepared.history.rows_of(user)
         labelled = counts = None
         if knowledge.uses_labels:
             labelled = knowledge.labelled(user, training=bool(trained[group[0]]))
             counts = knowledge.label_counts(user, prepared.timestamp[rows[group]])
         users[group], _, features[group] = knowledge.pair_inputs(
-            prepared.item[own].astype(np.int64),
-            prepared.rating[own],
+            prepared.item[history].astype(np.int64),
+            prepared.rating[history],
             prepared.history.lengths[rows[group]],
             targets[group].astype(np.int64),
             labelled,
