@@ -164,7 +164,7 @@ class CachedModel:
 
     def _candidate_scores(self, query: Query, films: np.ndarray, task: str) -> dict:
         system = self.recommender.system
-        profile = profile_of(system, query.user)
+        profile = profile_of(system.prepared, query.user)
         return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
     def explanation(self, row: int, *, summaries: bool = False) -> dict:

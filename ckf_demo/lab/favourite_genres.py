@@ -163,7 +163,7 @@ def measure(
                         system,
                         query.items,
                         query.ratings,
-                        profile=profile_of(system, query.user),
+                        profile=profile_of(system.prepared, query.user),
                         **options,
                     )
                     beside = answer.beside(nobody)

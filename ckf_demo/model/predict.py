@@ -19,6 +19,7 @@ from torch import Tensor
 from ckf_demo.backbone.engine import Branch, Prefix, Suffix
 from ckf_demo.backbone.prefixes import shared_length
 from ckf_demo.collaborative.base import Labelled
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.model.system import COMPLETE, Ablation, System
@@ -355,14 +356,13 @@ def score_candidates(
     return {name: values.float().cpu().numpy() for name, values in scores.items()}
 
 
-def profile_of(system: System, user: int) -> str:
+def profile_of(prepared: Prepared, user: int) -> str:
     """The profile line of a user by index."""
-    data = system.prepared
     return profile_text(
         {
-            "age": int(data.ages[user]),
-            "gender": data.genders[user],
-            "occupation": data.occupations[user],
+            "age": int(prepared.ages[user]),
+            "gender": prepared.genders[user],
+            "occupation": prepared.occupations[user],
         }
     )
 
@@ -403,7 +403,7 @@ def contexts_of_rows(
                 data.item[history].astype(np.int64),
                 data.rating[history],
                 start,
-                profile_of(system, user),
+                profile_of(data, user),
                 "",
                 labelled=labelled,
             ),

@@ -11,13 +11,14 @@ share the sequences of each optimiser step, and only the main one writes
 
 import csv
 import io
+import itertools
 import math
 import pickle
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,62 +60,6 @@ STAGES: tuple[type[Stage], ...] = (RankingStage, ExplanationStage, CalibrationSt
 """The stages after the joint one, in this order; a configuration uses those that it needs."""
 
 
-@dataclass
-class Inputs:
-    """The inputs that are fitted before the language model is trained.
-
-    Attributes
-    ----------
-    packer, segments
-        The packer draws training sequences from the segments.
-    prior
-        Losses of the parts that the fusion fitted before training, by name.
-    processes
-        The processes that share the run.
-    """
-
-    system: System
-    packer: Packer
-    segments: list[Segment]
-    prior: dict[str, float]
-    processes: Processes
-
-
-def prepare_inputs(config: RunConfig, prepared: Prepared, warm_start: Path | None = None) -> Inputs:
-    """Fit tables, embeddings and prior, or take them from the checkpoint ``warm_start``."""
-    train = config.train
-    processes = Processes()
-    processes.check(train.accumulate)
-    console.quiet = not processes.main
-    if processes.count > 1:
-        console.print(f"{processes.count} processes share each optimiser step.")
-    knowledge = None
-    if warm_start is None:
-        knowledge = processes.from_main(lambda: System.fit_knowledge(config, prepared))
-    system = System.for_training(
-        config, prepared, warm_start, knowledge=knowledge, device=processes.device
-    )
-    packer = Packer(
-        prepared,
-        train,
-        config.prompt,
-        system.knowledge,
-        co_liked_by_id(prepared),
-        TextEvidence(prepared) if prepared.texts else None,
-    )
-    if train.adapters_from and warm_start is None:
-        system.lora.load(Path(train.adapters_from) / "adapters")
-    if train.adapters_from:
-        for parameter in system.lora.adapter_parameters():
-            parameter.requires_grad_(False)
-    if warm_start is not None:
-        prior = read_manifest(warm_start)["training"].get("prior", {})
-    else:
-        prior = fit_before(system, processes)
-    segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
-    return Inputs(system, packer, segments, prior, processes)
-
-
 def _training_rows(prepared: Prepared, config: RunConfig) -> np.ndarray:
     """Interactions that the language model learns from: those of `TrainConfig.users_share`."""
     rows, share = prepared.learning_rows(), config.train.users_share
@@ -131,27 +76,37 @@ class Run:
 
     Parameters
     ----------
-    inputs
-        From `prepare_inputs`.
+    packer, segments
+        The packer draws training sequences from the segments.
+    prior
+        Losses of the parts that the fusion fitted before training, by name.
+    processes
+        The processes that share the run.
     folder
         Where the checkpoint is written, ``checkpoints/NAME`` by default.
     """
 
-    def __init__(self, inputs: Inputs, folder: Path | None = None):
-        self.system, self.processes, self.prior = inputs.system, inputs.processes, inputs.prior
-        self.packer, self.segments = inputs.packer, inputs.segments
+    def __init__(
+        self,
+        system: System,
+        packer: Packer,
+        segments: list[Segment],
+        prior: dict[str, float],
+        processes: Processes,
+        folder: Path | None = None,
+    ):
+        self.system, self.processes, self.prior = system, processes, prior
+        self.packer, self.segments = packer, segments
         self.config = self.system.config
         self.folder = folder or Path("checkpoints") / self.config.name
         train = self.config.train
+        rates = {"adapters": train.adapter_rate, "fusion": train.fusion_rate}
         kinds = self.system.trainable()
         self.processes.align(self.system.fusion, torch.nn.ParameterList(kinds["adapters"]))
         self.optimiser = torch.optim.AdamW(
             [
                 {"kind": kind, "params": kinds[kind], "lr": peak, "peak": peak}
-                for kind, peak in (
-                    ("adapters", train.adapter_rate),
-                    ("fusion", train.fusion_rate),
-                )
+                for kind, peak in rates.items()
             ],
             weight_decay=train.weight_decay,
         )
@@ -171,8 +126,38 @@ class Run:
         warm_start: Path | None = None,
         folder: Path | None = None,
     ) -> "Run":
-        """Fit everything that comes before the language model, and begin a run with it."""
-        return cls(prepare_inputs(config, prepared, warm_start), folder)
+        """Begin a run; tables, embeddings and prior are fitted, or those of ``warm_start``."""
+        train = config.train
+        processes = Processes()
+        processes.check(train.accumulate)
+        console.quiet = not processes.main
+        if processes.count > 1:
+            console.print(f"{processes.count} processes share each optimiser step.")
+        knowledge = None
+        if warm_start is None:
+            knowledge = processes.from_main(lambda: System.fit_knowledge(config, prepared))
+        system = System.for_training(
+            config, prepared, warm_start, knowledge=knowledge, device=processes.device
+        )
+        packer = Packer(
+            prepared,
+            train,
+            config.prompt,
+            system.knowledge,
+            co_liked_by_id(prepared),
+            TextEvidence(prepared) if prepared.texts else None,
+        )
+        if train.adapters_from:
+            if warm_start is None:
+                system.lora.load(Path(train.adapters_from) / "adapters")
+            for parameter in system.lora.adapter_parameters():
+                parameter.requires_grad_(False)
+        if warm_start is not None:
+            prior = read_manifest(warm_start)["training"].get("prior", {})
+        else:
+            prior = fit_before(system, processes)
+        segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
+        return cls(system, packer, segments, prior, processes, folder)
 
     @property
     def state_path(self) -> Path:
@@ -227,8 +212,9 @@ class Run:
         """
         config = self.config.train
         progress = self.step / config.steps
-        own = self.processes.owns(self.step % config.accumulate)
-        losses = self._learn_from_one(progress) if own else {}
+        losses = {}
+        if self.processes.owns(self.step % config.accumulate):
+            losses = self._learn_from_one(progress)
         self.step += 1
         if self.step % config.accumulate == 0:
             parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
@@ -237,7 +223,7 @@ class Run:
                 group["lr"] = group["peak"] * joint_rate_factor(group["kind"], progress, config)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
-            self._take_over()
+            self._update_backbone()
             self.optimiser.zero_grad(set_to_none=True)
         return losses
 
@@ -265,24 +251,20 @@ class Run:
                 total.backward()
         return {"text_only": float(text_only), **{t: x.item() for t, x in losses.items()}}
 
-    def _take_over(self) -> None:
+    def _update_backbone(self) -> None:
         """With full fine-tuning, copy the float32 weights to the backbone."""
         if self.system.lora.full is not None:
             self.system.lora.full.take_over()
 
     def validate(self) -> dict[str, float]:
         """Mean losses by task over the validation sequences, which the processes share."""
-        pooled = self.config.train.select_on == "pooled"
+        ablation = replace(COMPLETE, prior=self.config.train.select_on == "pooled")
         count = self.processes.count
-        losses = sequence_losses_of(
-            self.system,
-            self.validation[self.processes.index :: count],
-            COMPLETE if pooled else replace(COMPLETE, prior=False),
-        )
+        sequences = self.validation[self.processes.index :: count]
         means = {}
-        for task, own in losses.items():
+        for task, losses in sequence_losses_of(self.system, sequences, ablation).items():
             values = np.empty(len(self.validation))
-            for index, part in enumerate(self.processes.gathered(own)):
+            for index, part in enumerate(self.processes.gathered(losses)):
                 values[index::count] = part
             means[task] = float(np.nanmean(values))
         return means
@@ -293,16 +275,17 @@ class Run:
         if not self.processes.main:
             return
         trainable = self.system.trainable()
-        state = {
-            "config": self.config.model_dump_json(),
-            "weights": [[p.detach() for p in trainable[kind]] for kind in sorted(trainable)],
-            "optimiser": self.optimiser.state_dict(),
-            "at": [self.step, self.best, self.bad, self.seconds],
-            "log": self.log,
-            "recent": recent,
-            "ended": False,
-        }
-        self._write_state(state)
+        self._write_state(
+            {
+                "config": self.config.model_dump_json(),
+                "weights": [[p.detach() for p in trainable[kind]] for kind in sorted(trainable)],
+                "optimiser": self.optimiser.state_dict(),
+                "at": [self.step, self.best, self.bad, self.seconds],
+                "log": self.log,
+                "recent": recent,
+                "ended": False,
+            }
+        )
 
     def _write_state(self, state: dict) -> None:
         with replacing(self.state_path) as temporary:
@@ -333,7 +316,7 @@ class Run:
         for kind, weights in zip(sorted(trainable), state["weights"], strict=True):
             for parameter, value in zip(trainable[kind], weights, strict=True):
                 parameter.data.copy_(value)
-        self._take_over()
+        self._update_backbone()
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.bad, self.seconds = state["at"]
         self.log = state["log"]
@@ -368,8 +351,7 @@ class Run:
                     "minutes": round(self.seconds / 60, 1),
                     "parameters": sum(
                         p.numel()
-                        for kind in self.system.trainable().values()
-                        for p in kind
+                        for p in itertools.chain(*self.system.trainable().values())
                         if p.requires_grad
                     ),
                     "threads": torch.get_num_threads(),
@@ -422,7 +404,7 @@ class Run:
 
         The checkpoint with which that stage began is put back.
         """
-        stages = self.last_stages
+        stages = list(self.last_stages)
         begun = [stage for stage in stages if self.before(stage).exists()]
         if not begun:
             return stages
@@ -431,9 +413,9 @@ class Run:
         return stages[stages.index(begun[-1]) :]
 
     @property
-    def last_stages(self) -> list[str]:
-        """Names of the stages that follow the joint one in this configuration."""
-        return [stage.name for stage in STAGES if stage.needed(self.system)]
+    def last_stages(self) -> dict[str, type[Stage]]:
+        """The stages that follow the joint one in this configuration, by name."""
+        return {stage.name: stage for stage in STAGES if stage.needed(self.system)}
 
     def finish(self, name: str) -> None:
         """Run one of the last stages on the weights in the checkpoint's folder.
@@ -443,13 +425,11 @@ class Run:
         UserError
             For a stage that this configuration does not need.
         """
-        if name not in self.last_stages:
-            raise UserError(
-                f"No stage '{name}' for these tasks; there are: {', '.join(self.last_stages)}."
-            )
-        stage = next(stage for stage in STAGES if stage.name == name)
+        stages = self.last_stages
+        if name not in stages:
+            raise UserError(f"No stage '{name}' for these tasks; there are: {', '.join(stages)}.")
         with Progress(*COLUMNS, console=console) as progress:
-            stage(self.system, self.folder, self.packer, self.segments).run(progress)
+            stages[name](self.system, self.folder, self.packer, self.segments).run(progress)
 
     def _recent_of_all(self) -> list[dict[str, float]]:
         """The losses of each step since the last validation, from all processes."""

@@ -87,38 +87,34 @@ def _fit_network(
     rated = prepared.feedback == "ratings"
 
     liked = rows[prepared.liked[rows]]
-    choices = []
-    for row in liked:
-        others = not_chosen(prepared, knowledge, int(row), GROUP - 1, rng)
-        choices.append(np.concatenate([[prepared.item[row]], others]))
-    grouped = row_features(
-        prepared, knowledge, np.repeat(liked, GROUP), targets=np.concatenate(choices)
+    choices = np.array(
+        [
+            [prepared.item[row], *not_chosen(prepared, knowledge, int(row), GROUP - 1, rng)]
+            for row in liked
+        ]
     )
+    grouped = row_features(prepared, knowledge, np.repeat(liked, GROUP), choices.ravel())
     choice = (torch.from_numpy(grouped) @ fusion.candidate_weights).view(len(liked), GROUP)
-    counts = torch.from_numpy(knowledge.item_count[np.stack(choices)])
+    counts = torch.from_numpy(knowledge.item_count[choices])
 
-    valid, targets, valid_likes = with_negatives(
-        prepared, knowledge, prepared.rows(split=VALID), rng
-    )
-    valid_features = fusion.standard(
-        torch.from_numpy(row_features(prepared, knowledge, valid, targets))
-    )
-    valid_stars = torch.from_numpy(prepared.rating[valid])
+    held_out = prepared.rows(split=VALID)
+    valid, targets, valid_likes = with_negatives(prepared, knowledge, held_out, rng)
+    raw = torch.from_numpy(row_features(prepared, knowledge, valid, targets))
+    valid_features, valid_stars = fusion.standard(raw), torch.from_numpy(prepared.rating[valid])
 
     prior = fusion.own_prior
     optimiser = torch.optim.AdamW(prior.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
-    losses: dict[str, float] = {}
+    prior.train()
     for _ in range(EPOCHS):
-        prior.train()
         groups = torch.from_numpy(rng.permutation(len(liked)))
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
             out = prior(features[batch], choice[group].flatten())
             loss = ctr.TASK.loss(out["ctr"], Targets(likes[batch]))
             if rated:
-                stars_given = Targets(stars[batch])
-                loss = loss + rating.TASK.loss(out["rating"].log_softmax(-1), stars_given)
+                distribution = out["rating"].log_softmax(-1)
+                loss = loss + rating.TASK.loss(distribution, Targets(stars[batch]))
             groups_of_items = Targets(counts=counts[group].flatten(), group=GROUP)
             loss = loss + ranking.TASK.loss(out["ranking"], groups_of_items)
             optimiser.zero_grad()
@@ -128,12 +124,12 @@ def _fit_network(
     prior.eval()
     with torch.no_grad():
         out = prior(valid_features, torch.zeros(len(valid)))
-        losses["ctr"] = _ctr_loss(out["ctr"], valid_likes)
-        if rated:
-            distribution = out["rating"].log_softmax(-1)
-            losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
-            losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     prior.requires_grad_(False)
+    losses = {"ctr": _ctr_loss(out["ctr"], valid_likes)}
+    if rated:
+        distribution = out["rating"].log_softmax(-1)
+        losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
+        losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     return losses
 
 

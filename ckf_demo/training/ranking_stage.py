@@ -1,9 +1,9 @@
-"""A stage that for ranking: its adapter, then its weight in the pool with the candidate stage.
+"""The stage for ranking: its adapter, then its weight in the pool with the candidate stage.
 
 One task in four gets too little of the joint stage to learn an order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.progress import Progress
@@ -19,7 +19,7 @@ from ckf_demo.model.predict import profile_of, score_candidates
 from ckf_demo.model.system import System
 from ckf_demo.tasks import ranking
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
-from ckf_demo.training.sequences import Packer, segment_at, validation_sequences
+from ckf_demo.training.sequences import segment_at, validation_sequences
 from ckf_demo.training.stage import Stage, console
 
 TASK = ranking.TASK.name
@@ -46,14 +46,8 @@ class RankingStage(Stage):
     def run(self, progress: Progress) -> None:
         """Train for the configured steps; the checkpoint is written where validation is better."""
         system, config = self.system, self.system.config.train
-        packer = Packer(
-            system.prepared,
-            config.model_copy(update={"tasks": (TASK,), "choices": config.ranking_size}),
-            system.config.prompt,
-            system.knowledge,
-            self.packer.liked_together,
-            self.packer.writings,
-        )
+        rankings = config.model_copy(update={"tasks": (TASK,), "choices": config.ranking_size})
+        packer = replace(self.packer, train=rankings)
         sequences = validation_sequences(packer, config.validation_sequences, text_only=False)
         best = np.inf
 
@@ -112,15 +106,14 @@ def candidates(system: System, query: Query) -> np.ndarray:
 
 
 def scored(
-    system: System, query: Query, found: np.ndarray
+    system: System, query: Query, items: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of candidates (n,): the language model's alone, the prior's and pooled; float32.
 
     A method without a prior has the same three times.
     """
-    scores = score_candidates(
-        system, query.items, query.ratings, found, TASK, profile=profile_of(system, query.user)
-    )
+    profile = profile_of(system.prepared, query.user)
+    scores = score_candidates(system, query.items, query.ratings, items, TASK, profile=profile)
     ensemble = scores["own"]
     return scores.get("alone", ensemble), scores.get("prior", ensemble), ensemble
 
@@ -134,7 +127,7 @@ def ndcg(choices: list[Choice], weight: float) -> float:
     return float(np.mean(values))
 
 
-def asked_queries(prepared: Prepared, seed: int) -> list[Query]:
+def queries_to_choose_on(prepared: Prepared, seed: int) -> list[Query]:
     """Validation queries of the users to choose on, `QUERIES` of them at most."""
     queries = [q for q in ranking_queries(prepared, VALID) if prepared.choosing_users[q.user]]
     if len(queries) <= QUERIES:
@@ -144,15 +137,16 @@ def asked_queries(prepared: Prepared, seed: int) -> list[Query]:
 
 
 def weights_by_ndcg(system: System, advance) -> dict[float, float]:
-    """NDCG@10 of `asked_queries` for every weight in `WEIGHTS`.
+    """NDCG@10 of `queries_to_choose_on` for every weight in `WEIGHTS`.
 
     ``advance`` is called after each query.
     """
     system.lora.eval()
     system.fusion.eval()
-    drawn = []
-    for query in asked_queries(system.prepared, system.config.train.seed):
-        drawn.append(choices(system, query))
+    rankings = []
+    for query in queries_to_choose_on(system.prepared, system.config.train.seed):
+        ranking_of_query = choices(system, query)
+        if ranking_of_query is not None:
+            rankings.append(ranking_of_query)
         advance()
-    with_relevant = [c for c in drawn if c is not None]
-    return {weight: ndcg(with_relevant, weight) for weight in WEIGHTS}
+    return {weight: ndcg(rankings, weight) for weight in WEIGHTS}

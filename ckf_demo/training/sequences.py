@@ -13,11 +13,11 @@ from ckf_demo.collaborative.co_liked_items import CoLikedItems as CoLikedModel
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.model.predict import Context
+from ckf_demo.model.predict import Context, profile_of
 from ckf_demo.tasks.base import Moment, Question
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import CoLikedItems
-from ckf_demo.tasks.prompts import PromptConfig, profile_text, taste_from, window_start
+from ckf_demo.tasks.prompts import PromptConfig, taste_from, window_start
 from ckf_demo.tasks.registry import TASKS
 from ckf_demo.training.config import TrainConfig
 
@@ -73,10 +73,11 @@ def co_liked_by_id(prepared: Prepared) -> CoLikedItems:
     return lambda a, b: model(prepared.item_index[a], prepared.item_index[b])
 
 
+@dataclass
 class Packer:
     """Draws packed sequences from segments.
 
-    Parameters
+    Attributes
     ----------
     knowledge
         What the collaborative side knows: how often items were rated, for negatives, and labels.
@@ -87,26 +88,15 @@ class Packer:
         then composed of facts.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        train: TrainConfig,
-        prompt: PromptConfig,
-        knowledge: Knowledge,
-        liked_together: CoLikedItems,
-        writings: TextEvidence | None = None,
-    ):
-        self.prepared, self.train, self.prompt = prepared, train, prompt
-        self.knowledge, self.liked_together = knowledge, liked_together
-        self.writings = writings
+    prepared: Prepared
+    train: TrainConfig
+    prompt: PromptConfig
+    knowledge: Knowledge
+    liked_together: CoLikedItems
+    writings: TextEvidence | None = None
 
     def draw(
-        self,
-        segment: Segment,
-        rng: np.random.Generator,
-        *,
-        text_only: bool,
-        augment: bool,
+        self, segment: Segment, rng: np.random.Generator, *, text_only: bool, augment: bool
     ) -> PackedSequence:
         """One sequence from a segment; ``augment`` drops history, profile and titles at random."""
         data, config = self.prepared, self.train
@@ -132,8 +122,7 @@ class Packer:
             training = bool(data.split[targets[0]] == TRAIN)
             labelled = self.knowledge.labelled(segment.user, training=training)
             if not cut:
-                moments = data.timestamp[targets]
-                counts = self.knowledge.label_counts(segment.user, moments)
+                counts = self.knowledge.label_counts(segment.user, data.timestamp[targets])
                 labels = dict(zip(visible, map(int, counts), strict=True))
 
         profile, taste = self.description(segment.user, before, rng, augment=augment)
@@ -198,13 +187,7 @@ class Packer:
         data, config = self.prepared, self.train
         profile = taste = ""
         if not augment or rng.random() >= config.drop_profile:
-            profile = profile_text(
-                {
-                    "age": int(data.ages[user]),
-                    "gender": data.genders[user],
-                    "occupation": data.occupations[user],
-                }
-            )
+            profile = profile_of(data, user)
         if augment and rng.random() < config.keep_taste:
             taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
         return profile, taste

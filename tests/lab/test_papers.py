@@ -76,7 +76,7 @@ def test_candidates_are_scored_as_the_recommender_orders_them(method, monkeypatc
     system = system_of(method)
     query = ranking_queries(DATA, TEST)[0]
     films = np.array([3, 8, 1, 40])
-    profile = profile_of(system, query.user)
+    profile = profile_of(system.prepared, query.user)
     found = score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
     manifest = {"name": "tiny", "tasks": ["ranking"]}
     recommender = Recommender(Predictor(system, None, manifest), None)

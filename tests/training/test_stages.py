@@ -14,7 +14,7 @@ from ckf_demo.model.predict import score_rows
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.training import ranking_stage
 from ckf_demo.training.loop import Run, train
-from ckf_demo.training.ranking_stage import WEIGHTS, Choice, asked_queries, ndcg
+from ckf_demo.training.ranking_stage import WEIGHTS, Choice, ndcg, queries_to_choose_on
 from support.synthetic import made_up_likes
 from support.tiny import tiny_config, write_config
 from support.training import DATA, reload
@@ -103,14 +103,16 @@ def test_the_weight_of_a_pool_is_the_one_with_the_best_order():
 
 def test_a_weight_is_chosen_by_people_to_choose_on_and_few_enough(monkeypatch):
     likes = made_up_likes()
-    queries = asked_queries(likes, seed=0)
+    queries = queries_to_choose_on(likes, seed=0)
     assert queries
     assert all(likes.choosing_users[query.user] for query in queries)
     everybody = {query.user for query in ranking_queries(likes, VALID)}
     assert {query.user for query in queries} < everybody
 
     monkeypatch.setattr(ranking_stage, "QUERIES", 3)
-    few = asked_queries(likes, seed=0)
+    few = queries_to_choose_on(likes, seed=0)
     assert len(few) == 3
     assert {query.user for query in few} <= {query.user for query in queries}
-    assert [query.user for query in few] == [query.user for query in asked_queries(likes, seed=0)]
+    assert [query.user for query in few] == [
+        query.user for query in queries_to_choose_on(likes, seed=0)
+    ]

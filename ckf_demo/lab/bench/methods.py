@@ -100,7 +100,7 @@ def answering(systems: Mapping[str, System], rounds: int) -> Iterator[Row]:
 
     def rank(system: System) -> None:
         for query, films in people:
-            profile = profile_of(system, query.user)
+            profile = profile_of(system.prepared, query.user)
             score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
 
     asked = {

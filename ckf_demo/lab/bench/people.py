@@ -55,7 +55,7 @@ def prompt(system: System, person: BenchPerson) -> list[int]:
     """Tokens of the shared prefix."""
     start = window_start(len(person.items), system.config.prompt)
     return system.writer.prefix(
-        person.items[start:], person.ratings[start:], profile_of(system, person.user)
+        person.items[start:], person.ratings[start:], profile_of(system.prepared, person.user)
     ).ids
 
 
