@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,7 @@ VARIANTS = {
 }
 """Methods of a recommender beside its own, and their names in the results.
 
-`ALONE` is the answer with collaborative tokens before it is pooled with the prior; it comes from
-the same pass.
+`ALONE` is the answer with collaborative tokens before it is pooled with the prior.
 """
 
 TEXT_ONLY = "text-only"
@@ -40,40 +38,26 @@ WORST = 50
 
 @dataclass(frozen=True)
 class Settings:
-    """What `evaluate` measures, and on how much.
-
-    Attributes
-    ----------
-    split
-        ``"valid"`` or ``"test"``.
-    limit
-        For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
-        ranking queries and explanations.
-    single_task
-        Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, other
-        methods or ablations, measured by what their names have beyond the checkpoint's.
-    sample
-        Rows that the language model scores again with histories cut to k = 0, 1, 3, 10; baselines
-        are measured on the same rows. 0 for none.
-    explanations
-        (User, item) pairs that are explained; 0 for none.
-    without_tokens
-        Whether the language model answers once more without its collaborative tokens.
-    tasks
-        What is measured, as far as the checkpoint answers it.
-    resamples, seed
-        Of the bootstrap and of every sample.
-    """
+    """What `evaluate` measures, and on how much; ``split`` is ``"valid"`` or ``"test"``."""
 
     split: str = "test"
     limit: int | None = None
+    """For a quick look: about so many rows (a seeded sample of every user's), and a tenth as many
+    ranking queries and explanations."""
     single_task: Sequence[Path | str] = ()
+    """Other checkpoints for the same data: of one task, measured as ``CKF-S <task>``, other methods
+    or ablations, measured by what their names have beyond the checkpoint's."""
     sample: int = 2000
+    """Rows that are scored again with histories cut to k = 0, 1, 3, 10; 0 for none."""
     explanations: int = 150
+    """(User, item) pairs that are explained; 0 for none."""
     without_tokens: bool = True
+    """Whether the language model answers once more without its collaborative tokens."""
     tasks: Sequence[str] = tuple(TASKS)
+    """What is measured, as far as the checkpoint answers it."""
     resamples: int = bootstrap.RESAMPLES
     seed: int = 0
+    """Of the bootstrap and of every sample."""
 
     def __post_init__(self) -> None:
         """UserError for an unknown split or task."""
@@ -111,14 +95,9 @@ class Predictions:
         ``score`` is the predicted rating, or the greater the more probable the click.
         """
         if score is not None:
-            columns = {
-                **self._pairs,
-                "label": np.asarray(label, dtype=np.float32),
-                "method": method,
-                "score": np.asarray(score, dtype=np.float32),
-                "task": task,
-            }
-            self._parts.append(pd.DataFrame(columns))
+            label, score = (np.asarray(values, dtype=np.float32) for values in (label, score))
+            values = {"label": label, "method": method, "score": score, "task": task}
+            self._parts.append(pd.DataFrame(self._pairs | values))
 
     def worst(self, method: str, beside: str) -> list[dict]:
         """The `WORST` rows of each task in which a method was most wrong, one for each user.
@@ -126,30 +105,26 @@ class Predictions:
         ``prior`` is the score of ``beside`` for the same row, None where it was not measured.
         """
         rows = []
-        for task, frame in self.frame().groupby("task", sort=False) if self._parts else ():
-            chosen = frame[frame["method"] == method]
+        for task, frame in self.frame().groupby("task", sort=False):
+            of_method = frame[frame["method"] == method]
             other = frame[frame["method"] == beside]
-            chosen = chosen.assign(
-                wrong=(chosen["score"] - chosen["label"]).abs(),
+            of_method = of_method.assign(
+                wrong=(of_method["score"] - of_method["label"]).abs(),
                 prior=other["score"].to_numpy() if len(other) else None,
             )
-            chosen = chosen.sort_values("wrong", ascending=False, kind="stable")
-            for row in chosen.drop_duplicates("user").head(WORST).itertuples():
-                rows.append(
-                    {
-                        "task": task,
-                        "user": row.user,
-                        "item": row.item,
-                        "label": float(row.label),
-                        "score": round(float(row.score), 4),
-                        "prior": None if row.prior is None else round(float(row.prior), 4),
-                    }
-                )
+            of_method = of_method.sort_values("wrong", ascending=False, kind="stable")
+            for row in of_method.drop_duplicates("user").head(WORST).itertuples():
+                prior = None if row.prior is None else round(float(row.prior), 4)
+                pair = {"task": task, "user": row.user, "item": row.item}
+                score = round(float(row.score), 4)
+                rows.append(pair | {"label": float(row.label), "score": score, "prior": prior})
         return rows
 
     def frame(self) -> pd.DataFrame:
-        """All parts below each other, ordered by task and method as they were added."""
-        return pd.concat(self._parts, ignore_index=True)
+        """All parts below each other in the order in which they were added; empty without any."""
+        nothing = {"label": [], "method": [], "score": [], "task": []}
+        empty = {key: [] for key in self._pairs} | nothing
+        return pd.concat(self._parts or [pd.DataFrame(empty)], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -166,14 +141,6 @@ def progress_bars() -> Progress:
     """Progress of what is measured, on stderr."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-
-
-class EvaluationProtocol(Protocol):
-    """Measures a checkpoint from ``folder``, its relatives and all baselines on the same rows."""
-
-    def __call__(
-        self, recommender: Recommender, folder: Path, settings: Settings, progress: Progress
-    ) -> Measured: ...
 
 
 def method_names(recommender: Recommender) -> dict[str, str]:

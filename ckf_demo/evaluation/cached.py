@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,30 +16,24 @@ from ckf_demo.data.ranking_queries import Query
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.model.manifest import MANIFEST, manifest_text, unsealed
 from ckf_demo.model.predict import profile_of, score_candidates
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, clear_leftovers
-
-if TYPE_CHECKING:
-    from ckf_demo.recommender import Recommender
 
 ROWS_AT_ONCE = 400
 """The fewest rows of a piece; a user's rows stay together, since they share a prefix."""
 
 QUERIES_AT_ONCE = 10
-EXPLAINED = (
-    *("text", "evidence", "polarity", "rating"),
-    *("draft", "sentences", "regenerated", "dropped"),
-)
+EXPLAINED = "text evidence polarity rating draft sentences regenerated dropped".split()
 """What is kept of an explanation."""
 
 STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
-    *("results.json", "methods.json", "field.json"),
-    *("robustness.json", "ranks.json", "settings.json"),
-    *("MODEL_CARD.md", "losses.csv"),
-)
+    "results.json methods.json field.json robustness.json ranks.json settings.json MODEL_CARD.md "
+    "losses.csv"
+).split()
 """Files of a checkpoint that say something about it without changing its answers."""
 
 
@@ -63,19 +57,12 @@ def checkpoint_hash(folder: Path) -> str:
 class CachedModel:
     """A loaded checkpoint whose answers are remembered.
 
-    Parameters
-    ----------
-    recommender
-        The loaded checkpoint.
-    folder
-        Its folder, for the hash.
-    advance
-        Called with the number of rows or queries done, for a progress bar.
+    ``folder`` is hashed; ``advance`` is called with the number of rows or queries done.
     """
 
     def __init__(
         self,
-        recommender: "Recommender",
+        recommender: Recommender,
         folder: Path,
         advance: Callable[[int], None] = lambda n: None,
     ):
@@ -96,15 +83,14 @@ class CachedModel:
         ctr = np.empty(len(cases)) if "ctr" in tasks else None
         for positions in pieces(cases.users, ROWS_AT_ONCE):
             rows = cases.rows[positions]
-            name = self._name("scores", method, cases.k, tasks, rows.tolist())
             done: list[int] = []
 
             def advance(n: int, done: list[int] = done) -> None:
                 done.append(n)
                 self.advance(n)
 
-            answer = self._remembered(
-                name,
+            answer = remembered(
+                self._file("scores", method, cases.k, tasks, rows.tolist()),
                 lambda rows=rows, advance=advance: self.recommender.score_rows(
                     rows, k=cases.k, tasks=tasks, method=method, progress=advance
                 ),
@@ -122,17 +108,15 @@ class CachedModel:
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             part = queries[start : start + QUERIES_AT_ONCE]
             users, at = [q.user for q in part], [q.at for q in part]
-            answer = self._remembered(
-                self._name("rankings", method, candidates, users, at),
-                lambda users=users, at=at: {
-                    str(i): np.asarray(ranked, dtype=np.int32)
-                    for i, ranked in enumerate(
-                        self.recommender.rank_users(
-                            np.array(users), np.array(at), k_candidates=candidates, method=method
-                        )
-                    )
-                },
-            )
+
+            def compute(users: list = users, at: list = at) -> dict[str, np.ndarray]:
+                lists = self.recommender.rank_users(
+                    np.array(users), np.array(at), k_candidates=candidates, method=method
+                )
+                return {str(i): np.asarray(ranked, np.int32) for i, ranked in enumerate(lists)}
+
+            file = self._file("rankings", method, candidates, users, at)
+            answer = remembered(file, compute)
             rankings += [answer[str(i)] for i in range(len(part))]
             self.advance(len(part))
         return rankings
@@ -149,8 +133,8 @@ class CachedModel:
         for start in range(0, len(pairs), QUERIES_AT_ONCE):
             part = pairs[start : start + QUERIES_AT_ONCE]
             identity = [[q.user, q.at, len(q.items), c.tolist()] for q, c in part]
-            answer = self._remembered(
-                self._name("candidates", task, identity),
+            answer = remembered(
+                self._file("candidates", task, identity),
                 lambda part=part: {
                     f"{i} {kind}": values
                     for i, (query, films) in enumerate(part)
@@ -168,13 +152,7 @@ class CachedModel:
         return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
     def explanation(self, row: int, *, summaries: bool = False) -> dict:
-        """The explanation of an interaction's item to its user, at its moment.
-
-        Returns
-        -------
-        dict with ``text``, ``evidence``, ``polarity``, ``rating``, ``draft``, ``sentences``,
-        ``regenerated`` and ``dropped``; all, and ``summaries``, as `Recommender.explain` has them
-        """
+        """`EXPLAINED` of an interaction's item, for its user and at its moment."""
         pair = self._pair(row)
 
         def explained() -> dict:
@@ -191,9 +169,7 @@ class CachedModel:
         pair = self._pair(row)
 
         def effects() -> dict:
-            last: dict = {"without": []}
-            for last in self.recommender.counterfactuals.leave_one_out(**pair):  # noqa: B007
-                pass
+            *_, last = self.recommender.counterfactuals.leave_one_out(**pair)
             return {film["item"]: film["effect"] for film in last["without"]}
 
         return self._document(("removals", *pair.values()), effects)
@@ -210,19 +186,13 @@ class CachedModel:
         def encoded() -> dict[str, np.ndarray]:
             return {"json": np.frombuffer(json.dumps(compute()).encode(), dtype=np.uint8)}
 
-        answer = self._remembered(self._name(*parts), encoded)
+        answer = remembered(self._file(*parts), encoded)
         self.advance(1)
         return json.loads(answer["json"].tobytes())
 
-    def _name(self, *parts: object) -> str:
+    def _file(self, *parts: object) -> Path:
         text = json.dumps([*self._identity, *parts])
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _remembered(
-        self, name: str, compute: Callable[[], dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        path = self._folder / f"{name}.npz"
-        return remembered(path, compute)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
 
 
 def pieces(users: np.ndarray, at_least: int) -> Iterator[np.ndarray]:

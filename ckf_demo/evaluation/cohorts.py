@@ -15,23 +15,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN, VALID
+from ckf_demo.data.store import InteractionStore
 from ckf_demo.evaluation.cached import CachedModel, pieces
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.protocol import TRUNCATIONS, EvalInstances, truncation_name
 from ckf_demo.metrics.results import Results
+from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import replacing
-
-if TYPE_CHECKING:
-    from ckf_demo.data.prepared import Prepared
-    from ckf_demo.data.store import InteractionStore
-    from ckf_demo.recommender import Recommender
 
 ITEM_BANDS: tuple[tuple[str, int, float], ...] = (
     ("0", 0, 0),
@@ -48,19 +45,7 @@ PER_PERSON, PER_PART = 2, 30
 AT_ONCE = 6
 """Rows that are scored before the model answers others."""
 
-COLUMNS = (
-    "cohort",
-    "group",
-    "method",
-    "task",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "people",
-    "items",
-)
+COLUMNS = tuple("cohort group method task metric value low high n people items".split())
 MOST_IDS = 100_000
 """Rows that a query of user ids may have."""
 
@@ -101,7 +86,7 @@ class Measured:
 
 
 def by_attributes(
-    prepared: "Prepared",
+    prepared: Prepared,
     *,
     ratings: Bounds = (None, None),
     age: Bounds = (None, None),
@@ -111,19 +96,9 @@ def by_attributes(
 ) -> Cohort:
     """People who meet all conditions; bounds are inclusive.
 
-    Parameters
-    ----------
-    ratings
-        How many ratings of theirs stand in the training part.
-    age
-        Years; people of unknown age meet no bound.
-    share
-        Which share (0–1) of all their ratings goes to films of ``genre``.
-
-    Raises
-    ------
-    UserError
-        For an unknown occupation or genre, bounds the wrong way round, or a share without a genre.
+    ``ratings`` counts those in the training part. People of unknown ``age`` (years) meet no bound.
+    ``share`` (0–1) of all their ratings goes to films of ``genre``. UserError for an unknown
+    occupation or genre, bounds the wrong way round, or a share without a genre.
     """
     for name, (low, high) in (("ratings", ratings), ("age", age), ("share", share)):
         if low is not None and high is not None and low > high:
@@ -136,39 +111,34 @@ def by_attributes(
         raise UserError(f"Unknown genre '{genre}'; choose one of {', '.join(known)}.")
     if not genre and share != (None, None):
         raise UserError("A share of ratings needs a genre; choose one.")
-    chosen = np.ones(prepared.n_users, dtype=bool)
+    n_users = prepared.n_users
+    meet = np.ones(n_users, dtype=bool)
     names = []
     if ratings != (None, None):
         train = prepared.user[prepared.split == TRAIN]
-        chosen &= _within(np.bincount(train, minlength=prepared.n_users), ratings)
+        meet &= _within(np.bincount(train, minlength=n_users), ratings)
         names.append(f"{_bounds(ratings)} training ratings")
     if age != (None, None):
-        chosen &= (prepared.ages > 0) & _within(prepared.ages, age)
+        meet &= (prepared.ages > 0) & _within(prepared.ages, age)
         names.append(f"age {_bounds(age)}")
     if occupation:
-        chosen &= np.array([each == occupation for each in prepared.occupations])
+        meet &= np.array(prepared.occupations) == occupation
         names.append(occupation)
     if genre:
         share = (0.5, None) if share == (None, None) else share
         of_genre = np.array([genre in of_item for of_item in prepared.genres])
-        total = np.bincount(prepared.user, minlength=prepared.n_users)
-        in_genre = np.bincount(
-            prepared.user, weights=of_genre[prepared.item], minlength=prepared.n_users
-        )
-        chosen &= (total > 0) & _within(in_genre / np.maximum(total, 1), share)
+        total = np.bincount(prepared.user, minlength=n_users)
+        in_genre = np.bincount(prepared.user, of_genre[prepared.item], minlength=n_users)
+        meet &= (total > 0) & _within(in_genre / np.maximum(total, 1), share)
         low, high = (None if bound is None else 100 * bound for bound in share)
         names.append(f"{genre} {_bounds((low, high))} %")
-    return Cohort(", ".join(names) or "everybody", np.flatnonzero(chosen))
+    return Cohort(", ".join(names) or "everybody", np.flatnonzero(meet))
 
 
 def _within(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     low, high = bounds
-    inside = np.ones(len(values), dtype=bool)
-    if low is not None:
-        inside &= values >= low
-    if high is not None:
-        inside &= values <= high
-    return inside
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    return (values >= low) & (values <= high)
 
 
 def _bounds(bounds: Bounds) -> str:
@@ -180,13 +150,10 @@ def _bounds(bounds: Bounds) -> str:
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
-def by_query(store: "InteractionStore", prepared: "Prepared", sql: str) -> Cohort:
+def by_query(store: InteractionStore, prepared: Prepared, sql: str) -> Cohort:
     """The people whose ids a query selects: one SELECT statement with one column.
 
-    Raises
-    ------
-    UserError
-        As `InteractionStore.query` does, or for more columns, too many rows or unknown ids.
+    UserError as `InteractionStore.query`, or for more columns, too many rows or unknown ids.
     """
     result = store.query(sql, limit=MOST_IDS)
     if len(result.columns) != 1:
@@ -210,7 +177,7 @@ def by_query(store: "InteractionStore", prepared: "Prepared", sql: str) -> Cohor
 
 
 def sample_rows(
-    prepared: "Prepared", rows: np.ndarray, *, per_person: int, total: int, seed: int = 0
+    prepared: Prepared, rows: np.ndarray, *, per_person: int, total: int, seed: int = 0
 ) -> np.ndarray:
     """At most ``total`` of some rows and ``per_person`` of each person, in the data's order.
 
@@ -230,7 +197,7 @@ def sample_rows(
 
 
 def cohort_parts(
-    prepared: "Prepared",
+    prepared: Prepared,
     cohorts: Sequence[Cohort],
     ks: Sequence[int | None] = TRUNCATIONS,
     *,
@@ -239,10 +206,7 @@ def cohort_parts(
 ) -> list[Part]:
     """The same sampled validation rows of each cohort at every k, k by k.
 
-    Raises
-    ------
-    UserError
-        When a cohort has no such row.
+    UserError when a cohort has no such row.
     """
     sampled = []
     for cohort in cohorts:
@@ -253,8 +217,8 @@ def cohort_parts(
                 f"{cohort.name}: {len(cohort.users)} people, and none of them has ratings in the "
                 "validation part; widen the conditions."
             )
-        chosen = sample_rows(prepared, rows, per_person=per_person, total=total)
-        sampled.append((cohort.name, chosen, len(rows)))
+        drawn = sample_rows(prepared, rows, per_person=per_person, total=total)
+        sampled.append((cohort.name, drawn, len(rows)))
     return [
         Part(name, truncation_name(k), EvalInstances(prepared, rows, k), available)
         for k in ks
@@ -263,7 +227,7 @@ def cohort_parts(
 
 
 def item_parts(
-    prepared: "Prepared",
+    prepared: Prepared,
     *,
     per_person: int = PER_PERSON,
     total: int = PER_PART,
@@ -278,13 +242,13 @@ def item_parts(
     for name, low, high in ITEM_BANDS:
         band = rows[_within(counts[prepared.item[rows]], (low, high))]
         if len(band):
-            chosen = sample_rows(prepared, band, per_person=per_person, total=total)
-            parts.append(Part("", name, EvalInstances(prepared, chosen), len(band)))
+            drawn = sample_rows(prepared, band, per_person=per_person, total=total)
+            parts.append(Part("", name, EvalInstances(prepared, drawn), len(band)))
     return parts
 
 
 def measure(
-    recommender: "Recommender",
+    recommender: Recommender,
     parts: Sequence[Part],
     methods: Sequence[str],
     *,
@@ -292,14 +256,10 @@ def measure(
     seed: int = 0,
     resamples: int = bootstrap.RESAMPLES,
 ) -> Iterator[Measured]:
-    """Score every part by every method, piece by piece.
+    """Score every part by every method, piece by piece, and yield the state after each piece.
 
-    Answers are kept in the user's cache, so that a stopped measurement goes on from there. ``stop``
-    ends it before the next piece.
-
-    Yields
-    ------
-    The state after each piece; a part's rows appear when it is complete.
+    A part's rows appear when it is complete. Answers are kept in the user's cache, so that a
+    stopped measurement goes on from there. ``stop`` ends it before the next piece.
     """
     tasks = tuple(task for task in ("rating", "ctr") if task in recommender.tasks)
     total = sum(len(part.cases) for part in parts) * len(methods)
@@ -307,7 +267,7 @@ def measure(
     rows: tuple[dict, ...] = ()
     done = 0
     yield Measured(rows, done, total)
-    weights: dict[str, np.ndarray] = {}
+    weights: dict[bytes, np.ndarray] = {}
     for part in parts:
         cases = part.cases
         for method in methods:
@@ -318,35 +278,24 @@ def measure(
                     return
                 piece = EvalInstances(cases.prepared, cases.rows[positions], cases.k)
                 scores = model.scores(piece, tasks, method)
-                for whole, part_scores in zip((rating, ctr), scores, strict=True):
+                for whole, of_piece in zip((rating, ctr), scores, strict=True):
                     if whole is not None:
-                        whole[positions] = part_scores
+                        whole[positions] = of_piece
                 done += len(positions)
                 if done < total:
                     yield Measured(rows, done, total)
             # the same rows at every k, and so the same draws of people
-            key = cases.rows.tobytes().hex()
+            key = cases.rows.tobytes()
             if key not in weights:
-                weights[key] = bootstrap.user_weights(
-                    cases.users, cases.prepared.n_users, resamples, seed
-                )
-            rows += tuple(_rows(part, method, rating, ctr, weights[key]))
+                n_users = cases.prepared.n_users
+                weights[key] = bootstrap.user_weights(cases.users, n_users, resamples, seed)
+            results = Results(weights[key])
+            results.add_scores(method, cases, {part.group: np.ones(len(cases), bool)}, rating, ctr)
+            counts = {"people": len(np.unique(cases.users)), "items": len(np.unique(cases.items))}
+            for row in results.rows:
+                full = {"cohort": part.cohort, **row, **counts}
+                rows += ({name: full[name] for name in COLUMNS},)
             yield Measured(rows, done, total)
-
-
-def _rows(
-    part: Part,
-    method: str,
-    rating: np.ndarray | None,
-    ctr: np.ndarray | None,
-    weights: np.ndarray,
-) -> Iterator[dict]:
-    results, cases = Results(weights), part.cases
-    results.add_scores(method, cases, {part.group: np.ones(len(cases), bool)}, rating, ctr)
-    counts = {"people": len(np.unique(cases.users)), "items": len(np.unique(cases.items))}
-    for row in results.rows:
-        full = {"cohort": part.cohort, **row, **counts}
-        yield {name: full[name] for name in COLUMNS}
 
 
 def frame(rows: Sequence[dict]) -> pd.DataFrame:

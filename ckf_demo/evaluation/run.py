@@ -15,7 +15,7 @@ from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source, source_of
 from ckf_demo.evaluation import ratings, report, sampled_negatives
-from ckf_demo.evaluation.base import EvaluationProtocol, Settings, progress_bars
+from ckf_demo.evaluation.base import Settings, progress_bars
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.recommender import DEFAULT_CHECKPOINT, Recommender
 from ckf_demo.runtime.errors import UserError
@@ -37,10 +37,6 @@ def evaluate(
 
     Parameters
     ----------
-    checkpoint
-        Folder of the checkpoint.
-    settings
-        What is measured; the default ones unless given.
     data_dir
         Folder with the raw data that the checkpoint was trained on; where the data come with
         their split, it may hold a test part that was not known before.
@@ -50,8 +46,7 @@ def evaluate(
 
     Returns
     -------
-    dict ``{"dataset", "split", "checkpoint", "rows", "errors": [{"task", "user", "item", "label",
-    "score", "prior"}]}``; rows are `ckf_demo.metrics.results.ResultRow`, with groups of
+    ``{"dataset", "split", "checkpoint", "rows", "errors"}``: rows are `ResultRow`, with groups of
     `protocol.user_groups` and ``k=…`` for histories cut to the last k interactions; errors are
     those of `Predictions.worst`.
 
@@ -71,11 +66,9 @@ def evaluate(
         prepare_backbone(manifest["backbone"])
     recommender = Recommender.load(checkpoint, quantization=dense_precision())
     prepared = recommender.prepared
-    protocol: EvaluationProtocol = ratings.measure
-    if prepared.positive_only:
-        protocol = sampled_negatives.measure
+    protocol = sampled_negatives if prepared.positive_only else ratings
     with progress_bars() as progress:
-        measured = protocol(recommender, checkpoint, settings, progress)
+        measured = protocol.measure(recommender, checkpoint, settings, progress)
     results = {
         "dataset": prepared.dataset,
         "split": settings.split,
@@ -123,10 +116,7 @@ def _take_others(results: dict, earlier: dict, tasks: Sequence[str]) -> None:
 def checkpoint_for(data_dir: Path | None) -> Path:
     """The project's own checkpoint for the data in a folder, or the default one without any.
 
-    Raises
-    ------
-    UserError
-        When the folder holds no known data, or data that no checkpoint was trained on.
+    UserError when the folder holds no known data, or data that no checkpoint was trained on.
     """
     if data_dir is None:
         return DEFAULT_CHECKPOINT
@@ -145,13 +135,7 @@ def checkpoint_named(dataset: str) -> Path:
 
 
 def _import(folder: Path, dataset: str) -> None:
-    """Take the data in a folder, which must be a data set's; its test part may be new.
-
-    Raises
-    ------
-    UserError
-        When the folder holds something else.
-    """
+    """Take the data in a folder, which must be a data set's; its test part may be new."""
     origin = source_of(folder)
     if origin.name != dataset:
         raise UserError(

@@ -14,8 +14,10 @@ RESAMPLES = 1000
 CHUNK = 4_000_000
 """Cells of the (resamples, rows) table that weighted ranks work on at once."""
 
+Array = np.ndarray
 
-def user_weights(users: np.ndarray, n_users: int, resamples: int, seed: int) -> np.ndarray:
+
+def user_weights(users: Array, n_users: int, resamples: int, seed: int) -> Array:
     """How often each user is drawn in each resample, float32 (resamples, n_users).
 
     ``users`` are the indices to draw from; everybody else has weight 0.
@@ -23,20 +25,17 @@ def user_weights(users: np.ndarray, n_users: int, resamples: int, seed: int) -> 
     users = np.unique(users)
     rng = np.random.default_rng(seed)
     weights = np.zeros((resamples, n_users), dtype=np.float32)
-    weights[:, users] = rng.multinomial(
-        len(users), np.full(len(users), 1 / len(users)), size=resamples
-    )
+    equal = np.full(len(users), 1 / len(users))
+    weights[:, users] = rng.multinomial(len(users), equal, size=resamples)
     return weights
 
 
-def mean(users: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def mean(users: Array, values: Array, weights: Array) -> Array:
     """Mean of a value per row."""
     return ratio(users, values, np.ones(len(values)), weights)
 
 
-def ratio(
-    users: np.ndarray, numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def ratio(users: Array, numerator: Array, denominator: Array, weights: Array) -> Array:
     """Sum of one value per row over the sum of another."""
     n_users = weights.shape[1]
     top = weights @ np.bincount(users, weights=numerator, minlength=n_users)
@@ -44,50 +43,35 @@ def ratio(
     return _divided(top, bottom)
 
 
-def rmse(
-    users: np.ndarray, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def rmse(users: Array, truth: Array, predicted: Array, weights: Array) -> Array:
     return np.sqrt(mean(users, (np.asarray(truth, float) - predicted) ** 2, weights))
 
 
-def mae(
-    users: np.ndarray, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def mae(users: Array, truth: Array, predicted: Array, weights: Array) -> Array:
     return mean(users, np.abs(np.asarray(truth, float) - predicted), weights)
 
 
-def log_loss(
-    users: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def log_loss(users: Array, labels: Array, probabilities: Array, weights: Array) -> Array:
     p = np.clip(np.asarray(probabilities, float), CLIP, 1 - CLIP)
     return mean(users, -np.log(np.where(labels == 1, p, 1 - p)), weights)
 
 
-def ece(
-    users: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    n_users = weights.shape[1]
+def ece(users: Array, labels: Array, probabilities: Array, weights: Array) -> Array:
+    shape = weights.shape[1], CALIBRATION_BINS
     cell = users * CALIBRATION_BINS + calibration_bin(probabilities)
-    gaps = np.bincount(
-        cell, weights=probabilities - labels, minlength=n_users * CALIBRATION_BINS
-    ).reshape(n_users, CALIBRATION_BINS)
-    return _divided(
-        np.abs(weights @ gaps).sum(axis=1), weights @ np.bincount(users, minlength=n_users)
-    )
+    gaps = np.bincount(cell, weights=probabilities - labels, minlength=shape[0] * shape[1])
+    counts = weights @ np.bincount(users, minlength=shape[0])
+    return _divided(np.abs(weights @ gaps.reshape(shape)).sum(axis=1), counts)
 
 
-def uauc(
-    users: np.ndarray, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def uauc(users: Array, labels: Array, scores: Array, weights: Array) -> Array:
     kept, values = user_aucs(users, labels, scores)
     if not len(kept):
         return np.full(len(weights), np.nan)
     return mean(kept, values, weights)
 
 
-def auc(
-    users: np.ndarray, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def auc(users: Array, labels: Array, scores: Array, weights: Array) -> Array:
     """Weighted AUC: Σ over liked rows of their weight times the weight of what ranks below.
 
     Rows are sorted by score once; equal scores form one step and count half.
@@ -107,7 +91,7 @@ def auc(
     return values
 
 
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+def interval(replicates: Array, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of the resamples in which the metric is defined; NaN when none is."""
     replicates = replicates[np.isfinite(replicates)]
     if not len(replicates):
@@ -116,6 +100,6 @@ def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+def _divided(top: Array, bottom: Array) -> Array:
     top = np.asarray(top, dtype=np.float64)
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

@@ -5,6 +5,7 @@ relevant items that the candidate stage lost. Text: distinctness.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -114,10 +115,8 @@ def distinct(texts: Sequence[str], n: int) -> float:
 
 def unique_share(texts: Sequence[str]) -> float:
     """Share of texts that no other text repeats word for word."""
-    if not texts:
-        return float("nan")
-    _, counts = np.unique(np.array(texts, dtype=object).astype(str), return_counts=True)
-    return float((counts == 1).sum() / len(texts))
+    counts = Counter(texts)
+    return sum(n == 1 for n in counts.values()) / len(texts) if texts else float("nan")
 
 
 @cache
@@ -132,5 +131,5 @@ def _ranking_metrics() -> "tuple[ListMetric, ListMetric]":
 def _measured(metric: "ListMetric", ranked: np.ndarray, relevant: np.ndarray) -> float:
     from lenskit.data import ItemList
 
-    found = ItemList(item_ids=ranked, ordered=True)
-    return float(metric.measure_list(found, ItemList(item_ids=relevant)))
+    ordered = ItemList(item_ids=ranked, ordered=True)
+    return float(metric.measure_list(ordered, ItemList(item_ids=relevant)))

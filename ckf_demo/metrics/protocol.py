@@ -34,14 +34,8 @@ TAIL = 0.35
 class EvalInstances:
     """Target rows of a data set, each with the history that a method may see.
 
-    Parameters
-    ----------
-    prepared
-        The data set.
-    rows : int array (n,)
-        Interaction indices of the targets.
-    k
-        Histories are cut down to their last ``k`` interactions; ``None`` leaves them whole.
+    ``rows`` int (n,) are the interactions of the targets. Histories are cut down to their last
+    ``k`` interactions; None leaves them whole.
     """
 
     prepared: Prepared
@@ -80,12 +74,7 @@ class EvalInstances:
     def by_history(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Targets grouped by the history they share.
 
-        Yields
-        ------
-        positions : int array
-            Places of the targets in ``rows``.
-        items, ratings : arrays (length of the history,)
-            The history, oldest first: item indices and ratings.
+        Yields their positions in ``rows``, and the items and ratings of the history, oldest first.
         """
         history = self.prepared.history
         whole = history.lengths[self.rows]
@@ -100,16 +89,9 @@ class EvalInstances:
 
 
 class AdHocInstances(EvalInstances):
-    """Targets for a given history, whose user need not be in the data.
+    """Targets, int item indices (n,), for a given history: items and stars (m,), oldest first.
 
-    Their users are -1, and nothing is known of how they were rated.
-
-    Parameters
-    ----------
-    history, ratings : arrays (m,)
-        What they rated, oldest first: item indices and stars.
-    targets : int array (n,)
-        Item indices.
+    The user need not be in the data and is -1; the targets have no ratings and labels.
     """
 
     history: tuple[np.ndarray, np.ndarray]
@@ -147,11 +129,6 @@ class AdHocInstances(EvalInstances):
         yield np.arange(len(self)), *self.history
 
 
-def warm_users(prepared: Prepared) -> np.ndarray:
-    """Which users have training ratings, bool (n_users,)."""
-    return np.bincount(prepared.user[prepared.split == TRAIN], minlength=prepared.n_users) > 0
-
-
 def item_tails(prepared: Prepared, share: float = TAIL) -> tuple[np.ndarray, np.ndarray]:
     """Cold and warm items, bool (n_items,) each: the ``share`` with the fewest and the most ones.
 
@@ -165,26 +142,18 @@ def item_tails(prepared: Prepared, share: float = TAIL) -> tuple[np.ndarray, np.
 def user_groups(
     prepared: Prepared, users: np.ndarray, lengths: np.ndarray, items: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """The named groups that every result is given for.
+    """The named groups that every result is given for, as bool arrays (n,).
 
-    Parameters
-    ----------
-    users, lengths : int arrays (n,)
-        User index and length of the whole history of each row or query.
-    items : int array (n,), optional
-        Item index of each row.
-
-    Returns
-    -------
-    dict of bool arrays (n,)
-        ``all``; ``warm`` (the user has training ratings) and ``cold``; the history-length bands.
-        With a given split ``warm`` asks that the training part has the item too, as such splits'
-        authors do, and ``choose`` and ``accept`` are the halves of `Prepared.choosing_users`.
+    ``users`` and ``lengths`` (n,) are the user index and the length of the whole history of each
+    row or query, and ``items`` the item indices of rows. The groups are ``all``; ``warm`` (the user
+    has training ratings) and ``cold``; and the history-length bands. With a given split ``warm``
+    asks that the training part has the item too, as such splits' authors do, and ``choose`` and
+    ``accept`` are the halves of `Prepared.choosing_users`.
     """
-    warm = warm_users(prepared)[users]
+    train = prepared.split == TRAIN
+    warm = np.isin(users, prepared.user[train])
     if prepared.given_split and items is not None:
-        train = prepared.split == TRAIN
-        warm &= np.bincount(prepared.item[train], minlength=prepared.n_items)[items] > 0
+        warm &= np.isin(items, prepared.item[train])
     groups = {"all": np.ones(len(users), dtype=bool), "warm": warm, "cold": ~warm}
     groups |= {name: (lengths >= low) & (lengths <= high) for name, low, high in BANDS}
     validation = np.unique(prepared.user[prepared.split == VALID])

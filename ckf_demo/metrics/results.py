@@ -11,7 +11,6 @@ from ckf_demo.metrics.protocol import EvalInstances
 
 RATING_METRICS = ("rmse", "mae")
 ORDER_METRICS, PROBABILITY_METRICS = ("auc", "uauc"), ("log_loss", "ece")
-RANKING_METRICS = ("ndcg@10", "recall@10", "candidate_loss")
 
 Key = tuple[str, str, str, str]
 """Method, task, metric, group."""
@@ -102,39 +101,26 @@ class Results:
         rating: np.ndarray | None,
         probability: np.ndarray | None,
     ) -> None:
-        """Add the rating and CTR metrics of a method in each group.
+        """Add the rating and CTR metrics of a method in each group of rows, bool (n,), with any.
 
-        Parameters
-        ----------
-        groups : name → bool array (n,)
-            Groups without rows are left out.
-        rating : float (n,) in stars, or None
-        probability : float (n,), or None
+        ``rating`` (n,) is in stars; it and ``probability`` (n,) are None for a task not answered.
         """
         for group, mask in groups.items():
             if not mask.any():
                 continue
             users = cases.users[mask]
+            measured = []
             if rating is not None:
                 truth, predicted = cases.ratings[mask], rating[mask]
-                for name in RATING_METRICS:
-                    self.add(
-                        (method, "rating", name, group),
-                        getattr(metrics, name)(truth, predicted),
-                        len(truth),
-                        getattr(bootstrap, name)(users, truth, predicted, self.weights),
-                    )
+                measured += [("rating", name, truth, predicted) for name in RATING_METRICS]
             if probability is not None:
-                self._add_ctr(method, group, users, cases.labels[mask], probability[mask])
-
-    def _add_ctr(
-        self, method: str, group: str, users: np.ndarray, labels: np.ndarray, p: np.ndarray
-    ) -> None:
-        self.add_order(method, group, users, labels, p)
-        for name in PROBABILITY_METRICS:
-            replicates = getattr(bootstrap, name)(users, labels, p, self.weights)
-            value = getattr(metrics, name)(labels, p)
-            self.add((method, "ctr", name, group), value, len(labels), replicates)
+                labels, p = cases.labels[mask], probability[mask]
+                self.add_order(method, group, users, labels, p)
+                measured += [("ctr", name, labels, p) for name in PROBABILITY_METRICS]
+            for task, name, truth, predicted in measured:
+                value = getattr(metrics, name)(truth, predicted)
+                replicates = getattr(bootstrap, name)(users, truth, predicted, self.weights)
+                self.add((method, task, name, group), value, len(truth), replicates)
 
     def add_order(
         self, method: str, group: str, users: np.ndarray, labels: np.ndarray, scores: np.ndarray

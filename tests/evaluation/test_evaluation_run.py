@@ -191,6 +191,15 @@ def test_metrics_can_be_recomputed_from_the_predictions(small, checkpoint):
         )
 
 
+def test_predictions_are_empty_where_only_explanations_are_measured(checkpoint, tmp_path):
+    settings = Settings(explanations=3, resamples=5, tasks=["explanation"])
+    results = run.evaluate(checkpoint, settings, predictions_path=tmp_path / "out.parquet")
+    assert {row["task"] for row in results["rows"]} == {"explanation"} and not results["errors"]
+    frame = pd.read_parquet(tmp_path / "out.parquet")
+    assert frame.empty
+    assert list(frame.columns) == ["user", "item", "label", "method", "score", "task"]
+
+
 def test_cut_histories_are_measured_on_the_same_rows_for_every_method(small):
     sizes = {
         r["n"]

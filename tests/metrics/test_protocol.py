@@ -10,7 +10,6 @@ from ckf_demo.metrics.protocol import (
     ranked,
     sample_by_user,
     user_groups,
-    warm_users,
 )
 from support.synthetic import made_up
 
@@ -83,7 +82,6 @@ def test_groups():
     trained = set(DATA.user[DATA.split == 0])
     assert all((u in trained) == w for u, w in zip(cases.users, groups["warm"], strict=True))
     assert (sum(groups[name].astype(int) for name, *_ in BANDS) == 1).all()
-    assert warm_users(DATA).sum() == len(trained)
 
 
 def test_sample_keeps_every_user_and_the_order():
