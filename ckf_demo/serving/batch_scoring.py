@@ -78,20 +78,10 @@ def score(
     """Rank for every user of ``users_file`` and write columns user, rank, item, title, score.
 
     Each user is ranked for at their default moment. Rows are in the order of the users and by rank.
-    ``out`` appears when all users are done. Until then a folder beside it holds finished batches,
-    from which the same command continues.
-
-    Parameters
-    ----------
-    engine
-        ``"local"`` (this process) or ``"ray"`` (``workers`` of ``threads`` threads each, by default
-        one for every two cores of the cluster, or of this machine without one).
-
-    Raises
-    ------
-    UserError
-        For an unreadable or empty file, an unknown user, a missing engine, or options that the
-        engine does not have.
+    ``engine`` is ``"local"`` (this process) or ``"ray"`` (``workers`` of ``threads`` threads each,
+    by default one for every two cores of the cluster, or of this machine without one). UserError
+    for an unreadable or empty file, an unknown user, a missing engine, or options that the engine
+    does not have.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
@@ -139,10 +129,9 @@ def _busy(out: Path) -> None:
 
 
 def in_batches(users: list[str]) -> list[list[str]]:
-    """Users in batches, which depend on the users alone.
+    """Users in batches, which depend on the users alone; at most `MOST_BATCHES` of them.
 
-    They are small enough that workers end at about the same time and that a kill loses little, but
-    large enough that there are at most `MOST_BATCHES` files.
+    They are small enough that workers end at about the same time and that a kill loses little.
     """
     size = min(USERS_PER_BATCH, math.ceil(len(users) / LEAST_BATCHES))
     size = max(size, math.ceil(len(users) / MOST_BATCHES))
@@ -226,11 +215,7 @@ def read_users(file: Path) -> list[str]:
     """The distinct users of a file, in its order.
 
     A Parquet or CSV file has them in its column ``user``; any other file has one id a line.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, unreadable, without that column, or without users.
+    UserError when the file is missing, unreadable, without that column, or without users.
     """
     if not file.is_file():
         raise UserError(f"{file} is not a file; give one with a user id a line")
@@ -251,13 +236,7 @@ def read_users(file: Path) -> list[str]:
 
 
 def check_users(users: list[str], dataset: str) -> None:
-    """Check that the store knows all users, before minutes are spent on the first ones.
-
-    Raises
-    ------
-    UserError
-        Naming the unknown users, at most ten of them; or when there is no store.
-    """
+    """UserError that names unknown users, at most ten of them, before minutes are spent."""
     with InteractionStore.open(dataset) as store:
         ids = set(store.users()["user"])
     unknown = [user for user in users if user not in ids]

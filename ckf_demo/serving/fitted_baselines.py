@@ -1,14 +1,12 @@
 """The baselines of a served data set, each fitted at its first use and then kept.
 
 They answer for every user, as the language models do: users are folded in from their ratings,
-whether they are in the data or not. Baselines learn from the training part, and their settings are
-chosen on the validation part (`ckf_demo.baselines`).
+whether they are in the data or not.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,32 +18,22 @@ from ckf_demo.metrics.protocol import AdHocInstances
 from ckf_demo.recommender import Recommender
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    baseline: Baseline
-    calibrate: Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass
 class FittedBaselines:
     """Baselines over a recommender's data and collaborative knowledge.
 
-    Attributes
-    ----------
-    seconds
-        Time that fitting took, with the search for settings, by name of the fitted baselines.
+    ``kinds`` are those that suit the kind of data, by name; ``seconds`` is the time that fitting
+    took, with the search for settings, by name of the fitted ones.
     """
 
-    recommender: Recommender
-    seconds: dict[str, float] = field(default_factory=dict, init=False)
-    _fitted: dict[str, _Fitted] = field(default_factory=dict, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    @cached_property
-    def kinds(self) -> dict[str, type[Baseline]]:
-        """The baselines that suit the kind of data, by name."""
-        feedback = self.recommender.prepared.feedback
-        return {name: kind for name, kind in BASELINES.items() if feedback in kind.feedback}
+    def __init__(self, recommender: Recommender):
+        self.recommender = recommender
+        feedback = recommender.prepared.feedback
+        self.kinds: dict[str, type[Baseline]] = {
+            name: kind for name, kind in BASELINES.items() if feedback in kind.feedback
+        }
+        self.seconds: dict[str, float] = {}
+        self._fitted: dict[str, tuple[Baseline, Callable[[np.ndarray], np.ndarray]]] = {}
+        self._lock = threading.Lock()
 
     def fit(self, name: str) -> None:
         """Fit one of `kinds` if needed. One is fitted at a time; fitted ones answer meanwhile."""
@@ -57,25 +45,18 @@ class FittedBaselines:
             began = time.perf_counter()
             baseline = self.kinds[name]()
             baseline.fit(self._material)
-            self._fitted[name] = _Fitted(baseline, calibration_of(baseline, self._material))
+            self._fitted[name] = baseline, calibration_of(baseline, self._material)
             self.seconds[name] = round(time.perf_counter() - began, 1)
 
     def opinion(self, name: str, item: str, **person) -> tuple[float | None, float | None]:
-        """Stars and the probability of a like; each is None where the baseline lacks the task.
-
-        Parameters
-        ----------
-        item
-            An id.
-        person
-            As `Recommender` takes it.
-        """
-        fitted = self._get(name)
-        if not {"rating", "ctr"} & set(fitted.baseline.tasks):
+        """Stars of an item (id) and the probability of a like; None for a task that it lacks."""
+        self.fit(name)
+        baseline, calibrate = self._fitted[name]
+        if not {"rating", "ctr"} & set(baseline.tasks):
             return None, None
-        scores = fitted.baseline.score(self._instances([item], person))
+        scores = baseline.score(self._instances([item], person))
         rates = self.recommender.prepared.feedback == "ratings" and scores.rating is not None
-        likes = None if scores.ctr is None else float(fitted.calibrate(scores.ctr)[0])
+        likes = None if scores.ctr is None else float(calibrate(scores.ctr)[0])
         return float(scores.rating[0]) if rates else None, likes
 
     def scores(self, name: str, by: str, items: Sequence[str], **person) -> list[float]:
@@ -83,7 +64,8 @@ class FittedBaselines:
 
         Items that the baseline cannot score have the lowest score.
         """
-        baseline, instances = self._get(name).baseline, self._instances(items, person)
+        self.fit(name)
+        (baseline, _), instances = self._fitted[name], self._instances(items, person)
         if by == "ranking":
             scores = baseline.rank(*instances.history)[instances.items]
         else:
@@ -92,15 +74,11 @@ class FittedBaselines:
         scored = scores[~np.isnan(scores)]
         return np.nan_to_num(scores, nan=scored.min(initial=0.0) - 1.0).tolist()
 
-    def _get(self, name: str) -> _Fitted:
-        self.fit(name)
-        return self._fitted[name]
-
     def _instances(self, items: Sequence[str], person: dict) -> AdHocInstances:
         recommender = self.recommender
         targets = np.array([recommender.place(item) for item in items], np.int64)
-        someone = recommender.person(**person)
-        return AdHocInstances(recommender.prepared, someone.items, someone.ratings, targets)
+        described = recommender.person(**person)
+        return AdHocInstances(recommender.prepared, described.items, described.ratings, targets)
 
     @cached_property
     def _material(self) -> TrainingData:

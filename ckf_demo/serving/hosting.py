@@ -21,29 +21,11 @@ if TYPE_CHECKING:
 SECONDS = 60
 """The longest that one answer may hold the GPU."""
 QUESTIONS = (
-    "rate",
-    "click",
-    "compare",
-    "predict",
-    "bridge_distance",
-    "rank",
-    "explain",
-    "prompt",
-    "candidates",
-    "score_candidates",
-    "item_vectors",
-    "person_vector",
-    "user_vectors",
-    "score_rows",
-    "rank_users",
-)
-COUNTERFACTUALS = (
-    "leave_one_out",
-    "with_stars",
-    "swap_components",
-    "percentile",
-    "trace_later_likes",
-)
+    "rate click compare predict bridge_distance rank explain prompt candidates score_candidates "
+    "item_vectors person_vector user_vectors score_rows rank_users"
+).split()
+COUNTERFACTUALS = "leave_one_out with_stars swap_components percentile trace_later_likes".split()
+"""Names of the questions that are wrapped."""
 
 
 def import_spaces() -> bool:

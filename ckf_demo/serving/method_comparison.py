@@ -39,8 +39,12 @@ DAMAGE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError
 
 @dataclass(frozen=True)
 class _Method:
+    """What is registered of a method, and the tasks that it was trained or is fitted for."""
+
     name: str
+    label: str
     tasks: tuple[str, ...]
+    summary: str
 
     @property
     def orders_by(self) -> str | None:
@@ -52,23 +56,11 @@ class _Method:
 class TrainedMethod(_Method):
     """A fusion method with its checkpoint.
 
-    Attributes
-    ----------
-    name, label, paper, summary
-        As registered; ``paper`` is an arXiv number, or empty.
-    tasks
-        The tasks that it was trained for.
-    checkpoint
-        Name of the folder.
-    parameters
-        Number of trainable parameters; None if the manifest lacks it.
-    minutes
-        Duration of the training; None if the manifest lacks it.
+    ``paper`` is an arXiv number, or empty, and ``checkpoint`` the name of the folder. The number of
+    trainable parameters and the minutes of training are None if the manifest lacks them.
     """
 
-    label: str
     paper: str
-    summary: str
     checkpoint: str
     parameters: int | None
     minutes: float | None
@@ -76,29 +68,16 @@ class TrainedMethod(_Method):
 
 @dataclass(frozen=True)
 class FittedBaseline(_Method):
-    """A method without a language model, fitted at its first use.
+    """A method without a language model, fitted at its first use; ``needs`` are as registered."""
 
-    ``name``, ``summary``, ``needs`` and ``tasks`` are as registered.
-    """
-
-    summary: str
     needs: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """The name that users see."""
-        return self.name
 
 
 class MethodComparison:
     """The methods that are available for the data of a served recommender.
 
-    Attributes
-    ----------
-    problems
-        Why checkpoints were passed over, one sentence each.
-    fitted
-        The baselines that suit the data.
+    ``problems`` say why checkpoints were passed over, one sentence each; ``fitted`` are the
+    baselines that suit the data.
     """
 
     def __init__(self, recommender: Recommender):
@@ -141,10 +120,7 @@ class MethodComparison:
 
     @property
     def methods(self) -> list[TrainedMethod]:
-        """The available fusion methods, the served one first, the others in registered order.
-
-        This loads nothing.
-        """
+        """The available fusion methods, the served one first, the others in registered order."""
         served, *others = self._methods.values()
         order = list(METHODS)
         return [served, *sorted(others, key=lambda method: order.index(method.name))]
@@ -156,20 +132,15 @@ class MethodComparison:
         The candidate stage is left out, since every list shows its order anyway.
         """
         return [
-            FittedBaseline(name, kind.tasks, kind.summary, kind.needs)
+            FittedBaseline(name, name, kind.tasks, kind.summary, kind.needs)
             for name, kind in self.fitted.kinds.items()
             if kind is not CandidateStage
         ]
 
     def get(self, name: str) -> Recommender:
-        """The recommender of a method, loaded at the first call.
+        """The recommender of a method, loaded at the first call over the served one's backbone.
 
-        It shares backbone, store and data with the served one.
-
-        Raises
-        ------
-        UserError
-            When the method is not available, or its checkpoint does not fit.
+        UserError when the method is not available, or its checkpoint does not fit.
         """
         if name not in self._methods:
             raise self._unknown(name)
@@ -190,7 +161,9 @@ class MethodComparison:
         )
         return Recommender(Predictor(system, served.store, read_manifest(folder)), folder)
 
-    def _known(self, names: Sequence[str]) -> list[TrainedMethod | FittedBaseline]:
+    def _named(self, names: Sequence[str] | None) -> list[TrainedMethod | FittedBaseline]:
+        """The methods with these names; all ``methods`` for None."""
+        names = list(self._methods) if names is None else names
         if not names:
             raise UserError(f"No method is chosen; choose from {', '.join(self._methods)}.")
         available = self._methods | {baseline.name: baseline for baseline in self.baselines}
@@ -206,10 +179,7 @@ class MethodComparison:
         )
 
     def compare_item(
-        self,
-        methods: Sequence[str] | None = None,
-        item=None,
-        **person,
+        self, methods: Sequence[str] | None = None, item=None, **person
     ) -> Iterator[dict]:
         """Rating and CTR of one item by several methods.
 
@@ -219,21 +189,20 @@ class MethodComparison:
         Yields
         ------
         ``{"method", "label", "rating", "distribution", "probability", "seconds"}`` as each method
-        is done. Tasks that a method was not trained for are None; ``seconds`` is None if it was
-        trained for neither. The last row is the average of all users. ``seconds`` excludes loading;
-        recent answers are cached.
+        is done, in the end for the average of all users. Tasks that a method was not trained for
+        are None; ``seconds``, which exclude loading, are None if it was trained for neither.
         """
-        for method in self._known(self._names(methods)):
-            row: dict[str, Any] = {
-                "method": method.name,
-                "label": method.label,
-                "rating": None,
-                "distribution": None,
-                "probability": None,
-                "seconds": None,
-            }
+        for method in self._named(methods):
+            row: dict[str, Any] = {"method": method.name, "label": method.label}
+            row |= dict.fromkeys(("rating", "distribution", "probability", "seconds"))
             if isinstance(method, FittedBaseline):
-                yield row | self._opinion(method.name, item, person)
+                self.fitted.fit(method.name)
+                began = time.perf_counter()
+                rating, probability = self.fitted.opinion(method.name, item, **person)
+                if (rating, probability) != (None, None):
+                    row |= {"rating": rating, "probability": probability}
+                    row["seconds"] = round(time.perf_counter() - began, 3)
+                yield row
                 continue
             recommender = self.get(method.name)
             for task, ask in (("rating", recommender.rate), ("ctr", recommender.click)):
@@ -246,11 +215,7 @@ class MethodComparison:
         yield {**self.served.everybody(item), "seconds": None}
 
     def compare_list(
-        self,
-        methods: Sequence[str] | None = None,
-        k: int = 10,
-        candidates: int = 20,
-        **person,
+        self, methods: Sequence[str] | None = None, k: int = 10, candidates: int = 20, **person
     ) -> Iterator[dict]:
         """The same candidates ordered by several methods, with arguments as in `compare_item`.
 
@@ -270,70 +235,44 @@ class MethodComparison:
         UserError
             When a method is unknown, or the data have no candidate stage.
         """
-        chosen = self._known(self._names(methods))
+        compared = self._named(methods)
         pool = self.served.candidates(**person, size=max(k, candidates))
-        films = {item: self.served.store.item(item) for item in pool}
+        films = [self.served.store.item(item) for item in pool]
         scores: dict[str, list[float]] = {}
-        for method in chosen:
-            row: dict[str, Any] = {
-                "method": method.name,
-                "label": method.label,
-                "orders_by": method.orders_by,
-                "seconds": None,
-                "items": [],
-            }
-            if method.orders_by is not None:
+        for method in compared:
+            name, by = method.name, method.orders_by
+            row: dict[str, Any] = {"method": name, "label": method.label, "orders_by": by}
+            row |= {"seconds": None, "items": []}
+            if by is not None:
                 if isinstance(method, FittedBaseline):
-                    self.fitted.fit(method.name)
+                    self.fitted.fit(name)
                     began = time.perf_counter()
-                    found = self.fitted.scores(method.name, method.orders_by, pool, **person)
+                    scores[name] = self.fitted.scores(name, by, pool, **person)
                 else:
-                    recommender = self.get(method.name)
+                    recommender = self.get(name)
                     began = time.perf_counter()
-                    found = recommender.score_candidates(pool, **person, by=method.orders_by)
+                    scores[name] = recommender.score_candidates(pool, **person, by=by)
                 row["seconds"] = round(time.perf_counter() - began, 3)
-                scores[method.name] = found
                 row["items"] = [
                     {
-                        "item": pool[place],
-                        "title": films[pool[place]]["title"],
-                        "year": films[pool[place]]["year"],
-                        "score": found[place],
+                        "item": pool[i],
+                        "title": films[i]["title"],
+                        "year": films[i]["year"],
+                        "score": scores[name][i],
                         "rank": rank,
-                        "collaborative_rank": place + 1,
+                        "collaborative_rank": i + 1,
                     }
-                    for rank, place in enumerate(_best_first(found), start=1)
+                    for rank, i in enumerate(_best_first(scores[name]), start=1)
                 ]
             yield row
-        yield {
-            "agreement": [
-                agreement(one, other, scores[one], scores[other], k)
-                for one, other in combinations(scores, 2)
-            ]
-        }
-
-    def _opinion(self, name: str, item, person: dict) -> dict[str, Any]:
-        """The answers of a baseline in a row of `compare_item`."""
-        self.fitted.fit(name)
-        began = time.perf_counter()
-        rating, probability = self.fitted.opinion(name, item, **person)
-        if rating is None and probability is None:
-            return {}
-        seconds = round(time.perf_counter() - began, 3)
-        return {"rating": rating, "probability": probability, "seconds": seconds}
-
-    def _names(self, methods: Sequence[str] | None) -> Sequence[str]:
-        return list(self._methods) if methods is None else methods
+        pairs = combinations(scores, 2)
+        yield {"agreement": [agreement(a, b, scores[a], scores[b], k) for a, b in pairs]}
 
 
 def agreement(
     one: str, other: str, scores: Sequence[float], others: Sequence[float], k: int
 ) -> dict:
-    """Agreement of the orders of two methods over the same candidates.
-
-    ``scores`` and ``others`` (n,) are their scores; the result is as in
-    `MethodComparison.compare_list`.
-    """
+    """Agreement of two orders by scores (n,), as in `MethodComparison.compare_list`."""
     tau = float(kendalltau(scores, others).statistic)
     shared = set(_best_first(scores)[:k]) & set(_best_first(others)[:k])
     return {

@@ -48,13 +48,8 @@ def build_demo(
 
     ``quantization`` is one of `load_backbone`, or "auto" for the fastest way to hold the same
     weights, which is measured at the first start; None for `default_quantization`. ``places``,
-    ``own`` and ``beside`` are those of `ckf_demo.ui.app.build`.
-
-    Raises
-    ------
-    UserError
-        When something cannot be fetched or prepared, or the checkpoint does not fit or lacks a task
-        that its page asks for.
+    ``own`` and ``beside`` are those of `ckf_demo.ui.app.build`. UserError when something cannot be
+    fetched or prepared, or the checkpoint does not fit or lacks a task that its page asks for.
     """
     start_logging()
     keep_flat()
@@ -134,7 +129,7 @@ def others_beside(checkpoint: Path) -> list[Path]:
     from ckf_demo.model.manifest import MANIFEST, read_manifest
     from ckf_demo.runtime.paths import prepared_path
 
-    found = []
+    served = []
     for path in sorted(checkpoint.parent.glob(f"*/{MANIFEST}")):
         folder = path.parent
         if folder.resolve() == checkpoint.resolve():
@@ -147,18 +142,15 @@ def others_beside(checkpoint: Path) -> list[Path]:
             continue
         named = manifest["dataset"] == folder.name and prepared_path(folder.name).exists()
         if named and lacking(manifest) in ([], UNASKED):
-            found.append(folder)
-    return found
+            served.append(folder)
+    return served
 
 
 def placed(checkpoints: Sequence[Path]) -> "list[Place]":
     """Where each checkpoint is served: the first at the root, the others below their names.
 
-    Raises
-    ------
-    UserError
-        When two have one name or one has that of something of the page's own, or a folder holds
-        no checkpoint.
+    UserError when two have one name or one has that of something of the page's own, or a folder
+    holds no checkpoint.
     """
     from ckf_demo.data.sources import SOURCES
     from ckf_demo.model.manifest import read_manifest
@@ -189,12 +181,8 @@ def serve(
 
     The first of the ``checkpoints`` is the page at the address itself, and the others stand below
     it under the names of their folders. Without any it is `CHECKPOINT`, with those beside it whose
-    data are prepared.
-
-    Raises
-    ------
-    UserError
-        As `build_demo` for the first, as `placed`, or when the address cannot be listened on.
+    data are prepared. UserError as `build_demo` for the first, as `placed`, or when the address
+    cannot be listened on.
     """
     check_address(host, port)
     bypass_proxies(host)

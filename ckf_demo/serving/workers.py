@@ -26,7 +26,9 @@ Ranked = tuple[int, int, list[dict[str, object]]]
 class Workers:
     """A pool of loaded workers, until it is closed.
 
-    Workers load before `ranked` is called, so that its time is that of ranking.
+    Workers load before `ranked` is called, so that its time is that of ranking. ``ranker`` is a
+    class that is called with checkpoint and quantization, and has ``rank(users, k)``. ``count`` is
+    by default as many as the cores allow; UserError when there are fewer cores than asked for.
     """
 
     def __init__(
@@ -37,18 +39,6 @@ class Workers:
         count: int | None = None,
         threads: int | None = None,
     ) -> None:
-        """Start ``count`` workers, by default as many as the cores allow.
-
-        Parameters
-        ----------
-        ranker
-            A class that is called with checkpoint and quantization, and has ``rank(users, k)``.
-
-        Raises
-        ------
-        UserError
-            When the machine or cluster has fewer cores than asked for.
-        """
         import ray
         from ray.util import ActorPool
 
@@ -86,10 +76,7 @@ class Workers:
     ) -> Iterator[tuple[int, list[dict[str, object]]]]:
         """Number and rows of each batch, in the order in which they are done.
 
-        Raises
-        ------
-        UserError
-            When a worker raises one, or a batch kills its worker repeatedly.
+        UserError when a worker raises one, or a batch kills its worker repeatedly.
         """
         results = self._pool.map_unordered(
             lambda actor, batch: actor.batch.remote(batch[0], batch[1], k), list(batches)
@@ -102,16 +89,13 @@ class Workers:
             self.processes.add(process)
             yield number, rows
 
-    def close(self) -> None:
-        import ray
-
-        ray.shutdown()
-
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        import ray
+
+        ray.shutdown()
 
 
 def _worker(ranker: type) -> type:
