@@ -128,7 +128,7 @@ def test_parts_of_another_question_are_not_taken(place, change, monkeypatch):
 def test_two_runs_do_not_write_one_file(place):
     out = place / "top.parquet"
     with (
-        scoring.alone(place / ".top.parquet.lock", lambda: None),
+        scoring.exclusive(place / ".top.parquet.lock", lambda: None),
         pytest.raises(UserError, match="another process is writing"),
     ):
         score(place, place / "users.txt", 2, out)
