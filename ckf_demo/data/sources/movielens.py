@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ckf_demo.data.sources.base import Bulk, RawData, Source
+from ckf_demo.data.sources.base import MEND, Bulk, RawData, Source
 from ckf_demo.data.sources.frames import check_columns
 from ckf_demo.data.sources.reviews import plain, read_csv
 from ckf_demo.data.sources.titles import tidy_title
@@ -25,13 +25,7 @@ NO_GENRES = "(no genres listed)"
 
 
 def read(folder: Path) -> RawData:
-    """Read the two files from a folder into memory.
-
-    Raises
-    ------
-    UserError
-        When a file is missing, lacks a column, or holds a row that cannot be read.
-    """
+    """Read the two files from a folder; UserError if one is missing or holds a wrong row."""
     films = _films(folder)
     path = folder / RATINGS
     table = _table(path, COLUMNS)
@@ -41,8 +35,7 @@ def read(folder: Path) -> RawData:
         row = int(bad.idxmax())
         raise UserError(
             f"{path}, line {row + 2}: {', '.join(map(str, table.loc[row]))!r} must be a user, "
-            "a film, a rating from 0.5 to 5 and a time; mend the line or use a fresh copy of the "
-            "data set"
+            f"a film, a rating from 0.5 to 5 and a time; {MEND}"
         )
     rows = [
         (str(int(user)), str(int(item)), float(rating), int(time))
@@ -54,13 +47,7 @@ def read(folder: Path) -> RawData:
 
 
 def bulk(folder: Path) -> Bulk:
-    """The same data for the store to read.
-
-    Raises
-    ------
-    UserError
-        When a file is missing, or the films cannot be read.
-    """
+    """The same data for the store to read; UserError if a file is missing."""
     films = _films(folder)
     if not (folder / RATINGS).is_file():
         raise UserError(f"{folder} lacks {RATINGS}; it must hold {SOURCE.files}")
@@ -72,13 +59,10 @@ def _films(folder: Path) -> list[tuple[str, str, int | None, tuple[str, ...]]]:
     path = folder / FILMS
     table = _table(path, ("movieId", "title", "genres"))
     films = []
-    for number, (film, title, genres) in enumerate(
-        zip(table["movieId"], table["title"], table["genres"], strict=True), start=2
-    ):
+    for number, (film, title, genres) in enumerate(table.itertuples(index=False), start=2):
         if not (film.isascii() and film.isdigit()) or not plain(title):
             raise UserError(
-                f"{path}, line {number}: no whole number as movieId, or no title; mend the line "
-                "or use a fresh copy of the data set"
+                f"{path}, line {number}: no whole number as movieId, or no title; {MEND}"
             )
         names = () if genres == NO_GENRES else tuple(sorted(filter(None, genres.split("|"))))
         films.append((str(int(film)), *tidy_title(plain(title)), names))
@@ -97,7 +81,7 @@ SOURCE = Source(
     name="ml-latest",
     label="MovieLens (latest, 25M and other sizes as CSV)",
     files=f"{RATINGS} and {FILMS}",
-    holds=lambda folder: all((folder / name).is_file() for name in (RATINGS, FILMS)),
+    holds=lambda folder: (folder / RATINGS).is_file() and (folder / FILMS).is_file(),
     read=read,
     bulk=bulk,
 )

@@ -20,13 +20,17 @@ GENRES = tuple(
 )
 RECBOLE_FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 ORIGINAL_FILES = ("u.data", "u.item", "u.user")
+HEADERS = (
+    ("user_id", "item_id", "rating", "timestamp"),
+    ("item_id", "movie_title", "release_year", "class"),
+    ("user_id", "age", "gender", "occupation", "zip_code"),
+)
+"""Of `RECBOLE_FILES`."""
 
 # RecBole's spelling of the one film without a title.
 _MISSPELT = {"unkonwn": "unknown"}
 
-UserRow = tuple[str, int | None, str | None, str | None]
 ItemRow = tuple[str, str, int | None, tuple[str, ...]]
-InteractionRow = tuple[str, str, float, int]
 
 
 def read(folder: Path) -> RawData:
@@ -39,11 +43,36 @@ def read(folder: Path) -> RawData:
         the line number).
     """
     if _holds(folder, RECBOLE_FILES):
-        return _read_recbole(*(folder / name for name in RECBOLE_FILES))
-    if _holds(folder, ORIGINAL_FILES):
-        return _read_original(*(folder / name for name in ORIGINAL_FILES))
-    raise UserError(
-        f"{folder} holds no MovieLens-100K; it must hold {SOURCE.files} (unpack the archive there)"
+        interactions, items, users = (
+            read_lines(folder / name, separator="\t", columns=len(header), header=header)
+            for name, header in zip(RECBOLE_FILES, HEADERS, strict=True)
+        )
+        item_row = _recbole_item
+    elif _holds(folder, ORIGINAL_FILES):
+        interactions, items, users = (
+            read_lines(folder / name, separator=separator, columns=columns, encoding="latin-1")
+            for name, separator, columns in zip(
+                ORIGINAL_FILES, ("\t", "|", "|"), (4, 24, 5), strict=True
+            )
+        )
+        item_row = _original_item
+    else:
+        raise UserError(
+            f"{folder} holds no MovieLens-100K; it must hold {SOURCE.files} (unpack the archive "
+            "there)"
+        )
+    return RawData.from_rows(
+        users=[_user(line) for line in users],
+        items=[item_row(line) for line in items],
+        interactions=[
+            (
+                line.text(0, "user id"),
+                line.text(1, "item id"),
+                line.rating(2),
+                line.whole(3, "timestamp"),
+            )
+            for line in interactions
+        ],
     )
 
 
@@ -51,57 +80,11 @@ def _holds(folder: Path, names: tuple[str, ...]) -> bool:
     return all((folder / name).is_file() for name in names)
 
 
-def _read_recbole(interactions: Path, items: Path, users: Path) -> RawData:
-    user_lines = read_lines(
-        users,
-        separator="\t",
-        columns=5,
-        header=("user_id", "age", "gender", "occupation", "zip_code"),
-    )
-    item_lines = read_lines(
-        items,
-        separator="\t",
-        columns=4,
-        header=("item_id", "movie_title", "release_year", "class"),
-    )
-    interaction_lines = read_lines(
-        interactions,
-        separator="\t",
-        columns=4,
-        header=("user_id", "item_id", "rating", "timestamp"),
-    )
-    return RawData.from_rows(
-        users=[_user(line) for line in user_lines],
-        items=[_recbole_item(line) for line in item_lines],
-        interactions=[_interaction(line) for line in interaction_lines],
-    )
-
-
-def _read_original(interactions: Path, items: Path, users: Path) -> RawData:
-    user_lines = read_lines(users, separator="|", columns=5, encoding="latin-1")
-    item_lines = read_lines(items, separator="|", columns=24, encoding="latin-1")
-    interaction_lines = read_lines(interactions, separator="\t", columns=4, encoding="latin-1")
-    return RawData.from_rows(
-        users=[_user(line) for line in user_lines],
-        items=[_original_item(line) for line in item_lines],
-        interactions=[_interaction(line) for line in interaction_lines],
-    )
-
-
-def _user(line: Line) -> UserRow:
+def _user(line: Line) -> tuple[str, int | None, str | None, str | None]:
     age = line.whole(1, "age") if line[1].strip() else None
     if age is not None and not 0 < age < 150:
         raise line.error(f"age {age} is nobody's")
     return line.text(0, "user id"), age, line[2].strip() or None, line[3].strip() or None
-
-
-def _interaction(line: Line) -> InteractionRow:
-    return (
-        line.text(0, "user id"),
-        line.text(1, "item id"),
-        line.rating(2),
-        line.whole(3, "timestamp"),
-    )
 
 
 def _recbole_item(line: Line) -> ItemRow:
