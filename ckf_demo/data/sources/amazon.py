@@ -16,9 +16,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ckf_demo.data.sources.base import RawData, Source
+from ckf_demo.data.sources.base import RawData, Skipping, Source
 from ckf_demo.data.sources.reviews import Review, plain, reviewed
-from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.runtime.errors import UserError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
@@ -31,11 +30,8 @@ LONGEST = 1 << 20
 def read(folder: Path) -> RawData:
     """Read the reviews, and the metadata if there are any, from a folder.
 
-    Raises
-    ------
-    UserError
-        When the folder does not hold exactly one file of reviews, a file cannot be read, or half of
-        its lines cannot be used.
+    Raises UserError when the folder does not hold exactly one file of reviews, a file cannot be
+    read, or half of its lines cannot be used.
     """
     files, meta = _files(folder)
     if len(files) != 1:
@@ -43,21 +39,28 @@ def read(folder: Path) -> RawData:
             f"{folder} holds {len(files)} files of reviews; it must hold one: {SOURCE.files}"
         )
     skipping = Skipping(files[0], EXPECTED)
-    reviews = list(_reviews(files[0], skipping))
+    reviews: list[Review] = []
+    for number, line in _lines(files[0]):
+        skipping.lines += 1
+        review = _review(line)
+        if isinstance(review, str):
+            skipping.leave(number, review)
+        else:
+            reviews.append(review)
     notes = [skipping.note()]
     titles: dict[str, str] = {}
     for path in meta:
         skipping = Skipping(path, "an object with asin and title")
         titles |= dict(_titles(path, skipping, {review.item for review in reviews}))
         notes.append(skipping.note())
-    return reviewed(reviews, titles, [note for note in notes if note])
+    return reviewed(reviews, titles, notes)
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of reviews, and those of metadata."""
-    found = sorted(p for p in folder.iterdir() if p.name.endswith(ENDINGS) and p.is_file())
-    meta = [path for path in found if path.name.startswith(META)]
-    return [path for path in found if path not in meta], meta
+    files = sorted(p for p in folder.iterdir() if p.name.endswith(ENDINGS) and p.is_file())
+    meta = [path for path in files if path.name.startswith(META)]
+    return [path for path in files if path not in meta], meta
 
 
 def _holds(folder: Path) -> bool:
@@ -74,23 +77,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
-            number = 0
-            while line := file.readline(LONGEST):
-                number += 1
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST), ""), start=1):
                 if line.strip():
                     yield number, line
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); use a complete copy of it") from error
-
-
-def _reviews(path: Path, skipping: Skipping) -> Iterator[Review]:
-    for number, line in _lines(path):
-        skipping.lines += 1
-        review = _review(line)
-        if isinstance(review, str):
-            skipping.leave(number, review)
-        else:
-            yield review
 
 
 def _review(line: str) -> Review | str:

@@ -6,6 +6,7 @@ models, and these do not depend on file formats.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ class RawData:
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
-        ``texts`` holds one text for each interaction.
+        ``texts`` holds one text for each interaction; empty ``notes`` are left out.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class RawData:
             item_table.astype({"year": "Int64"}),
             rows,
             feedback,
-            tuple(notes),
+            tuple(filter(None, notes)),
             domain,
             about_items or {},
             about_users or {},
@@ -230,3 +231,46 @@ def read_lines(
                 raise line.error(f"columns {', '.join(names)} instead of {', '.join(header)}")
             continue
         yield line
+
+
+BROKEN = 0.5
+"""The share of broken lines from which a file is taken for one of another kind."""
+
+
+class Skipping:
+    """The lines that were left out of one file, and the reasons.
+
+    Dumps of reviews hold a few lines that cannot be used. They are counted and reported; a file
+    with too many of them is refused. ``expected`` describes a usable line.
+    """
+
+    def __init__(self, path: Path, expected: str) -> None:
+        self.path, self.expected, self.lines = path, expected, 0
+        self._first: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+
+    def leave(self, number: int, reason: str) -> None:
+        """Leave out line ``number`` (from 1); equal reasons must have the same text."""
+        self._counts[reason] += 1
+        self._first.setdefault(reason, number)
+
+    def note(self) -> str:
+        """One sentence on the lines that were left out; empty if there are none.
+
+        Raises UserError when the file is empty, or half of its lines or more are broken.
+        """
+        left = self._counts.total()
+        if not self.lines:
+            raise UserError(f"{self.path} is empty; each line must hold {self.expected}")
+        if not left:
+            return ""
+        reasons = "; ".join(
+            f"{count:,} with {reason} (first: line {self._first[reason]})"
+            for reason, count in self._counts.most_common()
+        )
+        summary = f"{left:,} of {self.lines:,} lines of {self.path.name} cannot be used: {reasons}"
+        if left >= BROKEN * self.lines:
+            raise UserError(
+                f"{summary}. Each line must hold {self.expected}; check that it is the right file"
+            )
+        return f"{summary}. They were left out."

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.sources.base import RawData, Source
-from ckf_demo.data.sources.frames import check_columns, read_parquet, read_pickle
+from ckf_demo.data.sources.frames import read_table
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.runtime.errors import UserError
@@ -30,11 +30,8 @@ COLUMNS = ("uid", "iid", "label", "timestamp", "his", "title")
 def read(folder: Path) -> RawData:
     """Read the split from a folder.
 
-    Raises
-    ------
-    UserError
-        When the training or validation part is missing, a column is missing or of another type, or
-        a history differs from the rows before it.
+    Raises UserError when the training or validation part is missing, a column is missing or of
+    another type, or a history differs from the rows before it.
     """
     form = _form(folder)
     if form is None:
@@ -43,7 +40,7 @@ def read(folder: Path) -> RawData:
     for part, split in PARTS.items():
         path = folder / form.format(part)
         if path.is_file():
-            tables.append(_read_part(path, form).assign(split=split, path=path.name))
+            tables.append(_read_part(path).assign(split=split, path=path.name))
     rows = pd.concat(tables, ignore_index=True)
     _check_histories(rows)
     titles = rows.drop_duplicates("iid")
@@ -52,13 +49,9 @@ def read(folder: Path) -> RawData:
         for item, title in zip(titles["iid"], titles["title"], strict=True)
     ]
     users = [(str(user), None, None, None) for user in dict.fromkeys(rows["uid"])]
-    columns = [rows[c].tolist() for c in ("uid", "iid", "label", "timestamp")]
-    raw = RawData.from_rows(
-        users,
-        items,
-        [(str(u), str(i), float(label), t) for u, i, label, t in zip(*columns, strict=True)],
-        feedback="likes",
-    )
+    numbers = rows[["uid", "iid", "label", "timestamp"]].itertuples(index=False)
+    interactions = [(str(u), str(i), float(label), t) for u, i, label, t in numbers]
+    raw = RawData.from_rows(users, items, interactions, feedback="likes")
     raw.interactions["split"] = rows["split"].to_numpy(np.int8)
     return raw
 
@@ -71,10 +64,8 @@ def _form(folder: Path) -> str | None:
     return None
 
 
-def _read_part(path: Path, form: str) -> pd.DataFrame:
-    table = read_parquet(path) if form == PARQUET else read_pickle(path)
-    check_columns(path, table, COLUMNS)
-    table = table[list(COLUMNS)].reset_index(drop=True)
+def _read_part(path: Path) -> pd.DataFrame:
+    table = read_table(path, COLUMNS)[list(COLUMNS)].reset_index(drop=True)
     for column in ("uid", "iid", "label", "timestamp"):
         if not pd.api.types.is_integer_dtype(table[column]):
             raise UserError(f"{path}: column {column!r} does not hold whole numbers; mend it")

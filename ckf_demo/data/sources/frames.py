@@ -1,4 +1,4 @@
-"""Data frames from files of users: Parquet, or pickles whose code is not run.
+"""Tables from files of users: CSV, Parquet, or pickles whose code is not run.
 
 A pickle is a program. The reader accepts only pickles that build a plain pandas frame of numbers,
 texts and lists: they may name nothing outside an exact list of functions and classes.
@@ -47,14 +47,43 @@ class _FrameUnpickler(Unpickler):
         return super().find_class(module, name)
 
 
-def read_pickle(path: Path) -> pd.DataFrame:
-    """The data frame in a pickle.
+def read_table(path: Path, columns: Sequence[str], more: str = "") -> pd.DataFrame:
+    """The table in a ``.csv`` (all cells as text), ``.parquet`` or ``.pkl`` file with a header.
 
     Raises
     ------
     UserError
-        When the file cannot be read, is no pickle, or names anything that a frame does not need.
+        When the file cannot be read, a pickle names anything that a frame does not need, or one of
+        the columns is missing; ``more`` ends the last message.
     """
+    read = {".csv": _read_csv, ".parquet": _read_parquet, ".pkl": _read_pickle}[path.suffix]
+    table = read(path)
+    for column in columns:
+        if column not in table:
+            names = ", ".join(map(str, table.columns))
+            raise UserError(f"{path} has no column {column!r}; it has {names}{more}")
+    return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as CSV ({str(error).strip()}); use a complete copy of it"
+        ) from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as Parquet ({error}); use a fresh copy of the data set"
+        ) from error
+
+
+def _read_pickle(path: Path) -> pd.DataFrame:
     try:
         with path.open("rb") as file:
             frame = _FrameUnpickler(file).load()
@@ -69,21 +98,3 @@ def read_pickle(path: Path) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{path} holds a {type(frame).__name__} instead of a table; check the file")
     return frame
-
-
-def read_parquet(path: Path) -> pd.DataFrame:
-    """The table in a Parquet file; UserError when it cannot be read."""
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as Parquet ({error}); use a fresh copy of the data set"
-        ) from error
-
-
-def check_columns(path: Path, table: pd.DataFrame, columns: Sequence[str], more: str = "") -> None:
-    """Raise UserError for a table that lacks one of the columns; ``more`` ends the message."""
-    for column in columns:
-        if column not in table:
-            names = ", ".join(map(str, table.columns))
-            raise UserError(f"{path} has no column {column!r}; it has {names}{more}")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from ckf_demo.data.sources.base import MEND, Bulk, RawData, Source
-from ckf_demo.data.sources.frames import check_columns
-from ckf_demo.data.sources.reviews import plain, read_csv
+from ckf_demo.data.sources.frames import read_table
+from ckf_demo.data.sources.reviews import plain
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.runtime.errors import UserError
 
@@ -72,9 +72,7 @@ def _films(folder: Path) -> list[tuple[str, str, int | None, tuple[str, ...]]]:
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path.parent} lacks {path.name}; it must hold {SOURCE.files}")
-    table = read_csv(path)
-    check_columns(path, table, columns)
-    return table[list(columns)]
+    return read_table(path, columns)[list(columns)]
 
 
 SOURCE = Source(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -36,7 +36,7 @@ _OPENING = frozenset('.!?:"(')
 
 
 @dataclass
-class _Said:
+class _Counts:
     """Counts of one item, once per review."""
 
     reviews: int = 0
@@ -51,34 +51,24 @@ class _Said:
 
 
 def names_from_reviews(items: Sequence[str], reviews: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """A readable, unique name for each item.
+    """A readable, unique name for each item, from its id and pairs of an id and a review.
 
-    Parameters
-    ----------
-    items
-        Ids of the items to name.
-    reviews
-        Pairs of an item's id and a review of it.
-
-    Returns
-    -------
-    dict
-        From id to name: "Pop filter"; "Pop filter (B000...)" if two items would have the same
-        name; "Item B000..." if no noun is in two reviews.
+    Names are "Pop filter"; "Pop filter (B000...)" if two items would have the same name; "Item
+    B000..." if no noun is in two reviews.
     """
     wanted = set(items)
     texts = [(item, _TOKEN.findall(text)) for item, text in reviews if item in wanted]
     nouns, proper = _nouns(words for _, words in texts), _proper(words for _, words in texts)
-    said: dict[str, _Said] = defaultdict(_Said)
+    counts: dict[str, _Counts] = defaultdict(_Counts)
     for item, words in texts:
-        _count(said[item], words, nouns, proper)
-    phrases = _phrases(said)
+        _count(counts[item], words, nouns, proper)
+    phrases = _phrases(counts)
     times = Counter(phrases.values())
-    named = {
-        item: f"{phrase} ({item})" if times[phrase] > 1 else phrase
-        for item, phrase in phrases.items()
-    }
-    return {item: named.get(item, f"Item {item}") for item in items}
+    names = {}
+    for item in items:
+        phrase = phrases.get(item, f"Item {item}")
+        names[item] = f"{phrase} ({item})" if times[phrase] > 1 else phrase
+    return names
 
 
 def _stem(word: str) -> str:
@@ -128,57 +118,59 @@ def _proper(texts: Iterable[list[str]]) -> set[str]:
     return {word for word, n in high.items() if n > 2 * low[word] and word not in BEGINNINGS}
 
 
-def _count(said: _Said, words: list[str], nouns: set[str], proper: set[str]) -> None:
-    said.reviews += 1
+def _count(counts: _Counts, words: list[str], nouns: set[str], proper: set[str]) -> None:
+    """Add the words of one review."""
+    counts.reviews += 1
     stems = [_stem(word) if _content(word) else "" for word in words]
-    own = {stem for stem in stems if stem in nouns and stem not in proper}
-    said.nouns.update(own)
-    said.forms.update(word.lower() for word in words)
-    said.pairs.update(
+    heads = {stem for stem in stems if stem in nouns and stem not in proper}
+    counts.nouns.update(heads)
+    counts.forms.update(word.lower() for word in words)
+    counts.pairs.update(
         {
             (a, b)
             for a, b in pairwise(stems)
-            if a and b in own and a not in proper and a not in opinions()
+            if a and b in heads and a not in proper and a not in opinions()
         }
     )
-    said.makes.update({word for word in words if _content(word) and word.lower() in proper})
+    counts.makes.update({word for word in words if _content(word) and word.lower() in proper})
 
 
-def _phrases(said: dict[str, _Said]) -> dict[str, str]:
+def _phrases(counts: dict[str, _Counts]) -> dict[str, str]:
     """The name of each item with a noun that two of its reviews hold."""
     having: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
     nouns: Counter[str] = Counter()
-    for own in said.values():
-        having.update(own.nouns.keys() | {word.lower() for word in own.makes})
-        pairs.update(own.pairs)
-        nouns.update(own.nouns)
-    found = {}
-    for item, own in said.items():
-
-        def telling(word: str, n: int, own: _Said = own) -> float:
-            return n / own.reviews * log(1 + len(said) / having[word])
-
-        enough = max(2, SHARE * own.reviews)
-        heads = {w: telling(w, n) for w, n in own.nouns.items() if n >= enough}
+    for each in counts.values():
+        having.update(each.nouns.keys() | {word.lower() for word in each.makes})
+        pairs.update(each.pairs)
+        nouns.update(each.nouns)
+    rarity = {word: log(1 + len(counts) / n) for word, n in having.items()}
+    phrases = {}
+    for item, each in counts.items():
+        enough = max(2, SHARE * each.reviews)
+        heads = {w: n / each.reviews * rarity[w] for w, n in each.nouns.items() if n >= enough}
         if not heads:
             continue
-        head = max(sorted(heads), key=heads.__getitem__)
+        head = _best(heads)
         before = {
             a: n
-            for (a, b), n in own.pairs.items()
+            for (a, b), n in each.pairs.items()
             if b == head
-            and n >= max(2, BELONGS * own.nouns[head])
-            and n / own.nouns[head] >= min(1.0, TYPICAL * pairs[a, b] / nouns[b])
+            and n >= max(2, BELONGS * each.nouns[head])
+            and n / each.nouns[head] >= min(1.0, TYPICAL * pairs[a, b] / nouns[b])
         }
-        words = [max(sorted(before), key=before.__getitem__)] if before else []
         makes = {
-            w: telling(w.lower(), n)
-            for w, n in own.makes.items()
-            if n >= max(2, MAKE_SHARE * own.reviews)
+            w: n / each.reviews * rarity[w.lower()]
+            for w, n in each.makes.items()
+            if n >= max(2, MAKE_SHARE * each.reviews)
         }
-        make = [max(sorted(makes), key=makes.__getitem__)] if makes else []
-        words = [own.form(word) for word in (*words, head)]
-        phrase = " ".join([*make, *words])
-        found[item] = phrase[0].upper() + phrase[1:]
-    return found
+        words = [*([_best(before)] if before else []), head]
+        make = [_best(makes)] if makes else []
+        phrase = " ".join([*make, *map(each.form, words)])
+        phrases[item] = phrase[0].upper() + phrase[1:]
+    return phrases
+
+
+def _best(scores: Mapping[str, float]) -> str:
+    """The word with the highest score; of equals the first in the alphabet."""
+    return max(sorted(scores), key=scores.__getitem__)

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.sources.base import PRODUCTS, RawData, Source
-from ckf_demo.data.sources.frames import check_columns, read_parquet
+from ckf_demo.data.sources.base import PRODUCTS, RawData, Skipping, Source
+from ckf_demo.data.sources.frames import read_table
 from ckf_demo.data.sources.names import names_from_reviews
-from ckf_demo.data.sources.skipping import Skipping
 from ckf_demo.data.splits import FIT_SHARE, time_order
 from ckf_demo.runtime.errors import UserError
 
@@ -51,43 +50,37 @@ def plain(text: object) -> str:
 def reviewed(
     reviews: Sequence[Review], titles: dict[str, str], notes: Sequence[str] = ()
 ) -> RawData:
-    """Users, items and interactions with their texts.
+    """Users, items and interactions with their texts; UserError if there are none.
 
     Of several reviews by one person of one item the first in time stays: a later one would have
-    the item in its own history. Items without a title are named after what is said of them
+    the item in its own history. Items without a title are named after what their reviews say
     (`names_from_reviews`), by the reviews of the part that collaborative models are fitted on.
-
-    Raises
-    ------
-    UserError
-        When there are no reviews.
     """
     if not reviews:
         raise UserError("the data set has no reviews; use a complete copy of it")
     order = time_order(np.array([r.time for r in reviews]), np.arange(len(reviews)))
     first: dict[tuple[str, str], Review] = {}
-    for place in order:
-        review = reviews[int(place)]
+    for review in map(reviews.__getitem__, order):
         first.setdefault((review.user, review.item), review)
     kept = list(first.values())
     items = list(dict.fromkeys(review.item for review in kept))
     untitled = [item for item in items if not titles.get(item)]
     fitted = kept[: int(FIT_SHARE * len(kept))]
     named = names_from_reviews(untitled, [(r.item, r.text) for r in fitted]) if untitled else {}
-    said = list(notes)
+    notes = list(notes)
     if len(kept) < len(reviews):
-        said.append(
+        notes.append(
             f"{len(reviews) - len(kept):,} of {len(reviews):,} reviews are by the same person of "
             "the same item as an earlier one, and were left out."
         )
     if untitled:
-        said.append(f"{len(untitled):,} of {len(items):,} items have no title and were named.")
+        notes.append(f"{len(untitled):,} of {len(items):,} items have no title and were named.")
     return RawData.from_rows(
         [(user, None, None, None) for user in dict.fromkeys(review.user for review in kept)],
         [(item, titles.get(item) or named[item], None, ()) for item in items],
         [(review.user, review.item, review.rating, review.time) for review in kept],
         texts=[review.text for review in kept],
-        notes=said,
+        notes=notes,
         domain=PRODUCTS,
     )
 
@@ -95,17 +88,13 @@ def reviewed(
 def read(folder: Path) -> RawData:
     """Read the table from a folder.
 
-    Raises
-    ------
-    UserError
-        When there is none, it lacks a column, or half of its lines cannot be used.
+    Raises UserError when there is none, it lacks a column, or half of its lines cannot be used.
     """
     path = next((folder / name for name in (PARQUET, CSV) if (folder / name).is_file()), None)
     if path is None:
         raise UserError(f"{folder} holds no {SOURCE.label}; it must hold {SOURCE.files}")
-    table = read_parquet(path) if path.name == PARQUET else read_csv(path)
     needed = f", and must have {', '.join(NEEDED)} (and may have {', '.join(OPTIONAL)})"
-    check_columns(path, table, NEEDED, needed)
+    table = read_table(path, NEEDED, needed)
     skipping = Skipping(path, EXPECTED)
     ratings = pd.to_numeric(table["rating"], errors="coerce")
     times = _seconds(table["time"]) if "time" in table else pd.Series(range(len(table)))
@@ -128,17 +117,7 @@ def read(folder: Path) -> RawData:
     if "title" in table:
         for item, title in zip(table["item"], table["title"], strict=True):
             titles.setdefault(_id(item), plain(title))
-    return reviewed(reviews, titles, [note for note in [skipping.note()] if note])
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A table of texts from a CSV file with a header; UserError when it cannot be read."""
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as CSV ({str(error).strip()}); use a complete copy of it"
-        ) from error
+    return reviewed(reviews, titles, [skipping.note()])
 
 
 def _id(value: object) -> str:

@@ -12,16 +12,15 @@ read:
 
 Explained pairs that cannot be used are counted, reported and left out.
 
-There are no dates. A row's number stands for its time: the interactions of a part, then its
-explained pairs, one part after another. So "before" means in an earlier part, or further up in the
-same one; within a part it says nothing of what a person did first.
+There are no dates. The number of a row is its time: the interactions of a part, then its explained
+pairs, one part after another. So "before" means in an earlier part or further up in the same one,
+and explained pairs are their users' last interactions in that part. An explained pair is removed
+from the interactions, where the authors' tables may hold it: else a target would be in its own
+history. No other pair may occur twice.
 
-Explained pairs are thus their users' last interactions in that part. A pair that is explained is
-taken out of the interactions, where the authors' tables may hold it: else a target would be in its
-own history. No other pair may stand twice. An item has a title where an explanation names it, in
-whichever part, and an empty one otherwise. The text of an explained pair is its explanation.
-Summaries of users and items may have been written from what is to be explained: they are kept
-apart, and nothing reads them unless it is told to.
+An item has a title if an explanation names it, in any part, and an empty one otherwise. The text of
+an explained pair is its explanation. Summaries of users and items may have been written from what
+is to be explained: they are kept separately, and nothing reads them by default.
 """
 
 from __future__ import annotations
@@ -35,10 +34,9 @@ from typing import TypeGuard
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.sources.base import BOOKS, PLACES, RawData, Source
-from ckf_demo.data.sources.frames import check_columns, read_parquet, read_pickle
-from ckf_demo.data.sources.reviews import plain, read_csv
-from ckf_demo.data.sources.skipping import Skipping
+from ckf_demo.data.sources.base import BOOKS, PLACES, RawData, Skipping, Source
+from ckf_demo.data.sources.frames import read_table
+from ckf_demo.data.sources.reviews import plain
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.runtime.errors import UserError
 
@@ -54,17 +52,12 @@ SUMMARIES = ("user_summary", "item_summary")
 EXPECTED = "uid and iid as whole numbers, a title and an explanation"
 LIKED = 1.0
 
-UNTITLED = ""
-
 
 def read(folder: Path, domain: str = PLACES) -> RawData:
     """Read the six files from a folder; ``domain`` says what the items are.
 
-    Raises
-    ------
-    UserError
-        When a file is missing or of another kind, a table lacks a column, an item has two titles,
-        or a pair stands twice.
+    Raises UserError when a file is missing or of another kind, a table lacks a column, an item has
+    two titles, or a pair is there twice.
     """
     parts = _form(folder)
     titles: dict[int, str] = {}
@@ -88,14 +81,14 @@ def read(folder: Path, domain: str = PLACES) -> RawData:
         )
     raw = RawData.from_rows(
         [(str(user), None, None, None) for user in dict.fromkeys(rows["user"])],
-        [(str(item), titles.get(item, UNTITLED), None, ()) for item in dict.fromkeys(rows["item"])],
+        [(str(item), titles.get(item, ""), None, ()) for item in dict.fromkeys(rows["item"])],
         [
             (str(user), str(item), LIKED, time)
             for time, (user, item) in enumerate(zip(rows["user"], rows["item"], strict=True))
         ],
         feedback="likes",
         texts=rows["text"].tolist(),
-        notes=[note for note in notes if note],
+        notes=notes,
         domain=domain,
         about_items=about["item"],
         about_users=about["user"],
@@ -121,9 +114,8 @@ def _names(parts: tuple[str, str, str]) -> list[str]:
 
 def _interactions(path: Path) -> pd.DataFrame:
     """Columns ``user`` and ``item``, int64."""
-    table = read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    table = read_table(path, ("user", "item"))
     for column in ("user", "item"):
-        check_columns(path, table, [column])
         if path.suffix == ".csv":
             table[column] = pd.to_numeric(table[column], errors="coerce")
         if not pd.api.types.is_integer_dtype(table[column]) or table[column].hasnans:
@@ -141,13 +133,13 @@ def _explained(
     """Explained pairs: ``user`` and ``item`` int64, ``text`` str; their items' titles are added,
     and to ``about`` the first summary of each user and item."""
     rows = []
-    for number, found in _records(path):
+    for number, record in _records(path):
         skipping.lines += 1
-        if found is None:
+        if record is None:
             skipping.leave(number, "no JSON object")
             continue
-        user, item = found.get("uid"), found.get("iid")
-        title, text = (plain(found.get(key)) for key in ("title", "explanation"))
+        user, item = record.get("uid"), record.get("iid")
+        title, text = (plain(record.get(key)) for key in ("title", "explanation"))
         if not (_usable(user) and _usable(item)):
             skipping.leave(number, "no uid or no iid as a whole number")
         elif not title or not text:
@@ -160,7 +152,7 @@ def _explained(
         else:
             rows.append((user, item, text))
             for kind, owner in (("item", item), ("user", user)):
-                if summary := plain(found.get(f"{kind}_summary")):
+                if summary := plain(record.get(f"{kind}_summary")):
                     about[kind].setdefault(str(owner), summary)
     frame = pd.DataFrame(rows, columns=["user", "item", "text"])
     return frame.astype({"user": "int64", "item": "int64"})
@@ -169,8 +161,7 @@ def _explained(
 def _records(path: Path) -> Iterator[tuple[int, dict | None]]:
     """Numbered records from 1, None for what is none."""
     if path.suffix == ".pkl":
-        table = read_pickle(path)
-        check_columns(path, table, COLUMNS)
+        table = read_table(path, COLUMNS)
         kept = [column for column in (*COLUMNS, *SUMMARIES) if column in table]
         records: Iterable[dict] = table[kept].to_dict("records")
         yield from enumerate(records, start=1)
@@ -186,10 +177,10 @@ def _records(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 def _json(line: str) -> dict | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 def _without_targets(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
