@@ -196,8 +196,12 @@ def measure(
     with progress_bars() as progress:
         for folder in folders:
             bar = progress.add_task(folder.name, total=len(cases))
-            system = System.load_for_other_data(
-                folder, source, prepared, knowledge, quantization=dense_precision()
+            system = System.load(
+                folder,
+                prepared,
+                source=source,
+                knowledge=knowledge,
+                quantization=dense_precision(),
             )
             model = CachedModel(Scorer(system), folder, lambda n, bar=bar: progress.advance(bar, n))
             answers = model.candidate_scores(

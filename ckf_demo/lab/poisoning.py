@@ -224,8 +224,12 @@ def measure(
         distances[f"{attack} {count}"] = far
         system = None
         if attack in reranked:
-            system = System.load_for_other_data(
-                checkpoint, prepared, prepared, knowledge, quantization=dense_precision()
+            system = System.load(
+                checkpoint,
+                prepared,
+                source=prepared,
+                knowledge=knowledge,
+                quantization=dense_precision(),
             )
         in_top_ten = np.array([reached(system, knowledge, q, items[place]) for q in queries])
         for column, method in enumerate((STAGE, WHOLE) if system else (STAGE,)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import replacing
+from ckf_demo.runtime.paths import replacing, sha256
 from ckf_demo.tasks.registry import TASKS
 
 FORMAT = 1
@@ -24,6 +24,9 @@ _NEEDED = {
 _ENTRIES = _NEEDED | {"training", "stages", SEAL}
 
 
+MEND = "restore it from the repository."
+
+
 def config_hash(config: dict) -> str:
     """SHA-256 of a configuration as a manifest contains it."""
     return hashlib.sha256(json.dumps(config, indent=2).encode()).hexdigest()
@@ -35,7 +38,7 @@ def write_manifest(folder: Path, manifest: dict) -> None:
     The folder's other files are there already.
     """
     files = {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        p.relative_to(folder).as_posix(): sha256(p)
         for p in sorted(Path(folder).glob(f"{ADAPTERS}/*/adapter_config.json"))
     }
     sealed: dict[str, Any] = {**unsealed(manifest), SEAL: {"files": files}}
@@ -71,25 +74,21 @@ def read_manifest(folder: Path) -> dict:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); restore it from the repository.") from error
+        raise UserError(f"{path} is damaged ({error}); {MEND}") from error
     if not isinstance(manifest, dict):
-        raise UserError(
-            f"{path} is damaged (it is not a JSON object); restore it from the repository."
-        )
+        raise UserError(f"{path} is damaged (it is not a JSON object); {MEND}")
     if manifest.get("format") != FORMAT:
         raise UserError(f"{path} has format {manifest.get('format')}, not {FORMAT}; train again.")
     if wrong := sorted((_NEEDED - manifest.keys()) | (manifest.keys() - _ENTRIES)):
         verb = "lacks" if wrong[0] in _NEEDED else "has an unknown"
-        raise UserError(
-            f"{path} is damaged (it {verb} {wrong[0]!r}); restore it from the repository."
-        )
+        raise UserError(f"{path} is damaged (it {verb} {wrong[0]!r}); {MEND}")
     if SEAL in manifest:
         seal = manifest[SEAL]
         whole = isinstance(seal, dict) and seal.keys() == {"files", "manifest"}
         if not whole or seal["manifest"] != _seal_hash(manifest):
             raise UserError(
                 f"{path} was changed after training (its configuration, calibration or another "
-                "entry); restore it from the repository."
+                f"entry); {MEND}"
             )
     return manifest
 
@@ -99,9 +98,9 @@ def checked_manifest(folder: Path, prepared: Prepared) -> dict:
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     if manifest["hashes"]["prepared"] != prepared.training_hash:
-        chosen = {k: v for k, v in manifest["config"]["data"].items() if k != "dataset"}
-        if chosen:
-            words = ", ".join(f"data.{name} = {value}" for name, value in chosen.items())
+        settings = {k: v for k, v in manifest["config"]["data"].items() if k != "dataset"}
+        if settings:
+            words = ", ".join(f"data.{name} = {value}" for name, value in settings.items())
             raise UserError(
                 f"The checkpoint {folder} was trained under other settings of the data ({words}); "
                 "only `python -m ckf_demo.lab.robustness` can measure it."
@@ -117,29 +116,25 @@ def verify_files(folder: Path, manifest: dict) -> None:
     """Compare configuration and weight files with their hashes; UserError names what differs."""
     if config_hash(manifest["config"]) != manifest["hashes"]["config"]:
         raise UserError(
-            f"The configuration in {Path(folder) / MANIFEST} was changed after training; "
-            "restore it from the repository."
+            f"The configuration in {Path(folder) / MANIFEST} was changed after training; {MEND}"
         )
     files = manifest["hashes"]["files"] | manifest.get(SEAL, {}).get("files", {})
     for name, expected in files.items():
         path = Path(folder) / name
         if not path.exists():
             raise UserError(f"The checkpoint {folder} is incomplete: {name} is missing.")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        if sha256(path) != expected:
             raise UserError(
                 f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
-                "manifest; restore it from the repository."
+                f"manifest; {MEND}"
             )
 
 
 def trained_checkpoints(root: Path) -> list[dict]:
-    """List the checkpoints under a folder, by name.
+    """The checkpoints under a folder, by name.
 
-    Returns
-    -------
-    ``[{"checkpoint", "method", "dataset", "tasks", "parameters", "megabytes", "minutes"}]``:
-    trained parameters, None in older manifests, and minutes of training on the machine that was
-    used.
+    Each has its name, method, data set, tasks, trained parameters (None in older manifests),
+    megabytes and minutes of training on the machine that was used.
     """
     checkpoints = []
     for path in sorted(Path(root).glob("*/manifest.json")):

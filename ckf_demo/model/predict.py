@@ -78,14 +78,8 @@ class Context:
 
     def prefix(self, writer: PromptWriter, *, with_tokens: bool = True) -> PrefixText:
         """The beginning of the prompt, which all questions about the person share."""
-        shown = slice(self.shown_from, None)
-        return writer.prefix(
-            self.items[shown],
-            self.ratings[shown],
-            self.profile,
-            self.taste,
-            with_tokens=with_tokens,
-        )
+        items, ratings = self.items[self.shown_from :], self.ratings[self.shown_from :]
+        return writer.prefix(items, ratings, self.profile, self.taste, with_tokens=with_tokens)
 
 
 def branch_of(
@@ -167,32 +161,26 @@ def answer_states(
     adapters = {"shared": ablation.shared_adapter, "tasks": ablation.task_adapter}
     states: dict[int, Tensor] = {}
     for group in (True, False) if apart else (None,):
-        places = [i for i, own in enumerate(acts) if group in (None, own)]
+        places = [i for i, act in enumerate(acts) if group in (None, act)]
         if not places:
             continue
         text = context.prefix(system.writer, with_tokens=group is not False)
         branches = [branch_of(system, questions[i], text, context, acts[i]) for i in places]
+        rows = [pairs[i] for i in places]
         if group and fused is not None and fused.updates:
-            rows = [pairs[i] for i in places]
             updates = {name: (a[rows], b) for name, (a, b) in fused.updates.items()}
-            found = engine.separate(text.ids, branches, updates)
+            hidden = engine.separate(text.ids, branches, updates)
+        elif training:
+            slots = system.slots(fused, branches, rows)
+            hidden = engine.forward(text.ids, branches, slots, **adapters)
         else:
-            slots = [
-                system.slot(fused, pairs[i]) if b.slots else None
-                for i, b in zip(places, branches, strict=True)
-            ]
-            if training:
-                found = engine.forward(text.ids, branches, slots, **adapters)
+            if prefixes is not None and ablation.shared_adapter:
+                prefix = prefixes(text.ids)
             else:
-                kept = prefixes is not None and ablation.shared_adapter
-                prefix = (
-                    prefixes(text.ids)
-                    if kept
-                    else engine.prefill(text.ids, shared=ablation.shared_adapter)
-                )
-                parts = engine.score(prefix, branches, slots, **adapters)
-                found = [h for part in parts for h in part]
-        states |= dict(zip(places, found, strict=True))
+                prefix = engine.prefill(text.ids, shared=ablation.shared_adapter)
+            parts = engine.score(prefix, branches, system.slots(fused, branches, rows), **adapters)
+            hidden = [h for part in parts for h in part]
+        states |= dict(zip(places, hidden, strict=True))
     return [states[i] for i in range(len(questions))]
 
 
@@ -228,8 +216,8 @@ def suffix_states(
         states = iter(system.engine.separate(prefix_ids, branches, updates))
         return [[next(states) for _ in suffix.branches] for suffix in suffixes]
     slots = [
-        [system.slot(own, 0) if b.slots else None for b in suffix.branches]
-        for suffix, own in zip(suffixes, fused, strict=True)
+        system.slots(pair, suffix.branches, [0] * len(suffix.branches))
+        for suffix, pair in zip(suffixes, fused, strict=True)
     ]
     parts = system.engine.score_suffixes(
         prefixes(prefix_ids), suffixes, slots, chunk_tokens=chunk_tokens
@@ -274,10 +262,8 @@ def score_rows(
         The collaborative signal alone, without the language model.
     progress
         Called with the number of rows done since the last call.
-    ablation
-        What an ablation takes away.
     targets
-        Item indices (n,) in the place of the interactions' own.
+        Item indices (n,) in place of the interactions' own.
 
     Returns
     -------
@@ -330,14 +316,9 @@ def score_candidates(
     *,
     profile: str = "",
 ) -> dict[str, np.ndarray]:
-    """Scores of items for a person with a history (n,) of item indices and ratings.
+    """Scores of ``candidates`` (m,) for a person with a history (n,) of item indices and ratings.
 
-    Parameters
-    ----------
-    candidates
-        Item indices (m,).
-    task
-        The question that scores them, ``"ranking"`` or ``"ctr"``.
+    ``task`` is the question that scores them, ``"ranking"`` or ``"ctr"``.
 
     Returns
     -------
@@ -358,13 +339,9 @@ def score_candidates(
 
 def profile_of(prepared: Prepared, user: int) -> str:
     """The profile line of a user by index."""
-    return profile_text(
-        {
-            "age": int(prepared.ages[user]),
-            "gender": prepared.genders[user],
-            "occupation": prepared.occupations[user],
-        }
-    )
+    age, gender = int(prepared.ages[user]), prepared.genders[user]
+    occupation = prepared.occupations[user]
+    return profile_text({"age": age, "gender": gender, "occupation": occupation})
 
 
 def contexts_of_rows(
@@ -397,16 +374,7 @@ def contexts_of_rows(
         else:
             history = history[max(0, shared - k) : shared] if k else history[:0]
             lengths, start = np.full(len(group), len(history)), 0
-        yield (
-            group,
-            Context(
-                data.item[history].astype(np.int64),
-                data.rating[history],
-                start,
-                profile_of(data, user),
-                "",
-                labelled=labelled,
-            ),
-            lengths,
-            labels,
-        )
+        items, ratings = data.item[history].astype(np.int64), data.rating[history]
+        profile = profile_of(data, user)
+        context = Context(items, ratings, start, profile, "", labelled=labelled)
+        yield group, context, lengths, labels

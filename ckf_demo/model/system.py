@@ -4,7 +4,6 @@ Training, evaluation and serving go through the same few methods, so that what i
 was trained. `Recommender` puts people and answers around it.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -44,7 +43,7 @@ from ckf_demo.model.manifest import (
     write_manifest,
 )
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import replacing
+from ckf_demo.runtime.paths import replacing, sha256
 from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptWriter, single_token
 
@@ -131,13 +130,8 @@ class System:
         """Build a system on dequantised weights, those that are served.
 
         It seeds torch with the run's seed. A fresh system has the tables ``knowledge``, by default
-        fitted here. With ``warm_start`` it has the weights and tables of that checkpoint, and
-        ``knowledge`` is ignored.
-
-        Raises
-        ------
-        UserError
-            When that checkpoint is damaged, belongs to other data or has another shape.
+        fitted here. With ``warm_start`` it has the weights and tables of that checkpoint (UserError
+        if it does not fit), and ``knowledge`` is ignored.
         """
         name = config.backbone.name
         if warm_start is not None:
@@ -217,9 +211,14 @@ class System:
         both = torch.cat([fused.user_tokens[pair], fused.item_tokens[pair]])
         return both.view(-1, self._shape.hidden_size)
 
-    def slots(self, fused: Fused | None, branches: Sequence[Branch]) -> list[Tensor | None]:
-        """Slot embeddings per branch, for branches and pairs in the same order."""
-        return [self.slot(fused, i) if b.slots else None for i, b in enumerate(branches)]
+    def slots(
+        self, fused: Fused | None, branches: Sequence[Branch], pairs: Sequence[int]
+    ) -> list[Tensor | None]:
+        """Slot embeddings of branches, each with its pair among the fused ones."""
+        return [
+            self.slot(fused, pair) if branch.slots else None
+            for branch, pair in zip(branches, pairs, strict=True)
+        ]
 
     def read(
         self,
@@ -230,15 +229,10 @@ class System:
         *,
         calibrate: bool,
     ) -> Tensor:
-        """Answers from the last hidden states of branches.
+        """Answers from the last hidden states (m, H) of branches.
 
-        Parameters
-        ----------
-        hidden
-            (m, H).
-        fused, rows
-            The fused pairs and the row of each branch's prior. ``fused`` is None for the language
-            model alone.
+        ``rows`` are the rows of their priors in ``fused``, which is None for the language model
+        alone.
 
         Returns
         -------
@@ -282,10 +276,9 @@ class System:
         if self.lora.adapter_parameters():
             self.lora.save(folder / ADAPTERS)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
-        tensors = {
-            k: v.to(torch.bfloat16) if v.ndim > 1 and not k.startswith("prior.") else v
-            for k, v in tensors.items()
-        }
+        for name, tensor in tensors.items():
+            if tensor.ndim > 1 and not name.startswith("prior."):
+                tensors[name] = tensor.to(torch.bfloat16)
         save_file(tensors or {"nothing": torch.zeros(1)}, folder / FUSION)
         self.knowledge.save(folder / COLLABORATIVE_FILE)
         config = json.loads(self.config.model_dump_json())
@@ -301,7 +294,7 @@ class System:
                 "prepared": self.prepared.training_hash,
                 "config": config_hash(config),
                 "files": {
-                    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+                    str(p.relative_to(folder)): sha256(p)
                     for p in sorted(folder.rglob("*.safetensors"))
                 },
             },
@@ -325,14 +318,10 @@ class System:
         else:
             seed = self.config.train.seed
             tensors = self.fusion.carried_over(tensors, source, self.prepared, seed=seed)
-        if self.fusion.state_dict():
-            own = self.fusion.state_dict()
-            wrong = sorted(
-                k
-                for k in own.keys() | tensors.keys()
-                if k not in own or k not in tensors or own[k].shape != tensors[k].shape
-            )
-            if wrong:
+        if weights := self.fusion.state_dict():
+            shapes = {(name, tensor.shape) for name, tensor in tensors.items()}
+            fitting = {(name, weight.shape) for name, weight in weights.items()}
+            if wrong := sorted({name for name, _ in shapes ^ fitting}):
                 raise UserError(
                     f"The fusion weights in {folder} do not fit this configuration: "
                     f"{', '.join(wrong[:3])}."
@@ -345,65 +334,33 @@ class System:
         folder: Path,
         prepared: Prepared,
         *,
+        source: Prepared | None = None,
+        knowledge: Knowledge | None = None,
         quantization: str = "nf4",
         device: str | None = None,
     ) -> "System":
         """Load a checkpoint for serving.
 
-        Raises
-        ------
-        UserError
-            When a file is missing or damaged, or the checkpoint belongs to other data or to
-            another backbone; the text says which.
-        """
-        folder = Path(folder)
-        manifest = checked_manifest(folder, prepared)
-        knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE_FILE, prepared)
-        return cls._restored(folder, manifest, prepared, knowledge, None, quantization, device)
-
-    @classmethod
-    def load_for_other_data(
-        cls,
-        folder: Path,
-        source: Prepared,
-        prepared: Prepared,
-        knowledge: Knowledge,
-        *,
-        quantization: str = "nf4",
-        device: str | None = None,
-    ) -> "System":
-        """Load a checkpoint, unchanged, for other items and people than it was trained for.
-
         Parameters
         ----------
-        source
-            The data it was trained on.
-        prepared, knowledge
-            Other data, with histories of the same kind, and tables fitted on them.
+        prepared
+            The data it was trained on, or other data with histories of the same kind.
+        source, knowledge
+            For other data: those it was trained on, and tables fitted on the other data.
 
         Raises
         ------
         UserError
-            As `load`, and when the method cannot be used on other items.
+            When a file is missing or damaged, the checkpoint belongs to other data or to another
+            backbone, or its method cannot be used on other items; the text says which.
         """
         folder = Path(folder)
-        manifest = checked_manifest(folder, source)
-        # the prompt uses the words that the checkpoint was trained with
-        prepared = replace(prepared, domain=source.domain)
-        return cls._restored(folder, manifest, prepared, knowledge, source, quantization, device)
-
-    @classmethod
-    def _restored(
-        cls,
-        folder: Path,
-        manifest: dict,
-        prepared: Prepared,
-        knowledge: Knowledge,
-        source: Prepared | None,
-        quantization: str,
-        device: str | None,
-    ) -> "System":
-        """A checkpoint over the given data and tables; ``source`` as in `load_weights`."""
+        manifest = checked_manifest(folder, source or prepared)
+        if source is not None:
+            # the prompt uses the words that the checkpoint was trained with
+            prepared = replace(prepared, domain=source.domain)
+        if knowledge is None:
+            knowledge = knowledge_of(prepared).load(folder / COLLABORATIVE_FILE, prepared)
         config = RunConfig.model_validate(manifest["config"])
         name = config.backbone.name
         if config.lora.full:

@@ -147,15 +147,15 @@ def test_weights_are_those_of_the_checkpoint_and_tables_those_of_the_other_data(
     data = titled(PLACES)
     knowledge = CollaborativeKnowledge.fit(data)
     here = System.load(checkpoints / "ckf", DATA, quantization="bf16")
-    there = System.load_for_other_data(
-        checkpoints / "ckf", DATA, data, knowledge, quantization="bf16"
+    there = System.load(
+        checkpoints / "ckf", data, source=DATA, knowledge=knowledge, quantization="bf16"
     )
     for name, own in here.fusion.state_dict().items():
         assert torch.equal(there.fusion.state_dict()[name], own)
     assert there.fusion.embeddings.table.numpy() == pytest.approx(knowledge.item_table)
     assert there.writer.titles == data.titles
     with pytest.raises(UserError, match="other data"):
-        System.load_for_other_data(checkpoints / "ckf", made_up(), data, knowledge)
+        System.load(checkpoints / "ckf", data, source=made_up(), knowledge=knowledge)
 
 
 def test_checkpoints_stand_beside_chance_popularity_and_texts(checkpoints, tmp_path):

@@ -73,7 +73,7 @@ def questions(
         system.writer.branch(task, int(item), at, with_tokens=fused is not None)
         for item in person.candidates
     ]
-    return branches, system.slots(fused, branches), fused
+    return branches, system.slots(fused, branches, range(len(branches))), fused
 
 
 @torch.inference_mode()
