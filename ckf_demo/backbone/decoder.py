@@ -77,12 +77,10 @@ def cached(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
 
 
 class Decoder:
-    """Greedy decoding for one task behind a cache that a forward pass has filled.
+    """Weights for decoding in one task, `Int8` or `Dense`.
 
-    ``eight_bit`` says whether weights are `Int8` or `Dense`.
-
-    Building it asks every weight for its answer to the identity, adapters included, so it costs
-    about as much as a long prompt, once per task.
+    Building it applies every weight to the identity, adapters included, so it costs about as much
+    as a long prompt, once per task.
     """
 
     @torch.inference_mode()
@@ -112,9 +110,8 @@ class Decoder:
                 )
         self.norm = model.model.norm.weight
         self.head = hold(cast(nn.Linear, model.get_output_embeddings()).weight)
-        half = self.size // 2
         self.sign = torch.ones(self.size, dtype=self.dtype, device=self.device)
-        self.sign[:half] = -1
+        self.sign[: self.size // 2] = -1
 
     def _merged(self, *projections: nn.Linear) -> Tensor:
         """Weights (Σ out, in) of projections of the same input, with what adapters add to them."""

@@ -24,27 +24,18 @@ from ckf_demo.runtime.cancellation import check
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens behind a prefix.
-
-    Attributes
-    ----------
-    ids
-        Token ids; those at slots are ignored.
-    at
-        How many prefix tokens the branch sees; its positions continue from there.
-    task
-        Whose update its tokens get.
-    slots
-        Positions within ``ids`` whose embeddings are given by the caller, in order.
-    answers_from
-        Hidden states from this position on are returned; −1 is the last token alone.
-    """
+    """Tokens behind a prefix."""
 
     ids: list[int]
+    """Token ids; those at slots are ignored."""
     at: int
+    """How many prefix tokens the branch sees; its positions continue from there."""
     task: str
+    """The task whose update its tokens get."""
     slots: list[int] = field(default_factory=list)
+    """Positions within ``ids`` whose embeddings are given by the caller, in order."""
     answers_from: int = -1
+    """Hidden states from this position on are returned; −1 is the last token alone."""
 
     @property
     def first_answer(self) -> int:
@@ -53,22 +44,15 @@ class Branch:
 
 @dataclass(frozen=True)
 class Suffix:
-    """Another end of a prefix, with the branches behind it.
-
-    Attributes
-    ----------
-    ids
-        Tokens in place of the prefix's own from ``at`` on; may be empty. Like the prefix they get
-        no task's update.
-    at
-        How many of the prefix's tokens stay.
-    branches
-        Each continues the suffix, so its own ``at`` is ``at + len(ids)``.
-    """
+    """Another end of a prefix, with the branches behind it."""
 
     ids: list[int]
+    """Tokens in place of the prefix's own from ``at`` on; may be empty. Like the prefix they get no
+    task's update."""
     at: int
+    """How many of the prefix's tokens stay."""
     branches: list[Branch]
+    """Each continues the suffix, so its own ``at`` is ``at + len(ids)``."""
 
     @property
     def size(self) -> int:
@@ -156,30 +140,6 @@ def additive(seen: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
     return mask.masked_fill_(~seen, torch.finfo(dtype).min).to(device)
 
 
-def pack(
-    branches: Sequence[Branch],
-    prefix_length: int,
-    *,
-    with_prefix: bool,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Packing:
-    """Lay branches out behind a prefix, in chunks of whole branches; in one chunk on a GPU.
-
-    ``with_prefix`` says whether the prefix is part of the queries or cached.
-    """
-    sizes = [len(b.ids) for b in branches]
-    masks = [
-        additive(visibility(branches[places], prefix_length), dtype, device)
-        for places in portions(sizes, CHUNK if device.type == "cpu" else sum(sizes))
-    ]
-    prefix_mask = None
-    if with_prefix and prefix_length:
-        square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
-        prefix_mask = additive(square, dtype, device)
-    return Packing(prefix_length, masks, prefix_mask)
-
-
 def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
     """Runs of neighbours whose ``sizes`` add up to ``most`` at most; one alone may be larger."""
     start, total = 0, 0
@@ -249,12 +209,23 @@ class Engine:
             embedded = embedded.index_copy(0, places, vectors)
         return embedded
 
-    def _pack(
-        self, branches: Sequence[Branch], prefix_length: int, with_prefix: bool = False
+    def pack(
+        self, branches: Sequence[Branch], prefix_length: int, *, with_prefix: bool = False
     ) -> Packing:
-        return pack(
-            branches, prefix_length, with_prefix=with_prefix, dtype=self.dtype, device=self.device
-        )
+        """Lay branches out behind a prefix, in chunks of whole branches; in one chunk on a GPU.
+
+        ``with_prefix`` says whether the prefix is part of the queries or cached.
+        """
+        sizes = [len(b.ids) for b in branches]
+        masks = [
+            additive(visibility(branches[places], prefix_length), self.dtype, self.device)
+            for places in portions(sizes, CHUNK if self.device.type == "cpu" else sum(sizes))
+        ]
+        prefix_mask = None
+        if with_prefix and prefix_length:
+            square = torch.ones(prefix_length, prefix_length, dtype=torch.bool).tril()
+            prefix_mask = additive(square, self.dtype, self.device)
+        return Packing(prefix_length, masks, prefix_mask)
 
     def _run(
         self,
@@ -311,7 +282,7 @@ class Engine:
         n = len(prefix_ids)
         everything = [Branch(prefix_ids, 0, ""), *branches]
         route = Route(per_token=self._task_of_tokens(everything), shared=shared, tasks=tasks)
-        packing = self._pack(branches, n, with_prefix=True)
+        packing = self.pack(branches, n, with_prefix=True)
         hidden = self._run(everything, [None, *slots], route, packing=packing)
         return self._answers(hidden[n:], branches)
 
@@ -366,7 +337,7 @@ class Engine:
             part = whole[places]
             of_part = {name: (a[places], b) for name, (a, b) in updates.items()}
             with self.updates.applied(of_part, [len(b.ids) for b in part]):
-                hidden = self._run(part, [None] * len(part), Route(), packing=self._pack(part, 0))
+                hidden = self._run(part, [None] * len(part), Route(), packing=self.pack(part, 0))
             out += self._answers(hidden, part)
         return out
 
@@ -393,7 +364,7 @@ class Engine:
             )
         for places in portions([len(b.ids) for b in branches], chunk_tokens):
             part = branches[places]
-            packing = self._pack(part, max(b.at for b in part))
+            packing = self.pack(part, max(b.at for b in part))
             hidden = self._run_cached(prefix, part, slots[places], packing, **adapters)
             yield self._answers(hidden, part)
 

@@ -52,28 +52,19 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class QueryResult:
-    """The result of a free query.
-
-    Attributes
-    ----------
-    columns
-        Names as the statement gives them; names may repeat.
-    types
-        DuckDB's type of each column.
-    rows
-        One list of JSON values per row: times and dates are ISO text, decimals and floats are
-        numbers, NaN and infinity are None.
-    truncated
-        Whether rows were cut off at the limit, or at `MAX_RESULT` characters.
-    seconds
-        Time of the query, without the start of its process.
-    """
+    """The result of a free query."""
 
     columns: list[str]
+    """Names as the statement gives them; names may repeat."""
     types: list[str]
+    """DuckDB's type of each column."""
     rows: list[list[Any]]
+    """One list of JSON values per row: times and dates are ISO text, decimals and floats are
+    numbers, NaN and infinity are None."""
     truncated: bool
+    """Whether rows were cut off at the limit, or at `MAX_RESULT` characters."""
     seconds: float
+    """Time of the query, without the start of its process."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +81,8 @@ def run_select(
 ) -> QueryResult:
     """Answer one SELECT statement over the tables of the store file at ``path``.
 
-    Parameters
-    ----------
-    sql
-        The statement, at most `MAX_SQL` characters.
-    limit
-        The largest number of rows to return.
-    seconds
-        How long the query may take.
+    The statement has at most `MAX_SQL` characters and may take that many ``seconds``; at most
+    ``limit`` rows are returned.
 
     Raises
     ------

@@ -177,16 +177,9 @@ class InteractionStore:
 
     Users and items are named by the ids of the source, as text or as numbers. Moments are int64
     seconds since 1970 (UTC). UserError is raised for an unknown id, a moment that is no number of
-    seconds, a negative limit, and a damaged file.
-
-    Attributes
-    ----------
-    hash
-        `Prepared.hash` of the data that the file was made from.
-    texts
-        `texts_hash` of the texts of its interactions.
-    split_time
-        The first moment of the validation part.
+    seconds, a negative limit, and a damaged file. ``hash`` is `Prepared.hash` of the data that the
+    file was made from, ``texts`` the `texts_hash` of its interactions, and ``split_time`` the first
+    moment of the validation part.
     """
 
     def __init__(self, path: Path) -> None:
@@ -194,25 +187,19 @@ class InteractionStore:
         self.path = Path(path)
         if not self.path.is_file():
             raise UserError(f"no data store at {self.path}; run: ckf prepare")
+        # One thread: queries take milliseconds, and the model needs the cores.
+        config = {
+            "threads": 1,
+            "enable_external_access": False,
+            "python_enable_replacements": False,
+        }
         try:
-            # One thread: queries take milliseconds, and the model needs the cores.
-            self._connection = duckdb.connect(
-                self.path,
-                read_only=True,
-                config={
-                    "threads": 1,
-                    "enable_external_access": False,
-                    "python_enable_replacements": False,
-                },
-            )
+            self._connection = duckdb.connect(self.path, read_only=True, config=config)
             # The version alone first: another version's table may have other columns.
             ((version,),) = self._connection.execute("SELECT schema_version FROM meta").fetchall()
             if version == SCHEMA_VERSION:
-                ((self.dataset, self.hash, self.texts, self.split_time),) = (
-                    self._connection.execute(
-                        "SELECT dataset, hash, texts, split_time FROM meta"
-                    ).fetchall()
-                )
+                meta = self._connection.execute("SELECT dataset, hash, texts, split_time FROM meta")
+                ((self.dataset, self.hash, self.texts, self.split_time),) = meta.fetchall()
         except duckdb.Error as e:
             raise self._damaged(e) from e
         if version != SCHEMA_VERSION:

@@ -40,24 +40,18 @@ Prefixes = Callable[[list[int]], Prefix]
 class Context:
     """What is known of one person.
 
-    Attributes
-    ----------
-    items, ratings
-        The history, oldest first: int (n,) and float (n,) in stars.
-    shown_from
-        Where the part of the history that the prompt shows begins.
-    profile, taste
-        Lines of the prompt; empty for none.
-    labelled
-        What the training part says of the person, where the collaborative side uses labels.
+    ``items`` int (n,) and ``ratings`` float (n,) in stars are the history, oldest first.
+    ``profile`` and ``taste`` are lines of the prompt; empty for none.
     """
 
     items: np.ndarray
     ratings: np.ndarray
     shown_from: int
+    """Where the part of the history that the prompt shows begins."""
     profile: str
     taste: str
     labelled: Labelled | None = field(default=None, kw_only=True)
+    """What the training part says of the person, where the collaborative side uses labels."""
 
     @classmethod
     def of(

@@ -32,18 +32,10 @@ def alternate(
     before: Mapping[str, Callable[[], object]] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Time every alternative once a round, after one round that is not counted.
+    """Seconds of each alternative, float64 (rounds,), after one round that is not counted.
 
-    Parameters
-    ----------
-    before
-        What to run before the clock of an alternative starts.
-    clock
-        Wall-clock seconds; ``time.process_time`` gives the CPU seconds of this process.
-
-    Returns
-    -------
-    Seconds of each alternative, float64 (rounds,).
+    ``before`` is run before the clock of an alternative starts. ``clock`` gives wall-clock seconds;
+    ``time.process_time`` gives the CPU seconds of this process.
     """
     out = {name: np.empty(rounds) for name in ways}
     names = list(ways)

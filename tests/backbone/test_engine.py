@@ -16,7 +16,6 @@ from ckf_demo.backbone.engine import (
     Branch,
     additive,
     common_beginning,
-    pack,
     visibility,
 )
 from ckf_demo.backbone.multilora import Route
@@ -255,9 +254,7 @@ def test_our_attention_equals_a_dense_mask(branches, with_prefix):
     queries = n + own if with_prefix else own
     query = torch.randn(1, heads, queries, size, generator=generator)
     key, value = (torch.randn(1, groups, n + own, size, generator=generator) for _ in range(2))
-    packing = pack(
-        branches, n, with_prefix=with_prefix, dtype=torch.float32, device=torch.device("cpu")
-    )
+    packing = ENGINE.pack(branches, n, with_prefix=with_prefix)
     ours, _ = branch_attention(None, query, key, value, None, size**-0.5, packing=packing)
 
     seen = visibility(branches, n)

@@ -10,6 +10,7 @@ be missing. Lines that cannot be used are counted, reported and left out.
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import json
 import zlib
@@ -119,14 +120,10 @@ def _titles(path: Path, skipping: Skipping, items: set[str]) -> Iterator[tuple[s
 
 def _literal(line: str) -> object:
     """The value in a line of metadata, as JSON or as a Python literal; None if it is neither."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(line.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
+    for parse in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return parse(line.strip())
+    return None
 
 
 SOURCE = Source(

@@ -21,40 +21,28 @@ FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
 
 @dataclass(frozen=True)
 class RawData:
-    """Users, items and interactions as the source holds them, in the order of its files.
-
-    Attributes
-    ----------
-    users
-        ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation`` str or
-        None; one row per user.
-    items
-        ``item`` str, ``title`` str (article in front, without its year; empty when unknown),
-        ``year`` Int64 (may be missing), ``genres`` tuple of str (empty when unknown); one row
-        per item.
-    interactions
-        ``user`` str, ``item`` str, ``rating`` float32 in 0.5–5, ``timestamp`` int64
-        (seconds since 1970, UTC), ``source_row`` int32 (row in the source's file, from 0);
-        ``split`` int8 (see `ckf_demo.data.splits`) if the source has a split; and ``text`` str,
-        the user's text about the item (may be empty), if the source holds texts.
-    feedback
-        ``"ratings"`` or ``"likes"``. With likes, ``rating`` is 1 for a like and 0 for a dislike,
-        and histories hold only likes.
-    notes
-        Sentences for the user who imports the data, such as on lines that could not be used.
-    domain
-        The kind of items: films, places, products or books.
-    about_items, about_users
-        Summaries of texts, by id; texts that are to be predicted may be among their sources.
-    """
+    """Users, items and interactions as the source holds them, in the order of its files."""
 
     users: pd.DataFrame
+    """One row per user: ``user`` str, ``age`` Int64 (may be missing), ``gender`` and ``occupation``
+    str or None."""
     items: pd.DataFrame
+    """One row per item: ``item`` str, ``title`` str (article in front, without its year; empty when
+    unknown), ``year`` Int64 (may be missing), ``genres`` tuple of str (empty when unknown)."""
     interactions: pd.DataFrame
+    """``user`` str, ``item`` str, ``rating`` float32 in 0.5–5, ``timestamp`` int64 (seconds since
+    1970, UTC), ``source_row`` int32 (row in the source's file, from 0); ``split`` int8 (see
+    `ckf_demo.data.splits`) if the source has a split; and ``text`` str, the user's text about the
+    item (may be empty), if the source holds texts."""
     feedback: str = "ratings"
+    """``"ratings"`` or ``"likes"``. With likes, ``rating`` is 1 for a like and 0 for a dislike, and
+    histories hold only likes."""
     notes: tuple[str, ...] = ()
+    """Sentences for the user who imports the data, such as on lines that could not be used."""
     domain: str = FILMS
+    """The kind of items: films, places, products or books."""
     about_items: Mapping[str, str] = field(default_factory=dict)
+    """Summaries of texts, by id; texts that are to be predicted may be among their sources."""
     about_users: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -131,12 +131,10 @@ def _id(value: object) -> str:
 
 def _seconds(column: pd.Series) -> pd.Series:
     """Seconds since 1970; missing where a value is neither a number of them nor a date."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        dates = pd.to_datetime(column, utc=True)
-        return (dates - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().any():
-        return numbers.where(numbers.abs() < 2**53)
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.notna().any():
+            return numbers.where(numbers.abs() < 2**53)
     dates = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
     return (dates - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)
 

@@ -17,14 +17,6 @@ _BRACKETS = re.compile(r"\(([^()]*)\)")
 _YEAR = re.compile(r"\s*\((1[89]\d\d|20\d\d)\)\s*(?:\((?:V|TV|VG)\)\s*)?$")
 
 
-def split_year(title: str) -> tuple[str, int | None]:
-    """The title without the year at its end, and that year (None when it has none)."""
-    match = _YEAR.search(title)
-    if match is None or match.start() == 0:
-        return title, None
-    return title[: match.start()], int(match.group(1))
-
-
 def turn_article(title: str) -> str:
     """Put the article of a title, and of alternative titles in brackets, back to the front.
 
@@ -55,5 +47,7 @@ def tidy_title(title: str) -> tuple[str, int | None]:
     Spaces are collapsed and characters composed (Unicode NFC).
     """
     plain = " ".join(unicodedata.normalize("NFC", title).split())
-    without_year, year = split_year(plain)
-    return turn_article(without_year), year
+    match = _YEAR.search(plain)
+    if match is None or match.start() == 0:
+        return turn_article(plain), None
+    return turn_article(plain[: match.start()]), int(match[1])
