@@ -1,8 +1,7 @@
 """What every baseline is given and must answer.
 
-A baseline is a class with a name, a line that says what it is, what it needs, the tasks that it
-answers, and its formula in the docstring. It is fitted once and then answers about targets with the
-histories that the protocol allows. Hyperparameters are chosen on the validation part.
+A baseline is a class with its formula in the docstring. It is fitted once, with hyperparameters
+chosen on the validation part, and answers about targets with the histories of the protocol.
 """
 
 from abc import ABC, abstractmethod
@@ -79,14 +78,9 @@ class TrainingData:
         return float(np.mean(values))
 
     def numbered_items(self) -> tuple[np.ndarray, np.ndarray]:
-        """Items with training rows, numbered from 1, so that other items change no random number.
+        """Items with training rows int (n,), and the number of every item int64 (I,).
 
-        Returns
-        -------
-        trained_items : int (n,)
-            These items, in order.
-        item_numbers : int64 (I,)
-            The number of every item; 0 for an item without training rows.
+        These items are numbered from 1, all others are 0, so they change no random number.
         """
         trained_items = np.unique(self.train.item)
         item_numbers = np.zeros(self.prepared.n_items, np.int64)
@@ -158,12 +152,7 @@ class Baseline(ABC):
 def score_by_history(
     instances: EvalInstances, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Call ``predict(history items, history ratings, target items)`` once for each history.
-
-    Returns
-    -------
-    float64 array (n,) in the order of the targets
-    """
+    """``predict(history items, ratings, target items)`` of each history: float64 (n,)."""
     scores = np.empty(len(instances))
     for positions, items, ratings in instances.by_history():
         scores[positions] = predict(items, ratings, instances.items[positions])
@@ -190,7 +179,7 @@ class RatingBaseline(Baseline):
         return Scores(rating=clipped(rating), ctr=rating)
 
     def validation_rmse(self, validation: EvalInstances) -> float:
-        """RMSE of the clipped ratings on validation rows, in stars."""
+        """RMSE on validation rows, in stars."""
         return rmse(validation.ratings, self.score(validation).rating)
 
 

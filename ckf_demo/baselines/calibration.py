@@ -9,16 +9,9 @@ from ckf_demo.baselines.base import Baseline, TrainingData
 
 
 def platt(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit P(liked) = σ(a · score + b).
+    """Fit P(liked) = σ(a · score + b) to scores (n,) and labels 0/1 (n,).
 
-    Parameters
-    ----------
-    scores : float array (n,)
-    labels : 0/1 array (n,)
-
-    Returns
-    -------
-    A function from scores (m,) to probabilities float64 (m,).
+    Returns a function from scores (m,) to probabilities float64 (m,).
     """
     centre, scale = float(np.mean(scores)), float(np.std(scores)) or 1.0
     # the penalty is weak, so that the curve is close to the maximum-likelihood one

@@ -24,13 +24,7 @@ class Model(ABC):
 
 
 class HistoryModel(Model):
-    """A model that scores items by one history at a time.
-
-    Parameters
-    ----------
-    n_items
-        I, the number of items of the catalogue.
-    """
+    """A model that scores items by one history at a time."""
 
     def __init__(self, n_items: int):
         self.catalogue = np.arange(n_items)

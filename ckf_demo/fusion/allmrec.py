@@ -72,13 +72,7 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class JointSpace(nn.Module):
-    """The autoencoders of stage 1, for inputs at about unit scale.
-
-    Parameters
-    ----------
-    item_size, text_size
-        Widths of E and Q.
-    """
+    """The autoencoders of stage 1, for E and Q of the given widths at about unit scale."""
 
     def __init__(self, item_size: int, text_size: int):
         super().__init__()
@@ -112,23 +106,11 @@ def fit_joint_space(
     seed: int,
     steps: int,
 ) -> tuple[Tensor, JointSpace, dict[str, float]]:
-    """Stage 1.
+    """Stage 1, from training sequences of items, oldest first, and Q, ``texts`` float32 (I, t).
 
-    Parameters
-    ----------
-    sequences
-        Training sequences of items, oldest first.
-    texts : float32 (I, t)
-        Q.
-
-    Returns
-    -------
-    table
-        The joint space's embedding of every item: float32 (I, `JOINT_SIZE`).
-    space
-        In evaluation mode.
-    losses
-        Means over the last tenth of the steps, by name, whether they were trained for or not.
+    Returns the joint space's embedding of every item, float32 (I, `JOINT_SIZE`), the space in
+    evaluation mode, and the mean of every loss over the last tenth of the steps, whether it was
+    trained for or not.
     """
     known = sequential.item_table.any(1)
     own = known.nonzero()[:, 0]

@@ -89,10 +89,7 @@ class SequentialStates(nn.Module):
     def fit(self, prepared: Prepared, *, seed: int) -> dict[str, float]:
         """Train the model on the rows that collaborative models may see; its loss.
 
-        Raises
-        ------
-        UserError
-            When the language model would learn from these very rows.
+        UserError when the language model would learn from these very rows.
         """
         _needs_rows_of_its_own(prepared, "sequential")
         fitted, loss = self.net.fit(
@@ -135,14 +132,10 @@ class SmoothedGraph(nn.Module):
     def fit(self, prepared: Prepared, *, seed: int) -> dict[str, float]:
         """Smooth over the likes that collaborative models may see.
 
-        Raises
-        ------
-        UserError
-            When the language model would learn from these very rows.
+        UserError when the language model would learn from these very rows.
         """
         _needs_rows_of_its_own(prepared, "graph")
-        fit = prepared.fit
-        rows = Rows(prepared.user[fit], prepared.item[fit], prepared.rating[fit], prepared.n_items)
+        rows = Rows.of(prepared, prepared.fit)
         table = torch.from_numpy(
             lightgcn.item_table(rows, prepared.liked_from, passes=PASSES, seed=seed)
         )
@@ -154,9 +147,8 @@ class SmoothedGraph(nn.Module):
 
     def users(self, pairs: PairBatch) -> Tensor:
         """e_u of every pair, float32 (m, D); zero where nothing was liked."""
-        earlier = (
-            torch.arange(len(pairs.history), device=self.table.device) < pairs.lengths[:, None]
-        )
+        places = torch.arange(len(pairs.history), device=self.table.device)
+        earlier = places < pairs.lengths[:, None]
         liked = (earlier & (pairs.residuals > 0)).float()
         return liked @ self.table[pairs.history] / liked.sum(1, keepdim=True).clamp(min=1.0)
 

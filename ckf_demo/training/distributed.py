@@ -5,15 +5,14 @@
 
 (with ``ACCELERATE_USE_CPU=true`` before it on a machine without a GPU).
 
-All processes go through the same steps. Each computes its share of an optimiser step's sequences,
-drawn as one process would draw them, and the gradients are added up. The result is that of one
-process, up to the order of additions.
+Each process computes its share of an optimiser step's sequences, drawn as one process would draw
+them, and the gradients are added up. The result is that of one process, up to the order of
+additions.
 
-The model is not wrapped in DistributedDataParallel, for two reasons. That averages gradients in
-hooks around the model's own ``forward``, which the engine does not call as a whole. And it expects
-every process to use the same parameters, but a text-only sequence leaves out the fusion, and one
-without a liked item the ranking adapter. So all gradients are added once at the end of an optimiser
-step, by ``Accelerator.reduce``.
+DistributedDataParallel does not fit: it averages gradients in hooks around the model's ``forward``,
+which the engine does not call as a whole, and it expects every process to use the same parameters,
+but a text-only sequence leaves out the fusion. So ``Accelerator.reduce`` adds all gradients once,
+at the end of an optimiser step.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,13 +59,7 @@ class Processes:
         return None if self.count == 1 else named
 
     def check(self, sequences: int) -> None:
-        """Check that every process has a sequence in each optimiser step.
-
-        Raises
-        ------
-        UserError
-            With fewer ``sequences`` in an optimiser step than processes.
-        """
+        """UserError with fewer ``sequences`` in an optimiser step than processes."""
         if sequences < self.count:
             raise UserError(
                 f"{self.count} processes cannot share the {sequences} sequences of an optimiser "
@@ -93,17 +86,16 @@ class Processes:
         if self.count == 1:
             return
         for module in modules:
-            own = module.state_dict()
-            state = self.from_main(lambda own=own: {k: v.cpu() for k, v in own.items()})
+            tensors = module.state_dict()
+            state = self.from_main(lambda tensors=tensors: {k: v.cpu() for k, v in tensors.items()})
             with torch.no_grad():
-                for name, tensor in own.items():
+                for name, tensor in tensors.items():
                     tensor.copy_(state[name])
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up the gradients of all processes, in place.
 
-        A parameter that had no gradient in any process is left without one, so that the optimiser
-        passes it over as it does in a single process.
+        A parameter without a gradient in any process keeps none, so the optimiser leaves it alone.
         """
         if self.count == 1:
             return

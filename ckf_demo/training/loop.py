@@ -169,13 +169,7 @@ class Run:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Hold the lock of this run's name.
-
-        Raises
-        ------
-        UserError
-            When another training of the same name holds it.
-        """
+        """Hold the lock of this run's name; UserError when another training of this name does."""
 
         def busy() -> None:
             raise UserError(
@@ -205,10 +199,8 @@ class Run:
     def train_step(self) -> dict[str, float]:
         """One sequence forward and backward; an optimiser step after every ``accumulate``.
 
-        Returns
-        -------
-        Losses by task and whether the sequence was text-only; empty where another process has the
-        sequence.
+        Returns the losses by task and whether the sequence was text-only, or nothing where another
+        process has the sequence.
         """
         config = self.config.train
         progress = self.step / config.steps
@@ -299,12 +291,9 @@ class Run:
         self.forget_stages()
 
     def resume(self) -> None:
-        """Take the state that `save_state` wrote. The number of processes may differ.
+        """Take the state that `save_state` wrote; the number of processes may differ.
 
-        Raises
-        ------
-        UserError
-            When there is no state, or one that is damaged or of another configuration.
+        UserError without a state, or with one that is damaged or of another configuration.
         """
         state = self.processes.from_main(self._state)
         if state["config"] != self.config.model_dump_json():
@@ -420,10 +409,7 @@ class Run:
     def finish(self, name: str) -> None:
         """Run one of the last stages on the weights in the checkpoint's folder.
 
-        Raises
-        ------
-        UserError
-            For a stage that this configuration does not need.
+        UserError for a stage that this configuration does not need.
         """
         stages = self.last_stages
         if name not in stages:

@@ -27,9 +27,9 @@ def sequence_losses(
 ) -> dict[str, Tensor]:
     """Mean loss per task of one packed sequence, in one forward pass.
 
-    With ``teach`` the language model also answers without the prior, from the collaborative tokens
-    and the text, and its answers must stay near the prior's (``own_weight`` and ``alignment`` of
-    the configuration). Without that, a good prior leaves tokens and adapters nothing to learn.
+    With ``teach`` the language model also answers without the prior, and these answers must stay
+    near the prior's (``own_weight`` and ``alignment`` of the configuration). Without that, a good
+    prior leaves tokens and adapters nothing to learn.
     """
     questions = sequence.questions
     if not questions:
