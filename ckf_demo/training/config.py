@@ -1,5 +1,6 @@
 """The ``[train]`` section: what is trained, on what and for how long."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -90,3 +91,28 @@ class TrainConfig(Section):
     """Peak learning rate of that stage."""
     seed: int = 0
     """Seed of all random draws in training."""
+
+    def text_probability(self, progress: float) -> float:
+        """Share of text-only sequences at ``progress`` in 0–1: a sigmoid with a floor."""
+        gate = (progress - self.curriculum_middle) / self.curriculum_width
+        return max(self.text_share, 1.0 / (1.0 + math.exp(min(gate, 50.0))))
+
+    def rate_factor(self, progress: float) -> float:
+        """Learning rate relative to its peak: linear warm-up, then a cosine to a twentieth."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        rest = (progress - self.warmup) / (1.0 - self.warmup)
+        return 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * min(rest, 1.0)))
+
+    def joint_rate_factor(self, kind: str, progress: float) -> float:
+        """`rate_factor` of ``"adapters"`` or ``"fusion"`` in the joint stage.
+
+        With `text_first` each has a step of its own, and is frozen in the other's.
+        """
+        if not self.text_first:
+            return self.rate_factor(progress)
+        first = progress < self.text_first
+        if first != (kind == "adapters"):
+            return 0.0
+        share = self.text_first if first else 1 - self.text_first
+        return self.rate_factor((progress - (0 if first else self.text_first)) / share)

@@ -45,7 +45,6 @@ from ckf_demo.training.losses import (
 )
 from ckf_demo.training.prior import fit_before
 from ckf_demo.training.ranking_stage import RankingStage
-from ckf_demo.training.schedule import joint_rate_factor, text_probability
 from ckf_demo.training.sequences import (
     Packer,
     Segment,
@@ -212,7 +211,7 @@ class Run:
             parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
             self.processes.sum_gradients(parameters)
             for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * joint_rate_factor(group["kind"], progress, config)
+                group["lr"] = group["peak"] * config.joint_rate_factor(group["kind"], progress)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
             self._update_backbone()
@@ -224,7 +223,7 @@ class Run:
         config = self.config.train
         segment, rng = segment_at(self.segments, self.step, config.seed)
         torch.manual_seed(self.step)
-        text_only = rng.random() < text_probability(progress, config)
+        text_only = rng.random() < config.text_probability(progress)
         if config.text_first:
             text_only = progress < config.text_first
         fusion = self.system.fusion

@@ -89,15 +89,6 @@ class Choice:
     relevant: np.ndarray
 
 
-def choices(system: System, query: Query) -> Choice | None:
-    """The best candidates of a query; None when nothing relevant is among them."""
-    items = candidates(system, query)
-    relevant = np.isin(items, query.relevant)
-    if not relevant.any():
-        return None
-    return Choice(*scored(system, query, items)[:2], relevant.astype(float))
-
-
 def candidates(system: System, query: Query) -> np.ndarray:
     """The best items of the candidate stage for a query, best first: int64 (n,)."""
     scores = system.knowledge.candidate_scores(query.items, query.ratings)
@@ -145,8 +136,10 @@ def weights_by_ndcg(system: System, advance) -> dict[float, float]:
     system.fusion.eval()
     rankings = []
     for query in queries_to_choose_on(system.prepared, system.config.train.seed):
-        ranking_of_query = choices(system, query)
-        if ranking_of_query is not None:
-            rankings.append(ranking_of_query)
+        items = candidates(system, query)
+        relevant = np.isin(items, query.relevant)
+        if relevant.any():
+            lm_only, prior, _ = scored(system, query, items)
+            rankings.append(Choice(lm_only, prior, relevant.astype(float)))
         advance()
     return {weight: ndcg(rankings, weight) for weight in WEIGHTS}

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.system import System
-from ckf_demo.training.schedule import rate_factor
 from ckf_demo.training.sequences import Packer, Segment
 
 SAVE_EVERY = 100
@@ -108,7 +107,7 @@ class Stage(ABC):
             loss = loss_at(step)
             if loss is not None:
                 loss.backward()
-            optimiser.param_groups[0]["lr"] = rate * rate_factor(step / steps, config)
+            optimiser.param_groups[0]["lr"] = rate * config.rate_factor(step / steps)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

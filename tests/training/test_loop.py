@@ -23,29 +23,28 @@ from ckf_demo.training import loop
 from ckf_demo.training.calibration_stage import CalibrationStage
 from ckf_demo.training.loop import Run, train
 from ckf_demo.training.losses import selection_loss, sequence_losses_of
-from ckf_demo.training.schedule import rate_factor, text_probability
 from support.tiny import tiny_config, write_config
 from support.training import CONFIG, DATA
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_curriculum_goes_from_text_to_collaborative_prompts(one, other):
-    earlier, later = sorted((text_probability(x, CONFIG.train) for x in (one, other)), reverse=True)
+    earlier, later = sorted((CONFIG.train.text_probability(x) for x in (one, other)), reverse=True)
     low, high = sorted((one, other))
-    assert text_probability(low, CONFIG.train) == earlier
-    assert text_probability(high, CONFIG.train) == later
+    assert CONFIG.train.text_probability(low) == earlier
+    assert CONFIG.train.text_probability(high) == later
     assert CONFIG.train.text_share <= later <= earlier <= 1
 
 
 def test_the_curriculum_and_the_rate_at_their_marks():
     config = CONFIG.train
-    assert text_probability(0, config) > 0.9
-    assert text_probability(config.curriculum_middle, config) == pytest.approx(0.5)
-    assert text_probability(1, config) == config.text_share
-    assert rate_factor(0, config) == 0
-    assert rate_factor(config.warmup, config) == pytest.approx(1)
-    assert rate_factor(1, config) == pytest.approx(0.05)
-    rates = [rate_factor(x, config) for x in np.linspace(config.warmup, 1, 20)]
+    assert config.text_probability(0) > 0.9
+    assert config.text_probability(config.curriculum_middle) == pytest.approx(0.5)
+    assert config.text_probability(1) == config.text_share
+    assert config.rate_factor(0) == 0
+    assert config.rate_factor(config.warmup) == pytest.approx(1)
+    assert config.rate_factor(1) == pytest.approx(0.05)
+    rates = [config.rate_factor(x) for x in np.linspace(config.warmup, 1, 20)]
     assert rates == sorted(rates, reverse=True)
 
 
