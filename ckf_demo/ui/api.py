@@ -6,7 +6,8 @@ schema: `_Vocabulary` documents the arguments, in the words of the data set.
 """
 
 from collections.abc import Callable, Iterator
-from inspect import Parameter, Signature, cleandoc, isgeneratorfunction
+from functools import wraps
+from inspect import Parameter, Signature, cleandoc
 from typing import Any, Literal, TypedDict
 
 import gradio as gr
@@ -36,63 +37,55 @@ class Profile(TypedDict, total=False):
 
 PERSON = ("user", "history", "taste", "profile")
 Id = str | int | None
+DEFAULTS = {"k": 10}
+"""Defaults of arguments; all others are empty."""
 
 
 class _Vocabulary:
-    """The arguments of the endpoints: their types, defaults and documentation."""
+    """The arguments of the endpoints: their types and documentation."""
 
     def __init__(self, recommender) -> None:
         prepared, thing = recommender.prepared, recommender.domain.thing
-        chosen, stars, whose = "rated", "1 to 5", "ratings"
+        rated, stars, ratings = "rated", "1 to 5", "ratings"
+        like = f"like a {thing} (rate it 4 or 5)"
         if prepared.positive_only:
-            chosen, stars, whose = "liked", "5", "choices"
+            rated, stars, ratings = "liked", "5", "choices"
+            like = f"choose a {thing}, against one that they did not choose"
         seconds = " (Unix seconds)" if prepared.has_times else ""
         self.words = {
             "thing": thing,
             "things": recommender.domain.things,
             "Things": recommender.domain.things.capitalize(),
-            "chosen": chosen,
-            "Whose": whose.capitalize(),
+            "rated": rated,
+            "Ratings": ratings.capitalize(),
+            "like": like,
             "seconds": " in Unix seconds" if prepared.has_times else "",
             "source": '"rating" or "text"' if prepared.has_texts else '"rating"',
         }
         # Spelled out in the schema, so that a program need not guess the names.
         # pyrefly: ignore[invalid-literal]
         method: Any = Literal[tuple(recommender.methods)] | None
-        self._arguments: dict[str, tuple[Any, Any, str]] = {
-            "user": (Id, None, "A user id of the data set, or empty for a new person."),
-            "history": (
-                list[Rated] | None,
-                None,
-                f'What they {chosen}, oldest first, as [{{"item": id, "rating": {stars}}}, …].',
-            ),
-            "taste": (str | None, None, "What they like, in a sentence."),
-            "profile": (
-                Profile | None,
-                None,
-                '{"age", "gender", "occupation"}, each optional.',
-            ),
-            "item": (Id, None, f"The {thing}'s id."),
-            "k": (int, 10, "The length of the list."),
-            "at": (
-                int | None,
-                None,
-                f"Only {whose} before this moment{seconds} are known; a user has a default.",
-            ),
+        at = f"Only {ratings} before this moment{seconds} are known; a user has a default."
+        item = f'{{"item": id, "rating": {stars}}}'
+        self._arguments: dict[str, tuple[Any, str]] = {
+            "user": (Id, "A user id of the data set, or empty for a new person."),
+            "history": (list[Rated] | None, f"What they {rated}, oldest first, as [{item}, …]."),
+            "taste": (str | None, "What they like, in a sentence."),
+            "profile": (Profile | None, '{"age", "gender", "occupation"}, each optional.'),
+            "item": (Id, f"The {thing}'s id."),
+            "k": (int, "The length of the list."),
+            "at": (int | None, at),
             "method": (
                 method,
-                None,
                 "The method to answer with; the checkpoint's own, the first, if it is left out.",
             ),
             "other": (
                 Id,
-                None,
                 f"The id of the {thing} to hold it against; may be empty where bridges_of is "
                 "given.",
             ),
             "bridges_of": (
                 Id,
-                None,
                 "A user id of the data set; their bridges stand in for the person's own.",
             ),
         }
@@ -109,63 +102,48 @@ class _Vocabulary:
             By the endpoint: when it takes an item and none was given.
         """
         names = (*PERSON, *names)
-        signature = Signature(
-            [
-                Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=kind, default=default)
-                for name in names
-                for kind, default, _ in [self._arguments[name]]
-            ],
-            return_annotation=function.__annotations__["return"],
-        )
+        arguments = {name: self._arguments[name] for name in names}
+        kinds = {name: kind for name, (kind, _) in arguments.items()}
+        parameters = [
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD,
+                annotation=kind,
+                default=DEFAULTS.get(name),
+            )
+            for name, kind in kinds.items()
+        ]
+        returned = function.__annotations__["return"]
+        signature = Signature(parameters, return_annotation=returned)
 
-        def given(args: tuple, kwargs: dict) -> dict:
+        @wraps(function)
+        def endpoint(*args, **kwargs):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             values = bound.arguments
             values["taste"] = values["taste"] or None
-            for name in ("user", "other", "bridges_of"):
-                if name in values:
-                    values[name] = given_id(values[name])
-            if "item" in values:
-                values["item"] = self._item(values["item"])
-            return values
+            for name in {"user", "item", "other", "bridges_of"} & values.keys():
+                values[name] = given_id(values[name])
+            if "item" in values and values["item"] is None:
+                raise UserError(
+                    f"no item was given; give the id of a {self.words['thing']}, as "
+                    "/search_items returns it"
+                )
+            return function(**values)
 
-        if isgeneratorfunction(function):
+        documented = "".join(f"\n    {name}: {text}" for name, (_, text) in arguments.items())
+        about, _, returns = self.in_dataset_words(function).partition("\n\nReturns:")
+        endpoint.__doc__ = f"{about}\n\nArgs:{documented}\n\nReturns:{returns}"
+        endpoint.__signature__ = signature  # type: ignore[attr-defined]
+        endpoint.__annotations__ = {**kinds, "return": returned}
+        return endpoint
 
-            def ask(*args, **kwargs):
-                yield from function(**given(args, kwargs))
-
-        else:
-
-            def ask(*args, **kwargs):
-                return function(**given(args, kwargs))
-
-        arguments = "".join(f"\n    {name}: {self._arguments[name][2]}" for name in names)
-        about, _, returns = self.worded(function).partition("\n\nReturns:")
-        ask.__name__ = function.__name__
-        ask.__doc__ = f"{about}\n\nArgs:{arguments}\n\nReturns:{returns}"
-        ask.__signature__ = signature  # type: ignore[attr-defined]
-        ask.__annotations__ = {
-            **{name: self._arguments[name][0] for name in names},
-            "return": signature.return_annotation,
-        }
-        return ask
-
-    def worded(self, function: Callable[..., Any]) -> str:
+    def in_dataset_words(self, function: Callable[..., Any]) -> str:
         """A docstring in the words of the data set, which stand in it as «thing»."""
         text = cleandoc(function.__doc__ or "")
         for name, word in self.words.items():
             text = text.replace(f"«{name}»", word)
         return text
-
-    def _item(self, item: Id) -> str:
-        item = given_id(item)
-        if item is None:
-            raise UserError(
-                f"no item was given; give the id of a {self.words['thing']}, as /search_items "
-                "returns it"
-            )
-        return item
 
 
 def given_id(value: Id) -> str | None:
@@ -193,64 +171,57 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
         return recommender.search_items(query, limit=limit)
 
     def history(user: str | int, at: int | None = None) -> list[dict]:
-        """What a user «chosen» before a moment, oldest first.
+        """What a user «rated» before a moment, oldest first.
 
         Args:
             user: A user id of the data set.
             at: The moment«seconds»; the user's default moment if it is left out.
 
         Returns:
-            «Whose» as {"item", "title", "rating", "timestamp"}.
+            «Ratings» as {"item", "title", "rating", "timestamp"}.
         """
         if given_id(user) is None:
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
     for function in (search_items, history):
-        function.__doc__ = vocabulary.worded(function)
-        offer(service, function, concurrency_limit=4)
+        function.__doc__ = vocabulary.in_dataset_words(function)
+        register_endpoint(service, function, concurrency_limit=4)
     for function, *names in _about_people(recommender, method_comparison):
-        offer(service, vocabulary.about_person(function, *names), service.model, **GATED)
-    offer(service, querying(recommender.store), **DATA_QUEUE)
+        endpoint = vocabulary.about_person(function, *names)
+        register_endpoint(service, endpoint, service.model, **GATED)
+    register_endpoint(service, query_endpoint(recommender.store), **DATA_QUEUE)
 
 
 def _about_people(recommender, method_comparison: MethodComparison) -> list[tuple]:
     """The endpoints about a person: what each asks, and its arguments beside the person."""
 
-    def rate(**asked) -> dict:
+    def rate(**question) -> dict:
         """Predict the rating a person would give to a «thing».
 
         Returns:
             {"rating": expectation, "distribution": {"1": p, …, "5": p}, "at", "seconds"}.
         """
-        return recommender.rate(**asked)
+        return recommender.rate(**question)
 
-    def click(**asked) -> dict:
-        """Predict how probably a person would like a «thing» (rate it 4 or 5).
-
-        Returns:
-            {"probability", "at", "seconds"}.
-        """
-        return recommender.click(**asked)
-
-    if recommender.prepared.positive_only:
-        click.__doc__ = """Predict how probably a person would choose a «thing», against one that
-        they did not choose.
+    def click(**question) -> dict:
+        """Predict how probably a person would «like».
 
         Returns:
             {"probability", "at", "seconds"}.
         """
+        return recommender.click(**question)
 
-    def rank(**asked) -> list[dict]:
-        """Rank the whole catalogue, without what they have «chosen», for a person.
+    def rank(**question) -> list[dict]:
+        """Rank the whole catalogue, without what they have «rated», for a person.
 
         Returns:
             [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
             "later_rating"}, …], best first.
         """
-        return recommender.rank(**asked)
+        return recommender.rank(**question)
 
-    def explain(**asked) -> Iterator[dict]:
+    def explain(**question) -> Iterator[dict]:
         """Say in words why a person may like a «thing» or not; the text arrives as it is written.
 
         Returns:
@@ -259,9 +230,9 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
             "evidence": [{"item", "title", «source»}, …]}, …], "regenerated", "dropped", …}: what
             the data do not support is written again and then left out.
         """
-        yield from recommender.explain(**asked)
+        yield from recommender.explain(**question)
 
-    def contrast(**asked) -> Iterator[dict]:
+    def contrast(**question) -> Iterator[dict]:
         """Say in words why a person may like a «thing» beside another «thing», or through the
         personal bridges of somebody else, or both; the texts arrive as they are written.
 
@@ -273,9 +244,9 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
             /explain returns it, null before its turn; "only" holds the titles that the words for
             this or that name alone. Null for what the checkpoint was not trained for.
         """
-        yield from recommender.contrasts.sides(**asked)
+        yield from recommender.contrasts.sides(**question)
 
-    def compare(**asked) -> list[dict]:
+    def compare(**question) -> list[dict]:
         """Predict what a person thinks of a «thing» by every method at hand, side by side.
 
         Returns:
@@ -283,10 +254,10 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
             "seconds"}, …], at the end everybody's average; null where a method was not trained
             for a task.
         """
-        return list(method_comparison.compare_item(**asked))
+        return list(method_comparison.compare_item(**question))
 
-    def why(**asked) -> dict:
-        """Say which of a person's «chosen» «things» move the prediction for a «thing»: each is
+    def why(**question) -> dict:
+        """Say which of a person's «rated» «things» move the prediction for a «thing»: each is
         removed alone and the prediction computed again.
 
         Returns:
@@ -297,7 +268,7 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
             «thing», in stars, or as a probability where ratings are not predicted. Null for what
             the checkpoint was not trained for.
         """
-        *_, effects = recommender.counterfactuals.leave_one_out(**asked)
+        *_, effects = recommender.counterfactuals.leave_one_out(**question)
         return effects
 
     endpoints: list[tuple] = [
@@ -313,7 +284,7 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
     return endpoints
 
 
-def querying(store) -> Callable[[str], dict]:
+def query_endpoint(store) -> Callable[[str], dict]:
     """The endpoint of free queries."""
 
     def query(sql: str) -> dict:
@@ -335,21 +306,16 @@ def querying(store) -> Callable[[str], dict]:
     return query
 
 
-def offer(service: Service, function: Callable, gate: Gate | None = None, **queue) -> None:
+def register_endpoint(
+    service: Service, function: Callable, gate: Gate | None = None, **queue
+) -> None:
     """Register a function under its own name in the current Blocks context; ``queue`` is as
     ``gradio.api`` takes it."""
+    # Gradio joins the lines of what is returned with commas, which breaks longer sentences.
+    summary, _, returns = get_function_description(function)
     gr.api(
         service.answering(function, gate),
         api_name=function.__name__,
-        api_description=described(function),
+        api_description=f"{summary} Returns {' '.join(returns)}",
         **queue,
     )
-
-
-def described(function: Callable) -> str:
-    """An endpoint's summary with what it returns, from its docstring.
-
-    Gradio joins the lines of a Returns section with commas, which breaks what is longer than one.
-    """
-    summary, _, returns = get_function_description(function)
-    return f"{summary} Returns {' '.join(returns)}"
