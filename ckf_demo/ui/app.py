@@ -84,8 +84,9 @@ def launch(demo: gr.Blocks, others: Sequence[tuple[Place, Builder]] = (), **wher
     ``where`` are host and port as ``gradio.Blocks.launch`` takes them.
     """
     late = [Late(place, make, launch_options()) for place, make in others]
-    demo.service.pages = {own.place.path: lambda own=own: own.state for own in late}
-    below = [own.place.path for own in late]
+    demo.service.pages = {page.place.path: lambda page=page: page.state for page in late}
+    routes = [demo.service.route, *(route for page in late for route in page.routes)]
+    middleware = [Middleware(OpenRoutes, below=list(demo.service.pages))]
     demo.launch(
         **where,
         **launch_options(),
@@ -94,10 +95,7 @@ def launch(demo: gr.Blocks, others: Sequence[tuple[Place, Builder]] = (), **wher
         quiet=True,
         prevent_thread_lock=True,
         max_threads=demo.service.threads,
-        app_kwargs={
-            "routes": [demo.service.route, *(route for own in late for route in own.routes)],
-            "middleware": [Middleware(OpenRoutes, below=below)],
-        },
+        app_kwargs={"routes": routes, "middleware": middleware},
     )
     adapt_tools(demo)
 
@@ -126,7 +124,7 @@ def build(
         The service of a page in the same process, whose gates hold for this one too.
     """
     ready = examples(recommender)
-    landing = finished_answer(recommender, ready[0].pair)
+    first_answer = finished_answer(recommender, ready[0].pair)
     method_comparison = method_comparison or MethodComparison(recommender)
     spaces = Spaces(recommender)
     spaces.prepare()
@@ -134,21 +132,21 @@ def build(
     with gr.Blocks(title="CKF demo", analytics_enabled=False, fill_width=True) as demo:
         # Before all other events: the first of a name gets it without a number behind it.
         add_endpoints(recommender, method_comparison, service)
-        page = Page(demo, recommender, service, landing.pair)
+        page = Page(demo, recommender, service, first_answer.pair)
         with gr.Sidebar(label="Who", width=350):
             if links := data_links(places, own):
                 gr.HTML(links, apply_default_css=False, elem_id="data-sets")
             sidebar = Sidebar(recommender, ready)
         show_round, try_it = _head(recommender.domain.thing)
         panel(tour_markup(recommender), elem_id="tour")
-        pair_bar = panel(bar(recommender, landing.pair), elem_id="pair")
+        pair_bar = panel(bar(recommender, first_answer.pair), elem_id="pair")
         with gr.Row(equal_height=False, elem_classes="ckf-folds"):
             with gr.Column(min_width=300):
                 picker = ItemPicker(recommender)
             with gr.Column(min_width=300):
-                moment = MomentControls(recommender, landing.pair)
+                moment = MomentControls(recommender, first_answer.pair)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-            views = _views(page, landing, method_comparison, spaces)
+            views = _views(page, first_answer, method_comparison, spaces)
 
         page.show(pair_bar, lambda current: bar(recommender, current))
         for part in (sidebar, picker, moment, *views.values()):
@@ -183,13 +181,13 @@ def _head(thing: str) -> tuple[gr.Button, gr.Button]:
 
 
 def _views(
-    page: Page, landing: Answer, method_comparison: MethodComparison, spaces: Spaces
+    page: Page, first_answer: Answer, method_comparison: MethodComparison, spaces: Spaces
 ) -> dict:
     """Build every tab in the current Tabs; returns those with events, by their names."""
-    recommender, pair = page.recommender, landing.pair
+    recommender = page.recommender
     makers = {
-        "predict": lambda: PredictTab(recommender, page.stops, landing),
-        "topk": lambda: TopKTab(recommender, landing, page.ranking),
+        "predict": lambda: PredictTab(recommender, page.stops, first_answer),
+        "topk": lambda: TopKTab(recommender, first_answer, page.ranking),
         "why": lambda: WhyTab(recommender),
         "compare": lambda: CompareTab(recommender, method_comparison),
         "cold": lambda: ColdStartTab(recommender),
@@ -197,18 +195,14 @@ def _views(
         "results": lambda: ResultsTab(recommender),
         "data": lambda: DataTab(recommender),
         "card": lambda: ModelCardTab(recommender),
-        "python": lambda: PythonTab(recommender, pair),
+        "python": lambda: PythonTab(recommender, first_answer.pair),
     }
     views: dict = {}
     for name, make in makers.items():
         with gr.Tab(LABELS[name], id=name) as tab:
             views[name] = make()
-        tab.select(
-            lambda name=name: name,
-            outputs=page.active,
-            js=f"() => window.ckf.tab('{name}')",
-            **QUIET,
-        )
+        select = {"outputs": page.active, "js": f"() => window.ckf.tab('{name}')", **QUIET}
+        tab.select(lambda name=name: name, **select)
     views["predict"].panels.append(views["topk"].panel)
     # the model card does not change
     del views["card"]
@@ -232,13 +226,12 @@ def _open(page: Page, tabs: gr.Tabs, sidebar: Sidebar, cold: ColdStartTab) -> No
                         f"choose one of {', '.join(TABS)}"
                     )
                 shown |= {page.active: tab, tabs: gr.update(selected=tab)}
-            chosen = from_query(
-                recommender.store, params, current, recommender.methods, recommender.domain.things
-            )
-            if chosen != current or not chosen.user:
-                form = zip(sidebar.described, sidebar.form(chosen), strict=True)
-                who = gr.update(selected="known" if chosen.user else "new")
-                shown |= {page.pair: chosen, sidebar.tabs: who, **dict(form)}
+            things = recommender.domain.things
+            pair = from_query(recommender.store, params, current, recommender.methods, things)
+            if pair != current or not pair.user:
+                who = gr.update(selected="known" if pair.user else "new")
+                shown |= {page.pair: pair, sidebar.tabs: who}
+                shown |= zip(sidebar.described, sidebar.form(pair), strict=True)
         except UserError as error:
             warn(error)
         try:
@@ -248,11 +241,6 @@ def _open(page: Page, tabs: gr.Tabs, sidebar: Sidebar, cold: ColdStartTab) -> No
             warn(error)
         return shown
 
-    chosen = [page.pair, page.opened, page.active]
-    page.demo.load(
-        read_address,
-        page.pair,
-        [*chosen, tabs, sidebar.tabs, cold.k, *sidebar.described],
-        **QUIET,
-    )
+    outputs = [page.pair, page.opened, page.active, tabs, sidebar.tabs, cold.k]
+    page.demo.load(read_address, page.pair, [*outputs, *sidebar.described], **QUIET)
     page.demo.load(None, js="() => window.ckf.start()", **PRIVATE)

@@ -64,11 +64,12 @@ class Gate:
         if self.inside < self.places and not self._waiting:
             self.inside += 1
             return
-        own = len(self._waiting.get(visitor, ()))
-        people = _people(len(self._waiting))
-        if own >= self.share:
+        questions = len(self._waiting.get(visitor, ()))
+        n = len(self._waiting)
+        people = "1 person waits" if n == 1 else f"{n} people wait"
+        if questions >= self.share:
             raise Refused(
-                f"{own} of your questions wait already, the most that one visitor may have; "
+                f"{questions} of your questions wait already, the most that one visitor may have; "
                 f"{people} in all. Please try again in a moment."
             )
         if self.waiting >= self.most:
@@ -92,9 +93,9 @@ class Gate:
         """Give a turn back; the next visitor's oldest question has it."""
         self.inside -= 1
         while self._waiting:
-            visitor, asked = next(iter(self._waiting.items()))
-            turn = asked.popleft()
-            if asked:
+            visitor, turns = next(iter(self._waiting.items()))
+            turn = turns.popleft()
+            if turns:
                 self._waiting.move_to_end(visitor)
             else:
                 del self._waiting[visitor]
@@ -104,12 +105,8 @@ class Gate:
                 return
 
     def _forget(self, visitor: str, turn: asyncio.Future) -> None:
-        asked = self._waiting.get(visitor, deque())
-        if turn in asked:
-            asked.remove(turn)
-            if not asked:
+        turns = self._waiting.get(visitor, deque())
+        if turn in turns:
+            turns.remove(turn)
+            if not turns:
                 del self._waiting[visitor]
-
-
-def _people(n: int) -> str:
-    return "1 person waits" if n == 1 else f"{n} people wait"

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.ui.charts import facts
 from ckf_demo.ui.events import QUIET
-from ckf_demo.ui.markup import date_text, escape, notice, panel
+from ckf_demo.ui.markup import date_text, notice, panel
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, opinions
 
@@ -17,7 +18,7 @@ class MomentControls:
 
     def __init__(self, recommender, pair: Pair) -> None:
         self.store, self._times = recommender.store, recommender.prepared.has_times
-        self.own, self._what = recommender.methods[0], opinions(recommender)
+        self._first_method, self._what = recommender.methods[0], opinions(recommender)
         title = "Choose moment and method" if self._times else "Choose the method"
         with gr.Accordion(title, open=False, elem_id="choose-moment"):
             with gr.Row(equal_height=False):
@@ -35,15 +36,12 @@ class MomentControls:
                 with gr.Column(min_width=260):
                     self.method = gr.Radio(
                         [(recommender.labels[name], name) for name in recommender.methods],
-                        value=pair.method or self.own,
+                        value=pair.method or self._first_method,
                         label="Method that answers on Predict and Top-K",
                         elem_id="method",
                     )
-            self.about = panel(
-                moment_markup(self.store, pair, self._what),
-                visible=self._times,
-                elem_id="moment-about",
-            )
+            about = moment_markup(self.store, pair, self._what)
+            self.about = panel(about, visible=self._times, elem_id="moment-about")
 
     def wire(self, page: Page) -> None:
         """Let the controls change the pair, and the pair the controls."""
@@ -55,15 +53,14 @@ class MomentControls:
             [pair, self.about],
             **QUIET,
         )
+
+        def choose_method(current: Pair, name: str) -> Pair:
+            return replace(current, method=None if name == self._first_method else name)
+
         self.default.click(
             lambda current: replace(current, at=self._default(current)), pair, pair, **QUIET
         )
-        self.method.input(
-            lambda current, name: replace(current, method=None if name == self.own else name),
-            [pair, self.method],
-            pair,
-            **QUIET,
-        )
+        self.method.input(choose_method, [pair, self.method], pair, **QUIET)
         pair.change(self.show, pair, [self.moment, self.default, self.method, self.about], **QUIET)
 
     def _default(self, pair: Pair) -> int | None:
@@ -87,7 +84,7 @@ class MomentControls:
         return (
             gr.update(value=moment_text(pair.at), interactive=known),
             gr.update(interactive=known and pair.at != self._default(pair)),
-            pair.method or self.own,
+            pair.method or self._first_method,
             moment_markup(self.store, pair, self._what),
         )
 
@@ -124,13 +121,9 @@ def moment_markup(store, pair: Pair, what: str = "ratings") -> str:
             f"The {what} of a new person carry no dates. The moment is now, and all of them are "
             "known."
         )
-    default = store.default_at(pair.user)
+    default = date_text(store.default_at(pair.user))
     before, later = len(store.history(pair.user, pair.at)), len(store.later(pair.user, pair.at))
-    return (
-        '<p class="ckf-facts">'
-        + escape(
-            f"The default of user {pair.user} is {date_text(default)}. At the chosen moment "
-            f"{before} of their {before + later} {what} are known and {later} come later."
-        )
-        + "</p>"
+    return facts(
+        f"The default of user {pair.user} is {default}. At the chosen moment {before} of their "
+        f"{before + later} {what} are known and {later} come later."
     )

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import islice
 
 import gradio as gr
 from gradio.components import Component
@@ -38,24 +39,24 @@ class Page:
         The signals that end a session's explanations.
     """
 
-    def __init__(self, demo: gr.Blocks, recommender, service: Service, landing: Pair) -> None:
+    def __init__(self, demo: gr.Blocks, recommender, service: Service, first: Pair) -> None:
         self.demo, self.recommender, self.service = demo, recommender, service
-        self.pair = gr.State(landing)
+        self.pair = gr.State(first)
         self.active = gr.State("predict")
         self.ranking = gr.State(None)
         self.opened = gr.State(False)
         self.query = gr.Textbox(visible=False)
         self.stops = Stops()
         self._shown: list[tuple[Component, Callable, Sequence[Component]]] = []
-        self._on_pair: list[Callable[[gr.Request, Pair], None]] = [self._stop_words]
-        self._on_leave: list[Callable[[gr.Request], None]] = [self._forget_words]
+        self._on_pair: list[Callable[[gr.Request, Pair], None]] = [
+            lambda request, current: self.stops.stop(request.session_hash, unless=current)
+        ]
+        self._on_leave: list[Callable[[gr.Request], None]] = [
+            lambda request: self.stops.forget(request.session_hash)
+        ]
 
     def gated(
-        self,
-        function: Callable,
-        gate: Gate | None,
-        name: str,
-        when: Callable[..., bool] | None = None,
+        self, function: Callable, gate: Gate | None, name: str, when: Callable | None = None
     ) -> Callable:
         """The function as an event of this page, behind a gate (None for what needs no turn).
 
@@ -107,15 +108,17 @@ class Page:
 
     def wire(self) -> None:
         """Wire what was registered by `show`, `on_pair` and `on_leave`, and the address."""
-        counts = [len(inputs) for _, _, inputs in self._shown]
 
         def show_pair(request: gr.Request, current: Pair, *values):
             for act in self._on_pair:
                 act(request, current)
-            given, shown = iter(values), []
-            for (_, show, _), count in zip(self._shown, counts, strict=True):
-                shown.append(show(current, *(next(given) for _ in range(count))))
+            rest = iter(values)
+            shown = [show(current, *islice(rest, len(inputs))) for _, show, inputs in self._shown]
             return (*shown, current.query())
+
+        def leave(request: gr.Request) -> None:
+            for act in self._on_leave:
+                act(request)
 
         self.pair.change(
             self.gated(show_pair, None, "page: pair"),
@@ -123,17 +126,7 @@ class Page:
             [*(output for output, _, _ in self._shown), self.query],
             **QUIET,
         ).then(None, self.query, js="(query) => window.ckf.address(query)", **PRIVATE)
-        self.demo.unload(self._leave)
-
-    def _leave(self, request: gr.Request) -> None:
-        for act in self._on_leave:
-            act(request)
-
-    def _stop_words(self, request: gr.Request, current: Pair) -> None:
-        self.stops.stop(request.session_hash, unless=current)
-
-    def _forget_words(self, request: gr.Request) -> None:
-        self.stops.forget(request.session_hash)
+        self.demo.unload(leave)
 
     def expect_session(self) -> None:
         """Refuse a page that was opened on a server that has ended since.
@@ -178,9 +171,9 @@ def in_tabs(tabs: Sequence[str], function: Callable, skipped: Component) -> Call
 
     # Gradio finds a request among the parameters by its place
     first = inspect.Parameter("tab", inspect.Parameter.POSITIONAL_ONLY)
-    own = inspect.signature(function)
-    answer.__signature__ = own.replace(
-        parameters=[first, *(p.replace(kind=p.POSITIONAL_ONLY) for p in own.parameters.values())]
+    rest = inspect.signature(function).parameters.values()
+    answer.__signature__ = inspect.Signature(
+        [first, *(parameter.replace(kind=first.kind) for parameter in rest)]
     )
     return answer
 

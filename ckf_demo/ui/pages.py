@@ -53,14 +53,13 @@ def data_links(places: Sequence[Place], own: Place | None) -> str:
     if own is None or len(places) < 2:
         return ""
     up = "../" if own.path else "./"
-    links = []
+    links = ""
     for place in places:
         current = ' aria-current="page"' if place == own else ""
         where = f"{up}{quote(place.path)}/" if place.path else up
-        links.append(f'<a href="{where}"{current}>{escape(place.label)}</a>')
+        links += f'<a href="{where}"{current}>{escape(place.label)}</a>'
     return (
-        '<nav class="ckf-data" aria-label="Data"><p class="ckf-over">Data</p>'
-        f"<p>{''.join(links)}</p></nav>"
+        f'<nav class="ckf-data" aria-label="Data"><p class="ckf-over">Data</p><p>{links}</p></nav>'
     )
 
 
@@ -86,8 +85,8 @@ class Late:
         """What the first page's server has to know."""
 
         async def whole(request: Request) -> Response:
-            asked = f"?{request.url.query}" if request.url.query else ""
-            return RedirectResponse(f"{quote(self.place.path)}/{asked}")
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"{quote(self.place.path)}/{query}")
 
         return [Route(f"/{self.place.path}", whole), Mount(f"/{self.place.path}", self)]
 
@@ -101,24 +100,18 @@ class Late:
             self._task = asyncio.create_task(self._live(scope))
         await self._not_yet(Request(scope))(scope, receive, send)
 
-    def _built(self) -> gr.Blocks:
-        with _BUILDING:
-            return self._build()
-
     async def _live(self, scope: Scope) -> None:
         """Build the page and keep it alive, in a task of its own: a request ends, this does not."""
+
+        def build() -> gr.Blocks:
+            with _BUILDING:
+                return self._build()
+
         try:
-            demo = await to_thread.run_sync(self._built)
+            demo = await to_thread.run_sync(build)
             app = FastAPI(openapi_url=None)
-            gr.mount_gradio_app(
-                app,
-                demo,
-                path="/",
-                mcp_server=True,
-                ssr_mode=False,
-                show_error=False,
-                **self._options,
-            )
+            options = {"mcp_server": True, "ssr_mode": False, "show_error": False}
+            gr.mount_gradio_app(app, demo, path="/", **options, **self._options)
             # what the page asks about its sessions is in the app that serves it
             demo.app = next(route.app for route in app.routes if isinstance(route, Mount))
             host, port = scope["server"]
@@ -128,28 +121,28 @@ class Late:
         except Exception as error:
             # the other data sets are served on
             LOGGER.error("page failed", exc_info=error, extra={"fields": {"page": self.place.path}})
-            known = isinstance(error, UserError)
-            self.problem = str(error) if known else f"{type(error).__name__}; the log says where"
-            self.state = FAILED
+            self.state, self.problem = FAILED, f"{type(error).__name__}; the log says where"
+            if isinstance(error, UserError):
+                self.problem = str(error)
             return
         async with app.router.lifespan_context(app):
             self._app, self.state = app, READY
             await asyncio.Event().wait()
 
     def _not_yet(self, request: Request) -> Response:
-        name = self.place.label
-        said = f"{name} is loading; this takes half a minute or so."
-        if self.state == FAILED:
-            said = f"{name} could not be loaded: {self.problem}."
+        name, failed = self.place.label, self.state == FAILED
+        state = f"{name} is loading; this takes half a minute or so."
+        if failed:
+            state = f"{name} could not be loaded: {self.problem}."
         if "text/html" not in request.headers.get("accept", ""):
-            wait = {} if self.state == FAILED else {"retry-after": str(AGAIN)}
-            return JSONResponse({"status": self.state, "detail": said}, 503, wait)
-        again = f'<meta http-equiv="refresh" content="{AGAIN}">' if self.state != FAILED else ""
+            wait = {} if failed else {"retry-after": str(AGAIN)}
+            return JSONResponse({"status": self.state, "detail": state}, 503, wait)
+        again = "" if failed else f'<meta http-equiv="refresh" content="{AGAIN}">'
         return HTMLResponse(
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(name)}</title>{again}<style>{_STYLE}</style></head>"
-            f'<body><h1>{escape(name)}</h1><p role="status">{escape(said)}</p>'
+            f'<body><h1>{escape(name)}</h1><p role="status">{escape(state)}</p>'
             '<p><a href="../">Back to the first page</a></p></body></html>',
-            503 if self.state == FAILED else 200,
+            503 if failed else 200,
         )

@@ -19,22 +19,8 @@ HEALTH = frozenset({"/healthz"})
 LIBRARY = ("/static/", "/assets/", "/svelte/", "/pwa_icon")
 API = "/gradio_api/"
 API_ROUTES = frozenset(
-    {
-        "app_id",
-        "cancel",
-        "component_server",
-        "info",
-        "login_check",
-        "openapi.json",
-        "queue/data",
-        "queue/join",
-        "queue/status",
-        "reset",
-        "startup-events",
-        "theme.css",
-        "token",
-        "user",
-    }
+    "app_id cancel component_server info login_check openapi.json queue/data queue/join "
+    "queue/status reset startup-events theme.css token user".split()
 )
 API_FAMILIES = ("call/", "heartbeat/", "mcp/", "file=")
 REMOTE = "://"
@@ -73,8 +59,8 @@ class OpenRoutes:
             return
         body = await _body(scope, receive)
         if body is None:
-            said = f"the request is larger than {LARGEST_BODY:,} bytes; send less"
-            await JSONResponse({"detail": said}, 413)(scope, receive, send)
+            problem = f"the request is larger than {LARGEST_BODY:,} bytes; send less"
+            await JSONResponse({"detail": problem}, 413)(scope, receive, send)
             return
         await self.app(scope, _again(body, receive), _guarded(send))
 

@@ -9,10 +9,10 @@ slowly holds up neither the thread nor the model.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial, wraps
+from functools import wraps
 from threading import Event
 from typing import Any
 
@@ -91,29 +91,28 @@ class Service:
         first
             What is called before the function, in its thread.
         """
-        name = name or function.__name__
+        generator = inspect.isgeneratorfunction(inspect.unwrap(function))
 
         async def pieces(*args, **kwargs) -> AsyncIterator[Any]:
             needed = when is None or when(*args)
-            call = partial(function, *args, **kwargs)
-            if not inspect.isgeneratorfunction(inspect.unwrap(function)):
-                call = partial(_once, call)
-            if first is not None and needed:
-                call = partial(_after, first, call)
-            answer = _Answer(self, name, gate if needed else None, logged=needed)
-            async for piece in answer.pieces(call):
-                yield piece
 
-        if inspect.isgeneratorfunction(inspect.unwrap(function)):
-            return wraps(function)(pieces)
+            def steps() -> Iterator[Any]:
+                if first is not None and needed:
+                    first()
+                result = function(*args, **kwargs)
+                yield from result if generator else (result,)
+
+            passed = gate if needed else None
+            answer = _Answer(self, name or function.__name__, passed, logged=needed)
+            async for piece in answer.pieces(steps):
+                yield piece
 
         @wraps(function)
         async def call(*args, **kwargs):
-            async for piece in pieces(*args, **kwargs):  # noqa: B007 (there is one)
-                pass
+            (piece,) = [piece async for piece in pieces(*args, **kwargs)]
             return piece
 
-        return call
+        return wraps(function)(pieces) if generator else call
 
     def in_thread(self, work: Callable[[], None], gate: Gate | None) -> Awaitable[None]:
         """Run ``work`` in a thread: one of those for what has passed ``gate``, or any."""
@@ -128,7 +127,7 @@ class Service:
     def health(self) -> tuple[int, dict]:
         """The status code and what `/healthz` says."""
         recommender = self._recommender
-        said: dict[str, Any] = {
+        state: dict[str, Any] = {
             "checkpoint": recommender.manifest.get("name"),
             "dataset": recommender.manifest["dataset"],
             "uptime": round(time.time() - self._began, 1),
@@ -137,28 +136,25 @@ class Service:
             "long_waiting": self.long.waiting,
             "long_running": self.long.inside,
             "queue": self.model.most,
-            **(
-                {"pages": {path: state() for path, state in self.pages.items()}}
-                if self.pages
-                else {}
-            ),
         }
+        if self.pages:
+            state["pages"] = {path: page_state() for path, page_state in self.pages.items()}
         try:
             recommender.store.item(recommender.item_order[0])
         except Exception as error:
             # the balancer is told of any fault of the store, and the log says where
             LOGGER.error("unhealthy", exc_info=error)
             reason = f"the store does not answer ({type(error).__name__})"
-            return 503, {"status": "unavailable", "reason": reason, **said}
-        return 200, {"status": "ok", **said}
+            return 503, {"status": "unavailable", "reason": reason, **state}
+        return 200, {"status": "ok", **state}
 
     @property
     def route(self) -> Route:
         """GET /healthz, for a load balancer."""
 
         async def healthz(request: Request) -> JSONResponse:
-            status, said = await to_thread.run_sync(self.health)
-            return JSONResponse(said, status)
+            status, state = await to_thread.run_sync(self.health)
+            return JSONResponse(state, status)
 
         return Route("/healthz", healthz)
 
@@ -268,28 +264,18 @@ class _Answer:
         task.add_done_callback(ended)
 
     def _log(self, outcome: str, seconds: float, waited: float) -> None:
-        model = self._service.model
         fields = {
             "endpoint": self._name,
             "outcome": outcome,
             "seconds": round(seconds, 3),
             "waited": round(waited, 3),
-            "waiting": model.waiting,
+            "waiting": self._service.model.waiting,
         }
         LOGGER.info("answer", extra={"fields": fields})
 
 
 # the event loop holds tasks weakly
 _running: set[asyncio.Future] = set()
-
-
-def _once(call: Callable):
-    yield call()
-
-
-def _after(first: Callable[[], None], call: Callable):
-    first()
-    yield from call()
 
 
 def _listener() -> tuple[Callable[[], bool], str]:

@@ -6,14 +6,16 @@ Which step is shown, what it points at and whether it was dismissed is the page'
 
 from ckf_demo.ui.markup import escape
 
+NOW = ' class="ckf-now"'
+
 
 def _steps(recommender) -> tuple[tuple[str, str, str], ...]:
     """What each step points at (a selector), its heading and its text."""
     thing, things = recommender.domain.thing, recommender.domain.things
-    answers = ("#rating", "Three answers", "How many stars, would they like it, and why.")
+    at, heading = "#rating", "Three answers"
+    answers = "How many stars, would they like it, and why."
     if "rating" not in recommender.tasks:
-        answers = ("#click", "Two answers", "Would they like it, and why.")
-    at, heading, said = answers
+        at, heading, answers = "#click", "Two answers", "Would they like it, and why."
     stars = "" if recommender.prepared.positive_only else " with stars"
     return (
         (
@@ -22,7 +24,7 @@ def _steps(recommender) -> tuple[tuple[str, str, str], ...]:
             "Everything here is about the pair in the bar below. Another person is chosen in the "
             f"sidebar, another {thing} in any table or map.",
         ),
-        (at, heading, f"{said} The marks show what simpler methods say of the same pair."),
+        (at, heading, f"{answers} The marks show what simpler methods say of the same pair."),
         (
             "#try",
             "Nobody is unknown for long",
@@ -48,10 +50,9 @@ def tour_markup(recommender) -> str:
     """All steps of the tour with their buttons (HTML)."""
     shown = _steps(recommender)
     steps = "".join(
-        f'<li data-at="{escape(at)}"{now}><strong>{escape(heading)}</strong> {escape(text)}</li>'
-        for (at, heading, text), now in zip(
-            shown, [' class="ckf-now"', *[""] * (len(shown) - 1)], strict=True
-        )
+        f'<li data-at="{escape(at)}"{"" if number else NOW}><strong>{escape(heading)}</strong> '
+        f"{escape(text)}</li>"
+        for number, (at, heading, text) in enumerate(shown)
     )
     return (
         f'<section class="ckf-tour" aria-label="Short tour"><ol>{steps}</ol>'
