@@ -66,17 +66,21 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     rows[0]["probability"] = answer.click["probability"]
     answer.comparison = rows
     yield answer
+    yield from explained(recommender, answer, stop)
+
+
+def explained(recommender, answer: Answer, stop: threading.Event) -> Iterator[Answer]:
+    """An answer as its explanation grows, or with its silence; ends soon after ``stop`` is set."""
+    pair = answer.pair
+    if stop.is_set():
+        return
     try:
-        for step in explanation_steps(recommender, pair, stop):
+        for step in recommender.explain(
+            **pair.person, item=pair.item, method=pair.method, stop=stop
+        ):
             yield replace(answer, explanation=step, finished="sentences" in step)
     except UserError as error:
         yield replace(answer, silence=str(error), finished=True)
-
-
-def explanation_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[dict]:
-    """The explanation as it grows; stops soon after ``stop`` is set."""
-    if not stop.is_set():
-        yield from recommender.explain(**pair.person, item=pair.item, method=pair.method, stop=stop)
 
 
 def finished_answer(recommender, pair: Pair) -> Answer:

@@ -1,34 +1,41 @@
 """Items found by their title: a list to choose from, and the fold above the tabs that shows it."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from operator import itemgetter
 
 import gradio as gr
 
+from ckf_demo.ui.charts import table_of
 from ckf_demo.ui.events import QUIET
-from ckf_demo.ui.markup import Column, Row, name_cell, notice, panel, table
+from ckf_demo.ui.markup import Cell, Column, name_cell, notice, panel
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import number_note
 
 MOST = 12
 
 
+def name_column(recommender) -> tuple[Column, Callable[[Mapping], Cell]]:
+    """The column that names items and chooses one, as `table_of` takes it."""
+    column = Column(recommender.domain.thing.capitalize(), pick=True, wide=True)
+    return column, lambda item: name_cell(item, number_note(item, recommender))
+
+
+def genres_column(recommender) -> tuple[Column, Callable[[Mapping], str]]:
+    """The column of items' genres, left out where no item has one, as `table_of` takes it."""
+    column = Column("Genres", wide=True, shown=recommender.prepared.has_genres)
+    return column, lambda item: ", ".join(item["genres"])
+
+
 def item_list(recommender, text: str) -> str:
     """Items whose title holds ``text``, to choose from (HTML)."""
-    thing, things = recommender.domain.thing, recommender.domain.things
+    things = recommender.domain.things
     if not text.strip():
         return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
-    return table(
-        [
-            Column(thing.capitalize(), pick=True, wide=True),
-            Column("Genres", wide=True, shown=recommender.prepared.has_genres),
-        ],
-        [
-            Row(
-                pick=item["item"],
-                cells=[name_cell(item, number_note(item, recommender)), ", ".join(item["genres"])],
-            )
-            for item in recommender.search_items(text.strip(), limit=MOST)
-        ],
+    return table_of(
+        recommender.search_items(text.strip(), limit=MOST),
+        [name_column(recommender), genres_column(recommender)],
+        pick=itemgetter("item"),
         caption=f"{things.capitalize()} found",
         empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
         height=260,

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from operator import itemgetter
 from typing import Any
 
 import gradio as gr
@@ -32,9 +33,11 @@ from ckf_demo.ui.charts import (
     estimate,
     facts,
     listing,
+    table_of,
 )
 from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
+from ckf_demo.ui.items import genres_column
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -412,25 +415,18 @@ class MapTab:
 
     def _highlight_table(self, history: list[dict], recommended: tuple[dict, ...]) -> str:
         years = any(present(film["year"]) for film in self._films.values())
-        return listing(
+        return table_of(
+            (*recommended, *history),
             [
-                Column(self.words.thing.capitalize(), pick=True, wide=True),
-                Column("Year", numeric=True, shown=years),
-                Column("Genres", wide=True, shown=self._genres),
-                Column("Highlighted as", wide=True),
+                (
+                    Column(self.words.thing.capitalize(), pick=True, wide=True),
+                    lambda row: film_text({**row, "year": None}),
+                ),
+                (Column("Year", numeric=True, shown=years), lambda row: year_text(row["year"])),
+                genres_column(self.recommender),
+                (Column("Highlighted as", wide=True), self._highlight),
             ],
-            [
-                Row(
-                    pick=row["item"],
-                    cells=[
-                        film_text({**row, "year": None}),
-                        year_text(row["year"]),
-                        ", ".join(row["genres"]),
-                        self._highlight(row),
-                    ],
-                )
-                for row in (*recommended, *history)
-            ],
+            pick=itemgetter("item"),
             caption="Recommendations and history",
             empty="No history and no recommendations yet.",
         )

@@ -3,22 +3,22 @@ the history they rest on, and the prompt as the model got it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.answer import Answer, ExplanationPanel, answer_steps, explanation_steps
-from ckf_demo.ui.charts import card, listing, stars_cell
+from ckf_demo.ui.answer import Answer, ExplanationPanel, answer_steps, explained
+from ckf_demo.ui.charts import card, mark, stars_cell, table_of
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import ANSWER, GATED, ONCE, PRIVATE, QUIET
+from ckf_demo.ui.items import genres_column, name_column
 from ckf_demo.ui.markup import (
     Cell,
     Column,
-    Row,
     date_text,
     escape,
-    name_cell,
     notice,
     panel,
     percent,
@@ -34,7 +34,6 @@ from ckf_demo.ui.pair import (
     counted,
     known_of,
     later_rating,
-    number_note,
     opinions,
     profile_of,
     top_genres,
@@ -55,11 +54,7 @@ TRACK = '<div class="ckf-track"></div>'
 
 
 def _mark(method: str) -> str:
-    name = method if method in MARKS else "average"
-    return (
-        f'<svg class="ckf-mark ckf-mark-{name}" viewBox="0 0 16 16" width="16" height="16" '
-        f'aria-hidden="true">{MARKS[name]}</svg>'
-    )
+    return mark(MARKS.get(method, MARKS["average"]))
 
 
 def _points(
@@ -230,8 +225,7 @@ def prompt_markup(recommender, parts: list[dict]) -> str:
 def history_markup(recommender, pair: Pair) -> str:
     """The profile in one line and the history as a table, newest first."""
     domain, prepared = recommender.domain, recommender.prepared
-    rated, genres, times = not prepared.positive_only, prepared.has_genres, prepared.has_times
-    history = known_of(recommender, pair)
+    rated, history = not prepared.positive_only, known_of(recommender, pair)
     facts = [profile_of(recommender, pair)]
     if pair.taste:
         facts.append(f"says: “{pair.taste}”")
@@ -239,37 +233,24 @@ def history_markup(recommender, pair: Pair) -> str:
         mean = sum(row["rating"] for row in history) / len(history)
         about = f"n = {len(history)}"
         facts.append(f"mean rating {mean:.2f} ({about})" if rated else about)
-        if genres:
+        if prepared.has_genres:
             facts.append("likes " + ", ".join(top_genres(history, prepared.liked_from)))
     if untitled := sum(not row["title"] for row in history):
         facts.append(f"{counted(untitled, domain.things)} without a title")
+    rows = [row | {"order": place} for place, row in enumerate(history, start=1)]
     # what has a title first, as a number says nothing to a visitor
-    newest = sorted(
-        enumerate(history, start=1),
-        key=lambda entry: (bool(entry[1]["title"]), entry[0]),
-        reverse=True,
-    )
-    known = listing(
+    rows.sort(key=lambda row: (bool(row["title"]), row["order"]), reverse=True)
+    known = table_of(
+        rows,
         [
-            Column(domain.thing.capitalize(), pick=True, wide=True),
-            Column("Rated", numeric=True, shown=rated),
-            Column("Genres", wide=True, shown=genres),
-            Column("When" if times else "Order", numeric=True),
+            name_column(recommender),
+            (Column("Rated", numeric=True, shown=rated), lambda row: stars_cell(row["rating"])),
+            genres_column(recommender),
+            ("When", _when) if prepared.has_times else ("Order", itemgetter("order")),
         ],
-        [
-            Row(
-                pick=row["item"],
-                anchor=f"rated-{row['item']}",
-                selected=row["item"] == pair.item,
-                cells=[
-                    name_cell(row, number_note(row, recommender)),
-                    stars_cell(row["rating"]),
-                    ", ".join(row["genres"]),
-                    _when(row["timestamp"]) if times else place,
-                ],
-            )
-            for place, row in newest
-        ],
+        pick=itemgetter("item"),
+        anchor=lambda row: f"rated-{row['item']}",
+        selected=lambda row: row["item"] == pair.item,
         caption="Rated before the moment" if rated else "Liked before the moment",
         empty=f"No {opinions(recommender)} are known at this moment. The answers use the profile, "
         f"the sentence and the average opinion of the {domain.thing}. Add {domain.things} under "
@@ -280,10 +261,9 @@ def history_markup(recommender, pair: Pair) -> str:
     return card("What is known of them", f'<p class="ckf-facts">{described}</p>', known)
 
 
-def _when(timestamp: object) -> Cell:
-    if not present(timestamp):
-        return Cell("now", 0)
-    return Cell(escape(date_text(timestamp)), timestamp)
+def _when(row: dict) -> Cell:
+    timestamp = row["timestamp"]
+    return Cell(escape(date_text(timestamp)), timestamp) if present(timestamp) else Cell("now", 0)
 
 
 class PredictTab:
@@ -387,12 +367,8 @@ class PredictTab:
         """Write the explanation once more."""
         stop = self.stops.begin(request.session_hash, pair)
         answer = Answer(pair)
-        try:
-            for step in explanation_steps(self.recommender, pair, stop):
-                answer = Answer(pair, explanation=step, finished="sentences" in step)
-                yield self._words(answer, running=not answer.finished)
-        except UserError as error:
-            answer = Answer(pair, silence=str(error))
+        for answer in explained(self.recommender, Answer(pair), stop):
+            yield self._words(answer, running=not answer.finished)
         yield self._words(replace(answer, finished=True), running=False)
 
     def _words(self, answer: Answer, *, running: bool) -> dict:

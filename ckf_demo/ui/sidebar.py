@@ -3,6 +3,7 @@ or one of three ready examples."""
 
 import json
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import gradio as gr
 import numpy as np
@@ -12,11 +13,10 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.charts import listing
+from ckf_demo.ui.charts import table_of
 from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
 from ckf_demo.ui.markup import (
     Column,
-    Row,
     escape,
     film_text,
     name_cell,
@@ -319,25 +319,24 @@ class Sidebar:
         if occupation != ANY:
             users = users[(users["occupation"] == occupation).fillna(False).astype(bool)]
         more = f"; the first {SHOWN_USERS} are listed" if len(users) > SHOWN_USERS else ""
-        return listing(
+        return table_of(
+            users.head(SHOWN_USERS).itertuples(),
             [
-                Column("User", numeric=True, pick=True),
-                self._opinions.capitalize(),
-                Column("Age", numeric=True, shown=self._ages),
-                Column("Occupation", shown=self._occupations),
+                (
+                    Column("User", numeric=True, pick=True),
+                    lambda user: int(user.user) if str(user.user).isdigit() else user.user,
+                ),
+                (self._opinions.capitalize(), lambda user: int(user.n_before)),
+                (
+                    Column("Age", numeric=True, shown=self._ages),
+                    lambda user: int(user.age) or None if present(user.age) else None,
+                ),
+                (
+                    Column("Occupation", shown=self._occupations),
+                    lambda user: user.occupation if present(user.occupation) else None,
+                ),
             ],
-            [
-                Row(
-                    pick=user.user,
-                    cells=[
-                        int(user.user) if str(user.user).isdigit() else user.user,
-                        int(user.n_before),
-                        int(user.age) if present(user.age) and int(user.age) else None,
-                        user.occupation if present(user.occupation) else None,
-                    ],
-                )
-                for user in users.head(SHOWN_USERS).itertuples()
-            ],
+            pick=attrgetter("user"),
             caption=f"{len(users)} users{more}",
             empty="No user passes these filters; widen one of them.",
             height=330,

@@ -2,26 +2,19 @@
 
 import statistics
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, ExplanationPanel
-from ckf_demo.ui.charts import facts, listing
+from ckf_demo.ui.charts import facts, table_of
 from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import ANSWER
-from ckf_demo.ui.markup import (
-    Cell,
-    Column,
-    Row,
-    name_cell,
-    notice,
-    panel,
-    stars_text,
-    warn,
-)
+from ckf_demo.ui.items import genres_column, name_column
+from ckf_demo.ui.markup import Cell, Column, notice, panel, stars_text, warn
 from ckf_demo.ui.page import Page
-from ckf_demo.ui.pair import Pair, number_note, opinions
+from ckf_demo.ui.pair import Pair, opinions
 
 ANY = "any"
 
@@ -142,33 +135,20 @@ class TopKTab:
                 "choose another genre."
             )
         scores = [row["score"] for row in rows]
-        low, high = min(scores), max(scores)
         known = ranking.who.user is not None
         later = "Later liked" if self._positive_only else "Later rated"
-        ranked = listing(
+        ranked = table_of(
+            rows,
             [
-                "Rank",
-                Column(self.recommender.domain.thing.capitalize(), pick=True, wide=True),
-                "Score",
-                "Collaborative rank",
-                Column(later, numeric=True, shown=known),
-                Column("Genres", wide=True, shown=self._genres),
+                ("Rank", itemgetter("rank")),
+                name_column(self.recommender),
+                ("Score", lambda row: _score_cell(row["score"], min(scores), max(scores))),
+                ("Collaborative rank", itemgetter("collaborative_rank")),
+                (Column(later, numeric=True, shown=known), self._later),
+                genres_column(self.recommender),
             ],
-            [
-                Row(
-                    pick=row["item"],
-                    selected=row["item"] == pair.item,
-                    cells=[
-                        row["rank"],
-                        name_cell(row, number_note(row, self.recommender)),
-                        Cell(_score_bar(row["score"], low, high), row["score"]),
-                        row["collaborative_rank"],
-                        self._later(row.get("later_rating")),
-                        ", ".join(row["genres"]),
-                    ],
-                )
-                for row in rows
-            ],
+            pick=itemgetter("item"),
+            selected=lambda row: row["item"] == pair.item,
             caption=f"Top {len(rows)}",
             height=620,
         )
@@ -195,7 +175,8 @@ class TopKTab:
                 )
         return f"{summary}."
 
-    def _later(self, rating: float | None) -> Cell:
+    def _later(self, row: dict) -> Cell:
+        rating = row.get("later_rating")
         if rating is None:
             return Cell("–", 0)
         liked = " ckf-liked" if self._positive_only or rating >= self._like_threshold else ""
@@ -203,9 +184,10 @@ class TopKTab:
         return Cell(f'<span class="ckf-later{liked}">{shown}</span>', rating)
 
 
-def _score_bar(score: float, low: float, high: float) -> str:
+def _score_cell(score: float, low: float, high: float) -> Cell:
     share = 1.0 if high == low else 0.08 + 0.92 * (score - low) / (high - low)
-    return (
+    return Cell(
         f'<span class="ckf-score"><span class="ckf-score-bar" style="width:{100 * share:.0f}%">'
-        f"</span></span>{score:.2f}"
+        f"</span></span>{score:.2f}",
+        score,
     )
