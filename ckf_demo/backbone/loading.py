@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -111,7 +111,8 @@ def _convert(name: str, folder: Path) -> None:
         model = LlamaForCausalLM(config)
         model.load_state_dict(source.state_dict())
         model.bfloat16().save_pretrained(temporary)
-        _tokenizer(temporary, gguf_file=gguf.name).save_pretrained(temporary)
+        tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
+        tokenizer.save_pretrained(temporary)
         gguf.unlink()
         files = sorted(path for path in temporary.iterdir() if path.is_file())
         (temporary / HASHES).write_text(json.dumps({p.name: sha256(p) for p in files}) + "\n")
@@ -132,11 +133,7 @@ def backbone_hash(model: PreTrainedModel) -> str:
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The backbone's tokenizer."""
-    return _tokenizer(prepare_backbone(name))
-
-
-def _tokenizer(folder: Path, **options: str) -> PreTrainedTokenizerBase:
-    return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **options))
+    return AutoTokenizer.from_pretrained(prepare_backbone(name))
 
 
 def dense_precision(device: str | None = None) -> str:
@@ -170,9 +167,8 @@ def load_backbone(name: str, quantization: str, device: str | None = None) -> Pr
         For an unknown quantization, or a backbone that is damaged or cannot be found.
     """
     if quantization not in QUANTIZATIONS:
-        raise UserError(
-            f"Unknown quantization '{quantization}'; choose one of {', '.join(QUANTIZATIONS)}."
-        )
+        names = ", ".join(QUANTIZATIONS)
+        raise UserError(f"Unknown quantization '{quantization}'; choose one of {names}.")
     # loading takes seconds, and a bar for each weight would fill a log
     transformers_logging.disable_progress_bar()
     path = prepare_backbone(name)

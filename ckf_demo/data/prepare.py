@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -78,13 +78,10 @@ def _in_bulk(
     source_spec: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
 ) -> None:
     """Make the store only; a prepared file of other data is removed."""
-    dataset = source_spec.name
-    try:
-        with InteractionStore(store_file) as store:
-            there = store.hash == bulk_hash(bulk, dataset) and not prepared_file.exists()
-    except UserError:
-        there = False
-    if there:
+    dataset, up_to_date = source_spec.name, False
+    with suppress(UserError), InteractionStore(store_file) as store:
+        up_to_date = store.hash == bulk_hash(bulk, dataset) and not prepared_file.exists()
+    if up_to_date:
         console.print(f"{source_spec.label} is already in {store_file}")
         return
     building = f"Building the store of {source_spec.label}"

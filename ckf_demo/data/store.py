@@ -53,9 +53,6 @@ _SEARCH = (
     _ITEMS
     + """
 WHERE list_bool_and(list_transform($words, lambda word: contains(folded, word)))
-    AND ($genre IS NULL OR list_contains(genres, $genre))
-    AND ($year_from IS NULL OR year >= $year_from)
-    AND ($year_to IS NULL OR year <= $year_to)
 ORDER BY
     CASE
         WHEN core = $core THEN 0
@@ -315,37 +312,18 @@ class InteractionStore:
         }
         return _item_frame(self._query(_CANDIDATES, parameters).df(), "score")
 
-    def search_items(
-        self,
-        query: str,
-        limit: int | None = 20,
-        genre: str | None = None,
-        year_from: int | None = None,
-        year_to: int | None = None,
-    ) -> pd.DataFrame:
+    def search_items(self, query: str, limit: int | None = 20) -> pd.DataFrame:
         """Items whose title or year holds all words of the query, in any order.
 
         Case, accents and punctuation do not matter, and parts of words count. An empty query
-        matches every item, so that the filters can be used alone. ``genre`` is one of `genres`
-        (UserError otherwise); ``year_from`` and ``year_to`` are inclusive, and items without a year
-        are left out.
-
-        Columns as in `items`, the best match first; among equals the most rated item.
+        matches every item. Columns as in `items`, the best match first; among equals the most rated
+        item.
         """
-        if genre is not None and genre not in self.genres():
-            raise UserError(f"unknown genre {genre!r}; choose one of {', '.join(self.genres())}")
         words = fold(query).split()
         if query.strip() and not words:
             # No title holds punctuation alone; only a blank query means every item.
             limit = 0
-        parameters = {
-            "words": words or [""],
-            "core": core(query),
-            "genre": genre,
-            "year_from": year_from,
-            "year_to": year_to,
-            "limit": row_limit(limit),
-        }
+        parameters = {"words": words or [""], "core": core(query), "limit": row_limit(limit)}
         return _item_frame(self._query(_SEARCH, parameters).df())
 
     def genres(self) -> list[str]:

@@ -34,8 +34,7 @@ def cache_dir() -> Path:
 
     Raises UserError when that is impossible.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "ckf-demo"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ckf-demo"
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)

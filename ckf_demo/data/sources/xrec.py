@@ -99,17 +99,15 @@ def read(folder: Path, domain: str = PLACES) -> RawData:
 
 def _form(folder: Path) -> tuple[str, str, str]:
     """The names of the parts in a folder, by its form; UserError when no form is whole."""
-    lacking = {
-        parts: [name for name in _names(parts) if not (folder / name).is_file()] for parts in FORMS
-    }
-    parts = min(FORMS, key=lambda form: len(lacking[form]))
-    if lacking[parts]:
-        raise UserError(f"{folder} lacks {lacking[parts][0]}; it must hold {FILES}")
+    parts = min(FORMS, key=lambda parts: len(_lacking(folder, parts)))
+    if lacking := _lacking(folder, parts):
+        raise UserError(f"{folder} lacks {lacking[0]}; it must hold {FILES}")
     return parts
 
 
-def _names(parts: tuple[str, str, str]) -> list[str]:
-    return [form.format(part) for form in FORMS[parts] for part in parts]
+def _lacking(folder: Path, parts: tuple[str, str, str]) -> list[str]:
+    names = [form.format(part) for form in FORMS[parts] for part in parts]
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def _interactions(path: Path) -> pd.DataFrame:
@@ -198,12 +196,11 @@ FILES = "; or ".join(
 )
 
 
-def _holds(folder: Path) -> bool:
-    return any(all((folder / name).is_file() for name in _names(parts)) for parts in FORMS)
-
-
 def _source(name: str, label: str, domain: str) -> Source:
-    return Source(name, label, FILES, _holds, partial(read, domain=domain))
+    def holds(folder: Path) -> bool:
+        return not all(_lacking(folder, parts) for parts in FORMS)
+
+    return Source(name, label, FILES, holds, partial(read, domain=domain))
 
 
 YELP = _source("xrec-yelp", "Yelp in XRec's form", PLACES)
