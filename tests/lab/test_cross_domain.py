@@ -20,15 +20,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from support.commands import run_command
 from support.synthetic import made_up, made_up_likes, unit_vectors
-from support.tiny import (
-    FROZEN,
-    SHARED,
-    save_backbone,
-    save_checkpoint,
-    tiny_config,
-    tiny_data,
-    tiny_system,
-)
+from support.tiny import TASKS, save_checkpoints, tiny_data
 
 DATA = tiny_data()
 LIKES = made_up_likes(seed=3)
@@ -56,23 +48,9 @@ def checkpoints(tmp_path_factory):
         patch.setattr(allmrec, "JOINT_STEPS", 10)
         for data in (DATA, PLACES):
             data.save(prepared_path(data.dataset))
-        backbone = save_backbone(folder / "backbone")
-        for method, tasks, lora in (
-            ("ckf", ("rating", "ctr", "ranking", "explanation"), {}),
-            ("collm", ("rating", "ctr"), SHARED),
-            ("text", ("rating", "ctr"), SHARED),
-            ("allmrec", ("ranking",), FROZEN),
-        ):
-            config = tiny_config(
-                backbone,
-                fusion={"method": method, "hidden": 8},
-                lora={"rank": 4, "alpha": 8} | lora,
-                train={"tasks": tasks},
-            )
-            system = tiny_system(config)
-            system.fusion.fit(DATA, system.knowledge, seed=config.train.seed)
-            save_checkpoint(system, backbone, folder / "checkpoints" / method)
-        yield folder / "checkpoints"
+        methods = {"ckf": TASKS, "allmrec": ("ranking",)}
+        methods |= dict.fromkeys(("collm", "text"), ("rating", "ctr"))
+        yield save_checkpoints(folder, methods, fit=True)
 
 
 # The data

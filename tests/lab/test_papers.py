@@ -28,23 +28,9 @@ from ckf_demo.runtime.paths import prepared_path, store_path
 from ckf_demo.tasks.prompts import window_start
 from support.commands import run_command
 from support.synthetic import made_up
-from support.tiny import (
-    FROZEN,
-    SHARED,
-    save_backbone,
-    save_checkpoint,
-    tiny_config,
-    tiny_data,
-    tiny_system,
-)
+from support.tiny import TASKS, save_checkpoints, system_of, tiny_data
 
 DATA = tiny_data()
-
-
-def system_of(method: str, **changes):
-    own = {"cora": FROZEN, "allmrec": FROZEN, "text": SHARED, "collm": SHARED}
-    lora = {"rank": 4, "alpha": 8} | own.get(method, {})
-    return tiny_system(tiny_config(fusion={"method": method, "hidden": 8}, lora=lora, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +39,11 @@ def checkpoints(tmp_path_factory):
     folder = tmp_path_factory.mktemp("papers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        backbone = save_backbone(folder / "backbone")
         store_path(DATA.dataset).parent.mkdir(parents=True)
         write_store(DATA, store_path(DATA.dataset))
         DATA.save(prepared_path(DATA.dataset))
-        for method, tasks in (
-            ("ckf", ("rating", "ctr", "ranking", "explanation")),
-            ("collm", ("rating", "ctr")),
-            ("cora", ("ctr",)),
-        ):
-            system = system_of(method, train={"tasks": tasks}, backbone=backbone)
-            extra = {"training": {"minutes": 1.5}}
-            save_checkpoint(system, backbone, folder / "checkpoints" / method, extra)
-        yield folder / "checkpoints"
+        methods = {"ckf": TASKS, "collm": ("rating", "ctr"), "cora": ("ctr",)}
+        yield save_checkpoints(folder, methods, extra={"training": {"minutes": 1.5}})
 
 
 # Candidates

@@ -1,7 +1,6 @@
 """Pinned wheels: fetched once, checked always, refused with one clear sentence."""
 
 import hashlib
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,31 +8,24 @@ import pytest
 
 from ckf_demo.runtime import downloads
 from ckf_demo.runtime.errors import UserError
+from support.wheels import write_wheel
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package index of one wheel, `tiny==1.0`, an empty user cache, and a pin file for it."""
     folder = tmp_path / "index"
-    folder.mkdir()
-    wheel = folder / "tiny-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny/data.txt", "1\t2\t3\n")
-        archive.writestr(
-            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
-        )
-        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+    pins = write_wheel(folder, "tiny", {"tiny/data.txt": b"1\t2\t3\n"})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    pin(tmp_path, monkeypatch, hashlib.sha256(wheel.read_bytes()).hexdigest())
+    pin(tmp_path, monkeypatch, pins)
     return folder
 
 
-def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, package: str = "tiny") -> None:
+def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     file = folder / "downloads.txt"
-    file.write_text(f"# a comment\n{package}==1.0 --hash=sha256:{sha256}\n", encoding="utf-8")
+    file.write_text(f"# a comment\n{line}", encoding="utf-8")
     monkeypatch.setattr(downloads, "PINS", file)
 
 
@@ -62,7 +54,7 @@ def test_a_member_is_extracted(index, tmp_path):
 
 
 def test_a_missing_wheel_says_what_could_not_be_fetched(index, tmp_path, monkeypatch):
-    pin(tmp_path, monkeypatch, "0" * 64, package="absent")
+    pin(tmp_path, monkeypatch, f"absent==1.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(UserError, match=r"absent==1\.0 could not be downloaded") as caught:
         downloads.fetch_wheel("absent")
     assert "\n" not in str(caught.value)
@@ -71,7 +63,7 @@ def test_a_missing_wheel_says_what_could_not_be_fetched(index, tmp_path, monkeyp
 
 
 def test_a_wrong_hash_is_refused_at_download(index, tmp_path, monkeypatch):
-    pin(tmp_path, monkeypatch, "0" * 64)
+    pin(tmp_path, monkeypatch, f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
     actual = hashlib.sha256((index / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
     with pytest.raises(UserError, match="does not match its pinned SHA-256") as caught:
         downloads.fetch_wheel("tiny")

@@ -31,7 +31,6 @@ import tempfile
 import threading
 import time
 import traceback
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -54,6 +53,7 @@ from safetensors.torch import load_file
 from ckf_demo import cli
 from ckf_demo.backbone import loading
 from ckf_demo.backbone.loading import BackboneConfig
+from ckf_demo.config import RunConfig
 from ckf_demo.data import store
 from ckf_demo.model import manifest as manifests
 from ckf_demo.runtime import downloads
@@ -61,7 +61,8 @@ from ckf_demo.training import loop, stage
 from support.kill_steps import Points
 from support.small_data import write_recbole_tables
 from support.synthetic import made_up
-from support.tiny import tiny_config, tiny_llama, tiny_tokenizer
+from support.tiny import tiny_config, tiny_llama, tiny_tokenizer, write_config
+from support.wheels import write_wheel
 
 NAME = "tiny"
 READY = 300.0  # seconds until a page must be there
@@ -104,23 +105,6 @@ def stand_in_for_gguf() -> None:
     loading.AutoTokenizer = either(tiny_tokenizer, real_tokenizer.from_pretrained)
 
 
-def write_wheel(folder: Path, package: str, files: dict[str, bytes]) -> str:
-    """A wheel of one version; its line in the file of pins."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{package}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-        about = f"{package}-1.0.dist-info"
-        archive.writestr(
-            f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
-        )
-        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{about}/RECORD", "")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return f"{package}==1.0 --hash=sha256:{digest}\n"
-
-
 class Workplace:
     """Folders from which each run starts as the last one did.
 
@@ -149,7 +133,8 @@ class Workplace:
         (self.start / "work").mkdir(parents=True)
         (self.start / "cache").mkdir()
         for name, seed in (("old", 1), ("new", 0)):
-            write_config(self.start / "work" / f"{name}.toml", seed)
+            work = self.start / "work"
+            write_config(work, short_training(seed)).rename(work / f"{name}.toml")
 
     def fresh(self, start: Path | None = None) -> None:
         """Begin again from a kept state."""
@@ -179,9 +164,9 @@ class Workplace:
         )
 
 
-def write_config(path: Path, seed: int) -> None:
-    """A short training with all stages, as TOML."""
-    config = tiny_config(
+def short_training(seed: int) -> RunConfig:
+    """A short training with all stages."""
+    return tiny_config(
         BackboneConfig().name,
         name=NAME,
         data={"dataset": "ml-100k"},
@@ -190,12 +175,6 @@ def write_config(path: Path, seed: int) -> None:
             **{"steps": 10, "validate_every": 4, "calibration_rows": 40, "choices": 3},
         },
     )
-    lines = [f'name = "{config.name}"']
-    for section, values in config.model_dump().items():
-        if isinstance(values, dict):
-            lines.append(f"[{section}]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None]
-    path.write_text("\n".join(lines))
 
 
 def digest(path: Path) -> str:
@@ -317,6 +296,11 @@ class Command:
     halves: tuple[int, ...] = ()
 
 
+def show(outcome: Outcome) -> None:
+    """A dot for what was recovered, and a line for what was not."""
+    print("." if outcome.recovered else f"\n{outcome}", end="", file=sys.stderr, flush=True)
+
+
 def spread(n: int, wanted: int) -> list[int]:
     """So many of 1 … n, evenly, the first and the last among them."""
     return sorted({round(x) for x in np.linspace(1, n, min(n, wanted))})
@@ -364,8 +348,7 @@ def walk(place: Workplace, command: Command) -> list[Outcome]:
                 recovered and "neither" not in found,
             )
         )
-        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
-        sys.stderr.flush()
+        show(outcomes[-1])
     return outcomes
 
 
@@ -461,8 +444,7 @@ def walk_serve(place: Workplace, start: Path, points: int) -> list[Outcome]:
                 good and port and found == "whole",
             )
         )
-        print("." if outcomes[-1].recovered else f"\n{outcomes[-1]}", end="", file=sys.stderr)
-        sys.stderr.flush()
+        show(outcomes[-1])
     return [*outcomes, kill_while_a_query_runs(place, arguments(), then, free)]
 
 
@@ -575,40 +557,17 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
     assert trained.code == 0, trained.said
     start = place.keep("trained")
     checkpoint = f"work/checkpoints/{NAME}"
-    add(
-        Command(
-            "train, then --resume",
-            ["train", "--config", "new.toml"],
-            (checkpoint,),
-            start,
-            ["train", "--config", "new.toml", "--resume"],
-            points=16,
-            halves=(5_000, 60_000),
-        ),
-    )
-    add(
-        Command(
-            "train, then anew",
-            ["train", "--config", "new.toml"],
-            (checkpoint,),
-            start,
-            points=4,
-        ),
-    )
+    renew = ["train", "--config", "new.toml"]
+    halves = 5_000, 60_000
+    resumed = [*renew, "--resume"]
+    add(Command("train, then --resume", renew, (checkpoint,), start, resumed, 16, halves))
+    add(Command("train, then anew", renew, (checkpoint,), start, points=4))
     measure = ["evaluate", "--checkpoint", f"checkpoints/{NAME}", "--limit", "30", "--sample", "0"]
     measure += ["--explanations", "2", "--no-without-tokens", "--json", "results.json"]
     measure += ["--predictions", "predictions.parquet"]
     (start / "work" / "results.json").write_text("{}\n")
-    add(
-        Command(
-            "evaluate",
-            measure,
-            ("work/results.json", "work/predictions.parquet"),
-            start,
-            points=6,
-            halves=(700,),
-        ),
-    )
+    results = "work/results.json", "work/predictions.parquet"
+    add(Command("evaluate", measure, results, start, points=6, halves=(700,)))
     (start / "work" / "users.txt").write_text("".join(f"{i + 1}\n" for i in range(40)))
     rank = ["score", "--checkpoint", f"checkpoints/{NAME}", "--users", "users.txt"]
     rank += ["--k", "3", "--out", "top.parquet"]

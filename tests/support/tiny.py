@@ -171,13 +171,33 @@ def save_checkpoint(
     system.save(folder, extra=extra)
 
 
+def save_checkpoints(
+    folder: Path, methods: dict[str, tuple[str, ...]], *, fit: bool = False, **options
+) -> Path:
+    """Checkpoints of tiny systems, by method and their tasks, in the folder that is returned."""
+    backbone = save_backbone(folder / "backbone")
+    for method, tasks in methods.items():
+        system = system_of(method, train={"tasks": tasks}, backbone=backbone)
+        if fit:
+            system.fusion.fit(tiny_data(), system.knowledge, seed=0)
+        save_checkpoint(system, backbone, folder / "checkpoints" / method, **options)
+    return folder / "checkpoints"
+
+
+def system_of(method: str, **changes) -> System:
+    """A tiny system of a method, with the adapters that suit it."""
+    lora = {"cora": FROZEN, "allmrec": FROZEN, "text": SHARED, "collm": SHARED}.get(method, {})
+    lora = {"rank": 4, "alpha": 8} | lora
+    return tiny_system(tiny_config(fusion={"method": method, "hidden": 8}, lora=lora, **changes))
+
+
 def write_config(folder: Path, config: RunConfig) -> Path:
     """Write the configuration into the folder as ``config.toml``."""
     lines = [f'name = "{config.name}"']
     for section, values in config.model_dump().items():
         if isinstance(values, dict):
             lines.append(f"[{section}]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
+            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None]
     path = folder / "config.toml"
     path.write_text("\n".join(lines))
     return path
