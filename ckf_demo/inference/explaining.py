@@ -23,7 +23,7 @@ from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanation import MAX_TOKENS
 from ckf_demo.tasks.explanations.claims import ClaimReport, check
 from ckf_demo.tasks.explanations.evidence import Evidence, TextEvidence
-from ckf_demo.tasks.explanations.facts import fact_line, polarity_for
+from ckf_demo.tasks.explanations.facts import gather, polarity_for
 from ckf_demo.tasks.explanations.grounding import Reader, vocabulary
 from ckf_demo.tasks.explanations.verified import NOTHING, Sentence, verified
 from ckf_demo.tasks.prompts import ITEM
@@ -49,32 +49,20 @@ class Judged:
     evidence: list[dict] = field(default_factory=list)
 
 
-Judge = Callable[[str], list[Judged]]
-
-
 @dataclass(frozen=True)
 class Background:
-    """The evidence about a person and an item before an explanation is written.
-
-    Attributes
-    ----------
-    line
-        The evidence as the prompt states it.
-    named
-        Items of the history that the explanation may name: ``[{"item", "title"}]``.
-    judge
-        Reads a text sentence by sentence.
-    closing
-        A sentence that the data support and that ends the text.
-    words
-        Tokens that a second draft may use. None allows all; without any there is no second draft.
-    """
+    """The evidence about a person and an item before an explanation is written."""
 
     line: str
+    """The evidence as the prompt states it."""
     named: list[dict]
-    judge: Judge
+    """Items of the history that the explanation may name: ``[{"item", "title"}]``."""
+    judge: Callable[[str], list[Judged]]
+    """Reads a text sentence by sentence."""
     closing: str = ""
+    """A sentence that the data support and that ends the text."""
     words: Collection[int] | None = None
+    """Tokens that a second draft may use. None allows all; without any there is no second draft."""
 
 
 def background_of(
@@ -87,12 +75,8 @@ def background_of(
 ) -> Background:
     """Gather evidence: texts that people wrote, or else ties to items of the history.
 
-    Parameters
-    ----------
-    stars
-        The predicted rating, which sets the tone; None only where people wrote about items.
-    summaries
-        Whether summaries of texts count as well; one may summarise the text to be predicted.
+    ``stars`` is the predicted rating, which sets the tone; None only where people wrote about
+    items. ``summaries`` is as for `Recommender.explain`.
     """
     if predictor.text_evidence is None:
         assert stars is not None  # an explanation from facts needs a rating
@@ -108,25 +92,28 @@ def _from_facts(predictor: Predictor, person: Person, target: int, stars: float)
         for item, given in zip(person.items, person.ratings, strict=True)
     ]
     shown = history[predictor.context(person).shown_from :]
-    line, films = fact_line(shown, candidate, stars, together, person.taste)
+    facts = gather(shown, candidate, stars, together, person.taste)
     titles = [candidate.title, *(film.title for film, _ in history)]
     catalogue = tuple(predictor.prepared.titles)
 
     def read(words: str) -> ClaimReport:
         return check(words, history, candidate, stars, together, catalogue, person.taste)
 
+    # a film that was rated twice counts as it was rated last
+    rated = {film.title: (film, given) for film, given in history}
+
     def rests_on(sentence: Sentence) -> list[dict]:
-        named = {
-            film.title: {"item": film.item, "title": film.title, "rating": given}
-            for film, given in history
+        return [
+            {"item": film.item, "title": film.title, "rating": given}
+            for film, given in rated.values()
             if film.title in sentence.films
-        }
-        return list(named.values())
+        ]
 
     def judge(text: str) -> list[Judged]:
         return [Judged(s.text, s.supported, rests_on(s)) for s in verified(text, titles, read)]
 
-    return Background(line, [{"item": f.item, "title": f.title} for f in films], judge)
+    ties = [{"item": tie.film.item, "title": tie.film.title} for tie in facts.ties]
+    return Background(facts.line, ties, judge)
 
 
 def _from_texts(
@@ -150,24 +137,16 @@ def _from_texts(
     written = {text.row: text for text in (*evidence.of_item, *evidence.of_person)}
 
     def rests_on(rows: Collection[int], items: Collection[int]) -> list[dict]:
-        named = [
-            {
-                "item": data.item_ids[item],
-                "title": data.titles[item],
-                "rating": ratings[item] if data.feedback == "ratings" else None,
-            }
-            for item in items
-        ]
-        quoted = [
-            {
-                "item": data.item_ids[written[row].item],
-                "title": data.titles[written[row].item],
-                "text": written[row].text,
-            }
-            for row in rows
-            if row in written
-        ]
-        return named + quoted
+        named: list[dict] = []
+        for item in items:
+            given = ratings[item] if data.feedback == "ratings" else None
+            named.append({"item": data.item_ids[item], "title": data.titles[item], "rating": given})
+        for text in (written[row] for row in rows if row in written):
+            item = text.item
+            named.append(
+                {"item": data.item_ids[item], "title": data.titles[item], "text": text.text}
+            )
+        return named
 
     def judge(text: str) -> list[Judged]:
         judged = []
@@ -204,19 +183,9 @@ def _known_words(predictor: Predictor, target: int, evidence: Evidence) -> set[i
 class Explanation:
     """An explanation while it is written.
 
-    Parameters
-    ----------
-    prompt
-        The question, as `Engine.generate` takes it: prefix, branch and slots.
-    stars
-        The predicted rating, None where the checkpoint was not trained for ratings.
-
-    Attributes
-    ----------
-    draft
-        The first draft.
-    regenerated
-        Number of sentences of the first draft that were rewritten.
+    ``prompt`` is the question, as `Engine.generate` takes it: prefix, branch and slots. ``stars``
+    is the predicted rating, None where the checkpoint was not trained for ratings. ``draft`` is the
+    first draft, and ``regenerated`` the number of its sentences that were rewritten.
     """
 
     def __init__(
@@ -322,13 +291,14 @@ class Explanation:
             allowed=allowed,
             processors=AGAIN if allowed else None,
         )
-        tokens: list[int] = []
-        while True:
+
+        def following() -> int | None:
             # one token at a time: a generator may be resumed in another thread, and others wait
             with self._predictor.lock:
-                token = next(generated, None)
-            if token is None:
-                return
+                return next(generated, None)
+
+        tokens: list[int] = []
+        for token in iter(following, None):
             tokens.append(token)
             yield system.writer.decode(tokens).strip()
 

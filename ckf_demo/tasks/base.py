@@ -1,6 +1,6 @@
 """A task: a question at the end of a branch, how it is learnt and how its answer is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -17,33 +17,23 @@ NOTHING = torch.zeros(0)
 
 @dataclass(frozen=True)
 class Question:
-    """A question about an item, asked when the first ``length`` items of the history are known.
-
-    Attributes
-    ----------
-    labels
-        How many labels of the training part count, where the collaborative side uses any.
-    tokens
-        Whether collaborative tokens or weight updates enter, for methods that have any.
-    facts
-        What is known of the pair, in words; for explanations.
-    hide_title
-        Whether the item is described without its title.
-    text
-        An explanation to be learnt; its states are then one per token.
-    target
-        In training, the right answer as the task reads it: stars, or 1 for yes.
-    """
+    """A question about an item, asked when the first ``length`` items of the history are known."""
 
     task: str
     item: int
     length: int
-    labels: int = field(default=0, kw_only=True)
-    tokens: bool = field(default=True, kw_only=True)
-    facts: str = field(default="", kw_only=True)
-    hide_title: bool = field(default=False, kw_only=True)
-    text: str = field(default="", kw_only=True)
-    target: float = field(default=0.0, kw_only=True)
+    _: KW_ONLY
+    labels: int = 0
+    """How many labels of the training part count, where the collaborative side uses any."""
+    tokens: bool = True
+    """Whether collaborative tokens or weight updates enter, for methods that have any."""
+    facts: str = ""
+    """What is known of the pair, in words; for explanations."""
+    hide_title: bool = False
+    text: str = ""
+    """An explanation to be learnt; its states are then one per token."""
+    target: float = 0.0
+    """In training, the right answer as the task reads it: stars, or 1 for yes."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +51,28 @@ class Targets:
 
 @dataclass(frozen=True)
 class Moment:
-    """What the questions of one training sequence are drawn from.
-
-    Attributes
-    ----------
-    rows
-        Target interactions int (n,), whose user is the same.
-    visible, labels
-        Per target row, `Question.length` and `Question.labels`.
-    history, shown_from
-        Interactions of the history, oldest first, and where the shown part begins.
-    taste
-        The taste line of the prompt.
-    liked_together
-        Whether the same people like two items, by index.
-    writings
-        Texts that explanations are learnt from; None where the data have none.
-    choices, negatives
-        Ranking groups per sequence, and sampled items per group.
-    show_summaries
-        Share of explanations that are learnt with a summary of the item.
-    """
+    """What the questions of one training sequence are drawn from."""
 
     prepared: Prepared
     knowledge: Knowledge
     rows: np.ndarray
+    """Target interactions int (n,), whose user is the same."""
     visible: dict[int, int]
+    """`Question.length` by target row."""
     labels: dict[int, int]
     history: np.ndarray
+    """Interactions of the history, oldest first."""
     shown_from: int
     taste: str
     liked_together: CoLikedItems
     writings: TextEvidence | None
+    """Texts that explanations are learnt from; None where the data have none."""
     choices: int
+    """Ranking groups per sequence."""
     negatives: int
+    """Sampled items per ranking group."""
     show_summaries: float
+    """Share of explanations that are learnt with a summary of the item."""
     rng: np.random.Generator
 
     def question(
@@ -115,34 +92,23 @@ class Task:
     words become an answer (`combine`, `alone`), and what is lost by an answer (`loss`). What is
     written here is a task that is answered by yes or no.
 
-    Attributes
-    ----------
-    name, label
-        As the name stands in configurations and results, and as pages show it.
-    cue
-        Ends the branch.
-    answers
-        The single-token answers that are scored; empty for a task answered in free text.
-    lead
-        Where a configuration asks the question first (`PromptConfig.question_first`), it stands
-        before the item instead of the cue, so that all candidates share it. Empty for a task that
-        cannot be asked first.
-    weight
-        Of its loss in the total.
-    selects
-        Whether its validation loss decides when training stops.
-    metrics
-        Names of the metrics that it is measured by, in `ckf_demo.metrics`.
+    ``name`` stands in configurations and results, ``label`` on pages.
     """
 
     name: str
     label: str
     cue: str
+    """Ends the branch."""
     answers: tuple[str, ...] = (" Yes", " No")
+    """The single-token answers that are scored; empty for a task answered in free text."""
     lead: str = ""
+    """Where a configuration asks the question first (`PromptConfig.question_first`), it stands
+    before the item instead of the cue, so that all candidates share it. Empty for a task that
+    cannot be asked first."""
     weight: float = 1.0
+    """Of its loss in the total."""
     selects: bool = True
-    metrics: tuple[str, ...] = ()
+    """Whether its validation loss decides when training stops."""
 
     def about_row(self, moment: Moment, row: int, *, hide_title: bool) -> list[Question]:
         """The questions that the task asks about one of ``moment.rows``; none by default."""
@@ -153,22 +119,15 @@ class Task:
         return []
 
     def example_answer(self, stars: float, liked: bool) -> int | None:
-        """Which of ``answers`` is right about an interaction, in a worked example.
-
-        None for a task that worked examples do not show.
-        """
+        """Which of ``answers`` is right in a worked example; None for a task that has none."""
         return None
 
     def combine(self, logits: Tensor, prior: Tensor | None, weight: Tensor | None) -> Tensor:
         """The answer, by default the logit (m,) of yes.
 
-        Parameters
-        ----------
-        logits
-            The language model's logits of ``answers`` (m, A).
-        prior, weight
-            The collaborative prior's answer, as in `ckf_demo.fusion.base.Fused`, and the language
-            model's weight in the pool of both; None for the language model alone.
+        ``logits`` (m, A) are the language model's of ``answers``. ``prior`` is the collaborative
+        prior's answer, as in `ckf_demo.fusion.base.Fused`, and ``weight`` the language model's in
+        the pool of both; None for the language model alone.
         """
         return pool(logits[:, 0] - logits[:, 1], prior, weight)
 
@@ -181,9 +140,9 @@ class Task:
         return F.binary_cross_entropy_with_logits(answer, targets.values)
 
     def alignment(self, answer: Tensor, prior: Tensor, targets: Targets) -> Tensor:
-        """How far the language model's own answer is from the prior's.
+        """How far the language model's own answer is from the prior's, mean over m.
 
-        By default the cross-entropy of two logits (m,), mean over m.
+        By default the cross-entropy of two logits (m,).
         """
         return F.binary_cross_entropy_with_logits(answer, prior.sigmoid())
 

@@ -18,13 +18,13 @@ class CTR(Task):
     def about_row(self, moment: Moment, row: int, *, hide_title: bool) -> list[Question]:
         """One question, about the item of the row; positive-only data adds a sampled negative."""
         data = moment.prepared
-        asked = [(int(data.item[row]), float(data.liked[row]))]
+        targets = {int(data.item[row]): float(data.liked[row])}
         if data.positive_only:
             negative = not_chosen(data, moment.knowledge, row, 1, moment.rng)[0]
-            asked.append((int(negative), 0.0))
+            targets[int(negative)] = 0.0
         return [
             moment.question(self.name, row, item, target, hide_title=hide_title)
-            for item, target in asked
+            for item, target in targets.items()
         ]
 
     def example_answer(self, stars: float, liked: bool) -> int | None:
@@ -41,10 +41,4 @@ class CTR(Task):
         return F.softplus(-pairs).mean() if pairs.numel() else answer.sum() * 0.0
 
 
-TASK = CTR(
-    "ctr",
-    "Like",
-    "\nWould like it:",
-    lead=" would like:",
-    metrics=("auc", "uauc", "log_loss", "ece"),
-)
+TASK = CTR("ctr", "Like", "\nWould like it:", lead=" would like:")

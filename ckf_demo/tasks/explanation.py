@@ -8,8 +8,8 @@ import numpy as np
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.tasks.base import Moment, Question, Task
 from ckf_demo.tasks.explanations.evidence import TextEvidence
-from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, fact_line
-from ckf_demo.tasks.explanations.wording import compose
+from ckf_demo.tasks.explanations.facts import CoLikedItems, Film, gather
+from ckf_demo.tasks.explanations.wording import word
 
 MAX_TOKENS = 90
 WORDINGS = 4
@@ -32,14 +32,10 @@ class ExplanationTask(Task):
             shares = moment.show_summaries
             return [text_question(data, moment.writings, row, earlier, shares, rng)]
         row = int(rng.choice(moment.rows))
-        length = moment.visible[row]
+        length, together = moment.visible[row], moment.liked_together
         shown = moment.history[moment.shown_from : length]
         item, stars = int(data.item[row]), float(data.rating[row])
-        return [
-            composed_question(
-                data, moment.liked_together, item, stars, shown, length, moment.taste, rng
-            )
-        ]
+        return [composed_question(data, together, item, stars, shown, length, moment.taste, rng)]
 
 
 TASK = ExplanationTask("explanation", "Why", "\nWhy:", (), weight=0.4, selects=False)
@@ -63,10 +59,9 @@ def text_question(
     show_summaries: float,
     rng: np.random.Generator,
 ) -> Question:
-    """The text of an interaction, to be learnt from what was written and chosen before it.
+    """The text of an interaction, to be learnt from ``history``, the interactions before it.
 
-    ``history`` are the user's interactions before it, and ``show_summaries`` is the chance that a
-    summary of the item is shown.
+    ``show_summaries`` is the chance that a summary of the item is shown.
     """
     item = int(prepared.item[row])
     stars = float(prepared.rating[row]) if prepared.feedback == "ratings" else None
@@ -97,7 +92,6 @@ def composed_question(
     """An explanation of ``stars`` for an item, composed of facts about the shown interactions."""
     history = [(film(prepared, int(prepared.item[r])), float(prepared.rating[r])) for r in shown]
     candidate = film(prepared, item)
-    facts, _ = fact_line(history, candidate, stars, liked_together, taste)
-    wording = random.Random(int(rng.integers(WORDINGS)))
-    text = compose(history, candidate, stars, liked_together, wording, taste).text
-    return Question(TASK.name, item, length, facts=facts, text=text, target=stars)
+    facts = gather(history, candidate, stars, liked_together, taste)
+    text = word(facts, random.Random(int(rng.integers(WORDINGS)))).text
+    return Question(TASK.name, item, length, facts=facts.line, text=text, target=stars)

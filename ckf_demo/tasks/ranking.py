@@ -51,11 +51,4 @@ class Ranking(Task):
         return F.kl_div(lm_only, other, reduction="batchmean", log_target=True)
 
 
-TASK = Ranking(
-    "ranking",
-    "Top-K",
-    "\nWatches it next:",
-    lead=" watches next:",
-    weight=0.7,
-    metrics=("ndcg_at_10", "recall_at_10"),
-)
+TASK = Ranking("ranking", "Top-K", "\nWatches it next:", lead=" watches next:", weight=0.7)

@@ -52,4 +52,4 @@ class Rating(Task):
         return F.kl_div(answer, prior.softmax(-1), reduction="batchmean")
 
 
-TASK = Rating("rating", "Rating", "\nStars:", ("1", "2", "3", "4", "5"), metrics=("rmse", "mae"))
+TASK = Rating("rating", "Rating", "\nStars:", ("1", "2", "3", "4", "5"))

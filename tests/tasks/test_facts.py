@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.claims import check
-from ckf_demo.tasks.explanations.facts import Film, fact_line, gather, polarity_for, taste_genres
+from ckf_demo.tasks.explanations.facts import Film, gather, polarity_for, taste_genres
 from ckf_demo.tasks.explanations.sentiment import polarity as tone
 from ckf_demo.tasks.explanations.wording import compose, word
 
@@ -90,11 +90,12 @@ def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polari
 def test_the_wording_never_changes_the_facts(situation, seed):
     history, candidate, rating, together, taste = situation
     arguments = (history, candidate, rating, liked(together), taste)
-    line, films = fact_line(*arguments)
-    assert (line, films) == fact_line(*arguments)
-    made = word(gather(*arguments), random.Random(seed))
+    facts = gather(*arguments)
+    assert facts == gather(*arguments)
+    made = word(facts, random.Random(seed))
+    films = facts.evidence
     assert made.evidence == films and len(films) <= 2
-    assert all(film.title in line and film.title in made.text for film in films)
+    assert all(film.title in facts.line and film.title in made.text for film in films)
     assert len(made.text.split()) <= 50
 
 
@@ -116,9 +117,9 @@ def never(a, b):
 
 
 def test_fact_line_states_rating_genre_fans_and_verdict():
-    line, films = fact_line([(TOY_STORY, 4.0), (FARGO, 5.0)], HEAT, 4.6, lambda a, b: a == "1")
-    assert line == "Ties: Fargo (you 5; Crime; same fans). Verdict: good."
-    assert films == [FARGO]
+    facts = gather([(TOY_STORY, 4.0), (FARGO, 5.0)], HEAT, 4.6, lambda a, b: a == "1")
+    assert facts.line == "Ties: Fargo (you 5; Crime; same fans). Verdict: good."
+    assert facts.evidence == [FARGO]
 
 
 def test_a_negative_text_leans_on_a_low_rating_of_the_same_genre():
@@ -140,8 +141,8 @@ def test_a_mixed_text_weighs_one_film_against_another():
 
 
 def test_an_empty_history_leaves_the_candidate_and_the_taste_line():
-    line, films = fact_line([], HEAT, 4.5, never, "I love crime stories")
-    assert (line, films) == ("Ties: none | asked for Crime. Verdict: good.", [])
+    facts = gather([], HEAT, 4.5, never, "I love crime stories")
+    assert facts.line == "Ties: none | asked for Crime. Verdict: good." and not facts.evidence
     for seed in range(50):
         text = compose([], HEAT, 4.5, never, random.Random(seed), "I love crime stories").text
         assert "Crime" in text

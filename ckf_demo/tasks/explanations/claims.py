@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from ckf_demo.runtime.assets import word_list
+from ckf_demo.runtime.assets import asset, word_list
 from ckf_demo.tasks.explanations.facts import (
     GENRES,
     LIKED_FROM,
@@ -47,31 +47,20 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimReport:
-    """The films and claims of a text, and which of them are wrong.
-
-    Attributes
-    ----------
-    named
-        Titles of known films in order of first mention, the candidate's included.
-    unknown_films
-        Names that look like films and are none of the catalogue.
-    outside
-        Titles of known films that are neither in the history nor the candidate.
-    evidence
-        Titles of the films of the history that are named.
-    ties, false_ties
-        All claims, and the false ones.
-    polarity
-        The tone by the external lexicon.
-    """
+    """The films and claims of a text, and which of them are wrong."""
 
     named: list[str]
+    """Titles of known films in order of first mention, the candidate's included."""
     unknown_films: list[str]
+    """Names that look like films and are none of the catalogue."""
     outside: list[str]
+    """Titles of known films that are neither in the history nor the candidate."""
     evidence: list[str]
+    """Titles of the films of the history that are named."""
     ties: list[Claim]
     false_ties: list[Claim]
     polarity: Polarity
+    """The tone by the external lexicon."""
 
     @property
     def ok_films(self) -> bool:
@@ -93,24 +82,12 @@ def check(
     catalogue_titles: Iterable[str],
     taste: str | None = None,
 ) -> ClaimReport:
-    """Find and check everything that ``text`` says.
+    """Find and check everything that ``text``, an explanation in free wording, says.
 
-    Parameters
-    ----------
-    text
-        An explanation, in free wording.
-    history
-        The person's films before the moment with their ratings (1–5).
-    candidate
-        The film that is explained.
-    rating
-        The predicted rating (1–5), for texts that state it.
-    liked_together
-        Whether the same people like two items, by their ids.
-    catalogue_titles
-        Every known title; pass the same tuple each time, since its index is kept.
-    taste
-        The person's taste line, if there is one.
+    ``history`` are the person's films before the moment with their ratings (1–5), and ``rating`` is
+    the predicted one, for texts that state it. ``liked_together`` says whether the same people like
+    two items, by their ids. ``catalogue_titles`` is every known title; pass the same tuple each
+    time, since its index is kept. ``taste`` is the person's taste line.
     """
     allowed = {film.title: film for film, _ in history} | {candidate.title: candidate}
     page = _Page(text, _index(tuple(catalogue_titles)), tuple(allowed))
@@ -130,6 +107,7 @@ def check(
 
 # --- films ---------------------------------------------------------------------------------------
 
+_FIRST = re.compile(r"\w+|\W")
 _RATING_VERB = re.compile(r"\b(?:gave|give|rated|rate|scored)\s+$")
 _RATING_NEXT = re.compile(r",?\s(?:only |just |with )?an? (?:\w+ )?\d")
 _TRAILING_NUMBER = re.compile(r"\s(?:\d+|[IVX]+)\b(?!\s*(?:stars?|out of|/))")
@@ -150,17 +128,17 @@ class _TitleIndex:
                 self._by_start[_start(name)].append((name, names[name]))
 
     def at(self, text: str, place: int) -> list[tuple[str, str]]:
-        """(name as written, full title) of the titles that stand at `place`, longest first."""
+        """(Name as written, full title) of the titles that stand at `place`, longest first."""
         return [
             (name, title)
-            for name, title in self._by_start.get(_start(text[place:]), [])
+            for name, title in self._by_start.get(_start(text, place), [])
             if text.startswith(name, place) and not text[place + len(name) :][:1].isalnum()
         ]
 
 
-def _start(text: str) -> str:
-    found = re.match(r"\w+|\W", text)
-    return found[0] if found else ""
+def _start(text: str, place: int = 0) -> str:
+    first = _FIRST.match(text, place)
+    return first[0] if first else ""
 
 
 @lru_cache(maxsize=4)
@@ -183,44 +161,34 @@ class _Page:
     def __init__(self, text: str, index: _TitleIndex, allowed: tuple[str, ...]) -> None:
         self.titles: list[str] = []
         self.unknown: list[str] = []
-        own = _TitleIndex(allowed)
-        allowed_set = frozenset(allowed)
+        self._allowed, self._indexes = frozenset(allowed), (_TitleIndex(allowed), index)
         pieces, place = [], 0
         while place < len(text):
-            if place and text[place - 1].isalnum():
+            within_word = place > 0 and text[place - 1].isalnum()
+            name, title = ("", "") if within_word else self._title_at(text, place)
+            if name:
+                pieces.append(f"⟦{len(self.titles)}⟧")
+                self.titles.append(title)
+            else:
                 pieces.append(text[place])
-                place += 1
-                continue
-            name, title = self._choose(text, place, own, index, allowed_set)
-            if title is None:
-                pieces.append(text[place])
-                place += 1
-                continue
-            pieces.append(f"⟦{len(self.titles)}⟧")
-            self.titles.append(title)
-            place += len(name)
+            place += len(name) or 1
         self.text = self._strike_unknown("".join(pieces))
 
-    @staticmethod
-    def _choose(
-        text: str, place: int, own: _TitleIndex, index: _TitleIndex, allowed: frozenset[str]
-    ) -> tuple[str, str | None]:
+    def _title_at(self, text: str, place: int) -> tuple[str, str]:
         """The longest title here; the person's own film where only a rating makes it longer."""
-        known = sorted(
-            {*own.at(text, place), *index.at(text, place)},
+        allowed = self._allowed
+        titles = sorted(
+            {pair for index in self._indexes for pair in index.at(text, place)},
             key=lambda pair: (-len(pair[0]), pair[1] not in allowed),
         )
-        if not known:
-            return "", None
-        name, title = known[0]
+        if not titles:
+            return "", ""
+        name, title = titles[0]
         if title not in allowed and _RATING_VERB.search(text, 0, place):
-            for shorter, other in known[1:]:
+            rating_follows = _RATING_NEXT.match(text, place + len(name))
+            for shorter, other in titles[1:]:
                 is_rating = re.fullmatch(r"\s[1-5]", name[len(shorter) :])
-                if (
-                    other in allowed
-                    and is_rating
-                    and not _RATING_NEXT.match(text, place + len(name))
-                ):
+                if other in allowed and is_rating and not rating_follows:
                     return shorter, other
         return name, title
 
@@ -233,24 +201,23 @@ class _Page:
             return f"⟦{len(self.titles) - 1}⟧"
 
         # A number behind a title makes it another film, unless it is a rating that was given to it.
-        def numbered(found: re.Match[str]) -> str:
-            rated = _RATING_VERB.search(text, 0, found.start())
-            if rated and not _RATING_NEXT.match(text, found.end()):
-                return found[0]
-            return mark(found[0])
+        def numbered(title: re.Match[str]) -> str:
+            rated = _RATING_VERB.search(text, 0, title.start())
+            is_rating = rated and not _RATING_NEXT.match(text, title.end())
+            return title[0] if is_rating else mark(title[0])
 
         text = re.sub(rf"{MARK.pattern}{_TRAILING_NUMBER.pattern}", numbered, text)
 
-        def quoted(found: re.Match[str]) -> str:
-            inside = found[1] or found[2]
+        def quoted(quotation: re.Match[str]) -> str:
+            inside = quotation[1] or quotation[2]
             return inside if MARK.fullmatch(inside.strip(" ,.")) else mark(inside)
 
         text = _QUOTED.sub(quoted, text)
         genre = genre_pattern(GENRES)
 
-        def named(found: re.Match[str]) -> str:
-            words = found[0]
-            before = text[: found.start()].rstrip()
+        def named(name: re.Match[str]) -> str:
+            words = name[0]
+            before = text[: name.start()].rstrip()
             if not before or self._ends_sentence(before):
                 first, _, rest = words.partition(" ")
                 if first.lower().strip(".,'’") in _OPENERS or genre.fullmatch(first):
@@ -274,7 +241,7 @@ class _Page:
         return (self.titles[int(title[1])] if title else text).endswith((".", "!", "?", ":"))
 
     def _plain(self, text: str) -> str:
-        return MARK.sub(lambda found: self.titles[int(found[1])], text)
+        return MARK.sub(lambda mark: self.titles[int(mark[1])], text)
 
 
 # --- claims --------------------------------------------------------------------------------------
@@ -303,8 +270,9 @@ class _Data:
 
     def films(self, title: str) -> list[Film]:
         """The films of that title that may be meant; none for a film from elsewhere."""
-        own = [self.candidate] if title == self.candidate.title else []
-        return own or [film for film, _ in self.given.get(title, [])]
+        if title == self.candidate.title:
+            return [self.candidate]
+        return [film for film, _ in self.given.get(title, [])]
 
     def all_have(self, titles: Iterable[str], holds) -> bool:
         return all(any(holds(film) for film in self.films(title)) for title in titles)
@@ -336,31 +304,15 @@ _CLAUSE = re.compile(
     r",?\s+(?=(?:but|yet|while|whereas|although|though|because|since|so(?!-|\s+(?:is|does|do|are)))\b)"
     r"|,\s+(?=and\s+(?!⟦\d+⟧,?\s+an?\s))"
 )
-_SHARED = re.compile(
-    r"\b(?:another|also|too|both|likewise|as well|same|again|common|shares?|shared|sharing|alike|"
-    r"similar\w*|match\w*|like|close|near|just as|as (?:is|does|are|do|was)|so (?:is|does|are)|"
-    r"goes back|in line|more of|equally|each|one too|two|resembl\w+|remind\w*|echo\w*)\b",
-    re.I,
-)
-_LACKING = re.compile(
-    r"\b(?:no|not|without|lack\w*|none|nothing|isn't|hardly|never|neither|missing|misses)\b", re.I
-)
-_DIFFERENT = re.compile(
-    r"\b(?:differ(?:s|ent)?\s(?:\w+\s){0,2}genres?|(?:other|different) genres?|"
-    r"(?:no|none|not|nothing)\b[^,.]{0,25}\bgenres?|genres? (?:differ|do not)|"
-    r"(?:far|away|apart|distant)\b[^,.]{0,20}\bgenres?|"
-    r"without (?:a |any )?(?:common|shared) genres?|"
-    r"differs? in genres?|nothing in common)\b",
-    re.I,
-)
-_FANS = re.compile(
-    r"\b(?:same (?:people|fans|viewers|audience|crowd|users|persons)|"
-    r"fans of|(?:its|their|whose) fans|"
-    r"(?:people|those|viewers|users|everyone|anyone) who (?:also )?(?:\w+ )?"
-    r"(?:like|liked|love|loved|enjoy\w*|rate|rated|think|prefer\w*)|"
-    r"(?:liked|loved|enjoyed|rated highly|favou?red) by|(?:common|shared) fans|share\w* fans)\b",
-    re.I,
-)
+
+
+def _phrases(name: str) -> re.Pattern[str]:
+    """Any of the words or phrases of that name in ``assets/claims.toml``."""
+    return re.compile(rf"\b(?:{'|'.join(asset('claims.toml')[name])})\b", re.I)
+
+
+_SHARED, _LACKING, _UNWANTED = _phrases("shared"), _phrases("lacking"), _phrases("unwanted")
+_DIFFERENT, _FANS, _CANDIDATE = _phrases("different"), _phrases("fans"), _phrases("candidate")
 _YOU_FELT = re.compile(
     r"\byou (?:really |also |both |clearly |did )*"
     r"(?P<good>loved|liked|enjoyed|adored|rated (?:so )?highly|(?:like|love|enjoy)(?= ⟦))|"
@@ -378,19 +330,14 @@ _NUMBER = re.compile(
     re.I,
 )
 _DECADE = re.compile(r"(?<!\w)['’]?(?P<year>(?:1[89]|20)?\d0)['’]?s\b")
-_DECADE_WORDS = re.compile(
-    r"\b(twenties|thirties|forties|fifties|sixties|seventies|eighties|nineties)\b", re.I
-)
+_DECADES = "twenties thirties forties fifties sixties seventies eighties nineties".split()
+_DECADE_WORDS = re.compile(rf"\b({'|'.join(_DECADES)})\b", re.I)
 _YEAR = re.compile(r"(?<![\w⟦])(?:1[89]|20)\d\d(?![\ws⟧'’])")
 _TASTE = re.compile(
     r"\byou(?:'ve| have)? (?:asked|wish\w*|want\w*|prefer\w*|mention\w*)|your wish\b",
     re.I,
 )
-_UNWANTED = re.compile(
-    r"\b(?:avoid\w*|not want|don't want|dislike\w*|no wish|turn\w* down)\b", re.I
-)
 _YOU_LIKE_GENRE = re.compile(r"\byou (?:really |usually |often )?(?:like|love|enjoy)\b", re.I)
-_CANDIDATE = re.compile(r"\b(?:this (?:film|one|movie|title)|it|the film|the movie)\b", re.I)
 
 
 @lru_cache(maxsize=256)
@@ -428,63 +375,55 @@ def _clauses(page: _Page, data: _Data) -> list[_Clause]:
 
 def _claims(page: _Page, data: _Data) -> Iterator[Claim]:
     for clause in _clauses(page, data):
-        different = bool(_DIFFERENT.search(clause.text))
-        if different:
-            yield _different(clause, data)
-        if _FANS.search(clause.text) and not _fans_of_genre(clause, data):
-            yield _fans(clause, data)
-        yield from _genre_claims(page, clause, data)
-        yield from _time_claims(page, clause, data)
-        yield from _rating_claims(page, clause, data)
-        yield from _opinion_claims(page, clause, data)
+        for claims in (_tie_claims, _genre_claims, _time_claims, _rating_claims, _opinion_claims):
+            yield from claims(page, clause, data)
 
 
-def _different(clause: _Clause, data: _Data) -> Claim:
-    mine = set(data.candidate.labels)
-    true = bool(mine and clause.leaning) and data.all_have(
-        clause.leaning, lambda film: film.labels and mine.isdisjoint(film.labels)
-    )
-    return Claim("different", (data.candidate.title, *clause.leaning), "no genre in common", true)
-
-
-def _fans_of_genre(clause: _Clause, data: _Data) -> bool:
-    """ "Fans of Western films" speaks of a genre and of no film."""
-    pattern = rf"\bfans of (?:\w+ )?{genre_pattern(data.genres).pattern}"
-    return bool(re.search(pattern, clause.text, re.I))
-
-
-def _fans(clause: _Clause, data: _Data) -> Claim:
-    item = data.candidate.item
-    true = bool(clause.leaning) and data.all_have(
-        clause.leaning, lambda film: data.liked_together(film.item, item)
-    )
-    return Claim("fans", (data.candidate.title, *clause.leaning), "same people", true)
+def _tie_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    candidate, leaning = data.candidate, clause.leaning
+    films, mine = (candidate.title, *leaning), set(candidate.labels)
+    if _DIFFERENT.search(clause.text):
+        true = bool(mine and leaning) and data.all_have(
+            leaning, lambda film: film.labels and mine.isdisjoint(film.labels)
+        )
+        yield Claim("different", films, "no genre in common", true)
+    # "fans of Western films" speaks of a genre and of no film
+    fans_of_genre = rf"\bfans of (?:\w+ )?{genre_pattern(data.genres).pattern}"
+    if _FANS.search(clause.text) and not re.search(fans_of_genre, clause.text, re.I):
+        true = bool(leaning) and data.all_have(
+            leaning, lambda film: data.liked_together(film.item, candidate.item)
+        )
+        yield Claim("fans", films, "same people", true)
 
 
 def _subjects(page: _Page, clause: _Clause, data: _Data, place: int) -> tuple[str, ...]:
     """Titles of the films that a word at `place` of the clause is said of."""
-    if _SHARED.search(clause.text):
-        return (data.candidate.title, *clause.leaning)
-    mentions = [
-        (found.start(), found.end(), page.titles[int(found[1])])
-        for found in MARK.finditer(clause.text)
-    ]
-    mentions += [
-        (found.start(), found.end(), data.candidate.title)
-        for found in _CANDIDATE.finditer(clause.text)
-    ]
+    text, candidate = clause.text, data.candidate.title
+    if _SHARED.search(text):
+        return (candidate, *clause.leaning)
+    mentions = [(m.start(), m.end(), page.titles[int(m[1])]) for m in MARK.finditer(text)]
+    mentions += [(m.start(), m.end(), candidate) for m in _CANDIDATE.finditer(text)]
     mentions.sort()
     before = [mention for mention in mentions if mention[1] <= place]
     if before:
         subjects = [before[-1]]
         # "Fargo and Heat are Crime films": all films of an enumeration are meant.
         for earlier in reversed(before[:-1]):
-            between = clause.text[earlier[1] : subjects[-1][0]]
+            between = text[earlier[1] : subjects[-1][0]]
             if not re.fullmatch(r"\s*(?:,|and|, and|&|as well as)\s*", between):
                 break
             subjects.append(earlier)
         return tuple(title for _, _, title in reversed(subjects))
-    return (mentions[0][2],) if mentions else (data.candidate.title,)
+    return (mentions[0][2],) if mentions else (candidate,)
+
+
+def _film_of(
+    page: _Page, text: str, stated: re.Match[str], behind: str, otherwise: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Title of the film ``behind`` what is stated, or else of the last one before it."""
+    before = list(MARK.finditer(text, 0, stated.start()))
+    mark = re.match(behind, text[stated.end() :]) or (before[-1] if before else None)
+    return (page.titles[int(mark[1])],) if mark else otherwise
 
 
 def _genre_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
@@ -508,76 +447,52 @@ def _genre_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
             continue
         subjects = _subjects(page, clause, data, found.start())
         near = clause.text[max(0, found.start() - 25) : found.start()]
-        if _LACKING.search(near):
-            true = data.all_have(subjects, lambda film, g=genre: g not in film.labels)
-            yield Claim("no genre", subjects, genre, true)
-        else:
-            true = data.all_have(subjects, lambda film, g=genre: g in film.labels)
-            yield Claim("genre", subjects, genre, true)
+        lacking = bool(_LACKING.search(near))
+        true = data.all_have(subjects, lambda film, g=genre, no=lacking: (g in film.labels) != no)
+        yield Claim("no genre" if lacking else "genre", subjects, genre, true)
 
 
 def _time_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
-    for found in _DECADE.finditer(clause.text):
-        year = int(found["year"])
-        yield _decade(page, clause, data, found.start(), year + 1900 if year < 100 else year)
+    years = [(found, int(found["year"])) for found in _DECADE.finditer(clause.text)]
+    decades = [(found, year + 1900 if year < 100 else year) for found, year in years]
     for found in _DECADE_WORDS.finditer(clause.text):
-        words = ("twenties", "thirties", "forties", "fifties")
-        words += ("sixties", "seventies", "eighties", "nineties")
-        year = 1920 + 10 * words.index(found[0].lower())
-        yield _decade(page, clause, data, found.start(), year)
+        decades.append((found, 1920 + 10 * _DECADES.index(found[0].lower())))
+    for found, decade in decades:
+        subjects = _subjects(page, clause, data, found.start())
+        true = data.all_have(subjects, lambda film, d=decade: film.decade == d)
+        yield Claim("decade", subjects, f"{decade}s", true)
     for found in _YEAR.finditer(clause.text):
         subjects = _subjects(page, clause, data, found.start())
         true = data.all_have(subjects, lambda film, y=int(found[0]): film.year == y)
         yield Claim("year", subjects, found[0], true)
-    stated = _DECADE.search(clause.text) or _DECADE_WORDS.search(clause.text)
-    if not stated and re.search(r"\bsame (?:decade|era|period|years)\b", clause.text, re.I):
+    if not decades and re.search(r"\bsame (?:decade|era|period|years)\b", clause.text, re.I):
         mine = data.candidate.decade
         true = mine is not None and data.all_have(clause.leaning, lambda film: film.decade == mine)
         films = (data.candidate.title, *clause.leaning)
         yield Claim("decade", films, "same decade", true and bool(clause.leaning))
 
 
-def _decade(page: _Page, clause: _Clause, data: _Data, place: int, decade: int) -> Claim:
-    subjects = _subjects(page, clause, data, place)
-    true = data.all_have(subjects, lambda film: film.decade == decade)
-    return Claim("decade", subjects, f"{decade}s", true)
-
-
 def _rating_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
     text = re.sub(r"\s?(?:out of|/)\s?(?:5|five)\b", "", clause.text)
-    marks = list(MARK.finditer(text))
     for found in _NUMBER.finditer(text):
         word = found["word"] or found["bare"]
         value = float(found["digit"] or _NUMBER_WORDS.get((word or "").lower(), 5))
         if found["digit"] and (_YEAR.fullmatch(found["digit"]) or value >= 1000):
             continue
         if re.search(r"\bpredict|\bestimat|\bforecast", text, re.I):
-            yield Claim(
-                "rating", (data.candidate.title,), number(value), abs(value - data.rating) < 0.1
-            )
+            true = abs(value - data.rating) < 0.1
+            yield Claim("rating", (data.candidate.title,), number(value), true)
             continue
-        behind = re.match(r"(?:\s?stars?)?\s(?:for|to|on)\s⟦(\d+)⟧", text[found.end() :])
-        before = [mark for mark in marks if mark.end() <= found.start()]
-        if behind:
-            titles: tuple[str, ...] = (page.titles[int(behind[1])],)
-        elif before:
-            titles = (page.titles[int(before[-1][1])],)
-        else:
-            titles = clause.leaning[-1:]
+        behind = r"(?:\s?stars?)?\s(?:for|to|on)\s⟦(\d+)⟧"
+        titles = _film_of(page, text, found, behind, clause.leaning[-1:])
         true = bool(titles) and data.rated(titles[0], lambda given, v=value: abs(given - v) < 1e-6)
         yield Claim("rating", titles, number(value), true)
 
 
 def _opinion_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
     for found in _YOU_FELT.finditer(clause.text):
-        behind = re.match(r"\s(?:film |movie )?⟦(\d+)⟧", clause.text[found.end() :])
-        before = list(MARK.finditer(clause.text, 0, found.start()))
-        if behind:
-            titles: tuple[str, ...] = (page.titles[int(behind[1])],)
-        elif before:
-            titles = (page.titles[int(before[-1][1])],)
-        else:
-            titles = clause.leaning[:1]
+        behind = r"\s(?:film |movie )?⟦(\d+)⟧"
+        titles = _film_of(page, clause.text, found, behind, clause.leaning[:1])
         good = found["bad"] is None
         true = bool(titles) and data.rated(
             titles[0], lambda given, g=good: given >= LIKED_FROM if g else given <= LOW_UP_TO

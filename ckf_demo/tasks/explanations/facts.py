@@ -1,15 +1,10 @@
 """The facts that explain why a film suits a person.
 
 MovieLens has no reviews, so the texts that the explanation adapter learns from are composed of
-facts that code has checked. There are three steps:
-
-1. `gather` chooses at most two films of the history and what ties them to the candidate (`Facts`).
-   It is deterministic, so the model can learn which films are chosen.
-2. `Facts.line` writes those facts compactly. The line stands in the prompt, in training as in
-   serving. The model puts verified facts into words and has nothing to remember.
-3. `ckf_demo.tasks.explanations.wording.word` puts exactly those facts into one to three sentences.
-
-This module knows nothing of prompts, tokens or models.
+facts that code has checked. `gather` chooses at most two films of the history and what ties them to
+the candidate; it is deterministic, so that the model can learn which. `Facts.line` writes those
+facts compactly, in the prompt of training and serving, and `ckf_demo.tasks.explanations.wording`
+puts exactly them into one to three sentences.
 """
 
 from __future__ import annotations
@@ -18,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Literal
 
 from ckf_demo.data.sources import movielens100k
@@ -94,16 +90,14 @@ class Tie:
     @property
     def note(self) -> str:
         """The tie in the fact line: `Fargo (you 5; Crime, Drama; same fans)`."""
-        parts = [f"you {number(self.rating)}"]
-        if self.genres:
-            parts.append(", ".join(self.genres))
-        if self.fans:
-            parts.append("same fans")
-        if self.decade is not None:
-            parts.append(f"{self.decade}s")
-        if self.different:
-            parts.append("no shared genre")
-        return f"{self.film.title} ({'; '.join(parts)})"
+        parts = [
+            f"you {number(self.rating)}",
+            ", ".join(self.genres),
+            "same fans" if self.fans else "",
+            "" if self.decade is None else f"{self.decade}s",
+            "no shared genre" if self.different else "",
+        ]
+        return f"{self.film.title} ({'; '.join(filter(None, parts))})"
 
 
 @dataclass(frozen=True)
@@ -131,9 +125,7 @@ class Facts:
     @cached_property
     def line(self) -> str:
         """The facts in about 15 to 40 tokens, as they stand in the prompt."""
-        notes = [tie.note for tie in self.ties]
-        if not notes:
-            notes = ["none"]
+        notes = [tie.note for tie in self.ties] or ["none"]
         if self.wish is not None:
             notes.append(self.wish.note)
         return f"Ties: {' | '.join(notes)}. Verdict: {VERDICTS[self.polarity]}."
@@ -155,18 +147,6 @@ def number(rating: float) -> str:
     return f"{rating:g}"
 
 
-def fact_line(
-    history: Sequence[tuple[Film, float]],
-    candidate: Film,
-    rating: float,
-    liked_together: CoLikedItems,
-    taste: str | None = None,
-) -> tuple[str, list[Film]]:
-    """The line of facts for the prompt, and the films it names; parameters as for `gather`."""
-    facts = gather(history, candidate, rating, liked_together, taste)
-    return facts.line, facts.evidence
-
-
 # Choosing the facts
 
 
@@ -179,19 +159,9 @@ def gather(
 ) -> Facts:
     """The most convincing true facts for the polarity of ``rating``.
 
-    Parameters
-    ----------
-    history
-        The films that the prompt shows with the person's ratings (1–5), oldest first; may be empty.
-    candidate
-        The film that is explained.
-    rating
-        The rating (1–5) whose polarity the text takes: the true one in training, else the
-        predicted one.
-    liked_together
-        Whether the same people like two items, by their ids.
-    taste
-        The person's taste line, if there is one.
+    ``history`` are the films that the prompt shows with the person's ratings (1–5), oldest first,
+    and ``rating`` (1–5) is the true one in training, else the predicted one. ``liked_together``
+    says whether the same people like two items, by their ids; ``taste`` is the person's line.
     """
     polarity = polarity_for(rating)
     wish = _wish(taste, candidate, polarity)
@@ -200,16 +170,13 @@ def gather(
     if not shown:
         return Facts(candidate, polarity, (), wish)
     telling = _telling_decade(shown, candidate)
-    ties = [
-        (_closeness(tie) + 1e-3 * place / len(shown), tie)
-        for place, (film, given) in enumerate(shown)
-        for tie in [_tie(film, given, candidate, liked_together, telling)]
-    ]
+    ties = [_tie(film, given, candidate, liked_together, telling) for film, given in shown]
+    scores = [_closeness(tie) + 1e-3 * place / len(shown) for place, tie in enumerate(ties)]
+    # the most convincing first
+    ranked = [ties[i] for i in sorted(range(len(ties)), key=lambda i: -scores[i])]
     choose = {"positive": _for_positive, "mixed": _for_mixed, "negative": _for_negative}
-    chosen = choose[polarity](ties, candidate)
-    if wish is not None:
-        chosen = chosen[:1]
-    return Facts(candidate, polarity, tuple(chosen), wish)
+    told = choose[polarity](ranked, candidate)
+    return Facts(candidate, polarity, tuple(told if wish is None else told[:1]), wish)
 
 
 def _telling_decade(shown: Sequence[tuple[Film, float]], candidate: Film) -> bool:
@@ -240,31 +207,19 @@ def _closeness(tie: Tie) -> float:
     return genre + extra + 0.1 * abs(tie.rating - 3) - 0.01 * max(0, len(tie.film.title) - 15)
 
 
-Ranked = list[tuple[float, Tie]]
-
-
-def _best(ties: Ranked, fits: Callable[[Tie], bool]) -> list[Tie]:
-    """The ties that fit, the most convincing first."""
-    fitting = [pair for pair in ties if fits(pair[1])]
-    return [tie for _, tie in sorted(fitting, key=lambda pair: -pair[0])]
-
-
 def _tied(tie: Tie) -> bool:
     return tie.kind not in ("x", "n")
 
 
-def _first_of(ties: Ranked, *wishes: Callable[[Tie], bool]) -> list[Tie]:
-    """What the first wish finds, else the next, in the end every tie; most convincing first."""
-    for fits in wishes:
-        if found := _best(ties, fits):
-            return found
-    return _best(ties, lambda tie: True)
+def _first_of(ties: list[Tie], *wishes: Callable[[Tie], bool]) -> list[Tie]:
+    """The ties that fit the first wish that any fits; all ties where none does."""
+    return next((fitting for fits in wishes if (fitting := list(filter(fits, ties)))), ties)
 
 
-def _pair(found: list[Tie], candidate: Film) -> list[Tie]:
+def _pair(ties: list[Tie], candidate: Film) -> list[Tie]:
     """The first tie, and a second one when both are single facts and the titles are short."""
-    first = found[0]
-    for other in found[1:3]:
+    first = ties[0]
+    for other in ties[1:3]:
         single = first.kind in ("g", "f") and other.kind in ("g", "f")
         if single and _short(first, other, candidate):
             return [first, other]
@@ -286,32 +241,32 @@ def _single(tie: Tie) -> Tie:
     return Tie(tie.film, tie.rating, decade=tie.decade, different=tie.different)
 
 
-def _for_positive(ties: Ranked, candidate: Film) -> list[Tie]:
-    found = _first_of(ties, lambda t: t.liked and _tied(t), lambda t: t.liked, _tied)
-    return _pair(found, candidate) if found[0].liked and _tied(found[0]) else found[:1]
+def _for_positive(ties: list[Tie], candidate: Film) -> list[Tie]:
+    best = _first_of(ties, lambda t: t.liked and _tied(t), lambda t: t.liked, _tied)
+    return _pair(best, candidate) if best[0].liked and _tied(best[0]) else best[:1]
 
 
-def _for_negative(ties: Ranked, candidate: Film) -> list[Tie]:
-    found = _first_of(
+def _for_negative(ties: list[Tie], candidate: Film) -> list[Tie]:
+    best = _first_of(
         ties,
         lambda t: t.rating <= LOW_UP_TO and bool(t.genres or t.fans),
         lambda t: not t.liked and bool(t.genres),
         lambda t: t.liked and t.different,
         lambda t: not t.liked and _tied(t),
     )
-    low = not found[0].liked and _tied(found[0])
-    return _pair(found, candidate) if low else found[:1]
+    low = not best[0].liked and _tied(best[0])
+    return _pair(best, candidate) if low else best[:1]
 
 
-def _for_mixed(ties: Ranked, candidate: Film) -> list[Tie]:
+def _for_mixed(ties: list[Tie], candidate: Film) -> list[Tie]:
     """One reason for and one against where the history has both, else a film in the middle."""
-    speaking_for = _best(ties, lambda t: t.liked and bool(t.genres or t.fans))
-    against = _best(ties, lambda t: t.rating <= LOW_UP_TO and bool(t.genres or t.fans))
-    against = against or _best(ties, lambda t: t.liked and t.different)
-    for pro in speaking_for[:3]:
-        for con in against[:3]:
-            if _short(pro, con, candidate):
-                return [_single(pro), _single(con)]
+    strong = [t for t in ties if t.genres or t.fans]
+    speaking_for = [t for t in strong if t.liked]
+    against = [t for t in strong if t.rating <= LOW_UP_TO]
+    against = against or [t for t in ties if t.liked and t.different]
+    for pro, con in product(speaking_for[:3], against[:3]):
+        if _short(pro, con, candidate):
+            return [_single(pro), _single(con)]
     return _first_of(ties, lambda t: LOW_UP_TO < t.rating < LIKED_FROM and _tied(t), _tied)[:1]
 
 
