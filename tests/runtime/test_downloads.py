@@ -1,6 +1,5 @@
 """Pinned wheels: fetched once, checked always, refused with one clear sentence."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,25 +7,24 @@ import pytest
 
 from ckf_demo.runtime import downloads
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.paths import sha256
 from support.wheels import write_wheel
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package index of one wheel, `tiny==1.0`, an empty user cache, and a pin file for it."""
-    folder = tmp_path / "index"
-    pins = write_wheel(folder, "tiny", {"tiny/data.txt": b"1\t2\t3\n"})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    pin(tmp_path, monkeypatch, pins)
-    return folder
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setattr(downloads, "PINS", tmp_path / "downloads.txt")
+    pin = write_wheel(tmp_path / "index", "tiny", {"tiny/data.txt": b"1\t2\t3\n"})
+    downloads.PINS.write_text(f"# a comment\n{pin}", encoding="utf-8")
+    return tmp_path / "index"
 
 
-def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    file = folder / "downloads.txt"
-    file.write_text(f"# a comment\n{line}", encoding="utf-8")
-    monkeypatch.setattr(downloads, "PINS", file)
+def pin_wrongly(package: str) -> None:
+    downloads.PINS.write_text(f"{package}==1.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
 
 
 def left(folder: Path) -> list[str]:
@@ -53,8 +51,8 @@ def test_a_member_is_extracted(index, tmp_path):
         downloads.extract("tiny", "tiny/other.txt", tmp_path / "out" / "other.txt")
 
 
-def test_a_missing_wheel_says_what_could_not_be_fetched(index, tmp_path, monkeypatch):
-    pin(tmp_path, monkeypatch, f"absent==1.0 --hash=sha256:{'0' * 64}\n")
+def test_a_missing_wheel_says_what_could_not_be_fetched(index, tmp_path):
+    pin_wrongly("absent")
     with pytest.raises(UserError, match=r"absent==1\.0 could not be downloaded") as caught:
         downloads.fetch_wheel("absent")
     assert "\n" not in str(caught.value)
@@ -62,13 +60,12 @@ def test_a_missing_wheel_says_what_could_not_be_fetched(index, tmp_path, monkeyp
     assert left(tmp_path) == []
 
 
-def test_a_wrong_hash_is_refused_at_download(index, tmp_path, monkeypatch):
-    pin(tmp_path, monkeypatch, f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
-    actual = hashlib.sha256((index / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+def test_a_wrong_hash_is_refused_at_download(index, tmp_path):
+    pin_wrongly("tiny")
     with pytest.raises(UserError, match="does not match its pinned SHA-256") as caught:
         downloads.fetch_wheel("tiny")
     assert "0" * 64 in str(caught.value)
-    assert actual in str(caught.value)
+    assert sha256(index / "tiny-1.0-py3-none-any.whl") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == []
 

@@ -32,6 +32,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ os.environ |= {
 }
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -62,6 +64,7 @@ from support.kill_steps import Points
 from support.small_data import write_recbole_tables
 from support.synthetic import made_up
 from support.tiny import tiny_config, tiny_llama, tiny_tokenizer, write_config
+from support.waiting import has_ended, wait_until
 from support.wheels import write_wheel
 
 NAME = "tiny"
@@ -87,22 +90,21 @@ class Outcome:
 
 def stand_in_for_gguf() -> None:
     """Let the real conversion of a backbone read a tiny model where it would read GGUF."""
-    name = BackboneConfig().name
-    loading.PINNED = {name: ("tinyllm", "tinyllm/tiny.gguf")}
-    real_model, real_config = loading.AutoModelForCausalLM, loading.AutoConfig
-    real_tokenizer = loading.AutoTokenizer
-
-    def either(make: Callable, real: Callable) -> SimpleNamespace:
-        def from_pretrained(path: object, gguf_file: str | None = None, **options: object):
-            return make() if gguf_file else real(path, **options)
-
-        return SimpleNamespace(from_pretrained=from_pretrained)
-
+    loading.PINNED = {BackboneConfig().name: ("tinyllm", "tinyllm/tiny.gguf")}
     # wide enough for whole 4-bit blocks, as bitsandbytes wants them where a CPU knows bf16
     backbone = partial(tiny_llama, hidden_size=64)
-    loading.AutoModelForCausalLM = either(backbone, real_model.from_pretrained)
-    loading.AutoConfig = either(lambda: backbone().config, real_config.from_pretrained)
-    loading.AutoTokenizer = either(tiny_tokenizer, real_tokenizer.from_pretrained)
+    makers = {
+        "AutoModelForCausalLM": backbone,
+        "AutoConfig": lambda: backbone().config,
+        "AutoTokenizer": tiny_tokenizer,
+    }
+    for name, make in makers.items():
+        real = getattr(loading, name).from_pretrained
+
+        def either(path, gguf_file=None, *, make=make, real=real, **options):
+            return make() if gguf_file else real(path, **options)
+
+        setattr(loading, name, SimpleNamespace(from_pretrained=either))
 
 
 class Workplace:
@@ -117,12 +119,10 @@ class Workplace:
         self.work, self.cache = self.run / "work", self.run / "cache"
         os.environ["XDG_CACHE_HOME"] = str(self.cache)
         os.environ["PIP_NO_INDEX"], os.environ["PIP_FIND_LINKS"] = "1", str(root / "index")
-        data = made_up(n_users=50, n_items=60, n=1500)
-        for name, seed_data in (("old", made_up(50, 60, 1400, seed=1)), ("new", data)):
-            write_recbole_tables(root / name, seed_data)
+        write_recbole_tables(root / "old", made_up(50, 60, 1400, seed=1))
+        new = write_recbole_tables(root / "new", made_up(50, 60, 1500))
         members = {
-            f"recbole/dataset_example/ml-100k/{p.name}": p.read_bytes()
-            for p in (root / "new").iterdir()
+            f"recbole/dataset_example/ml-100k/{p.name}": p.read_bytes() for p in new.iterdir()
         }
         pins = write_wheel(root / "index", "recbole", members)
         pins += write_wheel(root / "index", "tinyllm", {"tinyllm/tiny.gguf": b"tiny"})
@@ -130,11 +130,10 @@ class Workplace:
         downloads.PINS.write_text(pins)
         stand_in_for_gguf()
         loop.SAVE_EVERY = stage.SAVE_EVERY = 2
-        (self.start / "work").mkdir(parents=True)
-        (self.start / "cache").mkdir()
+        (self.start / "cache").mkdir(parents=True)
+        (self.start / "work").mkdir()
         for name, seed in (("old", 1), ("new", 0)):
-            work = self.start / "work"
-            write_config(work, short_training(seed)).rename(work / f"{name}.toml")
+            write_config(self.start / "work", short_training(seed), f"{name}.toml")
 
     def fresh(self, start: Path | None = None) -> None:
         """Begin again from a kept state."""
@@ -143,9 +142,14 @@ class Workplace:
 
     def keep(self, name: str) -> Path:
         """Keep the present state as one to begin from."""
-        shutil.rmtree(self.root / name, ignore_errors=True)
-        shutil.copytree(self.run, self.root / name)
-        return self.root / name
+        return Path(shutil.copytree(self.run, self.root / name))
+
+    def after(self, start: Path, *arguments: str, name: str) -> Path:
+        """Keep the state after a command that nothing kills."""
+        self.fresh(start)
+        done = child(self, [*arguments], watch=False)
+        assert done.code == 0, done.said
+        return self.keep(name)
 
     def content(self) -> dict[str, str]:
         """What stands in each file, by its path: digests of the content, not of the bytes."""
@@ -197,9 +201,9 @@ def digest(path: Path) -> str:
     if path.suffix == ".safetensors":
         return of({k: array(v.float().numpy()) for k, v in load_file(path).items()})
     if path.suffix == ".json":
-        found = json.loads(path.read_text())
-        found.pop("seal", None)
-        return of(stable(found))
+        content = json.loads(path.read_text())
+        content.pop("seal", None)
+        return of(stable(content))
     if path.suffix == ".duckdb":
         with store.InteractionStore(path) as opened:
             opened.check()
@@ -296,14 +300,15 @@ class Command:
     halves: tuple[int, ...] = ()
 
 
-def show(outcome: Outcome) -> None:
-    """A dot for what was recovered, and a line for what was not."""
-    print("." if outcome.recovered else f"\n{outcome}", end="", file=sys.stderr, flush=True)
-
-
 def spread(n: int, wanted: int) -> list[int]:
     """So many of 1 … n, evenly, the first and the last among them."""
     return sorted({round(x) for x in np.linspace(1, n, min(n, wanted))})
+
+
+def shown(outcome: Outcome) -> Outcome:
+    """The outcome, of which a dot is printed, and all of it where it is a bad one."""
+    print("." if outcome.recovered else f"\n{outcome}", end="", file=sys.stderr, flush=True)
+    return outcome
 
 
 def walk(place: Workplace, command: Command) -> list[Outcome]:
@@ -324,194 +329,157 @@ def walk(place: Workplace, command: Command) -> list[Outcome]:
             f"{Path(name).name}: {state(place, name, before, after)}" for name in command.outputs
         )
         again = child(place, command.again or command.arguments, watch=False)
-        refused = command.again is not None and again.code == 2
-        if refused:
+        next_run = "the same as never killed"
+        if command.again is not None and again.code == 2:
             # nothing had begun that could be resumed, and the one line says to start without
             assert "start without --resume" in again.said, again.said
             again = child(place, command.arguments, watch=False)
+            next_run = f"`--resume` is refused, nothing had begun; without it: {next_run}"
         ended = place.content()
         different = sorted(k for k in after.keys() | ended.keys() if after.get(k) != ended.get(k))
         recovered = again.code == 0 and not different and not place.leftovers()
-        said = "the same as never killed"
-        if refused:
-            said = f"`--resume` is refused, nothing had begun; without it: {said}"
         if not recovered:
-            said = f"exit {again.code}; differ: {different[:4]}; left: {place.leftovers()[:4]}; "
-            said += " | ".join(again.said.strip().splitlines()[-2:])
-        outcomes.append(
-            Outcome(
-                command.name,
-                f"{n} of {len(whole.steps)}" if half is None else f"byte {half:,} of a file",
-                killed.steps[-1] if half is None else "SIGXFSZ in the middle of a write",
-                found,
-                said,
-                recovered and "neither" not in found,
-            )
+            next_run = f"exit {again.code}; differ: {different[:4]}; "
+            next_run += f"left: {place.leftovers()[:4]}; "
+            next_run += " | ".join(again.said.strip().splitlines()[-2:])
+        outcome = Outcome(
+            command.name,
+            f"{n} of {len(whole.steps)}" if half is None else f"byte {half:,} of a file",
+            killed.steps[-1] if half is None else "SIGXFSZ in the middle of a write",
+            found,
+            next_run,
+            recovered and "neither" not in found,
         )
-        show(outcomes[-1])
+        outcomes.append(shown(outcome))
     return outcomes
 
 
 def state(place: Workplace, name: str, before: dict[str, str], after: dict[str, str]) -> str:
     """Whether an output is the old one, the new one, or another whole one (a checkpoint's)."""
+
+    def part(content: dict[str, str]) -> dict[str, str]:
+        return {k: v for k, v in content.items() if k == name or k.startswith(f"{name}/")}
+
     path = place.run / name
-    if path.suffix in {"", ".partial"} and (path.is_dir() or not path.exists()):
-        return state_of_checkpoint(path, name, before, after)
     if not path.exists():
-        return "old (none)" if name not in before else "neither: missing"
+        return "neither: missing" if part(before) else "old (none)"
     try:
-        own = digest(path)
+        manifest = manifests.read_manifest(path) if path.is_dir() else None
+        if manifest is not None:
+            manifests.verify_files(path, manifest)
+        files = [file for file in (path, *path.rglob("*")) if file.is_file()]
+        present = {file.relative_to(place.run).as_posix(): digest(file) for file in files}
     except Exception as error:
         return f"neither: {error!r}"
-    if own == before.get(name):
-        return "old"
-    return "new" if own == after.get(name) else "neither"
-
-
-def state_of_checkpoint(path: Path, name: str, before: dict, after: dict) -> str:
-    if not path.exists():
-        return "old (none)" if not any(k.startswith(f"{name}/") for k in before) else "neither"
-    try:
-        manifest = manifests.read_manifest(path)
-        manifests.verify_files(path, manifest)
-        own = {f"{name}/{p.relative_to(path)}": digest(p) for p in path.rglob("*") if p.is_file()}
-    except Exception as error:
-        return f"neither: {error!r}"
-
-    def part(of: dict) -> dict:
-        return {k: v for k, v in of.items() if k.startswith(f"{name}/")}
-
-    if own == part(before):
-        return "old"
-    if own == part(after):
-        return "new"
-    stages = "".join(f", {s}" for s in manifest.get("stages", {}))
+    if present in (part(before), part(after)):
+        return "old" if present == part(before) else "new"
+    if manifest is None:
+        return "neither"
+    stages = "".join(f", {stage}" for stage in manifest.get("stages", {}))
     return f"whole (step {manifest['training']['steps']}{stages})"
+
+
+def serve_arguments() -> list[str]:
+    """The command of a server at a port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return ["serve", "--port", str(port), "--checkpoint", f"checkpoints/{NAME}"]
+
+
+def is_free(arguments: list[str]) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", int(arguments[2]))).close()
+    except OSError:
+        return False
+    return True
+
+
+def once_ready(action: Callable[[int], object]) -> Callable[[int, Path], None]:
+    """Call ``action`` with the id of a server that answers, and kill the server."""
+
+    def until(pid: int, log: Path) -> None:
+        wait_until(
+            lambda: (
+                "Ready:" in (log.read_text() if log.exists() else "")
+                or os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            ),
+            READY,
+        )
+        action(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    return until
 
 
 def walk_serve(place: Workplace, start: Path, points: int) -> list[Outcome]:
     """Kill a server while it starts, and while it answers a query in a process of its own."""
-
-    def arguments() -> list[str]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        return ["serve", "--port", str(port), "--checkpoint", f"checkpoints/{NAME}"]
-
-    def ready(pid: int, log: Path) -> None:
-        began = time.monotonic()
-        while "Ready:" not in (log.read_text() if log.exists() else ""):
-            assert time.monotonic() - began < READY, log.read_text()
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                return
-            time.sleep(0.05)
-
-    def then(action: Callable[[int], None]) -> Callable[[int, Path], None]:
-        def until(pid: int, log: Path) -> None:
-            ready(pid, log)
-            action(pid)
-            os.kill(pid, signal.SIGKILL)
-
-        return until
-
-    def free(given: list[str]) -> bool:
-        try:
-            socket.create_server(("127.0.0.1", int(given[2]))).close()
-        except OSError:
-            return False
-        return True
-
     place.fresh(start)
-    whole = child(place, arguments(), until=then(lambda pid: None))
-    steps = len(whole.steps)
+    whole = child(place, serve_arguments(), until=once_ready(lambda pid: None))
     after = place.content()
     outcomes = []
-    for n in spread(steps, points):
+    for n in spread(len(whole.steps), points):
         place.fresh(start)
-        given = arguments()
-        killed = child(place, given, kill_at=n)
-        port = free(given)
+        arguments = serve_arguments()
+        killed = child(place, arguments, kill_at=n)
+        port = is_free(arguments)
         kept = {k: v for k, v in place.content().items() if ".partial" not in k}
         found = "whole" if all(after.get(k) == v for k, v in kept.items()) else "neither"
-        child(place, given, watch=False, until=then(lambda pid: None))
+        child(place, arguments, watch=False, until=once_ready(lambda pid: None))
         good = place.content() == after and not place.leftovers()
-        outcomes.append(
-            Outcome(
-                "serve",
-                f"{n} of {steps}",
-                killed.steps[-1],
-                f"caches: {found}; port {'free' if port else 'taken'}",
-                "the page is there, on the same port" if good else f"left: {place.leftovers()}",
-                good and port and found == "whole",
-            )
+        outcome = Outcome(
+            "serve",
+            f"{n} of {len(whole.steps)}",
+            killed.steps[-1],
+            f"caches: {found}; port {'free' if port else 'taken'}",
+            "the page is there, on the same port" if good else f"left: {place.leftovers()}",
+            good and port and found == "whole",
         )
-        show(outcomes[-1])
-    return [*outcomes, kill_while_a_query_runs(place, arguments(), then, free)]
+        outcomes.append(shown(outcome))
+    return [*outcomes, kill_while_a_query_runs(place, serve_arguments())]
 
 
-def kill_while_a_query_runs(
-    place: Workplace, given: list[str], then: Callable, free: Callable
-) -> Outcome:
-    found: dict[str, object] = {}
+def kill_while_a_query_runs(place: Workplace, arguments: list[str]) -> Outcome:
     slow = "SELECT count(*) FROM range(100000000) a, range(100000000) b"
+    reader, writer = os.pipe()
 
     def ask(pid: int) -> None:
         from gradio_client import Client
 
-        client = Client(f"http://127.0.0.1:{given[2]}", verbose=False)
+        client = Client(f"http://127.0.0.1:{arguments[2]}", verbose=False)
         client.submit(slow, api_name="/query")
-        began = time.monotonic()
-        while not (children := children_of(pid)) and time.monotonic() - began < READY:
-            time.sleep(0.02)
+        queries = wait_until(psutil.Process(pid).children, READY)
         time.sleep(0.3)
-        found["children"] = children
+        os.write(writer, json.dumps([query.pid for query in queries]).encode())
 
     # the client has threads: it must not live in the process that is forked from
     place.fresh(place.root / "trained")
-    reader, writer = os.pipe()
     observer = os.fork()
     if observer == 0:
-        code = 1
         try:
-            child(place, given, watch=False, until=then(ask))
-            os.write(writer, json.dumps(found).encode())
-            code = 0
+            child(place, arguments, watch=False, until=once_ready(ask))
         except BaseException:
             traceback.print_exc()
         finally:
-            os._exit(code)
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        found = json.loads(pipe.read() or "{}")
+        queries = json.loads(pipe.read() or "[]")
     os.waitpid(observer, 0)
-    children = found.get("children", [])
-    began = time.monotonic()
-    while any(map(alive, children)) and time.monotonic() - began < 2:
-        time.sleep(0.02)
-    gone = bool(children) and not any(map(alive, children))
+    with suppress(AssertionError):
+        wait_until(lambda: all(map(has_ended, queries)), 2)
+    gone = bool(queries) and all(map(has_ended, queries))
     return Outcome(
         "serve",
         "after it was ready",
         "a query in a process of its own",
-        f"{len(children)} query process {'ended' if gone else 'left behind'}; port "
-        f"{'free' if free(given) else 'taken'}",
+        f"{len(queries)} query process {'ended' if gone else 'left behind'}; port "
+        f"{'free' if is_free(arguments) else 'taken'}",
         "nothing to mend",
-        gone and free(given),
+        gone and is_free(arguments),
     )
 
 
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(number) for task in tasks for number in task.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> list[Outcome]:
+def everything(root: Path, few: bool = False) -> list[Outcome]:
     """All outcomes, or those of the part that every test run has."""
     if not few:
         for module in ("evaluation.run", "recommender", "serving.batch_scoring", "ui.app"):
@@ -522,65 +490,50 @@ def everything(root: Path, few: bool = False, only: tuple[str, ...] = ()) -> lis
     assert len([name for name in names if name != "jemalloc_bg_thd"]) == 1, names
     pa.set_cpu_count(1)
     place = Workplace(root)
-    outcomes: list[Outcome] = []
-
-    def add(command: Command) -> None:
-        if not only or command.name.split(" ")[0].strip(",") in only:
-            outcomes.extend(walk(place, command))
-
-    place.fresh()
-    folder = [f"cache/ckf-demo/data/ml-100k.{kind}" for kind in ("duckdb", "npz")]
-    backbone = f"cache/ckf-demo/backbones/{BackboneConfig().name}/model.safetensors"
-    if not few:
-        add(Command("prepare (nothing there)", ["prepare"], (*folder, backbone), place.start))
-        place.fresh()
-    prepared = child(place, ["prepare"], watch=False)
-    assert prepared.code == 0, prepared.said
-    ready = place.keep("prepared")
-    place.fresh(ready)
-    old = child(place, ["prepare", "--data", str(root / "old")], watch=False)
-    assert old.code == 0, old.said
-    add(
-        Command(
-            "prepare (over other data)",
-            ["prepare", "--data", str(root / "new")],
-            tuple(folder),
-            place.keep("other"),
-            points=3 if few else 10,
-            halves=(300_000,),
-        ),
+    folder = tuple(f"cache/ckf-demo/data/ml-100k.{kind}" for kind in ("duckdb", "npz"))
+    prepared = place.after(place.start, "prepare", name="prepared")
+    over = Command(
+        "prepare (over other data)",
+        ["prepare", "--data", str(root / "new")],
+        folder,
+        place.after(prepared, "prepare", "--data", str(root / "old"), name="other"),
+        points=3 if few else 10,
+        halves=(300_000,),
     )
     if few:
-        return outcomes
-    place.fresh(ready)
-    trained = child(place, ["train", "--config", "old.toml"], watch=False)
-    assert trained.code == 0, trained.said
-    start = place.keep("trained")
-    checkpoint = f"work/checkpoints/{NAME}"
-    renew = ["train", "--config", "new.toml"]
-    halves = 5_000, 60_000
-    resumed = [*renew, "--resume"]
-    add(Command("train, then --resume", renew, (checkpoint,), start, resumed, 16, halves))
-    add(Command("train, then anew", renew, (checkpoint,), start, points=4))
-    measure = ["evaluate", "--checkpoint", f"checkpoints/{NAME}", "--limit", "30", "--sample", "0"]
+        return walk(place, over)
+    start = place.after(prepared, "train", "--config", "old.toml", name="trained")
+    (start / "work" / "results.json").write_text("{}\n")
+    (start / "work" / "users.txt").write_text("".join(f"{i + 1}\n" for i in range(40)))
+    train, checkpoint = ["train", "--config", "new.toml"], f"checkpoints/{NAME}"
+    measure = ["evaluate", "--checkpoint", checkpoint, "--limit", "30", "--sample", "0"]
     measure += ["--explanations", "2", "--no-without-tokens", "--json", "results.json"]
     measure += ["--predictions", "predictions.parquet"]
-    (start / "work" / "results.json").write_text("{}\n")
-    results = "work/results.json", "work/predictions.parquet"
-    add(Command("evaluate", measure, results, start, points=6, halves=(700,)))
-    (start / "work" / "users.txt").write_text("".join(f"{i + 1}\n" for i in range(40)))
-    rank = ["score", "--checkpoint", f"checkpoints/{NAME}", "--users", "users.txt"]
+    rank = ["score", "--checkpoint", checkpoint, "--users", "users.txt"]
     rank += ["--k", "3", "--out", "top.parquet"]
     # how weights are held is measured once and moves scores a little: the same for all runs
-    place.fresh(start)
-    ranked = child(place, rank, watch=False)
-    assert ranked.code == 0, ranked.said
-    (place.work / "top.parquet").unlink()
-    measured = place.keep("measured")
-    add(Command("score", rank, ("work/top.parquet",), measured, points=8, halves=(1_000,)))
-    if not only or "serve" in only:
-        outcomes.extend(walk_serve(place, start, points=4))
-    return outcomes
+    measured = place.after(start, *rank, name="measured")
+    (measured / "work" / "top.parquet").unlink()
+    trained, files = (f"work/{checkpoint}",), ("work/results.json", "work/predictions.parquet")
+    backbone = f"cache/ckf-demo/backbones/{BackboneConfig().name}/model.safetensors"
+    commands = [
+        Command("prepare (nothing there)", ["prepare"], (*folder, backbone), place.start),
+        over,
+        Command(
+            "train, then --resume",
+            train,
+            trained,
+            start,
+            [*train, "--resume"],
+            points=16,
+            halves=(5_000, 60_000),
+        ),
+        Command("train, then anew", train, trained, start, points=4),
+        Command("evaluate", measure, files, start, points=6, halves=(700,)),
+        Command("score", rank, ("work/top.parquet",), measured, halves=(1_000,)),
+    ]
+    outcomes = [outcome for command in commands for outcome in walk(place, command)]
+    return [*outcomes, *walk_serve(place, start, points=4)]
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -597,12 +550,11 @@ def table(outcomes: list[Outcome]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--few", action="store_true", help="the part of every test run")
-    parser.add_argument("--only", nargs="*", default=[], help="commands, such as train")
     parser.add_argument("--json", type=Path, help="write the outcomes here")
     parser.add_argument("--write", type=Path, help="put the table into this document")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ckf-kills-") as root:
-        outcomes = everything(Path(root), given.few, tuple(given.only))
+        outcomes = everything(Path(root), given.few)
     text = table(outcomes)
     print(f"\n{text}")
     if given.json:

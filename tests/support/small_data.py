@@ -1,6 +1,7 @@
 """Small data sets made at run time: MovieLens-100K's and XRec's formats, and raw data."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -46,44 +47,70 @@ XREC_EXPLAINED = {
 }
 
 
+def write_lines(path: Path, lines: Iterable[str], encoding: str = "utf-8") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+
+
 def write_original(
     folder: Path, users: list = USERS, items: list = ITEMS, interactions: list = INTERACTIONS
 ) -> Path:
     """The files as GroupLens distributes them: ``u.data``, ``u.item``, ``u.user``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [
+    people = [
         "|".join([user, str(age or ""), gender or "", job or "", "00000"])
         for user, age, gender, job in users
     ]
-    (folder / "u.user").write_text("\n".join([*lines, ""]), encoding="latin-1")
-    lines = []
+    films = []
     for item, title, genres in items:
         flags = [str(int(name in (genres or ("unknown",)))) for name in GENRES]
-        lines.append("|".join([item, title, "01-Jan-1995", "", "http://example", *flags]))
-    (folder / "u.item").write_text("\n".join([*lines, ""]), encoding="latin-1")
-    lines = ["\t".join(map(str, row)) for row in interactions]
-    (folder / "u.data").write_text("\n".join([*lines, ""]), encoding="latin-1")
+        films.append("|".join([item, title, "01-Jan-1995", "", "http://example", *flags]))
+    ratings = ["\t".join(map(str, row)) for row in interactions]
+    for name, lines in (("user", people), ("item", films), ("data", ratings)):
+        write_lines(folder / f"u.{name}", lines, encoding="latin-1")
+    return folder
+
+
+def _write_atomic(folder: Path, users: list, items: list, interactions: list) -> Path:
+    """RecBole's atomic files of rows."""
+    for kind, columns, rows in (
+        ("user", "user_id:token age:token gender:token occupation:token zip_code:token", users),
+        ("item", "item_id:token movie_title:token_seq release_year:token class:token_seq", items),
+        ("inter", "user_id:token item_id:token rating:float timestamp:float", interactions),
+    ):
+        lines = ["\t".join(map(str, row)) for row in (columns.split(), *rows)]
+        write_lines(folder / f"ml-100k.{kind}", lines)
     return folder
 
 
 def write_recbole(folder: Path) -> Path:
     """The same data in RecBole's atomic files, spelt as RecBole spells it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]
-    for user, age, gender, job in USERS:
-        lines.append("\t".join([user, str(age or ""), gender or "", job or "", "00000"]))
-    (folder / "ml-100k.user").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    lines = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
-    for item, title, genres in ITEMS:
-        if title == "unknown":
-            lines.append(f"{item}\tunkonwn\tunkonwn\tunknown")
-        else:
-            lines.append(f"{item}\t{title[:-7]}\t{title[-5:-1]}\t{' '.join(genres)}")
-    (folder / "ml-100k.item").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
-    lines += ["\t".join(map(str, row)) for row in INTERACTIONS]
-    (folder / "ml-100k.inter").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    return folder
+    users = [(user, age or "", sex or "", job or "", "00000") for user, age, sex, job in USERS]
+    items = [
+        (item, "unkonwn", "unkonwn", "unknown")
+        if title == "unknown"
+        else (item, title[:-7], title[-5:-1], " ".join(genres))
+        for item, title, genres in ITEMS
+    ]
+    return _write_atomic(folder, users, items, INTERACTIONS)
+
+
+def write_recbole_tables(folder: Path, data: Prepared) -> Path:
+    """A prepared data set as RecBole's atomic files, from which it can be prepared again."""
+    users = [
+        (user, 30, gender, "writer", "00000")
+        for user, gender in zip(data.user_ids, data.genders, strict=True)
+    ]
+    items = [
+        (item, title, 1990, " ".join(genres))
+        for item, title, genres in zip(data.item_ids, data.titles, data.genres, strict=True)
+    ]
+    interactions = [
+        (data.user_ids[user], data.item_ids[item], f"{rating:g}", moment)
+        for user, item, rating, moment in zip(
+            data.user, data.item, data.rating, data.timestamp, strict=True
+        )
+    ]
+    return _write_atomic(folder, users, items, interactions)
 
 
 def raw_data(
@@ -96,25 +123,6 @@ def raw_data(
         items=[(item, title, 1990, ("Drama",)) for item, title in titles.items()],
         interactions=interactions,
     )
-
-
-def write_recbole_tables(folder: Path, data: Prepared) -> Path:
-    """A prepared data set as RecBole's atomic files, from which it can be prepared again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]
-    for user, gender in zip(data.user_ids, data.genders, strict=True):
-        lines.append(f"{user}\t30\t{gender}\twriter\t00000")
-    (folder / "ml-100k.user").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    lines = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
-    for item, title, genres in zip(data.item_ids, data.titles, data.genres, strict=True):
-        lines.append(f"{item}\t{title}\t1990\t{' '.join(genres)}")
-    (folder / "ml-100k.item").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
-    rows = zip(data.user, data.item, data.rating, data.timestamp, strict=True)
-    for user, item, rating, moment in rows:
-        lines.append(f"{data.user_ids[user]}\t{data.item_ids[item]}\t{rating:g}\t{moment}")
-    (folder / "ml-100k.inter").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    return folder
 
 
 def xrec_line(user: object, item: object, title: object) -> str:
@@ -134,6 +142,5 @@ def write_xrec(folder: Path, interactions=XREC_INTERACTIONS, explained=XREC_EXPL
         pairs = np.array(interactions[part], np.int64).reshape(-1, 2)
         table = pd.DataFrame(pairs, columns=["user", "item"])
         table.to_parquet(folder / f"interactions-{part}.parquet")
-        text = "".join(f"{xrec_line(*pair)}\n" for pair in explained[part])
-        (folder / f"explanations-{part}.jsonl").write_text(text, encoding="utf-8")
+        write_lines(folder / f"explanations-{part}.jsonl", (xrec_line(*p) for p in explained[part]))
     return folder

@@ -191,14 +191,14 @@ def system_of(method: str, **changes) -> System:
     return tiny_system(tiny_config(fusion={"method": method, "hidden": 8}, lora=lora, **changes))
 
 
-def write_config(folder: Path, config: RunConfig) -> Path:
-    """Write the configuration into the folder as ``config.toml``."""
+def write_config(folder: Path, config: RunConfig, name: str = "config.toml") -> Path:
+    """Write the configuration into the folder as TOML."""
     lines = [f'name = "{config.name}"']
-    for section, values in config.model_dump().items():
+    for section, values in config.model_dump(exclude_none=True).items():
         if isinstance(values, dict):
             lines.append(f"[{section}]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None]
-    path = folder / "config.toml"
+            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
+    path = folder / name
     path.write_text("\n".join(lines))
     return path
 

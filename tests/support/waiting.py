@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 Value = TypeVar("Value")
 
 
@@ -20,3 +22,11 @@ def wait_until(condition: Callable[[], Value], seconds: float = 60.0) -> Value:
         assert time.monotonic() < end, f"not within {seconds:g} seconds"
         time.sleep(0.02)
     return value
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or only its parent has yet to learn of its end."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -1,8 +1,9 @@
 """Wheels made at run time, for tests of downloads."""
 
-import hashlib
 import zipfile
 from pathlib import Path
+
+from ckf_demo.runtime.paths import sha256
 
 
 def write_wheel(folder: Path, package: str, files: dict[str, bytes]) -> str:
@@ -19,4 +20,4 @@ def write_wheel(folder: Path, package: str, files: dict[str, bytes]) -> str:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    return f"{package}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+    return f"{package}==1.0 --hash=sha256:{sha256(path)}\n"
