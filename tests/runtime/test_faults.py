@@ -4,6 +4,7 @@ Kill points are in `kill_points`, which prints them as the table of docs/tables/
 """
 
 import fcntl
+import inspect
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -42,12 +44,11 @@ from ckf_demo.runtime.paths import (
 )
 from ckf_demo.runtime.subprocesses import end_with
 from ckf_demo.training.loop import Run
+from support.paths import ROOT
 from support.small_data import write_recbole
 from support.tiny import save_backbone, tiny_config, tiny_data
-from support.waiting import wait_until
+from support.waiting import has_ended, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-KILL_POINTS = ROOT / "tests" / "support" / "kill_points.py"
 NOBODY = 65534
 
 
@@ -163,9 +164,10 @@ def run_in_a_child(
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
-def one_line(said: str) -> str:
-    """The error line of a command, of which there is one, without a traceback."""
-    assert "Traceback" not in said, said
+def error_line(arguments: list[str], **options) -> str:
+    """The one line on stderr of a command in a child, which ends with exit code 2."""
+    code, said = run_in_a_child(arguments, **options)
+    assert code == 2 and "Traceback" not in said, said
     (line,) = [line for line in said.splitlines() if line.startswith("ckf: ")]
     return line
 
@@ -185,27 +187,28 @@ def raw(tmp_path: Path) -> Path:
 def test_a_disk_that_takes_nothing_stops_prepare(tmp_path, raw, monkeypatch, options, why, left):
     with mounted(tmp_path / "cache", options) as cache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-        code, said = run_in_a_child(["prepare", "--data", str(raw)])
-        assert code == 2
-        assert why in one_line(said)
+        assert why in error_line(["prepare", "--data", str(raw)])
         assert [path.name for path in cache.glob("ckf-demo/data/*")] == left
 
 
 @pytest.mark.parametrize("limit", [100, 5_000, 200_000])
 def test_a_file_that_may_not_grow_stops_prepare_with_one_line(empty_cache, raw, limit):
-    code, said = run_in_a_child(["prepare", "--data", str(raw)], limit=limit)
-    assert code == 2
-    assert "cannot be written (File too large)" in one_line(said)
+    line = error_line(["prepare", "--data", str(raw)], limit=limit)
+    assert "cannot be written (File too large)" in line
     assert names(empty_cache / "data") == [".ml-100k.lock"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("limit", [2_000, 20_000, 60_000])
 def test_a_full_disk_stops_a_checkpoint_and_leaves_the_one_before(tmp_path, checkpoint, limit):
-    before = {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()}
+    before = contents(checkpoint)
     system = System.load(checkpoint, tiny_data(), quantization="nf4-fp32")
     _, said = run_in_a_child(lambda: system.save(checkpoint), limit=limit)
     assert "cannot be written (File too large)" in said
-    assert {p.name: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()} == before
+    assert contents(checkpoint) == before
     assert names(checkpoint.parent) == [checkpoint.name]
 
 
@@ -223,9 +226,7 @@ def test_a_full_disk_stops_a_training_state(tmp_path):
 def test_a_cache_that_cannot_be_a_folder_says_so(cache, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", cache.format(tmp=tmp_path))
-    code, said = run_in_a_child(["prepare"])
-    assert code == 2
-    assert "cannot be the folder for caches (Not a directory)" in one_line(said)
+    assert "cannot be the folder for caches (Not a directory)" in error_line(["prepare"])
 
 
 def test_another_users_cache_says_so(empty_cache, raw, monkeypatch):
@@ -235,12 +236,8 @@ def test_another_users_cache_says_so(empty_cache, raw, monkeypatch):
         folder.chmod(0o755)
     empty_cache.mkdir(parents=True)
     empty_cache.chmod(0o755)
-    # imported before, since somebody else may not be let into the folder of the program
-    import ckf_demo.backbone.loading  # noqa: F401
-
-    code, said = run_in_a_child(["prepare", "--data", str(raw)], user=NOBODY)
-    assert code == 2
-    assert "cannot be written (Permission denied)" in one_line(said)
+    line = error_line(["prepare", "--data", str(raw)], user=NOBODY)
+    assert "cannot be written (Permission denied)" in line
 
 
 # Two at once
@@ -259,9 +256,12 @@ def test_who_comes_second_waits_or_is_told(tmp_path):
             assert said == ["waits"]
 
 
-def test_two_trainings_of_one_name_do_not_mix(tmp_path, empty_cache, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+@pytest.fixture
+def run(workplace) -> Run:
+    return Run.prepare(tiny_config(workplace / "backbone"), tiny_data())
+
+
+def test_two_trainings_of_one_name_do_not_mix(run):
     with (
         run.undisturbed(),
         pytest.raises(UserError, match="Another training of 'tiny'"),
@@ -273,70 +273,48 @@ def test_two_trainings_of_one_name_do_not_mix(tmp_path, empty_cache, monkeypatch
 # Damaged files
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    config = tiny_config(save_backbone(folder / "backbone"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        for seed, name in ((0, "checkpoint"), (1, "other")):
-            seeded = config.model_copy(
-                update={"train": config.train.model_copy(update={"seed": seed, "steps": 2})}
-            )
-            Run.prepare(seeded, tiny_data(), folder=folder / name).run(stages=False)
-    return folder
+HARMS = {
+    "truncated": lambda whole, place, other: whole[: len(whole) // 2],
+    "one byte": lambda whole, place, other: (
+        whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    ),
+    "missing": lambda whole, place, other: None,
+    "swapped": lambda whole, place, other: other,
+    "emptied": lambda whole, place, other: b"",
+}
 
 
-@pytest.fixture
-def checkpoint(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved / "checkpoint", tmp_path / "here" / "checkpoint"))
-
-
-def model_files(folder: Path) -> list[Path]:
-    """All files that answers depend on, and those that PEFT reads beside them."""
-    return [p for p in sorted(folder.rglob("*")) if p.suffix in {".json", ".safetensors"}]
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        verify_files(folder, read_manifest(folder))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("harm", ["truncated", "one byte", "missing", "swapped", "emptied"])
-def test_every_file_of_a_checkpoint_is_checked(checkpoint, saved, harm):
-    files = model_files(checkpoint)
+@pytest.mark.parametrize("harm", HARMS)
+def test_every_file_of_a_checkpoint_is_checked(checkpoint, tmp_path, harm):
+    another = System.load(checkpoint, tiny_data(), quantization="nf4-fp32")
+    for weights in another.trainable().values():
+        for parameter in weights:
+            parameter.data += 0.1
+    another.save(tmp_path / "other")
+    # all that answers depend on, and what PEFT reads beside it
+    files = [p for p in sorted(checkpoint.rglob("*")) if p.suffix in {".json", ".safetensors"}]
     assert len(files) >= 9
     generator = random.Random(0)
     for path in files:
         whole = path.read_bytes()
+        other = (tmp_path / "other" / path.relative_to(checkpoint)).read_bytes()
         places = generator.sample(range(len(whole)), 10) if harm == "one byte" else [0]
         for place in places:
-            if harm == "truncated":
-                path.write_bytes(whole[: len(whole) // 2])
-            elif harm == "one byte":
-                path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            elif harm == "missing":
-                path.unlink()
-            elif harm == "swapped":
-                other = saved / "other" / path.relative_to(checkpoint)
-                if other.read_bytes() == whole:
-                    continue
-                path.write_bytes(other.read_bytes())
-            else:
-                path.write_bytes(b"")
-            said = refusal(checkpoint)
+            harmed = HARMS[harm](whole, place, other)
+            if harmed == whole:
+                continue
+            path.unlink() if harmed is None else path.write_bytes(harmed)
+            with pytest.raises(UserError) as caught:
+                verify_files(checkpoint, read_manifest(checkpoint))
+            assert "\n" not in str(caught.value)
             # a whole manifest of another checkpoint is told by the first file that it does not fit
             swapped = harm == "swapped" and path.name == "manifest.json"
-            assert swapped or path.relative_to(checkpoint).as_posix() in said, said
+            assert swapped or path.relative_to(checkpoint).as_posix() in str(caught.value)
         path.write_bytes(whole)
     verify_files(checkpoint, read_manifest(checkpoint))
 
 
-def test_a_damaged_state_of_a_training_says_so(tmp_path, empty_cache, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = Run.prepare(tiny_config(save_backbone(tmp_path / "backbone")), tiny_data())
+def test_a_damaged_state_of_a_training_says_so(run):
     run.begin()
     whole = run.state_path.read_bytes()
     for harmed in (whole[: len(whole) // 2], b"", b"x" * 100):
@@ -468,12 +446,9 @@ def test_a_damaged_backbone_is_refused_and_prepare_makes_it_anew(
 def test_damaged_results_are_named_before_anything_is_measured(tmp_path):
     for content in (b'{"rows": [', b"[]", b"\xff"):
         (tmp_path / "results.json").write_bytes(content)
-        code, said = run_in_a_child(
-            ["evaluate", "--checkpoint", "none", "--json", str(tmp_path / "results.json")]
-        )
-        assert code == 2
-        named = "results.json, whose results of other tasks should stay, is damaged"
-        assert named in one_line(said)
+        path = str(tmp_path / "results.json")
+        line = error_line(["evaluate", "--checkpoint", "none", "--json", path])
+        assert "results.json, whose results of other tasks should stay, is damaged" in line
 
 
 # The network
@@ -486,9 +461,7 @@ def test_without_a_network_prepare_says_what_could_not_be_fetched(empty_cache, m
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
-    code, said = run_in_a_child(["prepare"])
-    assert code == 2
-    assert "recbole==1.2.1 could not be downloaded" in one_line(said)
+    assert "recbole==1.2.1 could not be downloaded" in error_line(["prepare"])
     assert not list((empty_cache / "wheels").iterdir())
 
 
@@ -496,8 +469,6 @@ def test_without_a_network_prepare_says_what_could_not_be_fetched(empty_cache, m
 
 
 def test_children_end_with_a_killed_parent():
-    import inspect
-
     inner = f"{inspect.getsource(end_with)}\nimport os, time\nend_with(PARENT)\n"
     inner += "print(os.getpid(), flush=True)\ntime.sleep(60)"
     outer = "import os, subprocess, sys, time\n"
@@ -521,64 +492,42 @@ def test_a_query_ends_with_a_killed_server(empty_cache, raw):
             InteractionStore.open().query(slow, seconds=60)
         finally:
             os._exit(0)
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    (number,) = wait_until(lambda: children.read_text().split())
-    query = Path(f"/proc/{number}")
+    (query,) = wait_until(psutil.Process(pid).children)
     # until it has the kernel's promise, and computes
-    wait_until(
-        lambda: "memory_limit" in (query / "cmdline").read_text() and cpu_seconds(query) >= 0.5
-    )
+    wait_until(lambda: "memory_limit" in str(query.cmdline()) and sum(query.cpu_times()[:2]) >= 0.5)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    wait_until(lambda: has_ended(number))
-
-
-def has_ended(pid: int | str) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return " Z " in stat.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def cpu_seconds(process: Path) -> float:
-    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    wait_until(lambda: has_ended(query.pid))
 
 
 # Kill points
 
 
-def kill(*options: str, report: Path) -> list[dict]:
-    folders = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = {**os.environ, "PYTHONPATH": folders}
+def kill(report: Path, *options: str) -> list[dict]:
+    """Outcomes of kills, all of which have to be recovered from."""
+    program = ROOT / "tests" / "support" / "kill_points.py"
     done = subprocess.run(
-        [sys.executable, str(KILL_POINTS), *options, "--json", str(report)],
-        env=environment,
+        [sys.executable, str(program), *options, "--json", str(report)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
         check=False,
     )
     assert report.exists(), done.stderr
-    return json.loads(report.read_text())
-
-
-def assert_recovered(outcomes: list[dict]) -> None:
+    outcomes = json.loads(report.read_text())
     assert [outcome for outcome in outcomes if not outcome["recovered"]] == []
+    return outcomes
 
 
 def test_killed_commands_leave_the_old_or_the_new_state(tmp_path):
-    outcomes = kill("--few", report=tmp_path / "few.json")
-    assert len(outcomes) == 4
-    assert_recovered(outcomes)
+    assert len(kill(tmp_path / "few.json", "--few")) == 4
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_command_killed_at_many_points(tmp_path):
-    outcomes = kill(report=tmp_path / "all.json")
+    outcomes = kill(tmp_path / "all.json")
     assert len(outcomes) >= 40
     assert {outcome["command"].split(" ")[0].strip(",") for outcome in outcomes} == {
         *("prepare", "train", "evaluate", "score", "serve")
     }
-    assert_recovered(outcomes)
