@@ -1,17 +1,20 @@
 """The command line: help with examples, exit codes, and one line for whatever a user can mend."""
 
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock, call
 
 import pytest
 
 from ckf_demo import cli
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.runtime.errors import UserError
+from support.paths import ROOT
 
 COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
 
@@ -29,23 +32,19 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -
     monkeypatch.setitem(sys.modules, name, module)
 
 
-def calls(record: list) -> object:
-    return lambda *args, **kwargs: record.append((args, kwargs))
-
-
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_an_example(command, capsys):
     assert run(command, "--help") == 0
     assert f"Example: ckf {command}" in capsys.readouterr().out
 
 
-def test_without_arguments_all_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_all_commands_are_listed(capsys):
     assert run() == 0
     printed = capsys.readouterr().out
     assert all(command in printed for command in COMMANDS)
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'gradio', 'duckdb', 'pandas', 'lenskit'}"
     code = (
         "import sys; from ckf_demo import cli\n"
@@ -70,9 +69,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["serve", "--port", "70000"], "--port"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(
-    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, named, capsys):
     assert run(*arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -80,61 +77,47 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert named in printed.err
 
 
-def test_user_errors_are_one_line_and_exit_code_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def train(*args: object, **kwargs: object) -> None:
-        raise UserError("x.toml has no seed; add one")
-
+def test_user_errors_are_one_line_and_faults_of_the_program_are_not_hidden(monkeypatch, capsys):
+    error = UserError("x.toml has no seed; add one")
+    train = Mock(side_effect=error)
     stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
     assert run("train", "--config", "x.toml") == 2
-    assert capsys.readouterr().err == "ckf: x.toml has no seed; add one\n"
-
-
-def test_faults_of_the_program_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(*args: object, **kwargs: object) -> None:
-        raise ZeroDivisionError
-
-    stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
+    assert capsys.readouterr().err == f"ckf: {error}\n"
+    train.side_effect = ZeroDivisionError
     with pytest.raises(ZeroDivisionError):
         cli.main(["train", "--config", "x.toml"])
 
 
-def test_train_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    record: list = []
-    stand_in(monkeypatch, "ckf_demo.training.loop", train=calls(record))
+def test_train_passes_its_options_on(monkeypatch):
+    train = Mock()
+    stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
     assert run("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
     assert run("train", "--config", "b.toml", "--only", "ctr") == 0
     assert run("train", "--config", "c.toml", "--stage", "wording") == 0
     usual = {"resume": False, "warm_start": None, "only": None, "stage": None}
-    assert record == [
-        ((Path("a.toml"),), {**usual, "resume": True, "warm_start": Path("w")}),
-        ((Path("b.toml"),), {**usual, "only": "ctr"}),
-        ((Path("c.toml"),), {**usual, "stage": "wording"}),
+    assert train.call_args_list == [
+        call(Path("a.toml"), **usual | {"resume": True, "warm_start": Path("w")}),
+        call(Path("b.toml"), **usual | {"only": "ctr"}),
+        call(Path("c.toml"), **usual | {"stage": "wording"}),
     ]
 
 
-def test_tune_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    record: list = []
-    stand_in(monkeypatch, "ckf_demo.lab.tune", tune=calls(record))
+def test_tune_passes_its_options_on(monkeypatch):
+    tune = Mock()
+    stand_in(monkeypatch, "ckf_demo.lab.tune", tune=tune)
     assert run("tune", "--config", "a.toml") == 0
     options = "--trials 2 --steps 20 --json t.json --seed 3".split()
     assert run("tune", "--config", "b.toml", "--config", "c.toml", *options) == 0
-    assert record == [
-        (([Path("a.toml")], 6, 100, None, 0), {}),
-        (([Path("b.toml"), Path("c.toml")], 2, 20, Path("t.json"), 3), {}),
+    assert tune.call_args_list == [
+        call([Path("a.toml")], 6, 100, None, 0),
+        call([Path("b.toml"), Path("c.toml")], 2, 20, Path("t.json"), 3),
     ]
 
 
-def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    record: list = []
-    found = {None: cli.CHECKPOINT, Path("d"): Path("for-d")}
-    stand_in(
-        monkeypatch,
-        "ckf_demo.evaluation.run",
-        evaluate=calls(record),
-        checkpoint_for=found.__getitem__,
-    )
+def test_evaluate_passes_its_options_on(monkeypatch):
+    evaluate, checkpoints = Mock(), {None: cli.CHECKPOINT, Path("d"): Path("for-d")}
+    functions = {"evaluate": evaluate, "checkpoint_for": checkpoints.__getitem__}
+    stand_in(monkeypatch, "ckf_demo.evaluation.run", **functions)
     assert run("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
     assert run("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
     assert run("evaluate", "--data", "d", "--task", "ctr") == 0
@@ -143,19 +126,17 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None
     files = {"data_dir": None, "json_path": None, "predictions_path": None}
     written = {"json_path": Path("r.json"), "predictions_path": Path("p")}
     usual = Settings(single_task=[])
-    assert record == [
-        ((cli.CHECKPOINT, replace(usual, split="valid")), {**files, **written}),
-        ((cli.CHECKPOINT, alone), files),
-        ((Path("for-d"), replace(usual, tasks=["ctr"])), {**files, "data_dir": Path("d")}),
-        ((Path("c"), usual), {**files, "data_dir": Path("d")}),
+    assert evaluate.call_args_list == [
+        call(cli.CHECKPOINT, replace(usual, split="valid"), **files | written),
+        call(cli.CHECKPOINT, alone, **files),
+        call(Path("for-d"), replace(usual, tasks=["ctr"]), **files | {"data_dir": Path("d")}),
+        call(Path("c"), usual, **files | {"data_dir": Path("d")}),
     ]
 
 
-def test_serve_takes_its_address_from_options_and_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    record: list = []
-    monkeypatch.setattr("ckf_demo.serving.serve.serve", calls(record))
+def test_serve_takes_its_address_from_options_and_environment(monkeypatch):
+    serve = Mock()
+    monkeypatch.setattr("ckf_demo.serving.serve.serve", serve)
     for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
     assert run("serve") == 0
@@ -165,7 +146,7 @@ def test_serve_takes_its_address_from_options_and_environment(
     monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.2")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7000")
     assert run("serve") == 0
-    assert [args[:2] for args, _ in record] == [
+    assert [called.args[:2] for called in serve.call_args_list] == [
         ("127.0.0.1", 7860),
         ("localhost", 8000),
         ("0.0.0.0", 7860),
@@ -173,11 +154,7 @@ def test_serve_takes_its_address_from_options_and_environment(
     ]
 
 
-def test_a_taken_port_is_said_before_anything_is_loaded(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    import socket
-
+def test_a_taken_port_is_said_before_anything_is_loaded(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run("serve", "--host", "127.0.0.1", "--port", str(port)) == 2
@@ -186,7 +163,7 @@ def test_a_taken_port_is_said_before_anything_is_loaded(
     assert printed.err.count("\n") == 1
 
 
-def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_as_json_and_as_a_table(capsys):
     assert run("methods", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     common = {"name", "kind", "summary", "tasks", "needs"}
@@ -199,8 +176,8 @@ def test_methods_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str]) -> N
     assert "ckf" in capsys.readouterr().out
 
 
-def test_importing_the_entry_point_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
+def test_importing_the_entry_point_loads_no_model(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
     import app
 
     built: list = []

@@ -1,5 +1,6 @@
 """Configurations are read from TOML, and what is wrong in them is named."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,21 @@ def test_committed_variants_are_named_after_their_base(name, base):
         assert config.data.dataset == base.data.dataset
 
 
-def test_a_file_of_variants_is_read_completely_or_by_name(tmp_path):
+@pytest.fixture
+def variants(tmp_path) -> Callable[[str], Path]:
+    """Writes a file of variants of a base with 7 steps of 3 rows."""
     (tmp_path / "base.toml").write_text('name = "tiny"\n[train]\nsteps = 7\nrows = 3\n')
-    file = tmp_path / "variants.toml"
-    file.write_text(
+
+    def write(text: str) -> Path:
+        file = tmp_path / "variants.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_a_file_of_variants_is_read_completely_or_by_name(variants):
+    file = variants(
         'base = "base.toml"\n[[variant]]\nname = "a"\ntrain.steps = 9\n'
         '[[variant]]\nname = "b"\nlora.rank = 2\n'
     )
@@ -66,37 +78,29 @@ def test_a_file_of_variants_is_read_completely_or_by_name(tmp_path):
     assert (first.name, first.train.steps, first.train.rows) == ("tiny-a", 9, 3)
     assert (second.name, second.train.steps, second.lora.rank) == ("tiny-b", 7, 2)
     assert RunConfig.load(Path(f"{file}#b")) == RunConfig.load(Path(f"{file}#tiny-b")) == second
-    for wrong, says in ((file, "add #NAME"), (Path(f"{file}#c"), "No variant 'c'")):
-        with pytest.raises(UserError, match=says):
-            RunConfig.load(wrong)
-    file.write_text("[[variant]]\nlora.rank = 2\n")
-    with pytest.raises(UserError, match="needs a `name` and a `base`"):
-        RunConfig.load_all(file)
 
 
-def test_a_variant_keeps_the_fields_of_its_file_in_a_table_that_it_changes(tmp_path):
-    (tmp_path / "base.toml").write_text('name = "tiny"\n[train]\nsteps = 7\n')
-    file = tmp_path / "variants.toml"
-    file.write_text(
-        'base = "base.toml"\n[train]\nrows = 3\n[[variant]]\nname = "a"\ntrain.steps = 9\n'
-    )
-    config = RunConfig.load(file)
-    assert (config.train.steps, config.train.rows) == (9, 3)
+def test_a_variant_keeps_the_fields_of_its_file_in_a_table_that_it_changes(variants):
+    text = 'base = "base.toml"\n[train]\nrows = 5\n[[variant]]\nname = "a"\ntrain.steps = 9\n'
+    config = RunConfig.load(variants(text))
+    assert (config.train.steps, config.train.rows) == (9, 5)
 
 
-def test_a_name_behind_a_file_without_variants_is_refused(tmp_path):
-    file = tmp_path / "base.toml"
-    file.write_text('name = "tiny"\n')
-    with pytest.raises(UserError, match=r"'x' in .*base\.toml; the file has no variants"):
-        RunConfig.load(Path(f"{file}#x"))
-    assert RunConfig.load(Path(f"{file}#tiny")).name == "tiny"
+TWO = 'base = "base.toml"\n[[variant]]\nname = "a"\n[[variant]]\nname = "b"\n'
 
 
-def test_an_error_names_the_variant(tmp_path):
-    (tmp_path / "base.toml").write_text('name = "tiny"\n')
-    file = tmp_path / "variants.toml"
-    file.write_text(
-        'base = "base.toml"\n[[variant]]\nname = "a"\n[[variant]]\nname = "b"\ntrain.stepz = 9\n'
-    )
-    with pytest.raises(UserError, match=r"variants\.toml#b: train\.stepz"):
-        RunConfig.load_all(file)
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        (TWO, "variants.toml", "add #NAME"),
+        (TWO, "variants.toml#c", "No variant 'c'"),
+        (TWO, "base.toml#x", r"'x' in .*base\.toml; the file has no variants"),
+        (f"{TWO}train.stepz = 9\n", "variants.toml", r"variants\.toml#b: train\.stepz"),
+        ("[[variant]]\nlora.rank = 2\n", "variants.toml", "needs a `name` and a `base`"),
+    ],
+)
+def test_what_is_wrong_with_variants_is_named(variants, text, name, says):
+    path = variants(text).with_name(name)
+    with pytest.raises(UserError, match=says):
+        RunConfig.load(path)
+    assert RunConfig.load(path.with_name("base.toml#tiny")).name == "tiny"

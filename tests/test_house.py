@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.paths import ROOT
+
 FLOORS = (
     "runtime",
     "data",
@@ -116,13 +117,13 @@ def in_lab(module: str) -> bool:
 
 
 def test_nothing_but_two_commands_imports_the_lab():
-    outside = [
+    outside = {
         (module, function)
         for module in MODULES
         for name, function in imports(module)
         if in_lab(name) and not in_lab(module)
-    ]
-    assert set(outside) == ENTRANCES
+    }
+    assert outside == ENTRANCES
 
 
 def test_only_a_few_modules_stand_beside_the_rooms():

@@ -3,14 +3,12 @@
 import re
 import tomllib
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import yaml
 
 import ckf_demo
-
-ROOT = Path(__file__).resolve().parent.parent
+from support.paths import ROOT
 
 
 def requirements(name: str) -> list[str]:
@@ -19,19 +17,19 @@ def requirements(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_requirements_are_pinned_exactly(name: str) -> None:
+def test_requirements_are_pinned_exactly(name):
     for line in requirements(name):
         assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
 
 
-def test_runtime_requirements_are_installed_as_pinned() -> None:
+def test_runtime_requirements_are_installed_as_pinned():
     for line in requirements("requirements.txt"):
         package, pinned = line.split("==")
         # A build of the same release, such as torch's for the CPU, adds a "+" and a label.
         assert version(package).split("+")[0] == pinned
 
 
-def test_the_space_runs_the_pinned_gradio_and_python() -> None:
+def test_the_space_runs_the_pinned_gradio_and_python():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(readme.split("---")[1])
     assert f"gradio=={front['sdk_version']}" in requirements("requirements.txt")
@@ -40,13 +38,7 @@ def test_the_space_runs_the_pinned_gradio_and_python() -> None:
     assert len(front["short_description"]) <= 60
 
 
-def test_one_version_everywhere() -> None:
+def test_one_version_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert project["version"] == citation["version"] == ckf_demo.__version__
-
-
-def test_pictures_and_files_that_the_readme_links_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
-        assert (ROOT / target).is_file(), target
