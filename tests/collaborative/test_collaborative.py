@@ -14,7 +14,6 @@ from ckf_demo.collaborative.base import Rows, train_scorer
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
-from ckf_demo.runtime.errors import UserError
 from support.tiny import tiny_data, tiny_knowledge
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
@@ -173,37 +172,12 @@ def test_nobody_is_an_average_person():
     assert np.isfinite(KNOWLEDGE.candidate_scores(no_items, no_stars)).all()
 
 
-def test_the_candidate_score_is_a_sum_of_pair_features():
-    history = np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0])
-    features = features_of(*history, np.arange(KNOWLEDGE.n_items))
-    found, expected = features @ KNOWLEDGE.candidate_weights, KNOWLEDGE.candidate_scores(*history)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
 def test_generous_people_are_predicted_more_stars():
     items = np.arange(12)
     rest, bias = np.arange(12, DATA.n_items), FEATURE_NAMES.index("user bias")
     generous, harsh = (features_of(items, np.full(12, stars), rest) for stars in (5.0, 1.0))
     assert generous[0, bias] > 0.5 > -0.5 > harsh[0, bias]
     assert (predicted(generous) > predicted(harsh)).all()
-
-
-def test_saved_knowledge_is_read_back_whole(tmp_path):
-    KNOWLEDGE.save(tmp_path / "tables.safetensors")
-    loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
-    history, targets = (np.array([3, 1, 4]), np.array([5.0, 2.0, 4.0])), np.arange(DATA.n_items)
-    lengths = np.full(len(targets), 3)
-    one, other = (k.pair_inputs(*history, lengths, targets) for k in (KNOWLEDGE, loaded))
-    assert all(map(np.array_equal, one, other))
-    one, other = (k.candidate_scores(*history) for k in (KNOWLEDGE, loaded))
-    np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(KNOWLEDGE.item_table, loaded.item_table)
-    assert loaded.n_items == DATA.n_items
-
-
-def test_missing_tables_are_named(tmp_path):
-    with pytest.raises(UserError, match="tables.safetensors"):
-        CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
 
 
 def test_fitting_is_repeatable_and_leaves_torch_its_threads():

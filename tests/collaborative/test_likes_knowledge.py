@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.collaborative.likes import EASE_RIDGE, FEATURE_NAMES, LikesKnowledge, Neighbours
 from ckf_demo.collaborative.pair_features import row_features
-from ckf_demo.data.splits import TEST, TRAIN, VALID
-from ckf_demo.runtime.errors import UserError
+from ckf_demo.data.splits import TRAIN, VALID
 from support.synthetic import made_up_likes
 
 DATA = made_up_likes()
@@ -95,51 +93,9 @@ def test_a_stranger_is_known_by_likes_alone():
     assert features[0, near] == 0 != features[1, near]
 
 
-def test_an_empty_history_is_finite():
-    nothing = np.array([], np.int64)
-    users, residuals, features = KNOWLEDGE.pair_inputs(
-        nothing, np.array([], np.float32), np.zeros(3, int), np.arange(3)
-    )
-    assert users.shape == (3, KNOWLEDGE.size)
-    assert len(residuals) == 0
-    assert np.isfinite(features).all()
-    assert not users.any()
-
-
 def test_the_score_orders_validation_rows_better_than_quality_alone():
     from sklearn.metrics import roc_auc_score
 
     features = row_features(DATA, KNOWLEDGE, HELD)
     score, quality = (roc_auc_score(DATA.liked[HELD], features[:, i]) for i in (0, 1))
     assert score > quality > 0.55
-
-
-def test_tables_are_read_back_as_they_were(tmp_path):
-    KNOWLEDGE.save(tmp_path / "tables.safetensors")
-    loaded = LikesKnowledge.load(tmp_path / "tables.safetensors", DATA)
-    np.testing.assert_allclose(
-        row_features(DATA, KNOWLEDGE, HELD), row_features(DATA, loaded, HELD), atol=1e-5
-    )
-    with pytest.raises(UserError, match="incomplete"):
-        LikesKnowledge.load(tmp_path / "elsewhere.safetensors", DATA)
-
-
-def test_items_that_only_the_test_part_has_are_unseen_ones(tmp_path):
-    KNOWLEDGE.save(tmp_path / "tables.safetensors")
-    item = DATA.item.copy()
-    row = np.flatnonzero(DATA.split == TEST)[0]
-    item[row] = DATA.n_items
-    more = replace(
-        DATA,
-        item=item,
-        item_ids=[*DATA.item_ids, "new"],
-        titles=[*DATA.titles, "New"],
-        years=np.append(DATA.years, np.int32(1990)),
-        genres=[*DATA.genres, ()],
-    )
-    loaded = LikesKnowledge.load(tmp_path / "tables.safetensors", more)
-    assert more.training_hash == DATA.training_hash
-    assert np.isfinite(row_features(more, loaded, np.array([row]))).all()
-    np.testing.assert_allclose(
-        row_features(DATA, KNOWLEDGE, HELD), row_features(more, loaded, HELD), atol=1e-5
-    )
