@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ckf_demo.baselines.base import TrainingData, score_by_history
-from ckf_demo.baselines.searched import Model, Searched
+from ckf_demo.baselines.searched import HistoryModel, Model, Searched
+from ckf_demo.data.prepared import LIKED
 from ckf_demo.metrics.protocol import EvalInstances
 
 if TYPE_CHECKING:
     import lenskit.data
 
 REGULARIZATIONS = (50.0, 200.0, 800.0, 3200.0)
-"""λ of the model; chosen on validation for each task."""
+LIKES_REGULARIZATIONS = (*REGULARIZATIONS, 12800.0)
+"""λ of the models; chosen on validation for each task."""
 
 
 class EASE(Searched):
@@ -77,3 +79,40 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     matrix = ease_weights(data, n_items, regularization)
     return matrix, np.bincount(counted, minlength=n_items) / data.user_count @ matrix
+
+
+class LikesEASE(Searched):
+    """s_u = x_u B with B = argmin ‖X − XB‖² + λ‖B‖², diag(B) = 0 (Steck 2019), by lenskit.
+
+    X holds the likes of training and x_u those of the history; dislikes are not used. So the model
+    separates liked items from all others, whereas CTR asks for liked against disliked items.
+    Without a history, x_u is that of the average training user.
+    """
+
+    name = "EASE (likes)"
+    summary = "Linear item-item autoencoder (lenskit) over liked items."
+    needs = ("likes", "history")
+    tasks = ("ctr",)
+    feedback = ("likes",)
+
+    def models(self, data: TrainingData) -> Iterator[tuple[float, "_LikesWeights"]]:
+        rows = data.train
+        likes = rows.dataset(LIKED)
+        counts = np.bincount(rows.item[rows.rating >= LIKED], minlength=rows.n_items)
+        for regularization in LIKES_REGULARIZATIONS:
+            weights = ease_weights(likes, rows.n_items, regularization)
+            average = counts / len(np.unique(rows.user)) @ weights
+            yield regularization, _LikesWeights(weights, average)
+
+
+class _LikesWeights(HistoryModel):
+    """``matrix`` float32 (I, I) is B; ``average`` (I,) are the average training user's scores."""
+
+    def __init__(self, matrix: np.ndarray, average: np.ndarray):
+        super().__init__(len(matrix))
+        self.matrix, self.average = matrix, average
+
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        if not len(items):
+            return self.average[targets]
+        return self.matrix[np.ix_(items, targets)].sum(axis=0)

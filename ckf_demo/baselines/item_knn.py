@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from ckf_demo.baselines.base import RatingBaseline, TrainingData
-from ckf_demo.baselines.folded_bias import FoldedBias
+from ckf_demo.baselines.means import FoldedBias
 
 NEIGHBOURS = (20, 50)
 """Numbers of the most similar items in the history that count; chosen on validation."""

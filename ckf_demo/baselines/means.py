@@ -1,8 +1,8 @@
-"""Averages that do not depend on the user: of all ratings, and of each item."""
+"""Averages: of all ratings, of each item, and of item and user together."""
 
 import numpy as np
 
-from ckf_demo.baselines.base import Baseline, Scores, TrainingData
+from ckf_demo.baselines.base import Baseline, RatingBaseline, Scores, TrainingData
 from ckf_demo.metrics.protocol import EvalInstances
 
 DAMPING = 5.0
@@ -42,6 +42,47 @@ class ItemMean(Baseline):
     def score(self, instances: EvalInstances) -> Scores:
         rating = self.mean + self.item_bias[instances.items]
         return Scores(rating=rating, ctr=rating)
+
+
+class TwoMeans(ItemMean):
+    """s_uv = m_v + m_u − μ with m_x = (Σ_{rows of x} y + 5μ) / (n_x + 5), x an item or a user.
+
+    y is 1 for liked and 0 for not, μ its mean over the training rows, n_x the number of training
+    rows of x. The two means are independent of each other. Users and items without training rows
+    have m = μ. Nothing is chosen on validation.
+    """
+
+    name = "item mean + user mean"
+    summary = "Shares of likes of the item and of the user in training, both shrunk, added."
+    needs = ("likes and dislikes",)
+    tasks = ("ctr",)
+    feedback = ("likes",)
+
+    def fit(self, data: TrainingData) -> None:
+        super().fit(data)
+        rows, n_users = data.train, data.prepared.n_users
+        self.user_bias = item_biases(rows.user, rows.rating - self.mean, n_users)
+
+    def score(self, instances: EvalInstances) -> Scores:
+        return Scores(
+            ctr=self.mean + self.item_bias[instances.items] + self.user_bias[instances.users]
+        )
+
+
+class FoldedBias(RatingBaseline, ItemMean):
+    """r̂_uv = μ + b_v + b_u with b_u = Σ_{j ∈ history} (r_uj − μ − b_j) / (|history| + 5).
+
+    μ and b_v come from the training part, b_u from the earlier ratings of the user.
+    """
+
+    name = "bias folded in"
+    summary = "Item bias from training rows, user bias from the history, both damped."
+    tasks = ("rating", "ctr")
+    feedback = ("ratings",)
+
+    def predict(self, items: np.ndarray, ratings: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        user_bias = (ratings - self.mean - self.item_bias[items]).sum() / (len(items) + DAMPING)
+        return self.mean + self.item_bias[targets] + user_bias
 
 
 def item_biases(item: np.ndarray, deviation: np.ndarray, n_items: int) -> np.ndarray:

@@ -11,15 +11,15 @@ import torch
 from ckf_demo.baselines import (
     BASELINES,
     base,
-    biased_mf_likes,
+    biased_mf,
     ctrl,
-    ease_likes,
+    ease,
     implicit_als,
     label_training,
     lightgcn,
     morec,
     ncf,
-    recent_popularity,
+    popularity,
     recformer,
     sequences,
     sequential,
@@ -172,15 +172,15 @@ def test_does_not_depend_on_the_test_part(name):
 @EACH
 def test_learns_nothing_but_choices_from_validation(name, monkeypatch):
     """With one choice left, the labels of the validation part change no answer about training."""
-    monkeypatch.setattr(biased_mf_likes, "SIZES", (4,))
-    monkeypatch.setattr(biased_mf_likes, "REGULARIZATIONS", (0.1,))
-    monkeypatch.setattr(ease_likes, "REGULARIZATIONS", (50.0,))
+    monkeypatch.setattr(biased_mf, "LIKES_SIZES", (4,))
+    monkeypatch.setattr(biased_mf, "LIKES_REGULARIZATIONS", (0.1,))
+    monkeypatch.setattr(ease, "LIKES_REGULARIZATIONS", (50.0,))
     monkeypatch.setattr(lightgcn, "MOST_EPOCHS", 2)
     monkeypatch.setattr(label_training, "MOST_EPOCHS", 1)
     monkeypatch.setattr(ncf, "EPOCHS", (1,))
     monkeypatch.setattr(ncf, "CHOICES", ncf.LABELS)
     monkeypatch.setattr(implicit_als, "WEIGHTS", (2.0,))
-    monkeypatch.setattr(recent_popularity, "SHARES", (0.5,))
+    monkeypatch.setattr(popularity, "SHARES", (0.5,))
     monkeypatch.setattr(text_knn, "NEIGHBOURS", (2,))
     answers = [
         fit(name, data).score(cases(TRAIN, data=data)).ctr for data in (DATA, flipped(VALID))
@@ -220,7 +220,7 @@ def test_two_means_by_hand():
 
 
 def test_ease_equals_a_dense_solve():
-    ease, train = fitted("EASE (likes)"), TrainingData(DATA, None).train
+    fitted_ease, train = fitted("EASE (likes)"), TrainingData(DATA, None).train
     liked = np.zeros((N_USERS, N_ITEMS))
     liked[train.user, train.item] = train.rating
     known = np.flatnonzero(liked.any(axis=0))
@@ -228,16 +228,16 @@ def test_ease_equals_a_dense_solve():
     expected = np.zeros((N_ITEMS, N_ITEMS))
     for j, column in enumerate(known):
         others = np.delete(np.arange(len(known)), j)
-        gram = x[:, others].T @ x[:, others] + ease.chosen["ctr"] * np.eye(len(others))
+        gram = x[:, others].T @ x[:, others] + fitted_ease.chosen["ctr"] * np.eye(len(others))
         expected[known[others], column] = np.linalg.solve(gram, x[:, others].T @ x[:, j])
     asked = cases(VALID)
-    scores = ease.score(asked).ctr
+    scores = fitted_ease.score(asked).ctr
     for row, item, score in zip(asked.rows, asked.items, scores, strict=True):
         history = DATA.item[DATA.history.before(int(row))]
         if len(history):
             assert score == pytest.approx(expected[history, item].sum(), abs=1e-5)
     average = (liked.sum(axis=0) / len(np.unique(train.user))) @ expected
-    assert ease.score(cases(VALID, 0)).ctr == pytest.approx(average[asked.items], abs=1e-5)
+    assert fitted_ease.score(cases(VALID, 0)).ctr == pytest.approx(average[asked.items], abs=1e-5)
 
 
 def test_biased_mf_gives_unseen_users_the_item_and_the_item_alone():
@@ -316,7 +316,7 @@ def test_implicit_als_folds_in_by_the_normal_equations():
 
 
 def test_recent_popularity_by_hand(monkeypatch):
-    monkeypatch.setattr(recent_popularity, "SHARES", (0.5,))
+    monkeypatch.setattr(popularity, "SHARES", (0.5,))
     train = TrainingData(DATA, None).train
     items, labels = train.item[120:], train.rating[120:]
     expected = [
