@@ -278,11 +278,16 @@ class Prepared:
         users, items = self.user[kept].max() + 1, self.item[kept].max() + 1
         return self.restricted(kept, np.arange(users), np.arange(items))
 
-    def restricted(self, kept: np.ndarray, users: np.ndarray, items: np.ndarray) -> "Prepared":
+    def restricted(
+        self, kept: np.ndarray, users: np.ndarray | None = None, items: np.ndarray | None = None
+    ) -> "Prepared":
         """The data of some interactions (bool (n,)), numbered from 0 again.
 
-        ``users`` and ``items`` are the indices of theirs, int (m,) in increasing order.
+        ``users`` and ``items`` are indices to keep, int (m,) in increasing order; by default those
+        of the interactions.
         """
+        users = np.unique(self.user[kept]) if users is None else users
+        items = np.unique(self.item[kept]) if items is None else items
         arrays = {name: getattr(self, name)[kept] for name in ARRAYS}
         arrays["user"] = np.searchsorted(users, arrays["user"]).astype(np.int32)
         arrays["item"] = np.searchsorted(items, arrays["item"]).astype(np.int32)

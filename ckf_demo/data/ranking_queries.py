@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
-
-TENTH = 9
-"""Position of the interaction at which a user without an earlier row is queried."""
+from ckf_demo.data.splits import NEWCOMER_INTERACTIONS
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> lis
         first = int(np.argmax(prepared.split[rows] == split))
         at = int(prepared.timestamp[rows[first]])
         if prepared.history.length(int(rows[first])) == 0:
-            at = int(prepared.timestamp[rows[min(TENTH, len(rows) - 1)]])
+            at = int(prepared.timestamp[rows[min(NEWCOMER_INTERACTIONS, len(rows)) - 1]])
         moments = prepared.timestamp[rows]
         before = rows[moments < at]
         later = rows[(moments >= at) & (prepared.split[rows] == split)]

@@ -32,12 +32,8 @@ class DataConfig(Section):
 def applied(prepared: Prepared, config: DataConfig) -> Prepared:
     """The data with the settings of a configuration; with its defaults, ``prepared`` itself.
 
-    Users and items are left out first, then the rest is split.
-
-    Raises
-    ------
-    UserError
-        When the data come with a split or hold only likes, or no interaction is left.
+    Users and items are left out first, then the rest is split. Raises UserError when the data come
+    with a split or hold only likes, or no interaction is left.
     """
     if config == DataConfig(dataset=config.dataset):
         return prepared
@@ -54,7 +50,7 @@ def applied(prepared: Prepared, config: DataConfig) -> Prepared:
                 f"{prepared.dataset} has no users and items with {config.core} interactions with "
                 "each other; set data.core to less."
             )
-        data = restricted(data, kept)
+        data = data.restricted(kept)
         split, fit = time_split(len(data.user))
         data = replace(data, split=split, fit=fit)
     if config.split == "leave-last-out":
@@ -77,8 +73,3 @@ def in_core(user: np.ndarray, item: np.ndarray, least: int) -> np.ndarray:
         if (enough == kept).all():
             return kept
         kept = enough
-
-
-def restricted(prepared: Prepared, kept: np.ndarray) -> Prepared:
-    """The data of some interactions (bool (n,)), without the users and items that have none."""
-    return prepared.restricted(kept, np.unique(prepared.user[kept]), np.unique(prepared.item[kept]))

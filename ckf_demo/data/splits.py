@@ -13,6 +13,8 @@ import numpy as np
 TRAIN, VALID, TEST = 0, 1, 2
 TRAIN_SHARE, VALID_SHARE, FIT_SHARE = 0.8, 0.1, 0.6
 LEARNING_SHARE = 0.2
+NEWCOMER_INTERACTIONS = 10
+"""A user without interactions before the split is first asked about at this interaction."""
 SMALLEST = 3
 """The least number of rows of a user whose last two rows are held out."""
 

@@ -14,15 +14,12 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ckf_demo.data.splits import TRAIN
+from ckf_demo.data.splits import NEWCOMER_INTERACTIONS, TRAIN
 from ckf_demo.runtime.assets import ASSETS
 
 # Raise it with every change of `SCHEMA`. A file is made from raw data in seconds, so an
 # older one is made again and not migrated.
 SCHEMA_VERSION = 2
-
-# A user without interactions before the split is first asked about at this interaction of theirs.
-NEWCOMER_INTERACTIONS = 10
 
 SCHEMA = ASSETS / "schema.sql"
 

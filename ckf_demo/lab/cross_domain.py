@@ -32,7 +32,6 @@ from ckf_demo.baselines.popularity import Popularity
 from ckf_demo.collaborative.registry import knowledge_of
 from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
-from ckf_demo.data.settings import restricted
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.base import progress_bars, split_part
 from ckf_demo.evaluation.cached import CachedModel
@@ -86,7 +85,7 @@ def titled(prepared: Prepared) -> Prepared:
         raise UserError(
             f"'{prepared.dataset}' has no training interactions with titled items; name other data."
         )
-    data = restricted(prepared, kept)
+    data = prepared.restricted(kept)
     if data.feedback == "ratings":
         return data
     # no language model learns from these rows, so tables may be fitted on all of them

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.settings import restricted
 from ckf_demo.data.sources.base import PLACES
 from ckf_demo.data.splits import TRAIN, last_of_each, time_order, time_split
 
@@ -67,7 +66,7 @@ ASPECTS = ("oysters", "brunch", "patio", "ramen", "darts", "pastries", "karaoke"
 def made_up_choices(seed: int = 0) -> Prepared:
     """What was liked of it alone, as places of which every third has no title, some explained."""
     whole = made_up(n_items=90, n=3600, seed=seed)
-    data = restricted(whole, whole.rating >= 4)
+    data = whole.restricted(whole.rating >= 4)
     split, _ = time_split(len(data.user))
     train = split == TRAIN
     texts = {
