@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 
 import gradio as gr
 
 from ckf_demo.inference.contrasts import BRIDGES, THAT
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import evidence_markup
+from ckf_demo.ui.charts import card, facts
 from ckf_demo.ui.controls import stop_button
 from ckf_demo.ui.events import ONCE, QUIET
 from ckf_demo.ui.items import item_list
-from ckf_demo.ui.markup import film_text, notice, panel, percent, warn, year_text
+from ckf_demo.ui.markup import escape, film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.stops import Stops
@@ -20,49 +20,40 @@ from ckf_demo.ui.stops import Stops
 
 @dataclass(frozen=True)
 class Contrasted:
-    """The latest sides, or ``{"problem"}``, and the pair that they are about."""
+    """The latest sides, or why there are none, and the pair that they are about."""
 
     pair: Pair
-    found: dict
+    sides: dict | None = None
+    problem: str = ""
 
 
-def sides_markup(recommender, found: Mapping, *, writing: bool = False) -> str:
+def sides_markup(recommender, result: Mapping, *, writing: bool = False) -> str:
     """The sides so far, one card each (HTML); ``writing`` while more is to come."""
-    sides = found["sides"]
+    sides, only = result["sides"], result.get("only", {})
     items = {film_text(side): side["item"] for side in sides}
     # two branches of one house have one title
     alike = any(items[film_text(side)] != side["item"] for side in sides)
     cards = []
     for side in sides:
         heading = _numbered(side) if alike else film_text(side)
-        cards.append(_card(recommender, side, heading, found.get("only", {}), writing))
+        if side["side"] == BRIDGES:
+            heading += f", through the bridges of user {side['whose']}"
+        figures = []
+        if side["rating"] is not None:
+            figures.append(f"{side['rating']:.2f} of 5")
+        if side["probability"] is not None:
+            figures.append(f"{percent(side['probability'])} that they like it")
+        if step := side["explanation"]:
+            words = f'<p aria-live="polite">{escape(step["text"])}</p>'
+            words += evidence_markup(recommender, step)
+        else:
+            words = f"<p>{'Waiting for its turn.' if writing else 'Stopped before its turn.'}</p>"
+        if titles := only.get(side["side"]):
+            other = "the first" if side["side"] == THAT else "the other"
+            words += facts(f"Named here and not for {other}: {', '.join(titles)}")
+        style = "ckf-card ckf-words"
+        cards.append(card(heading, facts(" · ".join(figures)), words, style=style))
     return f'<div class="ckf-sides">{"".join(cards)}</div>'
-
-
-def _card(
-    recommender, side: dict, heading: str, only: Mapping[str, list[str]], writing: bool
-) -> str:
-    if side["side"] == BRIDGES:
-        heading += f", through the bridges of user {side['whose']}"
-    figures = []
-    if side["rating"] is not None:
-        figures.append(f"{side['rating']:.2f} of 5")
-    if side["probability"] is not None:
-        figures.append(f"{percent(side['probability'])} that they like it")
-    if step := side["explanation"]:
-        said = f'<p aria-live="polite">{escape(step["text"])}</p>'
-        said += evidence_markup(recommender, step)
-    else:
-        said = f"<p>{'Waiting for its turn.' if writing else 'Stopped before its turn.'}</p>"
-    alone = ""
-    if named := only.get(side["side"]):
-        titles = ", ".join(escape(title) for title in named)
-        other = "the first" if side["side"] == THAT else "the other"
-        alone = f'<p class="ckf-facts">Named here and not for {other}: {titles}</p>'
-    return (
-        f'<section class="ckf-card ckf-words"><h3>{escape(heading)}</h3>'
-        f'<p class="ckf-facts">{escape(" · ".join(figures))}</p>{said}{alone}</section>'
-    )
 
 
 def _numbered(film: dict) -> str:
@@ -75,10 +66,7 @@ def _numbered(film: dict) -> str:
 class ContrastPanel:
     """An accordion: another item by title, or another person's bridges, and what is said then.
 
-    Parameters
-    ----------
-    stops
-        Of the page's explanations: another pair ends what is written here as well.
+    ``stops`` are those of the page's explanations: another pair ends what is written here as well.
     """
 
     def __init__(self, recommender, stops: Stops) -> None:
@@ -97,11 +85,10 @@ class ContrastPanel:
                     )
                     self.found = panel("", elem_id="contrast-found")
                 with gr.Column(min_width=300):
-                    bridged = recommender.counterfactuals.has_bridges
                     self.whose = gr.Textbox(
                         label="Through the bridges of user",
                         placeholder="a user id; or leave it empty",
-                        visible=bridged,
+                        visible=recommender.counterfactuals.has_bridges,
                         elem_id="contrast-bridges",
                     )
                     self.chosen = panel(self.chosen_markup(""), elem_id="contrast-chosen")
@@ -148,7 +135,7 @@ class ContrastPanel:
             return notice(f"No other {self.recommender.domain.thing} is chosen yet.")
         film = self.recommender.store.item(other)
         name = film_text(film) if year_text(film.get("year")) else _numbered(film)
-        return f'<p class="ckf-facts">Beside {escape(name)}</p>'
+        return facts(f"Beside {name}")
 
     def choose(self, event: gr.EventData) -> tuple:
         """The chosen other item, and what says so."""
@@ -160,26 +147,26 @@ class ContrastPanel:
     def answer(self, pair: Pair, other: str, whose: str, request: gr.Request) -> Iterator[dict]:
         """Explain the pair's item and what it is held against, as the words grow."""
         stop = self.stops.begin(request.session_hash, pair)
-        asked = {"other": other or None, "bridges_of": (whose or "").strip() or None}
-        found: dict = {}
+        against = {"other": other or None, "bridges_of": (whose or "").strip() or None}
+        result, problem = None, ""
         try:
-            for found in self.recommender.contrasts.sides(
-                **pair.person, item=pair.item, **asked, stop=stop
+            for result in self.recommender.contrasts.sides(
+                **pair.person, item=pair.item, **against, stop=stop
             ):
                 yield {
-                    self.shown: sides_markup(self.recommender, found, writing=True),
+                    self.shown: sides_markup(self.recommender, result, writing=True),
                     self.halt: gr.update(interactive=True),
                 }
         except UserError as error:
-            found = {"problem": str(error)}
-        yield {self.told: Contrasted(pair, found)}
+            problem = str(error)
+        yield {self.told: Contrasted(pair, result, problem)}
 
     def settle(self, pair: Pair, told: Contrasted | None) -> dict:
         """What is shown once nothing is written: another pair may be in question by now."""
-        found = told.found if told is not None and told.pair == pair else {}
         shown = ""
-        if "problem" in found:
-            shown = notice(found["problem"], "problem")
-        elif found:
-            shown = sides_markup(self.recommender, found)
+        if told is not None and told.pair == pair:
+            if told.problem:
+                shown = notice(told.problem, "problem")
+            elif told.sides:
+                shown = sides_markup(self.recommender, told.sides)
         return {self.shown: shown, self.halt: gr.update(interactive=False)}

@@ -129,7 +129,7 @@ def test_another_pair_ends_what_is_written(panel):
     next(written)
     panel.stops.stop(REQUEST.session_hash, unless=PAIR.with_item("9"))
     *_, last = written
-    assert not last[panel.told].found["finished"]
+    assert not last[panel.told].sides["finished"]
 
 
 def test_an_emptied_field_takes_the_other_film_back(panel, monkeypatch):
