@@ -128,9 +128,8 @@ def listing(
     columns: Sequence[Column | str],
     rows: Iterable[Row | Sequence[object]],
     *,
-    caption: str,
     empty: str = "",
-    height: int = 420,
+    **options: Any,
 ) -> str:
     """A table as `table` makes it, from shorter arguments.
 
@@ -140,9 +139,8 @@ def listing(
     return table(
         [Column(each, numeric=True) if isinstance(each, str) else each for each in columns],
         [row if isinstance(row, Row) else Row(pick=None, cells=row) for row in rows],
-        caption=caption,
         empty=empty,
-        height=height,
+        **options,
     )
 
 
@@ -150,28 +148,21 @@ def table_of(
     rows: Iterable,
     columns: Sequence[tuple[Column | str, Callable[[Any], object]]],
     *,
-    caption: str,
-    empty: str = "",
-    height: int = 420,
     pick: Callable[[Any], str | None] = lambda row: None,
     anchor: Callable[[Any], str | None] = lambda row: None,
     selected: Callable[[Any], bool] = lambda row: False,
+    **options: Any,
 ) -> str:
-    """A table with a line for each of ``rows``, as `table` makes it.
+    """A table with a line for each of ``rows``, as `listing` makes it.
 
-    Each column comes with the function that makes a row's cell; a column given by its label alone
-    holds figures. ``pick``, ``anchor`` and ``selected`` make the fields of `Row`.
+    Each column comes with the function that makes a row's cell. ``pick``, ``anchor`` and
+    ``selected`` make the fields of `Row`.
     """
-    return table(
-        [Column(each, numeric=True) if isinstance(each, str) else each for each, _ in columns],
-        [
-            Row(pick(row), [make(row) for _, make in columns], anchor(row), selected(row))
-            for row in rows
-        ],
-        caption=caption,
-        empty=empty,
-        height=height,
-    )
+    lines = [
+        Row(pick(row), [make(row) for _, make in columns], anchor(row), selected(row))
+        for row in rows
+    ]
+    return listing([column for column, _ in columns], lines, **options)
 
 
 def mark(shape: str) -> str:
@@ -207,9 +198,8 @@ class Axis:
 
     def lanes(self, lanes: Iterable[str], style: str, end: str = "") -> str:
         """Lanes above the ticks (HTML); ``end`` fills the column behind the lanes, if any."""
-        ticks = [
-            self.low + (self.high - self.low) * step / self.parts for step in range(self.parts + 1)
-        ]
+        step = (self.high - self.low) / self.parts
+        ticks = [self.low + step * part for part in range(self.parts + 1)]
         scale = "".join(
             f'<span class="ckf-tick" style="left:{self.place(value):.2f}%">'
             f"{escape(self.written(value))}</span>"
@@ -239,27 +229,28 @@ class Bar:
 
 def bars(entries: Iterable[Bar], axis: Axis, base: float, about: str) -> str:
     """Horizontal bars (HTML); ``about`` says in words what they show."""
-    lanes = []
     start = axis.place(base)
-    for entry in entries:
-        left, right = sorted((start, axis.place(entry.value)))
-        side = "ckf-more" if entry.value >= base else "ckf-less"
-        strong = " ckf-strong" if entry.strong else ""
+
+    def lane(bar: Bar) -> str:
+        left, right = sorted((start, axis.place(bar.value)))
+        side = "ckf-more" if bar.value >= base else "ckf-less"
+        strong = " ckf-strong" if bar.strong else ""
         interval = ""
-        if entry.low is not None and entry.high is not None and entry.low < entry.high:
+        if bar.low is not None and bar.high is not None and bar.low < bar.high:
             interval = (
-                f'<span class="ckf-interval" style="left:{axis.place(entry.low):.2f}%;'
-                f'right:{100 - axis.place(entry.high):.2f}%"></span>'
+                f'<span class="ckf-interval" style="left:{axis.place(bar.low):.2f}%;'
+                f'right:{100 - axis.place(bar.high):.2f}%"></span>'
             )
-        lanes.append(
-            f'<span class="ckf-lane-name{strong}" title="{escape(entry.label)}">'
-            f"{escape(entry.label)}</span>"
+        return (
+            f'<span class="ckf-lane-name{strong}" title="{escape(bar.label)}">'
+            f"{escape(bar.label)}</span>"
             f'<span class="ckf-lane"><span class="ckf-base" style="left:{start:.2f}%"></span>'
             f'<span class="ckf-bar-of {side}{strong}" style="left:{left:.2f}%;'
             f'width:{right - left:.2f}%"></span>{interval}</span>'
-            f'<span class="ckf-bar-value{strong}">{escape(entry.text)}</span>'
+            f'<span class="ckf-bar-value{strong}">{escape(bar.text)}</span>'
         )
-    chart = axis.lanes(lanes, "ckf-lanes ckf-bars-of", "<span></span>")
+
+    chart = axis.lanes(map(lane, entries), "ckf-lanes ckf-bars-of", "<span></span>")
     return f'<div role="img" aria-label="{escape(about)}">{chart}</div>'
 
 
@@ -269,11 +260,8 @@ def change_bars(
     """Bars of changes, (label, change), to both sides of a line at zero (HTML)."""
     entries = [Bar(label, change, written(change)) for label, change in changes]
     most = max((abs(entry.value) for entry in entries), default=0.0) or 1.0
-
-    def tick(value: float) -> str:
-        return written(value) if value else "0"
-
-    return bars(entries, Axis(-most, most, tick, 2), 0.0, about)
+    axis = Axis(-most, most, lambda value: written(value) if value else "0", 2)
+    return bars(entries, axis, 0.0, about)
 
 
 def points(
@@ -333,23 +321,19 @@ def series(place: int, name: str, points: Iterable[Point], *, hollow: bool = Fal
 
 
 def line_plot(lines: Sequence[dict], *, x: str, y: str, ticks: Sequence[int], **options) -> str:
-    """A line plot (HTML).
+    """A line plot (HTML) of lines as `series` makes them; ``x`` and ``y`` say what the axes show.
 
-    Parameters
-    ----------
-    lines
-        As `series` makes them.
-    x, y
-        What the axes show.
-    options
-        ``ticktext``, ``percent``, ``zero`` (the axis begins there), ``k`` (a vertical line),
-        ``truth`` (height and text of a horizontal line) and ``notes`` (``x``, ``y``, ``text``).
+    Options are ``ticktext``, ``percent``, ``zero`` (the axis begins there), ``k`` (a vertical
+    line), ``truth`` (height and text of a horizontal line) and ``notes`` (``x``, ``y``, ``text``).
     """
     drawn = {"x": x, "y": y, "ticks": list(ticks), "series": list(lines), **options}
-    label = f"{y} against {x}; the table with it holds the same numbers"
+    return _drawn("lines", f"{y} against {x}; the table with it holds the same numbers", drawn)
+
+
+def _drawn(kind: str, label: str, data: dict) -> str:
     return (
-        f'<div class="ckf-lines" role="img" aria-label="{escape(label)}" '
-        f'data-lines="{escape(json.dumps(drawn))}"></div>'
+        f'<div class="ckf-{kind}" role="img" aria-label="{escape(label)}" '
+        f'data-{kind}="{escape(json.dumps(data))}"></div>'
     )
 
 
@@ -367,9 +351,5 @@ def dot(label: str, style: str, value: float, low: float | None, high: float | N
 
 def dot_plot(rows: Sequence[dict], axis: str, summary: str, *, zero: bool = False) -> str:
     """A dot plot with 95 % intervals (HTML); ``zero`` draws a line there."""
-    drawn = json.dumps({"rows": list(rows), "axis": axis, "zero": zero})
     label = f"Dot plot with 95 % intervals. {summary} The table holds the same numbers."
-    return (
-        f'<div class="ckf-dots" role="img" aria-label="{escape(label)}" '
-        f'data-dots="{escape(drawn)}"></div>'
-    )
+    return _drawn("dots", label, {"rows": list(rows), "axis": axis, "zero": zero})
