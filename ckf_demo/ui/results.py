@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
@@ -58,7 +58,6 @@ from ckf_demo.ui.stored_results import (
     VALUE,
     WORSE,
     Measured,
-    Published,
     Results,
     View,
     WrongRow,
@@ -238,23 +237,25 @@ def differences_markup(results: Results, view: View, kind: str) -> str:
     )
 
 
-def published_markup(results: Results, view: View, published: Published | None) -> str:
+def published_markup(results: Results, view: View, published: Mapping | None) -> str:
     """Published figures beside ours (HTML); empty where there are none for the task."""
-    if published is None or published.task != view.task:
+    if published is None or published["task"] != view.task:
         return ""
     theirs = table_of(
-        sorted(published.rows, key=lambda row: -(row.auc or 0)),
+        sorted(published["rows"], key=lambda row: -(row["auc"] or 0)),
         [
             (
                 Column("Published", wide=True),
-                lambda row: two_lines(row.method, row.backbone or "no language model", row.method),
+                lambda row: two_lines(
+                    row["method"], row["backbone"] or "no language model", row["method"]
+                ),
             ),
-            ("AUC", lambda row: cell(row.auc, PRECISE)),
-            ("UAUC", lambda row: cell(row.uauc, PRECISE)),
-            (Column("Source", wide=True), attrgetter("source")),
+            ("AUC", lambda row: cell(row["auc"], PRECISE)),
+            ("UAUC", lambda row: cell(row["uauc"], PRECISE)),
+            (Column("Source", wide=True), itemgetter("source")),
         ],
-        caption=f"As published, on the {part_name(published.split)}; no intervals or n are given "
-        "there",
+        caption=f"As published, on the {part_name(published['split'])}; no intervals or n are "
+        "given there",
         height=560,
     )
     auc, uauc = (
@@ -279,8 +280,8 @@ def published_markup(results: Results, view: View, published: Published | None) 
         empty="Nothing was measured.",
         height=560,
     )
-    note = published.note
-    if results.split != published.split:
+    note = published["note"]
+    if results.split != published["split"]:
         note += f" Ours are on the {results.part}: other rows, so the two do not compare directly."
     return _section("Published figures", note, beside(ours, theirs, style="ckf-results"))
 
@@ -363,12 +364,9 @@ class ResultsTab:
                 "results-source", "Measured on", _labels(self._results), 220, scale=2
             )
             self.task, self.metric, self.group = (
-                gr.Dropdown(**options, label=label, min_width=130, elem_id=f"results-{name}")
-                for name, label, options in zip(
-                    ("task", "metric", "group"),
-                    ("Task", "Metric", "Group"),
-                    _choices(results, view),
-                    strict=True,
+                gr.Dropdown(**options, label=name.title(), min_width=130, elem_id=f"results-{name}")
+                for name, options in zip(
+                    ("task", "metric", "group"), _choices(results, view), strict=True
                 )
             )
         figures = self._figures(results, view) if results else ""
@@ -425,9 +423,8 @@ class ResultsTab:
     def _figures(self, results: Results, view: View) -> str:
         differences = "".join(differences_markup(results, view, kind) for kind in COMPARISONS)
         published = published_markup(results, view, self._published.get(results.dataset))
-        return (
-            levels_markup(results, view) + settings_markup(results, view) + differences + published
-        )
+        levels = levels_markup(results, view) + settings_markup(results, view)
+        return levels + differences + published
 
     def _errors(self, results: Results, task: str, pair: Pair | None = None) -> str:
         served = results.dataset == self.store.dataset

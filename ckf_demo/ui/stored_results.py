@@ -3,6 +3,7 @@
 Nothing is measured here.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -28,15 +29,9 @@ KINDS = {
 }
 """Files of results beside a checkpoint, and what sets them apart."""
 
-PUBLISHED = ASSETS / "published"
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
-TASKS = {
-    "rating": "Rating",
-    "ctr": "Click",
-    "ranking": "Ranking",
-    "explanation": "Explanations",
-}
+TASKS = {"rating": "Rating", "ctr": "Click", "ranking": "Ranking", "explanation": "Explanations"}
 METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS
 GROUP_LABELS = asset("groups.toml")
 BETTER, WORSE, OPEN = "better", "worse", "not told apart"
@@ -181,24 +176,6 @@ class View:
         return {"ranking": "ranking queries", "explanation": "explanations"}.get(self.task, "rows")
 
 
-class PublishedRow(BaseModel):
-    method: str
-    backbone: str | None
-    auc: float | None
-    uauc: float | None
-    source: str
-
-
-class Published(BaseModel):
-    """Published figures for a data set whose split is fixed, on one part of it."""
-
-    dataset: str
-    split: str
-    task: str
-    note: str
-    rows: list[PublishedRow]
-
-
 def part_name(split: str) -> str:
     """A part of the data in words."""
     return "validation part" if split == "valid" else f"{split} part"
@@ -218,18 +195,17 @@ def read_results(path: Path) -> Results:
         When the file is missing or damaged; the text names the command that writes it.
     """
     # The folders above say nothing to a visitor of the page.
-    shown = Path(*path.parts[-3:])
-    command = f"ckf evaluate --checkpoint {shown.parent.as_posix()} --json {shown.as_posix()}"
+    folder, file = Path(*path.parts[-3:-1]).as_posix(), Path(*path.parts[-3:]).as_posix()
+    command = f"ckf evaluate --checkpoint {folder} --json {file}"
     if not path.exists():
-        raise UserError(f"{shown.as_posix()} is missing; write it with: {command}")
+        raise UserError(f"{file} is missing; write it with: {command}")
     try:
         return Results.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        field = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{shown.as_posix()} is damaged ({place}: {first['msg']}); write it again with: "
-            f"{command}"
+            f"{file} is damaged ({field}: {first['msg']}); write it again with: {command}"
         ) from error
 
 
@@ -243,19 +219,20 @@ def read_all(served: Path) -> tuple[dict[str, Results], list[str]]:
     results, problems = {}, []
     others.sort(key=lambda path: (path.parent != served, path.parent.name))
     for path in (first, *others):
-        kind = KINDS[path.name]
         try:
-            name = f"{path.parent.name}: {kind}" if kind else path.parent.name
-            results[name] = read_results(path)
+            kind = f": {KINDS[path.name]}" if KINDS[path.name] else ""
+            results[path.parent.name + kind] = read_results(path)
         except UserError as error:
             problems.append(str(error))
     return results, problems
 
 
-def read_published(folder: Path = PUBLISHED) -> dict[str, Published]:
-    """Published figures by data set."""
-    tables = (Published.model_validate_json(path.read_bytes()) for path in folder.glob("*.json"))
-    return {published.dataset: published for published in tables}
+def read_published() -> dict[str, dict]:
+    """Published figures for data sets whose split is fixed, by data set: the part (``split``), the
+    task, a note and the rows of methods."""
+    files = (ASSETS / "published").glob("*.json")
+    tables = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    return {table["dataset"]: table for table in tables}
 
 
 def verdict(row: Measured, lower: bool) -> str:

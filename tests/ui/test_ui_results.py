@@ -223,7 +223,7 @@ def test_intervals_that_hold_zero_have_another_shape(results):
 
 def test_published_figures_stand_beside_ours_and_say_their_part(tmp_path):
     published = read_published()["collm-ml-1m"]
-    assert "not re-run here" in published.note and len(published.rows) == 14
+    assert "not re-run here" in published["note"] and len(published["rows"]) == 14
     folder = write(tmp_path, "collm", dataset="collm-ml-1m")
     ours = read_results(folder / "results.json")
     shown = tab.published_markup(ours, AUC, published)
