@@ -196,10 +196,10 @@ def test_two_places_are_explained_side_by_side_with_their_evidence(predict, know
     assert shown.count("<section") == 3
     assert f"through the bridges of user {DATA.user_ids[0]}" in shown
     assert shown.count("ckf-rests") == 3 and shown.count("that they like it") == 2
-    for side in told.found["sides"]:
+    for side in told.sides["sides"]:
         assert evidence_markup(predict.recommender, side["explanation"]) in shown
     (written,) = contrast.answer(Pair(item=known.item), other, "", REQUEST)
-    assert "obody is described" in written[contrast.told].found["problem"]
+    assert "obody is described" in written[contrast.told].problem
 
 
 # --- the whole page -----------------------------------------------------------------------------
