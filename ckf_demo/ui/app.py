@@ -10,7 +10,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from ckf_demo.inference.projections import Spaces
-from ckf_demo.runtime.assets import ASSETS
+from ckf_demo.runtime.assets import ASSETS, asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.answer import Answer, finished_answer
@@ -39,18 +39,7 @@ from ckf_demo.ui.topk import TopKTab
 from ckf_demo.ui.tour import tour_markup
 from ckf_demo.ui.why import WhyTab
 
-LABELS = {
-    "predict": "Predict",
-    "topk": "Top-K",
-    "why": "Why",
-    "compare": "Compare",
-    "cold": "Cold start",
-    "map": "Map",
-    "results": "Results",
-    "data": "Data",
-    "card": "Model card",
-    "python": "Python",
-}
+LABELS: dict[str, str] = asset("page.toml")["tabs"]
 """What the page calls each tab, by its name in an address."""
 TABS = tuple(LABELS)
 # A person and a film, and the bridge between them.

@@ -24,6 +24,7 @@ from ckf_demo.inference.projections import (
     Spaces,
     View,
 )
+from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import (
     PLOTLY_HEAD,
@@ -56,18 +57,8 @@ from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
 from ckf_demo.ui.topk import Ranking
 from ckf_demo.ui.words import words_of
 
-NAMES = {
-    "collaborative": "Collaborative",
-    UNTRAINED: "Language model before training",
-    TOKENS: "Language model",
-    "text": "Text",
-}
-TITLES = {
-    "collaborative": "Collaborative: rated alike",
-    UNTRAINED: "Before training: untrained bridge",
-    TOKENS: "Language model: after their bridge",
-    "text": "Text: described alike",
-}
+SPACES: dict[str, tuple[str, str]] = asset("page.toml")["spaces"]
+NAMES = {space: name for space, (name, _) in SPACES.items()}
 COUNTS = ("No", "One", "Two", "Three")
 SIDE_BY_SIDE, TRAINING = "spaces", "training"
 METHODS = {PCA: "PCA", UMAP: "UMAP"}
@@ -84,32 +75,24 @@ DRAW_SCRIPT = (
 
 def template(spaces: tuple[str, ...]) -> str:
     """One empty plot per space with its buttons, under a common legend (HTML)."""
-    figures = "".join(
-        f'<figure data-space="{space}" hidden><figcaption><strong>{escape(TITLES[space])}</strong>'
-        f'<span class="ckf-facts"></span><span class="ckf-map-buttons">{_buttons(space)}</span>'
-        '</figcaption><div class="ckf-map-frame">'
-        f'<div class="ckf-map" role="img" aria-label="{escape(TITLES[space])}: scatter plot; the '
-        'tables below list what it shows"></div><div class="ckf-link" hidden></div></div></figure>'
-        for space in spaces
-    )
+    figures = ""
+    for space in spaces:
+        name, title = map(escape, SPACES[space])
+        buttons = "".join(
+            f'<button type="button" data-map="{action}" title="{label}" '
+            f'aria-label="{label}: {name}">{text}</button>'
+            for action, (text, label) in asset("page.toml")["map_buttons"].items()
+        )
+        figures += (
+            f'<figure data-space="{space}" hidden><figcaption><strong>{title}</strong>'
+            f'<span class="ckf-facts"></span><span class="ckf-map-buttons">{buttons}</span>'
+            '</figcaption><div class="ckf-map-frame">'
+            f'<div class="ckf-map" role="img" aria-label="{title}: scatter plot; the tables below '
+            'list what it shows"></div><div class="ckf-link" hidden></div></div></figure>'
+        )
     return (
         '<ul class="ckf-legend ckf-marks"></ul>'
         f'<div class="ckf-maps">{figures}</div><ul class="ckf-legend ckf-genres"></ul>'
-    )
-
-
-def _buttons(space: str) -> str:
-    labels = {
-        "in": ("+", "Zoom in"),
-        "out": ("−", "Zoom out"),
-        "reset": ("Reset", "Show all of it"),
-        "png": ("PNG", "Download as PNG"),
-        "html": ("HTML", "Download as a page of its own"),
-    }
-    return "".join(
-        f'<button type="button" data-map="{action}" title="{label}" '
-        f'aria-label="{label}: {escape(NAMES[space])}">{text}</button>'
-        for action, (text, label) in labels.items()
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import table_of
 from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
@@ -46,13 +46,6 @@ SHOWN_USERS = 1000
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
 LIKE = 5.0
 """Stars of what a new person likes, where the data hold only likes."""
-# What somebody might like, by what the items are.
-TASTES = {
-    FILMS: "slow crime films of the forties",
-    PLACES: "quiet places with a garden",
-    PRODUCTS: "sturdy products for small rooms",
-    BOOKS: "slow crime books of the forties",
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +176,7 @@ class Sidebar:
         stars = "and give them stars" if self._rates else "that they like"
         self.taste = gr.Textbox(
             label="What do you like, in a sentence?",
-            placeholder=TASTES[self.recommender.prepared.domain],
+            placeholder=asset("page.toml")["tastes"][self.recommender.prepared.domain],
             max_length=LONGEST_TASTE,
             elem_id="taste",
         )
@@ -284,17 +277,17 @@ class Sidebar:
             **QUIET,
         )
 
-        def follow(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
+        def follow(current: Pair, draft: tuple, *others):
             """Changed picks change the person at once, when the page is about a described one."""
             if current.user or tuple(draft) == current.history:
                 return gr.skip()
-            person = self.person(current, draft, taste, age, occupation)
+            person = self.person(current, draft, *others)
             return person if any(person.person.values()) else gr.skip()
 
         self.draft.change(follow, [pair, *self.described], pair, **last)
 
-        def use(current: Pair, draft: tuple, taste: str, age: float | None, occupation: str):
-            person = self.person(current, draft, taste, age, occupation)
+        def use(current: Pair, *form):
+            person = self.person(current, *form)
             if not any(person.person.values()):
                 return gr.skip(), notice(self.ask, "problem")
             return person, ""
