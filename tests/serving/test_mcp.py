@@ -9,8 +9,8 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from ckf_demo.ui.app import build, launch
 from support.fakes import FakeRecommender
+from support.serving import served
 
 TOOLS = set("search_items history rate click rank explain contrast compare why query".split())
 PERSON = {"user", "history", "taste", "profile", "at"}
@@ -18,12 +18,8 @@ PERSON = {"user", "history", "taste", "profile", "at"}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        demo = build(FakeRecommender())
-    launch(demo)
-    yield f"{demo.local_url}gradio_api/mcp/"
-    demo.close()
+    with served(FakeRecommender(), tmp_path_factory.mktemp("cache")) as demo:
+        yield f"{demo.local_url}gradio_api/mcp/"
 
 
 def ask(address: str, *calls: tuple[str, dict]):

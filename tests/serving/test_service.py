@@ -24,11 +24,11 @@ from ckf_demo.runtime.cancellation import Stopped, check, stopped_by
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.logs import LOGGER, JsonLines, start_logging
 from ckf_demo.ui import page
-from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.fair_queue import Gate, Refused, queue_size
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
 from support.fakes import FakeRecommender
+from support.serving import served
 from support.waiting import wait_until
 
 ROOM = 4
@@ -84,13 +84,10 @@ def busy() -> BusyRecommender:
 @pytest.fixture(scope="module")
 def app(busy, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("CKF_QUEUE", str(ROOM))
-        demo = build(busy)
-    launch(demo)
-    yield demo
-    busy.let_go.set()
-    demo.close()
+        with served(busy, tmp_path_factory.mktemp("cache")) as demo:
+            yield demo
+            busy.let_go.set()
 
 
 @pytest.fixture
@@ -418,10 +415,6 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
 @pytest.mark.long
 def test_two_servers_give_the_same_answers(app, tmp_path_factory):
     """Everything that an endpoint needs is in the request."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("other")))
-        other = build(FakeRecommender())
-    launch(other)
     person = (None, [{"item": "4", "rating": 5}], "slow films", {"age": 40})
     calls = [
         ("search_items", ("winter", 3)),
@@ -434,13 +427,11 @@ def test_two_servers_give_the_same_answers(app, tmp_path_factory):
         ("why", ("15", None, None, None, "7", None)),
         ("query", ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",)),
     ]
-    try:
+    with served(FakeRecommender(), tmp_path_factory.mktemp("other")) as other:
         for endpoint, data in calls:
             one, two = (Visitor(each).ask(endpoint, *data).read() for each in (app, other))
             assert "event: complete" in one
             assert _without_seconds(one) == _without_seconds(two), endpoint
-    finally:
-        other.close()
 
 
 def _without_seconds(answer: str) -> str:

@@ -9,14 +9,12 @@ from urllib.parse import parse_qsl
 import gradio as gr
 import numpy as np
 import pytest
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, answer_steps, explanation_card, finished_answer
-from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.markup import Column, Row, spread, table
 from ckf_demo.ui.model_card import results_markup
@@ -38,22 +36,6 @@ from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
 FALLBACK = Pair(item="1", user="3", at=SPLIT_TIME)
 FAKE = FakeRecommender()
 STORE, METHODS = FAKE.store, FAKE.methods
-
-
-@pytest.fixture(scope="module")
-def fake() -> FakeRecommender:
-    return FakeRecommender()
-
-
-@pytest.fixture(scope="module")
-def client(fake, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        demo = build(fake)
-    launch(demo)
-    yield Client(demo.local_url, verbose=False)
-    demo.close()
 
 
 # --- endpoints ---------------------------------------------------------------------------------

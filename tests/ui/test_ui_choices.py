@@ -16,7 +16,7 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import serve
 from ckf_demo.ui.answer import Answer, evidence_markup, explanation_card, finished_answer
-from ckf_demo.ui.app import TABS, build, launch
+from ckf_demo.ui.app import TABS, build
 from ckf_demo.ui.items import item_list
 from ckf_demo.ui.moment import MomentControls
 from ckf_demo.ui.pair import Pair, bar
@@ -25,6 +25,7 @@ from ckf_demo.ui.sidebar import ANY, LIKE, Sidebar, examples
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
 from support.positive_only import load_positive_only
+from support.serving import served
 from support.synthetic import made_up_choices
 
 DATA = made_up_choices()
@@ -77,11 +78,9 @@ def topk(recommender, known) -> TopKTab:
 
 
 @pytest.fixture(scope="module")
-def client(recommender):
-    demo = build(recommender)
-    launch(demo)
-    yield Client(demo.local_url, verbose=False)
-    demo.close()
+def client(recommender, positive_only_workplace):
+    with served(recommender, positive_only_workplace / "cache") as demo:
+        yield Client(demo.local_url, verbose=False)
 
 
 # --- whom and what ------------------------------------------------------------------------------

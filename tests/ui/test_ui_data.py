@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from ckf_demo.data.analyses import all_analyses
 from ckf_demo.data.free_sql import QueryResult
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import data as tab
-from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.data import (
     DataTab,
     figure,
@@ -23,17 +21,12 @@ from ckf_demo.ui.data import (
     schema_markup,
     write_csv,
 )
-from support.fakes import NASTY_TITLE, FakeRecommender
+from support.fakes import NASTY_TITLE
 
 
 def result(rows: list[list], types: list[str], truncated: bool = False) -> QueryResult:
     names = [f"c{place}" for place in range(len(types))]
     return QueryResult(names, types, rows, truncated, 0.123)
-
-
-@pytest.fixture(scope="module")
-def fake() -> FakeRecommender:
-    return FakeRecommender()
 
 
 @pytest.fixture(scope="module")
@@ -186,16 +179,6 @@ def test_a_typed_query_joins_the_list_when_an_analysis_is_chosen(made):
 
 
 # --- the endpoint --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def client(fake, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        demo = build(fake)
-    launch(demo)
-    yield Client(demo.local_url, verbose=False)
-    demo.close()
 
 
 def test_the_endpoint_answers_with_json(client):
