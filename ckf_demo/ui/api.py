@@ -1,8 +1,8 @@
 """The named endpoints for ``gradio_client``, assistants (as MCP tools) and other programs.
 
-A person is a ``user`` of the data set, or is described by a ``history`` of ratings, a ``taste``
-sentence and a ``profile``, or by both together. Signatures and docstrings are the endpoints'
-schema: `_Vocabulary` documents the arguments, in the words of the data set.
+A person is a ``user`` of the data set, is described by a ``history``, a ``taste`` sentence and a
+``profile``, or both. Signatures and docstrings are the endpoints' schema: `_Vocabulary` documents
+the arguments, in the words of the data set.
 """
 
 from collections.abc import Callable, Iterator

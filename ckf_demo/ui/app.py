@@ -1,8 +1,5 @@
 """The page: a sidebar for who, a slim bar for the pair, one tab for each way of looking at it, and
-the named endpoints.
-
-`build` makes it around a recommender and `launch` serves it.
-"""
+the named endpoints. `build` makes it around a recommender and `launch` serves it."""
 
 from collections.abc import Callable, Sequence
 
@@ -104,7 +101,6 @@ def build(
 
     Parameters
     ----------
-    recommender : Recommender
     method_comparison
         The methods to compare; those of the checkpoints beside the recommender's own by default.
     places, own

@@ -1,11 +1,9 @@
 """A bounded queue in front of something that few may use at once, with a turn for everybody.
 
-Gradio has one queue for the whole page. Its limit would refuse a search because others wait for the
-model, and it serves in order of arrival, so that one visitor's many questions go before another
-visitor's only one. A gate counts only questions to the model, limits each visitor to a share of the
-waiting places, and serves the visitors in turn.
-
-All of it runs in the server's event loop, so nothing here needs a lock.
+Gradio has one queue for the whole page, in order of arrival: searches would wait with questions to
+the model, and one visitor's many questions would go before another's only one. A gate counts only
+questions to the model, limits each visitor to a share of the waiting places, and serves the
+visitors in turn. All of it runs in the server's event loop, so nothing here needs a lock.
 """
 
 import asyncio

@@ -1,7 +1,5 @@
 """What all parts of one page share: the pair, the open tab, the gates, and the visitor's session.
-
-The page is composed in `ckf_demo.ui.app`; each part wires its own events with ``wire(page)``.
-"""
+Each part wires its own events with ``wire(page)``."""
 
 import inspect
 import time
@@ -28,15 +26,10 @@ OPENING = 3.0
 class Page:
     """Builds the shared states in the current Blocks context.
 
-    Attributes
-    ----------
-    pair, active, ranking : gr.State
-        The `Pair` that everything is about, the name of the open tab, and the session's latest
-        ranking.
-    opened : gr.State
-        Set when the page is opened, and lost with everything that the server holds of a session.
-    stops : Stops
-        The signals that end a session's explanations.
+    The states ``pair``, ``active`` and ``ranking`` hold the `Pair` that everything is about, the
+    name of the open tab and the session's latest `Ranking`. ``opened`` is set when the page is
+    opened, and lost with all that the server holds of a session. ``stops`` end a session's
+    explanations.
     """
 
     def __init__(self, demo: gr.Blocks, recommender, service: Service, first: Pair) -> None:

@@ -1,9 +1,8 @@
 """Several data sets under one address: the first page, and others that load when first asked for.
 
-Each is a page of its own around its own checkpoint. It stands below a path with the checkpoint's
-name, and its endpoints stand below that path too. `Late` answers there until the first visitor
-comes, who sees that the page loads, and then the page. All pages pass the same gates, so that one
-question at a time asks a model.
+Each page and its endpoints stand below a path with its checkpoint's name. `Late` answers there
+until the first visitor comes, who sees that the page loads, and then the page. All pages pass the
+same gates, so that one question at a time asks a model.
 """
 
 import asyncio
@@ -66,12 +65,8 @@ def data_links(places: Sequence[Place], own: Place | None) -> str:
 class Late:
     """An ASGI app that builds its page when it is first asked for anything.
 
-    Parameters
-    ----------
-    build
-        Makes the page, in a thread; minutes at most.
-    options
-        What `gradio.mount_gradio_app` needs beside the page.
+    ``build`` makes the page, in a thread; ``options`` are what `gradio.mount_gradio_app` needs
+    beside it.
     """
 
     def __init__(self, place: Place, build: Callable[[], gr.Blocks], options: dict) -> None:

@@ -96,12 +96,8 @@ def from_query(
 ) -> Pair:
     """Read the pair out of an address; what is missing comes from ``fallback``.
 
-    Parameters
-    ----------
-    methods
-        Those that the address may name, the checkpoint's own first.
-    things
-        What messages call the items.
+    The address may name one of ``methods``, the checkpoint's own first. Messages call the items
+    ``things``.
 
     Raises
     ------
@@ -226,23 +222,16 @@ def later_rating(store, pair: Pair) -> tuple[float, int] | None:
     return (float(ratings[0, 0]), int(ratings[0, 1])) if len(ratings) else None
 
 
-def top_genres(history: list[dict], liked_from: float, limit: int = 3) -> list[str]:
-    """The most frequent genres of liked items, or of all items where none was liked."""
+def top_genres(history: list[dict], liked_from: float) -> list[str]:
+    """The three most frequent genres of liked items, or of all items where none was liked."""
     liked = [row for row in history if row["rating"] >= liked_from] or history
     counts = Counter(genre for row in liked for genre in row["genres"])
-    return [genre for genre, _ in counts.most_common(limit)]
+    return [genre for genre, _ in counts.most_common(3)]
 
 
 def counted(number: int, what: str) -> str:
     """ "1 rating", "3 ratings"; ``what`` as in `opinions`."""
     return f"{number} {what.removesuffix('s') if number == 1 else what}"
-
-
-def warmth(number: int, what: str) -> str:
-    """How much is known of the person, in words; ``what`` as in `opinions`."""
-    if number == 0:
-        return f"no {what} yet"
-    return "warm" if number > 10 else "cold start"
 
 
 def number_note(item: Mapping, recommender) -> str:
@@ -269,6 +258,7 @@ def bar(recommender, pair: Pair) -> str:
     """
     store, what = recommender.store, opinions(recommender)
     history, film = known_of(recommender, pair), store.item(pair.item)
+    warmth = "warm" if len(history) > 10 else "cold start"
     name, moment = "New person", "Now. Only what you entered is known."
     if pair.user:
         name = f"User {pair.user}"
@@ -279,7 +269,7 @@ def bar(recommender, pair: Pair) -> str:
         moment = f"{when}. Only earlier {what} are known; later ones serve to compare."
     facts = [
         counted(len(history), what),
-        warmth(len(history), what),
+        warmth if history else f"no {what} yet",
         profile_of(recommender, pair),
         ", ".join(top_genres(history, recommender.prepared.liked_from)),
         f"“{pair.taste}”" if pair.taste else "",

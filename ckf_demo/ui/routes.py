@@ -1,8 +1,7 @@
 """What of the web server a visitor may ask: the page's own addresses, in small bodies, no others.
 
-Gradio serves every app with routes that this one has no use for: uploads and recordings of any
-size, a fetcher of addresses elsewhere, session states written to disk, calls that pass the queue
-by. They are not listed here, so they are not there.
+Gradio serves every app with routes that this one does not need: uploads and recordings of any size,
+a fetcher of addresses elsewhere, session states written to disk, calls that pass the queue by.
 """
 
 from collections.abc import Sequence

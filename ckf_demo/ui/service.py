@@ -1,9 +1,8 @@
 """The layer between Gradio and the functions that answer: a queue for the model, an end to work
 whose client has left, errors as messages, and a log.
 
-A wrapped function is asynchronous, so that waiting for a turn holds no thread. It runs in one
-worker thread from beginning to end, and what it yields is handed over at once: a client that reads
-slowly holds up neither the thread nor the model.
+Waiting for a turn holds no thread. A function runs in one worker thread, and what it yields is
+handed over at once: a client that reads slowly holds up neither the thread nor the model.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ class Service:
         """States of other data sets' pages in the same process, by their paths."""
         self._recommender = recommender
         self._began = time.time()
-        self._limiter: CapacityLimiter | None = None
+        self._limiter = CapacityLimiter(THREADS)
 
     @property
     def threads(self) -> int:
@@ -77,19 +76,11 @@ class Service:
         when: Callable[..., bool] | None = None,
         first: Callable[[], None] | None = None,
     ) -> Callable:
-        """The same function or generator for Gradio, behind a gate.
+        """The same function or generator for Gradio, behind a gate (None for what needs no turn).
 
-        Parameters
-        ----------
-        gate
-            None for what needs no turn.
-        name
-            Of the endpoint or event in the log; the function's own if it is None.
-        when
-            Of the same positional arguments: whether this call is going to ask the model at all.
-            Others pass by the gate, and are not logged.
-        first
-            What is called before the function, in its thread.
+        ``name`` stands in the log, the function's own if it is None. ``when`` says of the same
+        positional arguments whether this call asks the model at all: others pass by the gate and
+        are not logged. ``first`` is called before the function, in its thread.
         """
         generator = inspect.isgeneratorfunction(inspect.unwrap(function))
 
@@ -116,13 +107,10 @@ class Service:
 
     def in_thread(self, work: Callable[[], None], gate: Gate | None) -> Awaitable[None]:
         """Run ``work`` in a thread: one of those for what has passed ``gate``, or any."""
-        if gate is not None:
-            context = copy_context()
-            loop = asyncio.get_running_loop()
-            return loop.run_in_executor(self._workers[gate], context.run, work)
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(THREADS)
-        return to_thread.run_sync(work, limiter=self._limiter)
+        if gate is None:
+            return to_thread.run_sync(work, limiter=self._limiter)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._workers[gate], copy_context().run, work)
 
     def health(self) -> tuple[int, dict]:
         """The status code and what `/healthz` says."""

@@ -2,32 +2,23 @@
 
 from dataclasses import dataclass
 
-from ckf_demo.data.prepared import LIKED_STARS
 from ckf_demo.ui.charts import stars_cell
 from ckf_demo.ui.markup import Cell, date_text
 
 
 @dataclass(frozen=True)
 class Words:
-    """Words for items and for opinions.
+    """Words for items ("film", "films") and for opinions, which are likes where nobody gives stars.
 
-    Attributes
-    ----------
-    thing, things
-        An item and several: "film", "films".
-    stars
-        Whether opinions are ratings in stars; otherwise they are likes.
-    liked_from
-        The fewest stars of an item that was liked, `Prepared.liked_from`.
-    times
-        Whether the data have dates.
+    ``liked_from`` are the fewest stars of an item that was liked, ``times`` says whether the data
+    have dates.
     """
 
     thing: str
     things: str
     stars: bool
-    liked_from: float = LIKED_STARS
-    times: bool = True
+    liked_from: float
+    times: bool
 
     @property
     def opinion(self) -> str:
