@@ -174,10 +174,11 @@ class _Answer:
         except UserError as error:
             outcome = "refused" if isinstance(error, Refused) else "user error"
             raise gr.Error(str(error), print_exception=False) from error
-        except (Stopped, asyncio.CancelledError, GeneratorExit) as error:
+        except Stopped:
             outcome = "cancelled"
-            if isinstance(error, Stopped):
-                raise gr.Error("The answer was not waited for.", print_exception=False) from None
+            raise gr.Error("The answer was not waited for.", print_exception=False) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "cancelled"
             raise
         except gr.Error:
             outcome = "user error"
@@ -193,7 +194,14 @@ class _Answer:
         finally:
             self._stop.set()
             if self._logged:
-                self._log(outcome, time.monotonic() - began, waited)
+                fields = {
+                    "endpoint": self._name,
+                    "outcome": outcome,
+                    "seconds": round(time.monotonic() - began, 3),
+                    "waited": round(waited, 3),
+                    "waiting": self._service.model.waiting,
+                }
+                LOGGER.info("answer", extra={"fields": fields})
 
     async def _turn(self, gate: Gate) -> None:
         """Wait for a turn as long as somebody waits for the answer."""
@@ -250,16 +258,6 @@ class _Answer:
                 self._gate.leave()
 
         task.add_done_callback(ended)
-
-    def _log(self, outcome: str, seconds: float, waited: float) -> None:
-        fields = {
-            "endpoint": self._name,
-            "outcome": outcome,
-            "seconds": round(seconds, 3),
-            "waited": round(waited, 3),
-            "waiting": self._service.model.waiting,
-        }
-        LOGGER.info("answer", extra={"fields": fields})
 
 
 # the event loop holds tasks weakly
