@@ -9,6 +9,7 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import card, facts
+from ckf_demo.ui.controls import stop_button
 from ckf_demo.ui.markup import escape, film_text, panel, stars_text
 from ckf_demo.ui.pair import Pair, counted
 
@@ -191,9 +192,7 @@ class ExplanationPanel:
             explanation_card(recommender, answer, linked=linked), elem_id=f"explanation-{name}"
         )
         with gr.Row(elem_classes="ckf-buttons"):
-            self.stop = gr.Button(
-                "Stop", size="sm", interactive=False, elem_id=f"stop-{name}", min_width=90
-            )
+            self.stop = stop_button(f"stop-{name}", min_width=90)
             self.again = gr.Button("Explain again", size="sm", elem_id=f"again-{name}")
 
     @property

@@ -26,6 +26,6 @@ def _choice(name: str, label: str, options: Sequence, width: int) -> dict:
     return {"value": value, "label": label, "min_width": width, "elem_id": name}
 
 
-def stop_button(name: str, text: str = "Stop") -> gr.Button:
+def stop_button(name: str, text: str = "Stop", **others) -> gr.Button:
     """A button that is off until something runs."""
-    return gr.Button(text, size="sm", interactive=False, elem_id=name)
+    return gr.Button(text, size="sm", interactive=False, elem_id=name, **others)

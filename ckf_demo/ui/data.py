@@ -220,9 +220,8 @@ class DataTab:
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=300):
-                self.analysis = dropdown(
-                    "data-analysis", "Ready-made analysis", list(self._analyses)
-                )
+                titles = list(self._analyses)
+                self.analysis = dropdown("data-analysis", "Ready-made analysis", titles)
                 self.about = panel(facts(first.about), elem_id="data-about")
                 self.sql = gr.Textbox(
                     first.sql,
@@ -283,11 +282,10 @@ class DataTab:
         ready_made = {each.sql for each in self._analyses.values()}
         if sql.strip() and sql not in ready_made and sql not in typed:
             typed = (*typed, sql)
-        about = "A query that you typed before."
-        titles = [f"Own query {n}" for n, _ in enumerate(typed, start=1)]
-        analyses = self._analyses | {
-            name: Analysis(name, about, text) for name, text in zip(titles, typed, strict=True)
-        }
+        analyses = dict(self._analyses)
+        for place, text in enumerate(typed, start=1):
+            name = f"Own query {place}"
+            analyses[name] = Analysis(name, "A query that you typed before.", text)
         chosen = analyses[title]
         return {
             self.analysis: gr.update(choices=list(analyses), value=title),

@@ -36,7 +36,7 @@ from ckf_demo.ui.charts import (
     listing,
     table_of,
 )
-from ckf_demo.ui.controls import lead, radio
+from ckf_demo.ui.controls import lead, radio, stop_button
 from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.items import genres_column
 from ckf_demo.ui.markup import (
@@ -123,9 +123,7 @@ class MapTab:
                 260,
                 visible=UNTRAINED in spaces.names,
             )
-            self.stop = gr.Button(
-                "Stop", size="sm", scale=0, min_width=80, interactive=False, elem_id="map-stop"
-            )
+            self.stop = stop_button("map-stop", scale=0, min_width=80)
 
         # Gradio marks such functions, which a method does not allow.
         def catalogue(kind: str) -> dict:

@@ -51,26 +51,23 @@ MARKS = {
 }
 TASKS = {"rating": "Rating", "ctr": "Click", "explanation": "Explanation"}
 TRACK = '<div class="ckf-track"></div>'
+Points = list[tuple[str, str, float, str]]
+"""Method, label, value, and the value as text of each method."""
 
 
 def _mark(method: str) -> str:
     return mark(MARKS.get(method, MARKS["average"]))
 
 
-def _points(
-    answer: Answer, field: str, value: float, written: Callable[[float], str]
-) -> list[tuple[str, str, float, str]]:
-    """Method, label, value, and the value as text of each method; of the answer's alone at first.
-
-    ``field`` is "rating" or "probability", ``value`` what the answer says of it.
-    """
+def _points(answer: Answer, field: str, value: float, written: Callable[[float], str]) -> Points:
+    """The methods' ratings or probabilities, whatever ``field`` is; at first ``value`` alone."""
     rows = [row for row in answer.comparison if row[field] is not None]
     rows = rows or [{"method": "ckf", "label": answer.label, field: value}]
     return [(row["method"], row["label"], row[field], written(row[field])) for row in rows]
 
 
 def _line(
-    points: list[tuple[str, str, float, str]],
+    points: Points,
     place: Callable[[float], float] = float,
     ticks: Sequence[float] = (),
     track: str = TRACK,

@@ -110,22 +110,20 @@ def _new_person(recommender) -> Example:
     # a number says nothing to a visitor
     items = items[items["title"] != ""]
     by_genre = recommender.prepared.has_genres
-    rated: list[str] = []
-    used: set[str] = set()
-    rest: list[str] = []
-    for item, genres in zip(items["item"], items["genres"], strict=True):
-        another = genres and used.isdisjoint(genres) if by_genre else True
-        if len(rated) < len(EXAMPLE_STARS) and another:
-            rated.append(item)
-            used.update(genres)
-        else:
-            rest.append(item)
     stars = EXAMPLE_STARS
     if recommender.prepared.positive_only:
         stars = (LIKE,) * len(EXAMPLE_STARS)
+    rated: list[str] = []
+    used: set[str] = set()
+    for item, genres in zip(items["item"], items["genres"], strict=True):
+        another = genres and used.isdisjoint(genres) if by_genre else True
+        if len(rated) < len(stars) and another:
+            rated.append(item)
+            used.update(genres)
+    item = next(item for item in items["item"] if item not in rated)
     history = tuple(zip(rated, stars, strict=False))
     described = counted(len(history), opinions(recommender))
-    return Example(f"New person with {described}", Pair(item=rest[0], history=history))
+    return Example(f"New person with {described}", Pair(item=item, history=history))
 
 
 class Sidebar:

@@ -348,7 +348,7 @@ def bad_pickle(module: str, name: str) -> Callable[[World], None]:
     def check(world: World) -> None:
         path = world.folder / "x.pkl"
         path.write_bytes(pickle.dumps({"a": _Runs(module, name)}))
-        _raises(lambda: frames.read_pickle(path), "is no plain pandas table")
+        _raises(lambda: frames.read_table(path, ()), "is no plain pandas table")
 
     return check
 
@@ -356,7 +356,7 @@ def bad_pickle(module: str, name: str) -> Callable[[World], None]:
 def pickle_of_another_thing(world: World) -> None:
     path = world.folder / "x.pkl"
     path.write_bytes(pickle.dumps({"uid": [1]}))
-    _raises(lambda: frames.read_pickle(path), "holds a dict instead of a table")
+    _raises(lambda: frames.read_table(path, ()), "holds a dict instead of a table")
 
 
 REVIEW = json.dumps({"reviewerID": "a", "asin": "b", "overall": 5, "unixReviewTime": 1})
