@@ -11,13 +11,7 @@ from torch.testing import assert_close
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ckf_demo.backbone.attention import CHUNK, branch_attention
-from ckf_demo.backbone.engine import (
-    SHARE_FROM,
-    Branch,
-    additive,
-    common_beginning,
-    visibility,
-)
+from ckf_demo.backbone.engine import SHARE_FROM, Branch, additive, common_beginning, visibility
 from ckf_demo.backbone.multilora import Route
 from ckf_demo.backbone.prefixes import PrefixCache
 from support.tiny import TASKS, tiny_engine, usual_attention

@@ -20,8 +20,7 @@ def address(fake_cache):
 
 
 @pytest.mark.parametrize(
-    ("theme", "width"),
-    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+    ("theme", "width"), [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)]
 )
 def test_methods_and_people_are_compared(address, new_page, theme, width):
     page = new_page(f"{address}?tab=compare&user=3&item=7&__theme={theme}", width=width)

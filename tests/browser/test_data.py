@@ -12,8 +12,7 @@ pytestmark = IN_CHROMIUM
 
 
 @pytest.mark.parametrize(
-    ("theme", "width"),
-    [("light", 1280), pytest.param("dark", 375, marks=pytest.mark.long)],
+    ("theme", "width"), [("light", 1280), pytest.param("dark", 375, marks=pytest.mark.long)]
 )
 def test_an_analysis_is_run_drawn_and_downloaded(fake_address, new_page, theme, width):
     page = new_page(f"{fake_address}?__theme={theme}", width=width)

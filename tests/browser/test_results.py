@@ -47,16 +47,9 @@ def expect_own_value(page, stored: dict, task: str, metric: str, group: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("theme", "width"),
-    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+    ("theme", "width"), [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)]
 )
-def test_the_table_holds_the_stored_numbers_and_plots_fit(
-    address,
-    stored,
-    new_page,
-    theme,
-    width,
-):
+def test_the_table_holds_the_stored_numbers_and_plots_fit(address, stored, new_page, theme, width):
     page = new_page(f"{address}?__theme={theme}", width=width)
     open_tab(page, "Results")
     expect_field(page, "tab", "results")

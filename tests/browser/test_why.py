@@ -98,8 +98,7 @@ def test_another_chosen_method_is_said_not_to_answer_here(fake_address, new_page
 
 
 @pytest.mark.parametrize(
-    ("theme", "width"),
-    [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)],
+    ("theme", "width"), [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 375)]
 )
 def test_it_fits_and_says_what_it_compares(fake_address, new_page, theme, width):
     page = new_page(f"{fake_address}?tab=why&user=7&item=7&__theme={theme}", width=width)

@@ -31,8 +31,6 @@ CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 def system() -> System:
     system = tiny_system()
     stir(system.lora)
-    system.lora.eval()
-    system.fusion.eval()
     return system
 
 

@@ -1,7 +1,7 @@
 """Checkpoints for films on items of another domain, as they are."""
 
-import json
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from ckf_demo.lab.cross_domain import measure, similarity, titled
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
-from support.commands import run_command
+from support.commands import expect_refused, rows_by, run_command, written
 from support.synthetic import made_up, made_up_likes, unit_vectors
 from support.tiny import TASKS, save_checkpoints, tiny_data
 
@@ -138,12 +138,10 @@ def test_weights_are_those_of_the_checkpoint_and_tables_those_of_the_other_data(
 
 def test_checkpoints_stand_beside_chance_popularity_and_texts(checkpoints, tmp_path):
     folders = [checkpoints / name for name in ("ckf", "allmrec", "collm", "text")]
-    file = tmp_path / "cross.json"
-    found = measure(folders, "places", json_path=file, users=8, resamples=20)
-    assert json.loads(file.read_text()) == found
+    found = written(measure, tmp_path / "cross.json", folders, "places", users=8, resamples=20)
     assert found["asked"] == {"ckf": "ranking", "allmrec": "ranking", "collm": "ctr", "text": "ctr"}
     assert (found["dataset"], found["trained_on"]) == ("places", DATA.dataset)
-    cells = {(r["method"], r["metric"], r["group"]): r for r in found["rows"]}
+    cells = rows_by(found, "method", "metric", "group")
     alone, prior = "ckf's language model alone", "ckf's collaborative prior"
     for name in ("chance", "popularity", "text similarity", *found["asked"], alone, prior):
         for metric in ("hit@1", "hit@5", "ndcg@5"):
@@ -156,29 +154,21 @@ def test_checkpoints_stand_beside_chance_popularity_and_texts(checkpoints, tmp_p
         assert (pair, "hit@1", "all") in cells
     text = report.markdown(found)
     assert "by CTR: collm, text" in text and "Hit@1 by length of the history" in text
-
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "ckf_demo.evaluation.cached.score_candidates", lambda *a, **k: asked.append(a)
-        )
+    with patch("ckf_demo.evaluation.cached.score_candidates", None):
         assert measure(folders, "places", users=8, resamples=20) == found
-    assert not asked
 
 
 def test_the_command_prints_tables_and_mends_mistakes(checkpoints, tmp_path):
-    one = ["--checkpoint", str(checkpoints / "text")]
+    one = ["--checkpoint", checkpoints / "text"]
     ran = run_command(cross_domain.main, *one, "--data", "places", "--users", "3")
     assert ran.exit_code == 0, ran.output
     assert "text similarity" in ran.output
     for said, arguments in {
         "choose one of valid, test": [*one, "--split", "training"],
         "run `ckf prepare`": [*one, "--data", "nowhere"],
-        "No checkpoint at": ["--checkpoint", str(tmp_path / "none")],
+        "No checkpoint at": ["--checkpoint", tmp_path / "none"],
     }.items():
-        wrong = run_command(cross_domain.main, *arguments)
-        assert wrong.exit_code == 2
-        assert said in wrong.stderr
+        expect_refused(said, cross_domain.main, *arguments)
 
 
 def test_checkpoints_that_cannot_be_used_say_so(checkpoints, monkeypatch):

@@ -1,6 +1,5 @@
 """Whether what explanations cite matters, measured on answers that are known."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import pytest
 
 from ckf_demo.lab import faithful, report
 from ckf_demo.runtime.errors import UserError
+from support.commands import load_instead, rows_by, written
 from support.synthetic import made_up
 
 DATA = made_up(n=1500)
@@ -44,19 +44,16 @@ def place(tmp_path, monkeypatch) -> Path:
         tasks=("rating", "explanation"),
         liked_together=lambda a, b: False,
     )
-    load = SimpleNamespace(load=lambda folder, quantization: recommender)
-    monkeypatch.setattr(faithful, "Recommender", load)
-    monkeypatch.setattr(faithful, "CachedModel", FakeModel)
+    load_instead(monkeypatch, faithful, recommender, FakeModel)
     monkeypatch.setattr(faithful, "PLANTED", 20)
     monkeypatch.setattr(faithful, "PRINTED", 5)
     return tmp_path
 
 
 def test_what_is_cited_is_held_against_the_rest_of_the_history(place):
-    path = place / "faithful.json"
-    found = faithful.measure(place, "valid", 60, 20, path, resamples=50)
-    assert json.loads(path.read_text()) == found
-    values = {(r["method"], r["metric"]): r for r in found["rows"]}
+    arguments = place, "valid", 60, 20
+    found = written(faithful.measure, place / "faithful.json", *arguments, resamples=50)
+    values = rows_by(found, "method", "metric")
     moved = "moves the rating by"
     assert values[faithful.CITED, moved]["value"] == pytest.approx(1.5)
     assert values[faithful.OTHERS, moved]["value"] == pytest.approx(0.5)
@@ -73,9 +70,7 @@ def test_what_is_cited_is_held_against_the_rest_of_the_history(place):
 
 
 def test_a_checkpoint_that_does_not_explain_is_refused(place, monkeypatch):
-    other = SimpleNamespace(tasks=("ctr",))
-    load = SimpleNamespace(load=lambda folder, quantization: other)
-    monkeypatch.setattr(faithful, "Recommender", load)
+    load_instead(monkeypatch, faithful, SimpleNamespace(tasks=("ctr",)))
     with pytest.raises(UserError, match="does not rate and explain"):
         faithful.measure(place, "valid", 10, 5)
     with pytest.raises(UserError, match="Unknown split"):

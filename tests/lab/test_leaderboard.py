@@ -1,9 +1,9 @@
 """The whole field under one table, from stored answers: baselines, language models, blends."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from ckf_demo.lab.answers import Answers
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.runtime.errors import UserError
+from support.commands import load_instead, written
 from support.synthetic import made_up
 
 DATA = made_up(n=1500)
@@ -69,16 +70,17 @@ def checkpoint(place, monkeypatch) -> Path:
         methods=("ckf", "no-tokens", "collaborative"),
         tasks=("rating", "ctr", "ranking"),
     )
-    load = SimpleNamespace(load=lambda folder, quantization: recommender)
-    monkeypatch.setattr(field, "Recommender", load)
-    monkeypatch.setattr(field, "CachedModel", FakeModel)
+    load_instead(monkeypatch, field, recommender, FakeModel)
     return folder
 
 
+@pytest.fixture
+def path(place) -> Path:
+    return place / "answers.safetensors"
+
+
 def test_all_that_suits_is_measured_on_all_rows(place):
-    path = place / "field.json"
-    found = measured(json_path=path)
-    assert json.loads(path.read_text()) == found
+    found = written(measured, place / "field.json")
     assert set(found["fitted"]) == set(FEW)
     cases = EvalInstances(DATA, DATA.rows(split=1))
     values = {(r["method"], r["metric"]): r for r in found["rows"] if r["group"] == "all"}
@@ -95,27 +97,18 @@ def test_all_that_suits_is_measured_on_all_rows(place):
     )
 
 
-def test_the_table_is_rebuilt_from_stored_answers_alone(place, checkpoint, monkeypatch):
-    path = place / "answers.safetensors"
+def test_the_table_is_rebuilt_from_stored_answers_alone(path, checkpoint, monkeypatch):
     found = measured(checkpoints=[checkpoint], answers_path=path)
     assert FakeModel.asked == ["ckf", "ckf alone", "collaborative"]
-    monkeypatch.setattr(field, "BASELINES", dict.fromkeys(field.BASELINES, broken()))
+    broken = Mock(feedback=("ratings",), tasks=("ctr",), side_effect=AssertionError("asked again"))
+    monkeypatch.setattr(field, "BASELINES", dict.fromkeys(field.BASELINES, broken))
     monkeypatch.setattr(field, "Recommender", None)
     assert measured(answers_path=path) == found
     assert measured(checkpoints=[checkpoint], answers_path=path) == found
     assert str(DATA.user_ids[0]) not in Answers.load(path).notes
 
 
-def broken():
-    def fit(self, material):
-        raise AssertionError("asked again")
-
-    kinds = {"feedback": ("ratings",), "tasks": ("ctr",), "fit": fit}
-    return type("Broken", (), kinds)
-
-
-def test_another_seed_stands_beside_the_first_and_is_blended_with_it(place, checkpoint):
-    path = place / "answers.safetensors"
+def test_another_seed_stands_beside_the_first_and_is_blended_with_it(path, checkpoint):
     measured(checkpoints=[checkpoint], answers_path=path)
     (checkpoint / "weights").write_text("2")
     field.Recommender.load(None, None).manifest["name"] = "made-up-seed-1"
@@ -128,8 +121,7 @@ def test_another_seed_stands_beside_the_first_and_is_blended_with_it(place, chec
     assert not any(", seed-" in name for name in blends.members(Answers.load(path))[blends.ALL])
 
 
-def test_a_checkpoint_that_was_trained_anew_is_asked_again(place, checkpoint):
-    path = place / "answers.safetensors"
+def test_a_checkpoint_that_was_trained_anew_is_asked_again(path, checkpoint):
     measured(checkpoints=[checkpoint], answers_path=path)
     (checkpoint / "weights").write_text("2")
     measured(checkpoints=[checkpoint], answers_path=path)
@@ -203,29 +195,30 @@ def test_answers_come_back_as_they_were_kept(tmp_path):
     assert again.notes == answers.notes
 
 
-def stored(path: Path, *, dataset="made-up", split="valid", data=DATA.training_hash) -> Path:
-    Answers(dataset, split, data).save(path)
-    return path
+STORED = {"dataset": "made-up", "split": "valid", "data": DATA.training_hash}
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("changes", "said"),
     [
-        (lambda path: stored(path, split="test"), "is of the test part"),
-        (lambda path: stored(path, dataset="other"), "part of other"),
-        (lambda path: stored(path, data="other"), "is about other interactions"),
-        (lambda path: path.write_text("nothing") and path, "holds no answers"),
+        ({"split": "test"}, "is of the test part"),
+        ({"dataset": "other"}, "part of other"),
+        ({"data": "other"}, "is about other interactions"),
+        (None, "holds no answers"),
     ],
 )
-def test_answers_about_something_else_are_refused(place, write, said):
+def test_answers_about_something_else_are_refused(path, changes, said):
+    if changes is None:
+        path.write_text("nothing")
+    else:
+        Answers(*(STORED | changes).values()).save(path)
     with pytest.raises(UserError, match=said):
-        measured(*FEW[:1], answers_path=write(place / "a.safetensors"))
+        measured(*FEW[:1], answers_path=path)
 
 
 def test_a_checkpoint_for_other_data_is_refused(place, checkpoint, monkeypatch):
     other = SimpleNamespace(prepared=SimpleNamespace(dataset="films"))
-    load = SimpleNamespace(load=lambda folder, quantization: other)
-    monkeypatch.setattr(field, "Recommender", load)
+    load_instead(monkeypatch, field, other)
     with pytest.raises(UserError, match="was trained on films, and not on made-up"):
         measured(*FEW[:1], checkpoints=[checkpoint])
 

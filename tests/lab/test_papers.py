@@ -1,6 +1,7 @@
 """The papers' own analyses: what is asked of whom, what counts, and the tables that come out."""
 
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
 from ckf_demo.tasks.prompts import window_start
-from support.commands import run_command
+from support.commands import expect_refused, rows_by, run_command, written
 from support.synthetic import made_up
 from support.tiny import TASKS, save_checkpoints, system_of, tiny_data
 
@@ -104,11 +105,9 @@ def test_tails_hold_their_share_of_items_with_fewest_and_most_ratings():
 
 def test_hit_at_1_of_checkpoints_and_baselines(checkpoints, tmp_path):
     folders = [checkpoints / "ckf", checkpoints / "collm"]
-    file = tmp_path / "sampled.json"
-    found = sampled.measure(folders, json_path=file, limit=6, resamples=20)
-    assert json.loads(file.read_text()) == found
+    found = written(sampled.measure, tmp_path / "sampled.json", folders, limit=6, resamples=20)
     assert found["asked"] == {"ckf": "ranking", "collm": "ctr"}
-    cells = {(r["method"], r["task"], r["metric"], r["group"]): r for r in found["rows"]}
+    cells = rows_by(found, "method", "task", "metric", "group")
     for name in ("ckf", "collm", "popularity", "candidate stage", "ckf's language model alone"):
         assert cells[name, "sampled", "hit@1", "all"]["n"] == 6
         assert 0 <= cells[name, "sampled", "hit@1", "cold users"]["value"] <= 1
@@ -116,12 +115,8 @@ def test_hit_at_1_of_checkpoints_and_baselines(checkpoints, tmp_path):
     assert ("collm", "ranking", "ndcg@10", "all") not in cells
     for other in ("popularity", "candidate stage", "ckf", "ckf's language model alone"):
         assert (f"collm - {other}", "sampled", "hit@1", "all") in cells
-    asked = []
-    model = "ckf_demo.evaluation.cached.score_candidates"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, lambda *a, **k: asked.append(a))
+    with patch("ckf_demo.evaluation.cached.score_candidates", None):
         assert sampled.measure(folders, limit=6, resamples=20) == found
-    assert not asked
     text = report.markdown(found)
     assert "by CTR: collm" in text
     assert "| popularity |" in text
@@ -144,13 +139,12 @@ def test_an_unknown_split_is_one_clear_message(checkpoints):
 def test_what_was_known_is_measured_before_and_after(checkpoints, tmp_path):
     folders = [checkpoints / name for name in ("ckf", "collm", "cora")]
     file = tmp_path / "kept.json"
-    found = knowledge_kept.measure(folders, json_path=file, limit=4, resamples=20)
-    assert json.loads(file.read_text()) == found
+    found = written(knowledge_kept.measure, file, folders, limit=4, resamples=20)
     names = [way["method"] for way in found["ways"]]
     assert names[:2] == ["backbone", "ckf, shared adapter"]
     assert names[-3] == "collm, shared adapter"
     assert names[-2:] == ["cora, mean update", "cora, updates of single pairs"]
-    cells = {(r["method"], r["metric"]): r for r in found["rows"]}
+    cells = rows_by(found, "method", "metric")
     for name in names:
         assert cells[name, "nats_per_token"]["value"] > 0
         assert cells[name, "accuracy"]["n"] == 4
@@ -191,9 +185,8 @@ def predictions(tmp_path, monkeypatch):
 def test_groups_are_those_of_the_training_part(predictions, tmp_path, monkeypatch):
     monkeypatch.setattr(warmth, "FEWEST_USERS", 1)
     file = tmp_path / "warmth.json"
-    found = warmth.measure([predictions], DATA.dataset, json_path=file, resamples=20)
-    assert json.loads(file.read_text()) == found
-    cells = {(r["method"], r["metric"], r["group"]): r for r in found["rows"]}
+    found = written(warmth.measure, file, [predictions], DATA.dataset, resamples=20)
+    cells = rows_by(found, "method", "metric", "group")
     rows, train = DATA.rows(split=VALID), DATA.split == TRAIN
     frame = pd.read_parquet(predictions)
     own = frame[(frame.method == "ckf") & (frame.task == "ctr")]
@@ -337,13 +330,11 @@ def test_favourites_are_the_most_frequent_genres_of_liked_films():
 
 
 def test_shares_of_named_favourites_stand_beside_chance(checkpoints, tmp_path):
+    folders = [checkpoints / "collm", checkpoints / "cora"]
     file = tmp_path / "genres.json"
-    found = favourite_genres.measure(
-        [checkpoints / "collm", checkpoints / "cora"], json_path=file, limit=5, resamples=10
-    )
-    assert json.loads(file.read_text()) == found
+    found = written(favourite_genres.measure, file, folders, limit=5, resamples=10)
     assert found["genres"] == 2
-    cells = {(r["method"], r["group"]): r for r in found["rows"]}
+    cells = rows_by(found, "method", "group")
     assert cells["most popular genre", "all"]["n"] == 5
     assert "collm: tokens, shared adapter" in {m for m, _ in cells}
     asked = {m for m, _ in cells if m.startswith("cora: ") and " - " not in m}
@@ -392,21 +383,17 @@ def test_timed_rows_are_of_validation_and_of_people_with_histories():
 @pytest.mark.parametrize("module", [knowledge_kept, sampled, favourite_genres])
 def test_commands_print_tables_and_mend_mistakes(module, checkpoints, tmp_path):
     file = tmp_path / "out.json"
-    arguments = ["--checkpoint", str(checkpoints / "collm"), "--limit", "3", "--json", str(file)]
+    arguments = ["--checkpoint", checkpoints / "collm", "--limit", "3", "--json", file]
     ran = run_command(module.main, *arguments)
     assert ran.exit_code == 0, ran.output
     assert "collm" in ran.output
     assert json.loads(file.read_text())["analysis"] in report.ANALYSES
-    wrong = run_command(module.main, "--checkpoint", str(tmp_path / "none"))
-    assert wrong.exit_code == 2
-    assert "No checkpoint at" in wrong.stderr
+    expect_refused("No checkpoint at", module.main, "--checkpoint", tmp_path / "none")
 
 
 def test_the_command_for_stored_predictions(predictions, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
-    ran = run_command(warmth.main, str(predictions), "--dataset", DATA.dataset)
+    ran = run_command(warmth.main, predictions, "--dataset", DATA.dataset)
     assert ran.exit_code == 0, ran.output
     assert "item mean" in ran.output
-    wrong = run_command(warmth.main, str(tmp_path / "none.parquet"))
-    assert wrong.exit_code == 2
-    assert "is not a file" in wrong.stderr
+    expect_refused("is not a file", warmth.main, tmp_path / "none.parquet")

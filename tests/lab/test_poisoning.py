@@ -1,6 +1,5 @@
 """Fake people: what they rate, that the space is turned back, that shares are what they say."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from ckf_demo.lab.poisoning import FILLERS, aligned, fakes, measure, poisoned, r
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
+from support.commands import written
 from support.tiny import save_backbone, tiny_config, tiny_data, tiny_knowledge
 
 DATA = tiny_data()
@@ -81,10 +81,9 @@ def checkpoint(tmp_path, empty_cache):
 def test_many_fakes_move_a_film_into_top_tens(checkpoint, monkeypatch):
     monkeypatch.setattr(poisoning, "RATED", (1, 1000))
     monkeypatch.setattr(poisoning, "FILLERS", 6)
-    path = checkpoint.with_name("poisoning.json")
     attacked = {"levels": (0, 300), "attacks": ("random",), "reranked": ("random",)}
-    found = measure(checkpoint, people=4, targets=1, json_path=path, **attacked)
-    assert found == json.loads(path.read_text())
+    path = checkpoint.with_name("poisoning.json")
+    found = written(measure, path, checkpoint, people=4, targets=1, **attacked)
     shares = {(r["method"], r["fakes"]): r["value"] for r in found["rows"]}
     assert shares[poisoning.STAGE, 300] > shares[poisoning.STAGE, 0]
     assert shares[poisoning.STAGE, 300] == 1

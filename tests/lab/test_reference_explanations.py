@@ -21,6 +21,7 @@ from ckf_demo.lab.reference_explanations import (
     typical,
 )
 from ckf_demo.runtime.errors import UserError
+from support.commands import rows_by, written
 from support.small_data import write_xrec
 
 EXPLAINED = {
@@ -122,10 +123,9 @@ def test_a_systems_texts_stand_beside_the_rivals_on_its_own_pairs(pairs, tmp_pat
         {"uid": 7, "iid": 1, "explanation": "Why 1.", "mine": "Why 1.", "yours": "Taco"},
         {"uid": "9", "iid": "7", "explanation": "Why 7.", "mine": "Blue Cup", "yours": "Taco"},
     ]
-    path = tmp_path / "given.json"
-    found = measure("xrec-yelp", "test", [texts(tmp_path, *lines)], path, resamples=20)
-    assert json.loads(path.read_text()) == found
-    cells = {(r["method"], r["metric"], r["group"]): r for r in found["rows"]}
+    arguments = "xrec-yelp", "test", [texts(tmp_path, *lines)]
+    found = written(measure, tmp_path / "given.json", *arguments, resamples=20)
+    cells = rows_by(found, "method", "metric", "group")
     assert "explanation" not in {r["method"] for r in found["rows"]}
     assert cells["mine", "similarity", "beside"]["n"] == 2
     assert ("mine", "similarity", "all") not in cells

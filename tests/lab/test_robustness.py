@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from ckf_demo.backbone.full import FullWeights
 from ckf_demo.backbone.multilora import LoraConfig, MultiLora
@@ -22,6 +21,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
 from ckf_demo.ui import results as tab
+from support.commands import run_command, written
 from support.tiny import save_backbone, tiny_config, tiny_data, tiny_llama, write_config
 
 pytestmark = pytest.mark.long
@@ -77,10 +77,9 @@ VARIANTS = {
 @pytest.fixture(scope="module")
 def measured(workplace) -> dict:
     paths = [variant(name, text) for name, text in VARIANTS.items()]
+    arguments = Path("base.toml"), paths, STEPS
     place = workplace / "robustness.json"
-    found = robustness.measure(Path("base.toml"), paths, STEPS, place, rows=60, resamples=20)
-    assert json.loads(place.read_text()) == found
-    return found
+    return written(robustness.measure, place, *arguments, rows=60, resamples=20)
 
 
 def test_every_task_is_measured_by_itself_and_pooled(measured):
@@ -118,13 +117,8 @@ def test_full_fine_tuning_trains_every_weight(measured):
 
 
 def test_what_is_there_is_not_trained_or_asked_again(measured, workplace, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("done already")
-
-    monkeypatch.setattr(trained, "Run", refuse)
-    monkeypatch.setattr(trained, "score_rows", refuse)
-    monkeypatch.setattr(trained, "scored", refuse)
-    monkeypatch.setattr(trained, "sequence_losses_of", refuse)
+    for name in ("Run", "score_rows", "scored", "sequence_losses_of"):
+        monkeypatch.setattr(trained, name, None)
     paths = [Path(f"{name}.toml") for name in VARIANTS]
     again = robustness.measure(Path("base.toml"), paths, STEPS, None, rows=60, resamples=20)
     assert again == measured
@@ -157,10 +151,9 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def by_setting(workplace) -> dict:
     paths = [variant(name, text) for name, text in SETTINGS.items()]
+    arguments = Path("base.toml"), paths, STEPS
     place = workplace / "settings.json"
-    found = measure_settings(Path("base.toml"), paths, STEPS, place, 60, resamples=20)
-    assert json.loads(place.read_text()) == found
-    return found
+    return written(measure_settings, place, *arguments, rows=60, resamples=20)
 
 
 def test_each_setting_has_all_methods_on_the_same_rows(by_setting):
@@ -217,11 +210,9 @@ def test_the_command_sorts_settings_from_variants(measured, by_setting, workplac
     known = RunConfig.load(Path("base.toml"))
     assert not any(is_setting(RunConfig.load(Path(f"{name}.toml")), known) for name in VARIANTS)
     assert all(is_setting(RunConfig.load(Path(f"{name}.toml")), known) for name in SETTINGS)
-    app = robustness.typer.Typer()
-    app.command()(robustness.main)
     arguments = f"--base base.toml --steps {STEPS} --rows 60 --json out/r.json".split()
     Path("out").mkdir()
-    ran = CliRunner().invoke(app, [*arguments, "one-lora.toml", "core-20.toml"])
+    ran = run_command(robustness.main, *arguments, "one-lora.toml", "core-20.toml")
     assert ran.exit_code == 0, ran.output
     found = json.loads(Path("out/r.json").read_text())
     assert set(found["trained"]) == {"ckf", "one-lora"}

@@ -22,6 +22,7 @@ from ckf_demo.lab.tune import changed_lines, searched, setting_of, tune, with_se
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
+from support.commands import written
 from support.paths import CONFIGS, ROOT
 from support.synthetic import made_up_likes
 from support.tiny import FROZEN, tiny_config, tiny_data, tiny_system, write_config
@@ -127,8 +128,7 @@ def test_a_search_leaves_the_state_of_the_files_own_training_alone(workplace, tr
 
 def test_the_json_file_holds_every_trial(workplace):
     before = Path("config.toml").read_bytes()
-    whole = tune([Path("config.toml")], 3, STEPS, Path("out/t.json"), seed=1)
-    assert json.loads(Path("out/t.json").read_text()) == whole
+    whole = written(tune, Path("out/t.json"), [Path("config.toml")], 3, STEPS, seed=1)
     (found,) = whole.pop("searches")
     assert whole == {"analysis": "search", "trials": 3, "steps": STEPS, "seed": 1}
     assert (found["config"], found["name"]) == ("config.toml", "tiny")

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from ckf_demo.data.ranking_queries import ranking_queries
-from ckf_demo.metrics.protocol import (
-    BANDS,
-    EvalInstances,
-    ranked,
-    sample_by_user,
-    user_groups,
-)
+from ckf_demo.metrics.protocol import BANDS, EvalInstances, ranked, sample_by_user, user_groups
 from support.synthetic import made_up
 
 DATA = made_up()

@@ -173,8 +173,7 @@ class FakeRecommender(Recommender):
     ) -> None:
         data = data or catalogue()
         config = tiny_config(
-            fusion={"hidden": 8, "method": fusion},
-            lora={"rank": 4, "alpha": 8, "task_targets": []},
+            fusion={"hidden": 8, "method": fusion}, lora={"rank": 4, "alpha": 8, "task_targets": []}
         )
         store, knowledge = _of(data)
         system = System(config, data, knowledge, tiny_llama(), tiny_tokenizer())

@@ -24,11 +24,7 @@ SEGMENTS = segments_of(DATA, DATA.learning_rows(), CONFIG.prompt)
 def packer() -> Packer:
     """A packer over the made-up data, with an arbitrary rule for who likes the same."""
     return Packer(
-        DATA,
-        CONFIG.train,
-        CONFIG.prompt,
-        tiny_knowledge(),
-        lambda a, b: (int(a) + int(b)) % 3 == 0,
+        DATA, CONFIG.train, CONFIG.prompt, tiny_knowledge(), lambda a, b: (int(a) + int(b)) % 3 == 0
     )
 
 
