@@ -17,7 +17,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 
-from support.paths import CHECKPOINT
+from support.chromium import CHROMIUM
+from support.paths import CHECKPOINT, ROOT
 
 OWN_CACHE = os.environ.get("XDG_CACHE_HOME")
 
@@ -107,6 +108,9 @@ def positive_only_workplace(_positive_only_checkpoint, tmp_path_factory) -> Iter
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "browser"):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.skipif(CHROMIUM is None, reason="no chromium here"))
         if item.get_closest_marker("real") or item.get_closest_marker("browser"):
             # what they run is not theirs to cover, and tracing it would double their time
             item.add_marker(pytest.mark.no_cover)

@@ -1,19 +1,21 @@
 """Pictures of every tab of a served page, to be looked at, and small ones for the documentation.
 
-python tests/browser/screenshots.py http://127.0.0.1:7860 --out /tmp/screens
-python tests/browser/screenshots.py http://127.0.0.1:7860 --out /tmp/screens --views data-result
+export PYTHONPATH=tests
+python tests/browser/screenshots.py http://127.0.0.1:7860 --out screens --views data-result
 python tests/browser/screenshots.py http://127.0.0.1:7860 --docs docs/screens
 """
 
 import argparse
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ckf_demo.ui.app import TABS
+from ckf_demo.ui.app import LABELS
 from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
+from support.pages import open_tab
 
 WIDTHS = {375: 812, 768: 1024, 1440: 900}
 THEMES = ("light", "dark")
@@ -52,20 +54,19 @@ VIEWS = {
 ANSWERS = 300_000
 
 
-def opened(browser: Browser, address: str, theme: str, size: tuple[int, int], tour: bool) -> Page:
-    """The page of a visitor; one who has seen the tour unless ``tour``."""
+def opened(browser: Browser, address: str, theme: str, size: tuple[int, int]) -> Page:
+    """The page of a visitor who has seen the tour."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.set_default_timeout(PATIENCE)
-    if not tour:
-        page.add_init_script("localStorage.setItem('ckf-toured', 'seen')")
+    page.add_init_script("localStorage.setItem('ckf-toured', 'seen')")
     page.goto(f"{address}?__theme={theme}")
     page.wait_for_selector("body[data-ckf=ready]")
     return page
 
 
 def show(page: Page, tab: str) -> None:
-    """Open a tab by its place and wait for its answers."""
-    page.locator("#tabs > .tab-wrapper [role=tab]").nth(TABS.index(tab)).click()
+    """Open a tab and wait for its answers."""
+    open_tab(page, LABELS[tab])
     page.wait_for_timeout(1000)
     if tab in ANSWERED:
         page.wait_for_selector(ANSWERED[tab], timeout=ANSWERS)
@@ -83,8 +84,7 @@ def ask(page: Page, view: str) -> None:
 
 
 def settle(page: Page) -> None:
-    """Wait until nothing that is seen is being worked on."""
-    # Nothing that is seen may still be counting its seconds.
+    """Wait until nothing that is seen is counting its seconds."""
     page.wait_for_function(
         "![...document.querySelectorAll('[data-testid=status-tracker] .meta-text,"
         " [data-testid=status-tracker] .meta-text-center')].some((e) => e.offsetParent)",
@@ -125,27 +125,24 @@ def main() -> None:
         help="in --out, also what comes after a click; groups take a minute each",
     )
     parser.add_argument("--docs", type=Path, help="folder for one small picture of each tab")
-    parser.add_argument("--themes", nargs="*", default=THEMES, choices=THEMES, help="of --out")
-    parser.add_argument("--tabs", nargs="*", default=TABS, choices=TABS)
     given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         if given.out:
             given.out.mkdir(parents=True, exist_ok=True)
-            for theme in given.themes:
-                for size in WIDTHS.items():
-                    page = opened(browser, given.address, theme, size, tour=False)
-                    for tab in given.tabs:
-                        show(page, tab)
-                        keep(page, given.out, tab, theme)
-                    for view in given.views:
-                        ask(page, view)
-                        keep(page, given.out, view, theme)
-                    page.close()
+            for theme, size in product(THEMES, WIDTHS.items()):
+                page = opened(browser, given.address, theme, size)
+                for tab in LABELS:
+                    show(page, tab)
+                    keep(page, given.out, tab, theme)
+                for view in given.views:
+                    ask(page, view)
+                    keep(page, given.out, view, theme)
+                page.close()
         if given.docs:
             given.docs.mkdir(parents=True, exist_ok=True)
-            page = opened(browser, given.address, "light", DOCS_SIZE, tour=False)
-            for tab in given.tabs:
+            page = opened(browser, given.address, "light", DOCS_SIZE)
+            for tab in LABELS:
                 show(page, tab)
                 (given.docs / f"{tab}.png").write_bytes(small(page.screenshot()))
         browser.close()

@@ -6,25 +6,19 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from ckf_demo.ui.app import build, launch
-from support.pages import IN_CHROMIUM, too_wide, violations
+from support.pages import film_of, serve, too_wide, violations
 from support.positive_only import load_positive_only
-
-pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def address(positive_only_workplace) -> Iterator[str]:
-    demo = build(load_positive_only(positive_only_workplace))
-    launch(demo)
-    yield demo.local_url
-    demo.close()
+    yield from serve(load_positive_only(positive_only_workplace))
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_place_is_picked_and_explained(address, new_page, width):
     page = new_page(f"{address}?tab=topk", width=width)
-    before = page.locator("#pair .ckf-what strong").inner_text()
+    before = film_of(page)
     row = page.locator("#topk tbody tr:not(.ckf-selected)").first
     name = row.locator(".ckf-pick").inner_text().split("\n")[0]
     row.locator(".ckf-pick").click()
@@ -51,8 +45,8 @@ def test_a_place_is_held_against_another_one_and_other_bridges(address, new_page
     page.locator("#contrast-run").click()
     expect(shown).to_contain_text("choose another place")
     page.locator("#contrast-find").get_by_role("textbox").press_sequentially("Cafe")
-    chosen = page.locator("#pair .ckf-what strong").inner_text()
-    page.locator("#contrast-found tbody .ckf-pick").filter(has_not_text=chosen).first.click()
+    others = page.locator("#contrast-found tbody .ckf-pick").filter(has_not_text=film_of(page))
+    others.first.click()
     beside = page.locator("#contrast-chosen")
     expect(beside).to_contain_text("Beside")
     name = beside.inner_text().removeprefix("Beside ").split(", No.")[0]

@@ -7,18 +7,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.pages import (
-    FAKE,
-    IN_CHROMIUM,
-    REAL,
-    expect_field,
-    expect_toast,
-    open_tab,
-    served_with,
-    too_wide,
-)
+from support.pages import FAKE, REAL, expect_field, expect_toast, open_tab, served_with, too_wide
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 # A film of each data set that its user rated late.

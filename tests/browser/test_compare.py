@@ -3,20 +3,14 @@
 import pytest
 from playwright.sync_api import expect
 
-from ckf_demo.ui.app import build, launch
 from support.fakes import FakeMethodComparison, FakeRecommender
-from support.pages import IN_CHROMIUM, expect_field, too_wide
-
-pytestmark = IN_CHROMIUM
+from support.pages import expect_field, serve, too_wide
 
 
 @pytest.fixture(scope="module")
 def address(fake_cache):
     recommender = FakeRecommender()
-    demo = build(recommender, FakeMethodComparison(recommender))
-    launch(demo)
-    yield demo.local_url
-    demo.close()
+    yield from serve(recommender, FakeMethodComparison(recommender))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +46,6 @@ def test_methods_and_people_are_compared(address, new_page, theme, width):
     page.locator("#compare-baselines").get_by_label("EASE").uncheck()
     expect(shown.locator("td", has_text="EASE")).to_have_count(0)
 
-    page.locator("#compare-methods").get_by_label("CKF").uncheck()
-    page.locator("#compare-methods").get_by_label("TALLRec").uncheck()
+    for method in ("CKF", "TALLRec"):
+        page.locator("#compare-methods").get_by_label(method).uncheck()
     expect(shown).to_contain_text("No method is chosen")

@@ -6,9 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from support.pages import IN_CHROMIUM, open_tab, settle, too_wide
-
-pytestmark = IN_CHROMIUM
+from support.pages import open_tab, settle, too_wide
 
 
 @pytest.mark.parametrize(

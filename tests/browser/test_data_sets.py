@@ -11,9 +11,7 @@ from ckf_demo.ui.app import build, launch
 from ckf_demo.ui.pages import Place
 from support.chromium import PATIENCE
 from support.fakes import FakeRecommender
-from support.pages import IN_CHROMIUM, violations
-
-pytestmark = IN_CHROMIUM
+from support.pages import violations
 
 FIRST, SECOND = Place("", "First data"), Place("second", "Second data")
 PLACES = [FIRST, SECOND]

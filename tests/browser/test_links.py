@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +12,6 @@ from playwright.sync_api import expect
 from support.chromium import PATIENCE
 from support.pages import (
     FAKE,
-    IN_CHROMIUM,
     LONG_REAL,
     expect_answers,
     expect_field,
@@ -23,11 +21,8 @@ from support.pages import (
     served_with,
     settle,
 )
+from support.paths import ROOT
 
-pytestmark = IN_CHROMIUM
-
-
-ROOT = Path(__file__).resolve().parents[2]
 # Read before a fixture gives the fake recommender a cache of its own.
 ENVIRONMENT = dict(os.environ)
 
@@ -96,10 +91,8 @@ def test_a_known_user_at_a_moment_by_a_method_is_found_again(address, browser, n
     expect(other.locator("#topk tr[data-pick]")).to_have_count(10)
     expect(other.locator("#rating .ckf-figure strong")).to_have_text(shown(page)["rating"])
     assert shown(other) == shown(page)
-    assert (
-        other.locator("#topk .ckf-pick").all_inner_texts()
-        == page.locator("#topk .ckf-pick").all_inner_texts()
-    )
+    picks, same = (each.locator("#topk .ckf-pick").all_inner_texts() for each in (page, other))
+    assert picks == same
     other.get_by_role("button", name="Choose moment and method").click()
     expect(other.get_by_label("Moment (UTC)")).to_have_value(day)
     expect(other.locator("#method").get_by_label("Without collaborative tokens")).to_be_checked()
@@ -167,6 +160,10 @@ def test_a_choice_stays_when_the_page_is_loaded_again_at_once(fake_address, new_
 @pytest.mark.parametrize(
     ("query", "said"),
     [
+        ("?user=99999", "99999"),
+        ("?item=99999", "99999"),
+        ("?rated=4:9", "1 to 5"),
+        ("?user=3&at=<b>x</b>", "not a whole number"),
         ("?tab=nowhere", "tab='nowhere'"),
         ("?user=3&method=magic", "magic"),
         ("?user=3&at=99999999999999999999", "not a whole number"),
@@ -179,7 +176,7 @@ def test_a_choice_stays_when_the_page_is_loaded_again_at_once(fake_address, new_
         ("?item=<script>alert(1)</script>", "unknown item"),
     ],
 )
-def test_a_hostile_link_is_a_message_and_the_default(fake_address, new_page, query, said):
+def test_a_broken_or_hostile_link_is_a_message_and_the_default(fake_address, new_page, query, said):
     page = new_page(fake_address + query)
     expect_toast(page, said)
     expect(page.locator("#pair .ckf-who strong")).to_have_text("User 3")
@@ -199,10 +196,7 @@ def test_the_printed_code_runs_as_printed(address, new_page):
         assert re.search(r'"user": "\d+"', code)
         done = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
+            **{"cwd": ROOT, "env": ENVIRONMENT, "capture_output": True, "text": True},
             timeout=240,
         )
         assert done.returncode == 0, f"{name}: {done.stderr[-800:]}"

@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.pages import (
-    FAKE,
-    IN_CHROMIUM,
-    REAL,
-    expect_field,
-    film_of,
-    served_with,
-    settle,
-    too_wide,
-)
+from support.pages import FAKE, REAL, expect_field, film_of, served_with, settle, too_wide
 from support.waiting import wait_until
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def choose_view(page: Page, control: str, label: str) -> None:
@@ -110,11 +101,11 @@ def test_a_point_becomes_the_film_and_the_picture_a_page(address, new_page):
     saved = download(page, "text", "html")
     assert saved.suggested_filename.startswith("map-text-umap-3d-")
     text = saved.path().read_text(encoding="utf-8")
-    drawn = page.evaluate(
-        "document.querySelector('#maps [data-space=text] .ckf-map').data[0].z.slice(0, 5)"
-    )
-    title = page.evaluate(
-        "document.querySelector('#maps [data-space=text] .ckf-map').data[0].text[0]"
+    drawn, title = page.evaluate(
+        """() => {
+            const [trace] = document.querySelector('#maps [data-space=text] .ckf-map').data;
+            return [trace.z.slice(0, 5), trace.text[0]];
+        }"""
     )
     assert all(value in text for value in page.evaluate("(z) => z.map(String)", drawn))
     assert title.replace("<", "\\u003c") in text

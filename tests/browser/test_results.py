@@ -7,10 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from support.fakes import FakeRecommender
-from support.pages import IN_CHROMIUM, expect_field, open_tab, serve, too_wide
+from support.pages import expect_field, open_tab, serve, too_wide
 from support.paths import CHECKPOINT
-
-pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")

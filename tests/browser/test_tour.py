@@ -3,9 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from support.pages import IN_CHROMIUM, expect_answers, reload
-
-pytestmark = IN_CHROMIUM
+from support.pages import expect_answers, reload
 
 
 def boxes(page, *selectors: str) -> list[dict]:

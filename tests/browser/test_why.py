@@ -7,9 +7,7 @@ from playwright.sync_api import expect
 
 from ckf_demo.inference import changed_histories
 from support.fakes import FakeRecommender
-from support.pages import FAKE, IN_CHROMIUM, LONG_REAL, expect_field, serve, served_with, too_wide
-
-pytestmark = IN_CHROMIUM
+from support.pages import FAKE, LONG_REAL, expect_field, serve, served_with, too_wide
 
 # Milliseconds: all that the tab computes, on a busy machine.
 ALL = 240_000

@@ -10,15 +10,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from ckf_demo.recommender import Recommender
+from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.app import build, launch
-from support.chromium import CHROMIUM, PATIENCE
+from support.chromium import PATIENCE
 
 expect.set_options(timeout=PATIENCE)
 
-IN_CHROMIUM = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
 # Values of the fixture ``address``.
 FAKE = "fake"
 LONG_FAKE = pytest.param("fake", marks=pytest.mark.long)
@@ -31,9 +29,9 @@ def served_with(*models) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("address", models, indirect=True)
 
 
-def serve(recommender) -> Iterator[str]:
+def serve(recommender: Recommender, *comparison: MethodComparison) -> Iterator[str]:
     """The address of the recommender's page, which closes when the iterator does."""
-    demo = build(recommender)
+    demo = build(recommender, *comparison)
     launch(demo)
     try:
         yield demo.local_url
