@@ -14,15 +14,10 @@ import pytest
 from ckf_demo import cli
 from ckf_demo.evaluation.base import Settings
 from ckf_demo.runtime.errors import UserError
+from support.commands import run_ckf
 from support.paths import ROOT
 
 COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(list(arguments))
-    return exit_.value.code
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -> None:
@@ -34,12 +29,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(command, capsys):
-    assert run(command, "--help") == 0
+    assert run_ckf(command, "--help") == 0
     assert f"Example: ckf {command}" in capsys.readouterr().out
 
 
 def test_without_arguments_all_commands_are_listed(capsys):
-    assert run() == 0
+    assert run_ckf() == 0
     printed = capsys.readouterr().out
     assert all(command in printed for command in COMMANDS)
 
@@ -70,7 +65,7 @@ def test_help_imports_nothing_heavy():
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, named, capsys):
-    assert run(*arguments) == 2
+    assert run_ckf(*arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -81,7 +76,7 @@ def test_user_errors_are_one_line_and_faults_of_the_program_are_not_hidden(monke
     error = UserError("x.toml has no seed; add one")
     train = Mock(side_effect=error)
     stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
-    assert run("train", "--config", "x.toml") == 2
+    assert run_ckf("train", "--config", "x.toml") == 2
     assert capsys.readouterr().err == f"ckf: {error}\n"
     train.side_effect = ZeroDivisionError
     with pytest.raises(ZeroDivisionError):
@@ -91,9 +86,9 @@ def test_user_errors_are_one_line_and_faults_of_the_program_are_not_hidden(monke
 def test_train_passes_its_options_on(monkeypatch):
     train = Mock()
     stand_in(monkeypatch, "ckf_demo.training.loop", train=train)
-    assert run("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
-    assert run("train", "--config", "b.toml", "--only", "ctr") == 0
-    assert run("train", "--config", "c.toml", "--stage", "wording") == 0
+    assert run_ckf("train", "--config", "a.toml", "--resume", "--warm-start", "w") == 0
+    assert run_ckf("train", "--config", "b.toml", "--only", "ctr") == 0
+    assert run_ckf("train", "--config", "c.toml", "--stage", "wording") == 0
     usual = {"resume": False, "warm_start": None, "only": None, "stage": None}
     assert train.call_args_list == [
         call(Path("a.toml"), **usual | {"resume": True, "warm_start": Path("w")}),
@@ -105,9 +100,9 @@ def test_train_passes_its_options_on(monkeypatch):
 def test_tune_passes_its_options_on(monkeypatch):
     tune = Mock()
     stand_in(monkeypatch, "ckf_demo.lab.tune", tune=tune)
-    assert run("tune", "--config", "a.toml") == 0
+    assert run_ckf("tune", "--config", "a.toml") == 0
     options = "--trials 2 --steps 20 --json t.json --seed 3".split()
-    assert run("tune", "--config", "b.toml", "--config", "c.toml", *options) == 0
+    assert run_ckf("tune", "--config", "b.toml", "--config", "c.toml", *options) == 0
     assert tune.call_args_list == [
         call([Path("a.toml")], 6, 100, None, 0),
         call([Path("b.toml"), Path("c.toml")], 2, 20, Path("t.json"), 3),
@@ -118,10 +113,10 @@ def test_evaluate_passes_its_options_on(monkeypatch):
     evaluate, checkpoints = Mock(), {None: cli.CHECKPOINT, Path("d"): Path("for-d")}
     functions = {"evaluate": evaluate, "checkpoint_for": checkpoints.__getitem__}
     stand_in(monkeypatch, "ckf_demo.evaluation.run", **functions)
-    assert run("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
-    assert run("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
-    assert run("evaluate", "--data", "d", "--task", "ctr") == 0
-    assert run("evaluate", "--data", "d", "--checkpoint", "c") == 0
+    assert run_ckf("evaluate", "--split", "valid", "--json", "r.json", "--predictions", "p") == 0
+    assert run_ckf("evaluate", "--limit", "50", "--single-task", "a", "--no-without-tokens") == 0
+    assert run_ckf("evaluate", "--data", "d", "--task", "ctr") == 0
+    assert run_ckf("evaluate", "--data", "d", "--checkpoint", "c") == 0
     alone = Settings(limit=50, single_task=[Path("a")], without_tokens=False)
     files = {"data_dir": None, "json_path": None, "predictions_path": None}
     written = {"json_path": Path("r.json"), "predictions_path": Path("p")}
@@ -139,13 +134,13 @@ def test_serve_takes_its_address_from_options_and_environment(monkeypatch):
     monkeypatch.setattr("ckf_demo.serving.serve.serve", serve)
     for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
-    assert run("serve") == 0
-    assert run("serve", "--host", "localhost", "--port", "8000") == 0
+    assert run_ckf("serve") == 0
+    assert run_ckf("serve", "--host", "localhost", "--port", "8000") == 0
     monkeypatch.setenv("SPACE_ID", "somebody/ckf")
-    assert run("serve") == 0
+    assert run_ckf("serve") == 0
     monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.2")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7000")
-    assert run("serve") == 0
+    assert run_ckf("serve") == 0
     assert [called.args[:2] for called in serve.call_args_list] == [
         ("127.0.0.1", 7860),
         ("localhost", 8000),
@@ -157,14 +152,14 @@ def test_serve_takes_its_address_from_options_and_environment(monkeypatch):
 def test_a_taken_port_is_said_before_anything_is_loaded(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert run("serve", "--host", "127.0.0.1", "--port", str(port)) == 2
+        assert run_ckf("serve", "--host", "127.0.0.1", "--port", str(port)) == 2
     printed = capsys.readouterr()
     assert f"cannot listen on 127.0.0.1:{port}" in printed.err
     assert printed.err.count("\n") == 1
 
 
 def test_methods_as_json_and_as_a_table(capsys):
-    assert run("methods", "--json") == 0
+    assert run_ckf("methods", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     common = {"name", "kind", "summary", "tasks", "needs"}
     assert set(rows[0]) == common | {"label", "paper", "trained"}
@@ -172,7 +167,7 @@ def test_methods_as_json_and_as_a_table(capsys):
     assert {"checkpoint", "tasks", "parameters"} <= set(rows[0]["trained"][0])
     assert ("ckf", "fusion") in {(row["name"], row["kind"]) for row in rows}
     assert {row["kind"] for row in rows} == {"fusion", "baseline"}
-    assert run("methods") == 0
+    assert run_ckf("methods") == 0
     assert "ckf" in capsys.readouterr().out
 
 

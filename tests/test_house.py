@@ -10,31 +10,12 @@ import pytest
 
 from support.paths import ROOT
 
-FLOORS = (
-    "runtime",
-    "data",
-    "metrics",
-    "collaborative",
-    "baselines",
-    "backbone",
-    "tasks",
-    "fusion",
-    "training.config",
-    "config",
-    "model",
-    "training",
-    "inference",
-    "recommender",
-    "evaluation",
-    "serving.hosting",
-    "serving.fitted_baselines",
-    "serving.method_comparison",
-    "ui",
-    "serving",
-    "lab",
-    "cli",
-    "__main__",
-)
+FLOORS = """
+    runtime data metrics collaborative baselines backbone tasks fusion
+    training.config config model training inference recommender evaluation
+    serving.hosting serving.fitted_baselines serving.method_comparison ui serving
+    lab cli __main__
+""".split()
 """Rooms, and single modules where a room has two floors: each may import what is above it here."""
 
 LOOSE = {"__init__", "__main__", "recommender", "cli", "config"}

@@ -174,8 +174,7 @@ def predictions_of(data: Prepared, methods=("ckf", "item mean")) -> pd.DataFrame
 
 
 @pytest.fixture
-def predictions(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def predictions(tmp_path, empty_cache):
     DATA.save(prepared_path(DATA.dataset))
     path = tmp_path / "valid.parquet"
     predictions_of(DATA).to_parquet(path, index=False)
@@ -244,15 +243,14 @@ def test_pairs_that_stand_twice_are_told_apart(tmp_path, monkeypatch):
 
 def test_what_does_not_fit_is_one_clear_message(predictions, tmp_path):
     frame = pd.read_parquet(predictions)
-    changed = {
+    for message, bad in {
         "no interaction": frame.assign(item=frame.item.iloc[::-1].to_numpy()),
         "labels": frame.assign(label=1 - frame.label),
         "users or items": frame.assign(user="nobody"),
         "same rows": frame[(frame.method == "ckf") | (frame.index % 2 == 0)],
         "no CTR": frame[frame.task == "rating"],
         "no column": frame.drop(columns="score"),
-    }
-    for message, bad in changed.items():
+    }.items():
         path = tmp_path / "bad.parquet"
         bad.to_parquet(path, index=False)
         with pytest.raises(UserError, match=message):

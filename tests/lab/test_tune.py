@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 from torch import nn
 
-from ckf_demo import cli
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
@@ -22,7 +22,7 @@ from ckf_demo.lab.tune import changed_lines, searched, setting_of, tune, with_se
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, prepared_path
 from ckf_demo.training.loop import Run
-from support.commands import written
+from support.commands import run_ckf, written
 from support.paths import CONFIGS, ROOT
 from support.synthetic import made_up_likes
 from support.tiny import FROZEN, tiny_config, tiny_data, tiny_system, write_config
@@ -140,14 +140,18 @@ def test_the_json_file_holds_every_trial(workplace):
     assert Path("config.toml").read_bytes() == before
 
 
-def test_a_trial_that_diverges_is_said_to_and_never_best(workplace, monkeypatch, capsys):
-    validate = Run.validate
+@pytest.fixture
+def loss_by(monkeypatch) -> Callable:
+    """Lets a function of the configuration give every trial's loss."""
 
-    def diverging(self):
-        own = self.config.train.adapter_rate == 6e-4
-        return {"ctr": math.nan} if own else validate(self)
+    def give(loss: Callable[[RunConfig], float]) -> None:
+        monkeypatch.setattr(Run, "validate", lambda run: {"ctr": loss(run.config)})
 
-    monkeypatch.setattr(Run, "validate", diverging)
+    return give
+
+
+def test_a_trial_that_diverges_is_said_to_and_never_best(workplace, loss_by, capsys):
+    loss_by(lambda config: math.nan if config.train.adapter_rate == 6e-4 else 0.7)
     found = search(2, STEPS, Path("t.json"))
     assert found["rows"][0]["loss"] is None
     assert found["best"] == found["rows"][1]
@@ -155,11 +159,8 @@ def test_a_trial_that_diverges_is_said_to_and_never_best(workplace, monkeypatch,
     assert "diverged" in capsys.readouterr().out
 
 
-def test_lines_are_printed_that_make_the_file_the_best_setting(workplace, monkeypatch, capsys):
-    def better_without_decay(self):
-        return {"ctr": 0.7 if self.config.train.weight_decay == 0.01 else 0.6}
-
-    monkeypatch.setattr(Run, "validate", better_without_decay)
+def test_lines_are_printed_that_make_the_file_the_best_setting(workplace, loss_by, capsys):
+    loss_by(lambda config: 0.7 if config.train.weight_decay == 0.01 else 0.6)
     found = search(3, STEPS)
     printed = capsys.readouterr().out
     assert "Trial 2 is better than the file's own, by 0.1000" in printed
@@ -171,8 +172,8 @@ def test_lines_are_printed_that_make_the_file_the_best_setting(workplace, monkey
     assert printed.index("0.6000") < printed.index("0.7000")
 
 
-def test_where_nothing_is_better_no_line_is_printed(workplace, monkeypatch, capsys):
-    monkeypatch.setattr(Run, "validate", lambda self: {"ctr": 0.7})
+def test_where_nothing_is_better_no_line_is_printed(workplace, loss_by, capsys):
+    loss_by(lambda config: 0.7)
     found = search(2, STEPS)
     assert found["best"] == found["rows"][0]
     printed = capsys.readouterr().out
@@ -302,17 +303,13 @@ def test_nothing_is_tried_when_one_of_several_cannot_be_searched(workplace, trai
     ],
 )
 def test_wrong_calls_end_with_code_2_and_one_line(workplace, arguments, message, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["tune", *arguments])
-    assert exit_.value.code == 2
+    assert run_ckf("tune", *arguments) == 2
     printed = capsys.readouterr()
     assert message in printed.err and printed.err.count("\n") == 1
 
 
 def test_the_command_shows_all_trials(workplace, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["tune", "--config", "config.toml", "--trials", "2", "--steps", str(STEPS)])
-    assert exit_.value.code == 0
+    assert run_ckf("tune", "--config", "config.toml", "--trials", 2, "--steps", STEPS) == 0
     printed = capsys.readouterr()
     assert f"Budget: 2 trials of {STEPS} packed sequences each; seed 0." in printed.err
     assert "tiny: loss on validation" in printed.out

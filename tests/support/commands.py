@@ -1,4 +1,4 @@
-"""Running the analyses of the lab: as functions that write a file, and as commands."""
+"""Running commands, and the analyses of the lab."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import pytest
 from click.testing import Result
 from typer import Typer
 from typer.testing import CliRunner
+
+from ckf_demo import cli
 
 
 def written(measure: Callable[..., dict], path: Path, *arguments, **options) -> dict:
@@ -21,6 +23,13 @@ def written(measure: Callable[..., dict], path: Path, *arguments, **options) -> 
 def rows_by(found: dict, *names: str) -> dict[tuple, dict]:
     """The rows of an analysis by some of their fields."""
     return {tuple(row[name] for name in names): row for row in found["rows"]}
+
+
+def run_ckf(*arguments: object) -> int:
+    """The exit code of the command line."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(map(str, arguments)))
+    return exit_.value.code
 
 
 def run_command(main: Callable, *arguments: object) -> Result:

@@ -1,80 +1,13 @@
-"""Queries that strangers may send, and that must come to nothing.
+"""Queries that strangers may send, from ``hostile_sql.toml``."""
 
-``{folder}`` stands for the folder of the store.
-"""
+import tomllib
+from pathlib import Path
 
-FILE = "{folder}/secret.csv"
-NOT_A_SELECT = [
-    "INSERT INTO meta SELECT * FROM meta",
-    "UPDATE items SET title = ''",
-    "DELETE FROM items",
-    "DROP TABLE items",
-    "CREATE TABLE other AS SELECT 1",
-    "CREATE TEMP TABLE other AS SELECT 1",
-    "CREATE MACRO m(a) AS a",
-    "ALTER TABLE items ADD COLUMN x INTEGER",
-    "COPY items TO '{folder}/out.csv'",
-    f"COPY items FROM '{FILE}'",
-    "COPY (SELECT 1) TO '{folder}/out.parquet' (FORMAT parquet)",
-    "EXPORT DATABASE '{folder}/out'",
-    "IMPORT DATABASE '{folder}/out'",
-    "ATTACH '{folder}/other.duckdb'",
-    "DETACH memory",
-    "USE memory",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "SET memory_limit = '1TB'",
-    "SET lock_configuration = false",
-    "SET enable_external_access = true",
-    "RESET memory_limit",
-    "PRAGMA database_list",
-    "PRAGMA memory_limit = '1TB'",
-    "CALL enable_logging(storage_path = '{folder}/log')",
-    "CHECKPOINT",
-    "VACUUM",
-    "BEGIN",
-    "PREPARE p AS SELECT 1",
-    "EXPLAIN ANALYZE SELECT 1",
-    "SELECT 1; DROP TABLE items",
-    "SELECT 1; SELECT 2",
-    "/* SELECT 1 */ DROP TABLE items",
-    "; -- nothing",
-]
-# These read what is not part of the store, or look like it.
-WRONG_SELECTS = [
-    f"SELECT * FROM read_csv('{FILE}')",
-    f"SELECT * FROM '{FILE}'",
-    f"FROM '{FILE}'",
-    f"SELECT (SELECT content FROM read_text('{FILE}'))",
-    f"WITH a AS (FROM read_blob('{FILE}')) FROM a",
-    f"SELECT * FROM sniff_csv('{FILE}')",
-    f"SELECT * FROM query('FROM read_text(''{FILE}'')')",
-    "SELECT * FROM read_csv('/etc/passwd')",
-    "SELECT * FROM read_text('/proc/self/environ')",
-    "SELECT * FROM glob('{folder}/*')",
-    "SELECT * FROM read_duckdb('{folder}/s.duckdb')",
-    "SELECT * FROM read_csv('https://example.org/x.csv')",
-    "SELECT * FROM read_parquet('s3://example/x.parquet')",
-    "SELECT * FROM duckdb_secrets()",
-    "SELECT * FROM enable_logging('QueryLog', storage_path = '{folder}/log')",
-    "WITH a AS (INSERT INTO meta SELECT * FROM meta RETURNING *) SELECT * FROM a",
-    "WITH a AS (DELETE FROM items RETURNING *) SELECT count(*) FROM a",
-    "SELECT * FROM query('DROP TABLE items')",
-    "SELECT getenv('HOME')",
-    "SELECT nextval('x')",
-    "SELECT $x",
-    "SELECT now()",
-    "SELECT FROM WHERE",
+_QUERIES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+NOT_A_SELECT: list[str] = _QUERIES["not_a_select"]
+WRONG_SELECTS: list[str] = [
+    *_QUERIES["wrong_selects"],
     "SELECT " + "(" * 3000 + "1" + ")" * 3000,
     "SELECT '\ud800' FROM nowhere",
 ]
-# DuckDB notices an interrupt only between batches of rows: the last three would run for long.
-RUNAWAYS = [
-    "SELECT count(*) FROM ratings a, ratings b, ratings c, ratings d "
-    "WHERE a.rating + b.rating < c.rating + d.rating",
-    "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
-    "SELECT sleep_ms(60000)",
-    "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))",
-    "SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 10000)))",
-    "SELECT list_reduce(range(20000000), lambda x, y: x + y)",
-]
+RUNAWAYS: list[str] = _QUERIES["runaways"]
