@@ -23,11 +23,12 @@ ANY = "any"
 class Ranking:
     """A ranked list with its person and filters, which alone tell two of them apart.
 
-    ``filters`` are ``k``, ``genre``, ``year_from`` and ``year_to`` of `Recommender.rank`.
+    ``filters`` are ``k``, ``genre``, ``year_from`` and ``year_to`` of `Recommender.rank`, with
+    their names. A state of Gradio's has to be hashable.
     """
 
     who: Pair
-    filters: dict
+    filters: tuple[tuple[str, object], ...]
     rows: tuple[dict, ...] = field(compare=False)
 
 
@@ -108,7 +109,8 @@ class TopKTab:
             "year_to": last,
         }
         ranking = previous
-        if previous is None or (previous.who, previous.filters) != (pair.who, filters):
+        named = tuple(filters.items())
+        if previous is None or (previous.who, previous.filters) != (pair.who, named):
             try:
                 if first is not None and last is not None and first > last:
                     raise UserError(
@@ -117,7 +119,7 @@ class TopKTab:
                 rows = self.recommender.rank(**pair.person, method=pair.method, **filters)
             except UserError as error:
                 return {self.table: warn(error)}
-            ranking = Ranking(pair.who, filters, tuple(rows))
+            ranking = Ranking(pair.who, named, tuple(rows))
         return {self.table: self.listing(ranking, pair), self.ranking: ranking}
 
     def reselect(self, pair: Pair, ranking: Ranking | None) -> str | dict:

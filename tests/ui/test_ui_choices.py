@@ -149,9 +149,9 @@ def test_items_without_a_title_are_shown_by_number(recommender, topk):
     row = {"rank": 1, "item": "7", "title": "", "collaborative_rank": 2, "later_rating": 1.0}
     row |= {"genres": [], "score": 0.5, "year": None}
     pair = Pair(item="7", user="1")
-    shown = topk.listing(Ranking(pair.who, {}, (row,)), pair)
+    shown = topk.listing(Ranking(pair.who, (), (row,)), pair)
     assert "No. 7" in shown and ">yes<" in shown and 'aria-current="true"' in shown
-    nasty = topk.listing(Ranking(pair.who, {}, (row | {"title": NASTY},)), pair)
+    nasty = topk.listing(Ranking(pair.who, (), (row | {"title": NASTY},)), pair)
     assert "<img" not in nasty and '<span class="ckf-below">No. 7</span>' in nasty
     assert "<img" not in item_list(recommender, NASTY)
     assert f"No. {TITLED[5]}" in bar(recommender, likes(TITLED[5]))
@@ -171,6 +171,8 @@ def test_a_new_person_with_two_places_gets_answers(predict, topk):
     assert "Would they like it?" in first[predict.click]
     ranked = topk.rank(pair, None, 4, ANY, None, None)[topk.ranking]
     assert len(ranked.rows) == 4 and ranked.who == pair.who
+    # as Gradio keeps it
+    assert isinstance(hash(ranked), int)
     assert not {TITLED[0], TITLED[1]} & {row["item"] for row in ranked.rows}
     # another place of the same person asks for no other list
     again = topk.rank(pair.with_item(TITLED[6]), ranked, 4, ANY, None, None)
