@@ -58,16 +58,9 @@ def choose(
 ) -> tuple[Net, tuple[Setting, int]]:
     """Train a network for each setting by binary cross-entropy (AdamW), and take the best.
 
-    Parameters
-    ----------
-    make
-        Returns the initial network; it draws from torch's generator, which is seeded.
-    learning, held_out
-        Targets with their labels (n,): to learn from, and to choose setting and epochs on by AUC.
-
-    Returns
-    -------
-    The network, its setting and its number of epochs.
+    ``make`` returns the initial network, drawn from torch's seeded generator. ``learning`` and
+    ``held_out`` are targets with their labels (n,): to learn from, and to choose setting and epochs
+    on by AUC. Returns the network, its setting and its number of epochs.
     """
     targets, labels = learning[0], torch.from_numpy(learning[1]).float()
     best, best_net, chosen = -1.0, None, None

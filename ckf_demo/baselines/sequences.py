@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ckf_demo.collaborative.encoders import BLOCKS, LONGEST, SPREAD
-from ckf_demo.collaborative.next_item import Block
+from ckf_demo.collaborative.next_item import BLOCKS, LONGEST, SPREAD, Block
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
 
 HIDDEN = 64

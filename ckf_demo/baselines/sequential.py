@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.baselines.label_training import LabelTrained, Setting
 from ckf_demo.baselines.sequences import UNKNOWN, Windows
-from ckf_demo.collaborative.encoders import ENCODERS, LONGEST, SPREAD
+from ckf_demo.collaborative.next_item import ENCODERS, LONGEST, SPREAD
 from ckf_demo.metrics.protocol import EvalInstances
 
 HIDDEN = 64

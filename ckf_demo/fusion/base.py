@@ -214,17 +214,9 @@ class FusionMethod(nn.Module):
         """Weights of a checkpoint for the items of other data, nothing tuned for these.
 
         Tables of items that come from the collaborative knowledge are not among the weights; a
-        method that keeps some of its own says here what takes their place.
-
-        Parameters
-        ----------
-        source, target
-            What the checkpoint was trained on, with ``seed``, and what it is used on.
-
-        Raises
-        ------
-        UserError
-            When the method has nothing for items that it was not trained on.
+        method that keeps some of its own says here what takes their place. The checkpoint was
+        trained on ``source`` with ``seed`` and is used on ``target``. UserError when the method has
+        nothing for items that it was not trained on.
         """
         return tensors
 

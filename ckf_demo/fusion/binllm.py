@@ -63,12 +63,12 @@ class BinLLM(FusionMethod):
 
     def codes(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """b_u and b_v, −1 or 1, of e_u and e_v (m, D): float32 (m, 32), with a gradient."""
-        found = []
+        codes = []
         for layer, vectors in ((self.encode_user, users), (self.encode_item, items)):
             soft = layer(vectors).tanh()
             hard = torch.where(soft > 0, 1.0, -1.0)
-            found.append(soft + (hard - soft).detach())
-        return found[0], found[1]
+            codes.append(soft + (hard - soft).detach())
+        return codes[0], codes[1]
 
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
         """Fit embeddings and codes on the rows that are learnt from; the loss of their product."""
@@ -77,14 +77,10 @@ class BinLLM(FusionMethod):
         users, features = map(torch.from_numpy, row_inputs(prepared, knowledge, rows))
         items = torch.from_numpy(prepared.item[rows].astype(np.int64))
         device = self.encode_user.weight.device
-        batch = PairBatch(
-            history=torch.zeros(0, dtype=torch.int64, device=device),
-            residuals=torch.zeros(0, device=device),
-            lengths=torch.zeros(len(rows), dtype=torch.int64, device=device),
-            users=users.to(device),
-            targets=items.to(device),
-            features=features.to(device),
-        )
+        history = torch.zeros(0, dtype=torch.int64)
+        lengths = torch.zeros(len(rows), dtype=torch.int64)
+        columns = history, torch.zeros(0), lengths, users, items, features
+        batch = PairBatch(*(column.to(device) for column in columns))
         with torch.no_grad():
             e_u, e_v = self.embeddings(batch)
         liked = torch.from_numpy(prepared.liked[rows]).float().to(device)

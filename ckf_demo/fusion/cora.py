@@ -100,23 +100,20 @@ class CoRA(FusionMethod):
 
 
 def adapted(shape: BackboneShape, config: CoRAConfig) -> list[str]:
-    """Paths of the weights that get an update: the named ones of every so-manieth layer.
+    """Paths of the weights that get an update, in every `update_every`-th layer.
 
-    Raises
-    ------
-    UserError
-        When the backbone has no such weights.
+    UserError when the backbone has no such weights.
     """
-    chosen = []
+    paths = []
     for name in shape.linears:
         layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
         named = name.rsplit(".", 1)[-1] in config.update_targets
         if named and layer is not None and layer % config.update_every == 0:
-            chosen.append(name)
-    if not chosen:
+            paths.append(name)
+    if not paths:
         known = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
         raise UserError(
             f"fusion.update_targets = {', '.join(config.update_targets)} names no weight of the "
             f"backbone; it has {', '.join(known)}."
         )
-    return chosen
+    return paths

@@ -29,13 +29,9 @@ GROUP = 10
 
 
 def fit_before(system: System, processes: Processes) -> dict[str, float]:
-    """Fit what a method needs before the language model is trained, and its prior.
+    """Fit what a method needs before the language model is trained, and its prior; the losses.
 
     The main process fits it, and the others take it over later (`Processes.align`).
-
-    Returns
-    -------
-    Losses by name.
     """
     fusion, prepared, knowledge = system.fusion, system.prepared, system.knowledge
     seed = system.config.train.seed
@@ -54,13 +50,9 @@ def fit_before(system: System, processes: Processes) -> dict[str, float]:
 def fit_prior(
     fusion: CKF, prepared: Prepared, knowledge: Knowledge, *, seed: int
 ) -> dict[str, float]:
-    """Fit ``fusion.prior`` on the language model's training rows.
+    """Fit ``fusion.prior`` on the language model's training rows; validation losses by task.
 
     On the CPU wherever ``fusion`` is: its few units are too small for a GPU.
-
-    Returns
-    -------
-    Validation losses: ``rating`` and ``ctr`` as in their tasks, mean over rows.
     """
     device = fusion.feature_mean.device
     fusion.cpu()

@@ -26,7 +26,7 @@ from ckf_demo.baselines import (
     text_knn,
 )
 from ckf_demo.baselines.base import Baseline, TrainingData
-from ckf_demo.collaborative.encoders import ENCODERS
+from ckf_demo.collaborative.next_item import ENCODERS
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.metrics import metrics
