@@ -35,13 +35,8 @@ class RunConfig(Section):
 
         A file may name a ``base``, a TOML file relative to its own folder, and then lists only its
         differences from it. A file may also have several tables ``[[variant]]``;
-        ``FILE.toml#NAME`` is one of its variants.
-
-        Raises
-        ------
-        UserError
-            When a file is missing, not TOML, or has an unknown or ill-typed field, or when the path
-            does not name one configuration.
+        ``FILE.toml#NAME`` is one of its variants. UserError when a file is missing, not TOML, or
+        has an unknown or ill-typed field, or when the path does not name one configuration.
         """
         configs = cls.load_all(path)
         if len(configs) != 1:
@@ -53,13 +48,7 @@ class RunConfig(Section):
 
     @classmethod
     def load_all(cls, path: Path) -> list["RunConfig"]:
-        """Read every configuration at a path: all variants of a file, or the only one.
-
-        Raises
-        ------
-        UserError
-            As `load`, and when no variant has the name.
-        """
+        """Read every configuration at a path: all variants of a file, or the only one."""
         file, _, variant_name = str(path).partition("#")
         variants = _read_toml(Path(file))
         if variant_name:
@@ -81,10 +70,9 @@ class RunConfig(Section):
 
 
 def _read_toml(path: Path) -> list[tuple[str, dict]]:
-    """Short name and merged fields of every configuration in a file.
+    """Short name, empty in a file without variants, and merged fields of every configuration.
 
-    The short name is empty in a file without variants. A variant's full name is the name of its
-    base, a hyphen and its short name.
+    A variant's full name is the name of its base, a hyphen and its short name.
     """
     if not path.exists():
         others = ", ".join(sorted(str(p) for p in path.parent.glob("*.toml"))) or "no TOML file"

@@ -41,18 +41,9 @@ class Recommender:
 
     Every question takes the person as the keywords of `Described`: ``user``, or ``history``,
     ``taste`` and ``profile``, and the moment ``at``. ``item`` is an item's id. ``method`` is one
-    of `methods`, by default the trained one.
-
-    Attributes
-    ----------
-    counterfactuals
-        Answers under changes: another history, another person's bridges, or parts switched off.
-    contrasts
-        Explanations side by side: of another item, or with another person's bridges.
-    spaces
-        Names of the available embedding spaces; see `EmbeddingSpaces`.
-    item_order
-        Item ids in the order of `item_vectors`.
+    of `methods`, by default the trained one. ``counterfactuals`` are answers under changes, and
+    ``contrasts`` explanations side by side. ``spaces`` are names of embedding spaces (see
+    `EmbeddingSpaces`), and ``item_order`` the item ids in the order of `item_vectors`.
     """
 
     def __init__(self, predictor: Predictor, checkpoint: Path):
@@ -74,19 +65,10 @@ class Recommender:
     ) -> "Recommender":
         """Load a checkpoint with its data and backbone.
 
-        Parameters
-        ----------
-        device
-            ``"cuda"``, ``"cpu"``, or None for the best one available.
-        quantization
-            One of those of `load_backbone`; None for the fastest 4-bit format on this machine,
-            which is measured once.
-
-        Raises
-        ------
-        UserError
-            When the data was not prepared, or the checkpoint is missing, damaged or does not
-            belong to the data or the backbone.
+        ``device`` is ``"cuda"``, ``"cpu"``, or None for the best one available; ``quantization``
+        one of those of `load_backbone`, or None for the fastest 4-bit format on this machine, which
+        is measured once. UserError when the data was not prepared, or the checkpoint is missing,
+        damaged or does not belong to the data or the backbone.
         """
         folder = Path(checkpoint)
         return cls(Predictor.load(folder, device, quantization), folder)
@@ -200,14 +182,9 @@ class Recommender:
         sentence is checked against the data (`tasks.explanations.verified`). The text is rewritten
         from the first unsupported sentence on; sentences still unsupported are dropped. Where
         people wrote about items, the prompt has their texts instead, each word is checked against
-        them (`tasks.explanations.grounding`), and the second draft uses only their words.
-
-        Parameters
-        ----------
-        summaries
-            Whether summaries of texts count as well; one may summarise the text to be predicted.
-        bridges_of
-            A known user whose bridges, at their default moment, replace the person's own.
+        them (`tasks.explanations.grounding`), and the second draft uses only their words. With
+        ``summaries`` these count as well; one may summarise the text to be predicted.
+        ``bridges_of`` is a known user whose bridges, at their default moment, replace the person's.
 
         Yields
         ------
@@ -258,14 +235,8 @@ class Recommender:
     ) -> list[dict]:
         """Predict rating and CTR of several items by several methods, in one pass.
 
-        A person without any description is allowed.
-
-        Parameters
-        ----------
-        first
-            Use only the oldest ``first`` ratings; None for all.
-        methods
-            Of this checkpoint; None for all.
+        A person without any description is allowed; of their ratings only the oldest ``first`` are
+        used, all for None. ``methods`` are all of this checkpoint for None.
 
         Returns
         -------

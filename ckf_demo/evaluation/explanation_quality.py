@@ -42,14 +42,12 @@ def measure_explanations(
 ) -> None:
     """Explain the item of each row at its moment and add what holds in the texts.
 
-    Metrics: ``names_evidence``, the share of texts that name a film of the history at all;
-    ``named_in_history``, the share of texts in which every named film is in the history
-    or is the candidate; ``true_ties``, the share in which every stated tie is true by the data;
-    ``regenerated`` and ``dropped``, the shares in which a sentence was written again because the
-    data contradicted it, and in which one was left out in the end; ``polarity_agreement``, the
-    share whose tone is that of the predicted rating, also for each class of predicted rating
-    (groups ``positive``, ``mixed``, ``negative``); ``distinct_1``, ``distinct_2`` and ``unique``,
-    over all texts together.
+    Shares of texts: ``names_evidence``, that name a film of the history at all;
+    ``named_in_history``, in which every named film is in the history or is the candidate;
+    ``true_ties``, in which every stated tie is true by the data; ``regenerated`` and ``dropped``,
+    in which a sentence was rewritten, and one left out in the end; ``polarity_agreement``, whose
+    tone is that of the predicted rating, also for each class of predicted rating. ``distinct_1``,
+    ``distinct_2`` and ``unique`` are over all texts together.
     """
     users = model.prepared.user[rows]
     answers = [model.explanation(int(row)) for row in rows]

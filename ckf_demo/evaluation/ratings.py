@@ -47,17 +47,16 @@ IN_SHORT = ("no-tokens",)
 
 @dataclass(frozen=True)
 class Scope:
-    """What is measured: the same for every method.
-
-    ``cases`` are the target rows with whole histories, ``groups`` their named groups. ``truncated``
-    are the rows of a sample with the history cut to k, by group name. ``queries`` are the ranking
-    queries with whole histories, ``query_groups`` their groups.
-    """
+    """What is measured: the same for every method."""
 
     cases: EvalInstances
+    """The target rows with whole histories."""
     groups: dict[str, np.ndarray]
+    """Their named groups."""
     truncated: dict[str, EvalInstances]
+    """The rows of a sample with the history cut to k, by group name."""
     queries: list[Query]
+    """The ranking queries with whole histories."""
     query_groups: dict[str, np.ndarray]
     truncated_queries: dict[str, list[Query]]
 
@@ -101,9 +100,9 @@ class RatingMeasurement:
     predictions: Predictions | None = None
 
     def baselines(self, training: TrainingData, names: Collection[str] | None = None) -> None:
-        """Fit baselines and add their results; CTR scores are calibrated on the validation part.
+        """Fit baselines of these names, all for None, and add their results.
 
-        ``names`` are those of the wanted baselines, None for all.
+        CTR scores are calibrated on the validation part.
         """
         suitable = {
             name: kind
@@ -121,19 +120,19 @@ class RatingMeasurement:
             if {"rating", "ctr"} & set(baseline.tasks) & set(self.tasks):
                 self._add_baseline(name, baseline, training)
             if "ranking" in baseline.tasks and "ranking" in self.tasks:
-                scope = self.scope
-                self._add_baseline_rankings(name, baseline, scope.queries, scope.query_groups)
-                for group, queries in scope.truncated_queries.items():
-                    everything = {group: np.ones(len(queries), dtype=bool)}
-                    self._add_baseline_rankings(name, baseline, queries, everything)
+                measured = [(self.scope.queries, self.scope.query_groups)]
+                for group, queries in self.scope.truncated_queries.items():
+                    measured.append((queries, {group: np.ones(len(queries), dtype=bool)}))
+                for queries, groups in measured:
+                    scores = [baseline.rank(q.items, q.ratings) for q in queries]
+                    pairs = zip(scores, queries, strict=True)
+                    lists = [ranked(score, q.seen, CANDIDATES) for score, q in pairs]
+                    self.results.add_rankings(name, queries, groups, lists)
             self.progress.console.print(f"measured: {name}")
             self.progress.advance(bar)
 
     def model(self, recommender: Recommender, folder: Path, names: dict[str, str]) -> None:
-        """Add a checkpoint's results.
-
-        ``names`` are the recommender's methods to measure, and what they are called.
-        """
+        """Add a checkpoint's results; ``names`` are its methods to measure, and their names."""
         answered = [task for task in self.tasks if task in recommender.tasks]
         tasks = tuple(task for task in ("rating", "ctr") if task in answered)
         scope, results = self.scope, self.results
@@ -192,12 +191,6 @@ class RatingMeasurement:
         self._add(name, self.scope.cases, *answers(self.scope.cases))
         for cases, everything in self.scope.cuts():
             self.results.add_scores(name, cases, everything, *answers(cases))
-
-    def _add_baseline_rankings(
-        self, name: str, baseline: Baseline, queries: list[Query], groups: dict[str, np.ndarray]
-    ) -> None:
-        rankings = [ranked(baseline.rank(q.items, q.ratings), q.seen, CANDIDATES) for q in queries]
-        self.results.add_rankings(name, queries, groups, rankings)
 
 
 def measure(

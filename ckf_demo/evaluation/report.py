@@ -3,8 +3,7 @@
     python -m ckf_demo.evaluation.report checkpoints/NAME/results.json README.md \\
         checkpoints/NAME/MODEL_CARD.md
 
-The tables are made from the JSON of `ckf evaluate` alone, so that a document never says anything
-else than the results. Several results, named first, are written one below the other.
+Several results, named first, are written one below the other.
 """
 
 import json
@@ -93,13 +92,7 @@ def show(results: dict, console: Console | None = None) -> None:
 
 
 def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
-    """Replace the text between the markers of that name in a Markdown file.
-
-    Raises
-    ------
-    UserError
-        When the file is missing or has no such markers.
-    """
+    """Replace the text between the markers of that name in a Markdown file; UserError without."""
     path = Path(path)
     start, end = (f"<!-- {name}:{edge} -->" for edge in ("start", "end"))
     content = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -112,13 +105,7 @@ def write_between_markers(path: Path, text: str, name: str = RESULTS) -> None:
 
 
 def publish(results: Sequence[Path], documents: Sequence[Path]) -> None:
-    """Write the tables of results files between the markers of each document.
-
-    Raises
-    ------
-    UserError
-        When results are missing, or a document is or has no markers.
-    """
+    """Write the tables of results files between the markers of each document."""
     parts = []
     for path in results:
         if not path.exists():
@@ -146,13 +133,10 @@ def _by_setting(
     title = f"{name} under other settings of the data"
     title, headings, rows = made.by_group(title, made.methods, task, metric, groups=settings)
     if rows:
+        values = {key: row["value"] for key, row in made.cells.items()}
         orders = [
-            {
-                method: made.cells[key]["value"]
-                for method in made.methods
-                if (key := (method, task, metric, g)) in made.cells
-            }
-            for g in headings[1:]
+            {method: values.get((method, task, metric, group)) for method in made.methods}
+            for group in headings[1:]
         ]
         agreements = (order_agreement(orders[0], order) for order in orders)
         line = [f"{x:.2f}" if x == x else "–" for x in agreements]

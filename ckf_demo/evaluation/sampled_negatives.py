@@ -1,14 +1,11 @@
 """The protocol for positive-only data: clicks against sampled items, and what is chosen next.
 
 Every choice of a part comes with one item that its user never chose, drawn from the items known in
-training (popular ones more often, `ckf_demo.tasks.negatives.sample_negatives`). That is easier than
-to separate likes from dislikes, and its AUC is comparable with nothing else. Rankings are of the
-whole catalogue minus the history, with the candidates of the implicit factors. Where only some
-users have texts, only they are asked about: the language model learnt from such users.
-
-The baselines get what CKF's language model gets beside words: the popularity of items, the
-factors' score, the nearest items of the history, and regressions on all of these, fitted on the
-rows that the language model learns from.
+training (`ckf_demo.tasks.negatives.sample_negatives`). That is easier than to separate likes from
+dislikes, and its AUC is comparable with nothing else. Where only some users have texts, only they
+are asked about: the language model learnt from such users. The baselines get what CKF's language
+model gets beside words: popularity, the factors' score, the nearest items of the history, and
+regressions on all of these, fitted on the rows that the language model learns from.
 """
 
 from collections.abc import Iterable
@@ -71,11 +68,7 @@ def measure(
     ``settings.limit`` is the most choices, drawn at random; without it all are asked about, and
     `QUERIES` rankings. Other checkpoints are compared with this one, pooled and by their language
     models alone. Groups are ``all`` and, on the validation part, ``choose`` and ``accept``.
-
-    Raises
-    ------
-    UserError
-        For another checkpoint that does not answer clicks, or of other data.
+    UserError for another checkpoint that does not answer clicks, or of other data.
     """
     data, knowledge = recommender.prepared, recommender.system.knowledge
     singles = _loaded(recommender, settings.single_task)
@@ -137,21 +130,15 @@ def _lm_only(name: str) -> str:
 
 
 def _clicks(
-    name: str,
-    recommender: Recommender,
-    rows: np.ndarray,
-    items: np.ndarray,
-    progress: Progress,
+    name: str, recommender: Recommender, rows: np.ndarray, items: np.ndarray, progress: Progress
 ) -> dict[str, np.ndarray]:
     """Scores (n,) of clicks by a checkpoint, pooled and by its language model alone."""
     bar = progress.add_task(f"{name}: clicks", total=len(rows))
-    scores = score_rows(
-        recommender.system,
-        rows,
-        tasks=("ctr",),
-        targets=items,
-        progress=lambda n: progress.advance(bar, n),
-    )
+
+    def advance(n: int) -> None:
+        progress.advance(bar, n)
+
+    scores = score_rows(recommender.system, rows, tasks=("ctr",), targets=items, progress=advance)
     return {name: scores["ctr"], _lm_only(name): scores["ctr alone"]}
 
 
@@ -195,14 +182,12 @@ def _rankings(
     knowledge = recommender.system.knowledge
     bar = progress.add_task("rankings", total=2 * len(queries))
     model = CachedModel(recommender, folder, lambda n: progress.advance(bar, n))
-    popular, factors = [], []
-    for query in queries:
-        popular.append(ranked(knowledge.item_count, query.seen, CANDIDATES))
-        scores = knowledge.candidate_scores(query.items, query.ratings)
-        factors.append(ranked(scores, query.seen, CANDIDATES))
+    factors = [knowledge.candidate_scores(query.items, query.ratings) for query in queries]
     return {
         CKF: model.rankings(queries, recommender.methods[0], CANDIDATES),
         PRIOR: model.rankings(queries, COLLABORATIVE_METHOD, CANDIDATES),
-        POPULARITY: popular,
-        FACTORS: factors,
+        POPULARITY: [ranked(knowledge.item_count, q.seen, CANDIDATES) for q in queries],
+        FACTORS: [
+            ranked(scores, q.seen, CANDIDATES) for scores, q in zip(factors, queries, strict=True)
+        ],
     }

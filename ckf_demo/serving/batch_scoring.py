@@ -22,17 +22,9 @@ from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import exclusive, replacing, store_path, writing
 
-SCHEMA = pa.schema(
-    [
-        ("user", pa.string()),
-        ("rank", pa.int32()),
-        ("item", pa.string()),
-        ("title", pa.string()),
-        ("score", pa.float64()),
-    ]
-)
-RANKED = ("rank", "item", "title", "score")
+RANKED = {"rank": pa.int32(), "item": pa.string(), "title": pa.string(), "score": pa.float64()}
 """The columns of each item of a list."""
+SCHEMA = pa.schema({"user": pa.string()} | RANKED)
 
 ENGINES = ("local", "ray")
 
@@ -41,6 +33,8 @@ LEAST_BATCHES, MOST_BATCHES = 32, 10_000
 
 Row = dict[str, object]
 Batch = tuple[int, list[str]]
+Ranked = tuple[int, list[Row]]
+"""The number of a batch with its users, and with its rows."""
 
 
 class Ranker:
@@ -181,9 +175,7 @@ class Parts:
         shutil.rmtree(self.folder)
 
 
-def _rank_locally(
-    checkpoint: Path, batches: list[Batch], k: int
-) -> Iterator[tuple[int, list[Row]]]:
+def _rank_locally(checkpoint: Path, batches: list[Batch], k: int) -> Iterator[Ranked]:
     if batches:
         ranker = Ranker(checkpoint)
         for number, batch in batches:
@@ -197,7 +189,7 @@ def _rank_with_ray(
     k: int,
     workers: int | None,
     threads: int | None,
-) -> Iterator[tuple[int, list[Row]]]:
+) -> Iterator[Ranked]:
     if not batches:
         return
     from ckf_demo.backbone.precision import choose

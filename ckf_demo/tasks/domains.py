@@ -8,21 +8,12 @@ from ckf_demo.tasks.base import Task
 
 @dataclass(frozen=True)
 class Domain:
-    """Words of a domain.
-
-    Attributes
-    ----------
-    person, thing
-        The words for a user and an item: "Viewer" and "film".
-    openings
-        The first line of a prompt, by `Prepared.feedback`. A history without stars holds likes.
-    takes
-        The verb for choosing an item: "watches".
-    """
+    """Words of a domain, for example "Viewer", "film" and "watches"."""
 
     person: str
     thing: str
     openings: dict[str, str]
+    """The first line of a prompt, by `Prepared.feedback`. A history without stars holds likes."""
     takes: str
 
     @property

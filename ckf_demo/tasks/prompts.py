@@ -15,8 +15,9 @@ title alone; year and genres reach the language model through the item token's p
     Viewer <user token> watches next: Fargo <item token>?
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
 import numpy as np
@@ -63,7 +64,7 @@ class PrefixText:
     """Tokens of a prefix; ``ends[i]`` is its length with the first i history lines."""
 
     ids: list[int]
-    ends: list[int] = field(default_factory=list)
+    ends: list[int]
 
 
 def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
@@ -85,28 +86,18 @@ def window_start(length: int, config: PromptConfig) -> int:
 
 def profile_text(profile: Mapping[str, object] | None) -> str:
     """``24, M, technician`` from age, gender and occupation, whichever are known."""
-    if not profile:
-        return ""
-    parts = [profile.get(key) for key in ("age", "gender", "occupation")]
+    parts = [(profile or {}).get(key) for key in ("age", "gender", "occupation")]
     return ", ".join(str(p) for p in parts if p)
 
 
 class PromptWriter:
     """Writes prompts as token ids; the lines of a catalogue are tokenised once and kept.
 
-    Parameters
-    ----------
-    titles, years, genres
-        By item index; a year of 0 is unknown.
-    feedback
-        What a history holds: ``"ratings"`` or ``"likes"``.
-    token_width
-        How many places the user's token takes, and the item's.
-    domain
-        What the items are; see `ckf_demo.tasks.domains`. Items without a title are left out of a
-        shown history.
-    history_tokens
-        Whether each history title is followed by a token of its item, −1 − item among the ids.
+    ``titles``, ``years`` and ``genres`` are by item index; a year of 0 is unknown, and items
+    without a title are left out of a shown history. ``feedback`` says what a history holds:
+    ``"ratings"`` or ``"likes"``. The user's token takes ``token_width`` places, and so does the
+    item's. With ``history_tokens`` each history title is followed by a token of its item, −1 − item
+    among the ids.
     """
 
     def __init__(
@@ -171,15 +162,12 @@ class PromptWriter:
             ids += self.tokenizer(f"Taste: {taste}\n", **WORDS).input_ids
         ends = [len(ids)]
         for item, rating in zip(items, ratings, strict=True):
-            if not self.titles[item]:
-                ends.append(len(ids))
-                continue
-            stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
-            if self.history_tokens and with_tokens:
-                ids = [*ids, *self.tokens(f"{stars}{self.titles[item]}"), -1 - int(item)]
-                ids += self.tokens("\n")
-            else:
-                ids = ids + self.tokens(f"{stars}{self.titles[item]}\n")
+            if title := self.titles[item]:
+                stars = f"{float(rating):g} " if self.feedback == "ratings" else ""
+                if self.history_tokens and with_tokens:
+                    ids += [*self.tokens(f"{stars}{title}"), -1 - int(item), *self.tokens("\n")]
+                else:
+                    ids += self.tokens(f"{stars}{title}\n")
             ends.append(len(ids))
         return PrefixText(ids, ends)
 
@@ -236,14 +224,14 @@ class PromptWriter:
             task, item, with_tokens=with_tokens, facts=facts, hide_title=hide_title
         ):
             if kind == "text":
-                ids = ids + (self.tokens(text) if text else [])
+                ids += self.tokens(text) if text else []
             else:
                 slots += range(len(ids), len(ids) + self.token_width)
-                ids = [*ids, *[self.tokenizer.eos_token_id] * self.token_width]
+                ids += [self.tokenizer.eos_token_id] * self.token_width
         answers_from = -1
         if continuation:
             answers_from = len(ids) - 1
-            ids = ids + self.continuation(continuation)[:-1]
+            ids += self.continuation(continuation)[:-1]
         return Branch(ids, at, task, slots, answers_from)
 
     def continuation(self, text: str) -> list[int]:
@@ -261,10 +249,10 @@ def taste_from(genres: Sequence[Sequence[str]], ratings: Numbers, size: int = 3)
     if not len(ratings):
         return ""
     mean = float(np.mean(ratings))
-    totals: dict[str, list[float]] = {}
+    totals: dict[str, list[float]] = defaultdict(list)
     for labels, rating in zip(genres, ratings, strict=True):
         for genre in labels:
-            totals.setdefault(genre, []).append(float(rating) - mean + 0.1)
+            totals[genre].append(float(rating) - mean + 0.1)
     best = sorted(((sum(v), g) for g, v in totals.items() if len(v) >= 2), reverse=True)
     liked = [g for total, g in best[:size] if total > 0]
     return f"likes {', '.join(liked)}" if liked else ""

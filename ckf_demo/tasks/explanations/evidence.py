@@ -1,21 +1,14 @@
 """The evidence for explanations where a data set has texts: what users wrote, and who chose both.
 
-`TextEvidence` gathers three things for a user, an item and a moment:
-
-- what others wrote of the item. Those come first whose rating is nearest to the predicted one,
-  then those whose words are most like the user's own;
-- what the user wrote of other items;
-- the items of the history that the same users chose.
-
-`Evidence.line` puts them into the prompt, in training as in serving. The text that is to be
-predicted is never among them, nor anything later.
+`Evidence.line` puts it into the prompt, in training as in serving. The text that is to be predicted
+is never among it, nor anything later.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -40,11 +33,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
 
 @dataclass(frozen=True)
 class Said:
-    """A text of the data.
-
-    ``row`` is its interaction, or -1 for a summary of many. ``stars`` is its writer's rating of the
-    item, or None for positive-only data.
-    """
+    """A text of interaction ``row`` (-1 for a summary of many) with its writer's rating, if any."""
 
     item: int
     row: int
@@ -63,23 +52,17 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence for a (user, item) pair, most telling first.
-
-    Attributes
-    ----------
-    of_item, of_person
-        What others wrote of the item, and what the user wrote of other items.
-    together
-        Items of the history that the same users chose.
-    stars
-        The rating that is predicted, or None where the data have none.
-    """
+    """The evidence for a (user, item) pair, most telling first."""
 
     of_item: tuple[Said, ...] = ()
+    """What others wrote of the item, nearest in rating and then in words first."""
     of_person: tuple[Said, ...] = ()
+    """What the user wrote of other items."""
     together: tuple[Chosen, ...] = ()
+    """Items of the history that the same users chose."""
     stars: float | None = None
-    summaries: tuple[Said, ...] = field(default=())
+    """The rating that is predicted, or None where the data have none."""
+    summaries: tuple[Said, ...] = ()
 
     @property
     def line(self) -> str:
@@ -97,9 +80,9 @@ class Evidence:
         return tuple(said.text for said in (*self.summaries, *self.of_item, *self.of_person))
 
     def closing(self, title: str) -> str:
-        """One sentence of evidence that no language model wrote.
+        """A sentence that no language model wrote: a quotation where users rate, or who chose both.
 
-        A quotation where users rate, otherwise who chose both; empty where there is neither.
+        Empty where there is neither.
         """
         for said in self.of_item:
             if said.stars is not None:
@@ -113,13 +96,7 @@ class Evidence:
 
 
 class TextEvidence:
-    """Gathers evidence from the texts and choices of the training part.
-
-    Parameters
-    ----------
-    prepared
-        A data set with texts.
-    """
+    """Gathers evidence from the texts and choices of the training part."""
 
     def __init__(self, prepared: Prepared):
         self._data = prepared
@@ -133,11 +110,7 @@ class TextEvidence:
         self._sentences: dict[int, str] = {}
 
     def text(self, row: int) -> str:
-        """The part of an interaction's text that is learnt.
-
-        A given explanation is learnt as it is; of a review, the sentence that is nearest to all
-        reviews of the item.
-        """
+        """What is learnt of a text: all of a given explanation, or a review's telling sentence."""
         if self._data.given_split:
             return self._data.texts[row]
         if row not in self._sentences:
@@ -154,48 +127,35 @@ class TextEvidence:
         before: int | None = None,
         summaries: bool = False,
     ) -> Evidence:
-        """The evidence for a user and an item.
+        """The evidence for a history (n,) and an item.
 
-        Parameters
-        ----------
-        items : int (n,)
-            The history, oldest first.
-        stars
-            The rating that was predicted.
-        user
-            Index of a known user, whose texts then count as their own.
-        before
-            The moment of the question, in seconds: only what was written earlier counts. None for
-            all of the training part.
-        summaries
-            Whether a summary of the item's texts counts, in which the target may be among them.
+        ``stars`` is the predicted rating, and ``user`` a known user, whose texts count as their
+        own. Only what was written earlier than ``before``, in seconds, counts. A summary of the
+        item's texts counts with ``summaries``, though the target may be among them.
         """
         data = self._data
         # rows are in time order, and those of the same moment are not in each other's past
         end = len(data.user)
         if before is not None:
             end = int(np.searchsorted(data.timestamp, before, side="left"))
-        others = [
-            row for row in self._by_item.get(target, ()) if row < end and data.user[row] != user
-        ]
-        own = [
-            row
-            for row in self._by_user.get(-1 if user is None else user, ())
-            if row < end and data.item[row] != target
-        ]
-        # the latest first where nothing else tells them apart
-        near = dict(zip(others, self._nearness(others, own), strict=True))
-        others.sort(key=lambda row: (self._apart(row, stars), -near[row], -row))
-        about: tuple[Said, ...] = ()
-        if summaries:
-            text = data.about_items.get(target)
-            about = (Said(target, -1, text),) if text else ()
+        others = [r for r in self._by_item.get(target, ()) if r < end and data.user[r] != user]
+        of_user = () if user is None else self._by_user.get(user, ())
+        before_it = [r for r in of_user if r < end and data.item[r] != target]
+        near = dict(zip(others, self._nearness(others, before_it), strict=True))
+
+        def order(row: int) -> tuple[float, float, int]:
+            """Nearest in rating first, then in words; the latest first where nothing differs."""
+            apart = 0.0 if stars is None else abs(float(data.rating[row]) - stars)
+            return apart, -near[row], -row
+
+        others.sort(key=order)
+        summary = data.about_items.get(target) if summaries else None
         return Evidence(
             tuple(self._said(row) for row in others[:OF_ITEM]),
-            tuple(self._said(row) for row in own[::-1][:OF_PERSON]),
+            tuple(self._said(row) for row in before_it[::-1][:OF_PERSON]),
             self.together(items, target),
             stars,
-            about,
+            (Said(target, -1, summary),) if summary else (),
         )
 
     def together(self, items: np.ndarray, target: int) -> tuple[Chosen, ...]:
@@ -204,8 +164,7 @@ class TextEvidence:
         items = items[[bool(self._data.titles[i]) and i != target for i in items]]
         if not len(items):
             return ()
-        common = np.asarray((self._chosen[:, items].T @ self._chosen[:, [target]]).todense())
-        common = common.ravel()
+        common = (self._chosen[:, items].T @ self._chosen[:, [target]]).toarray().ravel()
         cosine = common / np.sqrt(np.maximum(self._times[items] * self._times[target], 1.0))
         best = np.lexsort((items, -cosine))
         return tuple(
@@ -230,15 +189,11 @@ class TextEvidence:
     def _times(self) -> np.ndarray:
         return np.asarray(self._chosen.sum(0)).ravel()
 
-    def _apart(self, row: int, stars: float | None) -> float:
-        """How far a text's rating is from ``stars``; 0 for positive-only data."""
-        return 0.0 if stars is None else abs(float(self._data.rating[row]) - stars)
-
-    def _nearness(self, rows: list[int], own: list[int]) -> list[float]:
-        """Similarity by tf-idf of texts (``rows``) to what a user wrote (``own``)."""
-        if not rows or not own:
+    def _nearness(self, rows: list[int], of_user: list[int]) -> list[float]:
+        """Similarity by tf-idf of texts (``rows``) to what a user wrote."""
+        if not rows or not of_user:
             return [0.0] * len(rows)
-        theirs = np.asarray(self._vectors[[self._place[r] for r in own]].sum(0)).ravel()
+        theirs = np.asarray(self._vectors[[self._place[r] for r in of_user]].sum(0)).ravel()
         return (self._vectors[[self._place[r] for r in rows]] @ theirs).tolist()
 
     def _said(self, row: int) -> Said:

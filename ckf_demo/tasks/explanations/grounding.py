@@ -1,8 +1,7 @@
 """Checks a text about an item against the texts and choices that it may rest on.
 
-Texts give no table of facts to look statements up in, so words are compared. A statement is what
-stands between commas or "and". It is supported when each of its words occurs in what others wrote
-of the item, in what the user wrote before, or in the item's title.
+Words are compared. A statement is what stands between commas or "and". It is supported when each of
+its words occurs in what others wrote of the item, in what the user wrote before, or in its title.
 
 - Words that say nothing of an item ("the user would enjoy it for") need no support.
 - A negated word needs a text that negates it too, and any other word one that does not.
@@ -98,44 +97,38 @@ def content(word: str) -> bool:
 
 
 class Reader:
-    """Checks texts about one item against the evidence.
+    """Checks texts about the item of a title against the evidence.
 
-    Parameters
-    ----------
-    title
-        Of the item.
-    evidence
-        What others wrote, and which items the same users chose.
-    common
-        How many users chose both the item and one of a given title; None for an item that the user
-        did not choose.
+    ``common`` says how many users chose both the item and one of a given title; None for an item
+    that the user did not choose.
     """
 
     def __init__(self, title: str, evidence: Evidence, common: Callable[[str], int | None]):
         self._title, self._evidence, self._common = title, evidence, common
         self._names = {stem(w) for w in _WORD.findall(title)}
-        said = (*evidence.summaries, *evidence.of_item, *evidence.of_person)
-        self._written = [(own.row, set(tokens(own.text))) for own in said]
+        texts = (*evidence.summaries, *evidence.of_item, *evidence.of_person)
+        self._written = [(text.row, set(tokens(text.text))) for text in texts]
 
     def read(self, text: str) -> list[Grounded]:
         """The sentences of a text, each with its statements."""
         # a quotation may hold several sentences
-        whole = _QUOTED.split(text)
-        parts = [
-            part.strip()
-            for place, own in enumerate(whole)
-            for part in ([own] if place % 2 else _SENTENCE.split(own))
-            if part.strip()
-        ]
-        return [Grounded(part, tuple(self._statements(part))) for part in parts]
+        parts: list[str] = []
+        for place, part in enumerate(_QUOTED.split(text)):
+            parts += [part] if place % 2 else _SENTENCE.split(part)
+        sentences = [part.strip() for part in parts if part.strip()]
+        return [Grounded(sentence, tuple(self._statements(sentence))) for sentence in sentences]
 
     def _statements(self, sentence: str) -> Iterable[Statement]:
         if (counted := _COUNTED.match(sentence)) is not None:
             yield self._recount(sentence, *counted.groups())
             return
         if _QUOTED.fullmatch(sentence):
-            said = [replace(self._evidence, of_item=(own,)) for own in self._evidence.of_item]
-            rows = [e.of_item[0].row for e in said if e.closing(self._title) == sentence]
+            evidence = self._evidence
+            rows = [
+                text.row
+                for text in evidence.of_item
+                if replace(evidence, of_item=(text,)).closing(self._title) == sentence
+            ]
             yield Statement(sentence, bool(rows), tuple(rows))
             return
         # a name may hold a comma or "and"
@@ -145,16 +138,14 @@ class Reader:
                 yield self._statement(part.replace("\0", self._title).strip(" .!?"))
 
     def _recount(self, sentence: str, number: str, first: str, second: str) -> Statement:
-        known = self._common(first)
-        holds = known == int(number) and second == (self._title or UNNAMED)
-        items = tuple(own.item for own in self._evidence.together if own.title == first)
+        holds = self._common(first) == int(number) and second == (self._title or UNNAMED)
+        items = tuple(tie.item for tie in self._evidence.together if tie.title == first)
         return Statement(sentence, holds, (), items)
 
     def _statement(self, part: str) -> Statement:
         rows: list[int] = []
-        supported = True
-        if FIRST_PERSON & {word.lower().replace("’", "'") for word in _WORD.findall(part)}:
-            supported = False
+        words = {word.lower().replace("’", "'") for word in _WORD.findall(part)}
+        supported = not FIRST_PERSON & words
         for word, denied in tokens(part):
             if not denied and (word in _QUIET or word in self._names):
                 continue

@@ -14,22 +14,15 @@ _WITHIN = str.maketrans(".!?", "___")
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence of an explanation.
-
-    Attributes
-    ----------
-    claims
-        The claims that no sentence before it makes.
-    films
-        Titles of the films of the history that it names.
-    supported
-        Whether every film that it names is in the history, and every claim is true.
-    """
+    """One sentence of an explanation."""
 
     text: str
     claims: tuple[Claim, ...]
+    """The claims that no sentence before it makes."""
     films: tuple[str, ...]
+    """Titles of the films of the history that it names."""
     supported: bool
+    """Whether every film that it names is in the history, and every claim is true."""
 
 
 def sentences(text: str, titles: Iterable[str]) -> list[str]:
@@ -49,22 +42,18 @@ def verified(
 ) -> list[Sentence]:
     """Every sentence, checked together with the supported ones before it.
 
-    Parameters
-    ----------
-    titles
-        Of the films that the text may speak of.
-    check
-        Reads a text against the data (`ckf_demo.tasks.explanations.claims.check`).
+    ``titles`` are those of the films that the text may speak of, and ``check`` reads a text against
+    the data (`ckf_demo.tasks.explanations.claims.check`).
     """
     kept, judged = "", []
     claims: tuple[Claim, ...] = ()
-    for own in sentences(text, titles):
-        report = check(f"{kept} {own}".strip())
+    for sentence in sentences(text, titles):
+        together = f"{kept} {sentence}".strip()
+        report = check(together)
         supported = report.ok_films and report.ok_ties
         new = tuple(claim for claim in report.ties if claim not in claims)
-        named = tuple(title for title in report.evidence if title in own)
-        judged.append(Sentence(own.strip(), new, named, supported))
+        named = tuple(title for title in report.evidence if title in sentence)
+        judged.append(Sentence(sentence.strip(), new, named, supported))
         if supported:
-            kept = f"{kept} {own}".strip()
-            claims += new
+            kept, claims = together, claims + new
     return judged

@@ -49,10 +49,7 @@ def compose(
     rng: random.Random,
     taste: str | None = None,
 ) -> Explanation:
-    """One explanation of why a candidate does or does not suit a person, true by the data.
-
-    Parameters are those of `gather`; ``rng`` chooses the wording, never the facts.
-    """
+    """One explanation, true by the data: `word` of what `gather` finds."""
     return word(gather(history, candidate, rating, liked_together, taste), rng)
 
 
