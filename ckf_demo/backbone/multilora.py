@@ -71,7 +71,7 @@ class MultiLora(nn.Module):
     def __init__(self, model: PreTrainedModel, tasks: tuple[str, ...], config: LoraConfig):
         super().__init__()
         self.tasks = tasks if config.task_targets and not config.full else ()
-        self.config = config
+        self.config, self.scale = config, config.alpha / config.rank
         self._folded: dict[nn.Module, dict[str, tuple[Tensor, Tensor]]] = {}
         self._layers: list[Any] = []  # PEFT's, of a class for each kind of weight
         self._route = Route()
@@ -121,10 +121,6 @@ class MultiLora(nn.Module):
         if not self._names:
             return self._bare
         return cast(PreTrainedModel, cast(LoraModel, self.peft.base_model).model)
-
-    @property
-    def scale(self) -> float:
-        return self.config.alpha / self.config.rank
 
     @contextmanager
     def routing(self, route: Route) -> Iterator[None]:

@@ -45,7 +45,7 @@ def ranking_queries(prepared: Prepared, split: int, k: int | None = None) -> lis
         relevant = prepared.item[later[prepared.liked[later]]]
         if not len(relevant):
             continue
-        shown = before if k is None else before[max(0, len(before) - k) :]
+        shown = before[0 if k is None else max(0, len(before) - k) :]
         queries.append(
             Query(
                 user=int(user),
