@@ -88,7 +88,7 @@ class TrainingData:
         return trained_items, item_numbers
 
     def features(self, instances: EvalInstances) -> np.ndarray:
-        """Features of pairs of a user, folded in from the history, and an item: float32 (n, F)."""
+        """Pair features of targets, users folded in from their histories: float32 (n, F)."""
         if isinstance(instances, AdHocInstances):
             return self._by_history(instances)
         key = (instances.rows.tobytes(), instances.k)

@@ -22,12 +22,7 @@ class CoLikedItems:
     least 1.25: popular items share fans by chance, and lift alone favours rare items. Each item
     keeps its 50 strongest pairs by cosine; the relation is symmetric.
 
-    Parameters
-    ----------
-    pairs : int32 (m, 2)
-        Item indices with the smaller first, sorted, without repetition.
-    n_items
-        Number of items of the catalogue.
+    ``pairs`` int32 (m, 2) holds item indices with the smaller first, sorted, without repetition.
     """
 
     def __init__(self, pairs: np.ndarray, n_items: int) -> None:

@@ -35,10 +35,7 @@ PATIENCE = timedelta(hours=12)
 class Processes:
     """The processes of a run, as ``accelerate launch`` started them; one without it.
 
-    Attributes
-    ----------
-    count, index
-        How many there are, and which one this is. 0 is the main one; only it writes files.
+    ``count`` is their number, ``index`` that of this one. 0 is the main one; only it writes files.
     """
 
     def __init__(self) -> None:

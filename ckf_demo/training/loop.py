@@ -73,16 +73,9 @@ def _training_rows(prepared: Prepared, config: RunConfig) -> np.ndarray:
 class Run:
     """One training run: its inputs, its optimiser and how far it has come.
 
-    Parameters
-    ----------
-    packer, segments
-        The packer draws training sequences from the segments.
-    prior
-        Losses of the parts that the fusion fitted before training, by name.
-    processes
-        The processes that share the run.
-    folder
-        Where the checkpoint is written, ``checkpoints/NAME`` by default.
+    ``packer`` draws training sequences from ``segments``. ``prior`` are the losses of what the
+    fusion fitted before training, by name. ``processes`` share the run. The checkpoint is written
+    to ``folder``, ``checkpoints/NAME`` by default.
     """
 
     def __init__(
@@ -455,16 +448,9 @@ def train(
 ) -> Path:
     """Train as a configuration says and return the checkpoint's folder.
 
-    Parameters
-    ----------
-    resume
-        Continue from the state of an interrupted run.
-    warm_start
-        A checkpoint folder with the initial weights.
-    only
-        The only task to train: CKF-S, saved as ``NAME-TASK``.
-    stage
-        The only last stage to run, on the weights in the checkpoint's folder.
+    ``resume`` continues from the state of an interrupted run; ``warm_start`` is a checkpoint folder
+    with the initial weights. ``only`` is the only task to train (CKF-S, saved as ``NAME-TASK``),
+    ``stage`` the only last stage to run, on the weights in the checkpoint's folder.
     """
     if stage is not None and (resume or warm_start is not None):
         raise UserError(

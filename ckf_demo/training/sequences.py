@@ -75,25 +75,17 @@ def co_liked_by_id(prepared: Prepared) -> CoLikedItems:
 
 @dataclass
 class Packer:
-    """Draws packed sequences from segments.
-
-    Attributes
-    ----------
-    knowledge
-        What the collaborative side knows: how often items were rated, for negatives, and labels.
-    liked_together
-        Whether the same people like two items, by their ids.
-    writings
-        Texts that explanations are learnt from. None where the data have none; explanations are
-        then composed of facts.
-    """
+    """Draws packed sequences from segments."""
 
     prepared: Prepared
     train: TrainConfig
     prompt: PromptConfig
     knowledge: Knowledge
+    """How often items were rated, for negatives, and labels."""
     liked_together: CoLikedItems
+    """Whether the same people like two items, by their ids."""
     writings: TextEvidence | None = None
+    """Texts that explanations are learnt from; without them explanations are composed of facts."""
 
     def draw(
         self, segment: Segment, rng: np.random.Generator, *, text_only: bool, augment: bool

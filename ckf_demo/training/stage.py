@@ -44,18 +44,11 @@ class Stage(ABC):
     """A stage on the best weights of the joint one, which are read from the checkpoint.
 
     A stage changes what belongs to one task. The answers to all other tasks stay as they are.
-
-    Attributes
-    ----------
-    name
-        As in the manifest's ``stages`` and behind ``ckf train --stage``.
-    system, folder
-        The system, and where its checkpoint is.
-    packer, segments
-        What training sequences are drawn with, and from.
+    ``folder`` holds the checkpoint; training sequences are drawn by ``packer`` from ``segments``.
     """
 
     name: ClassVar[str]
+    """As in the manifest's ``stages`` and behind ``ckf train --stage``."""
     system: System
     folder: Path
     packer: Packer
@@ -85,19 +78,14 @@ class Stage(ABC):
         look: Callable[[int], None],
         progress: Progress,
     ) -> None:
-        """Train only a task's adapter; everything else is frozen.
+        """Train only a task's adapter, from the best weights so far; everything else is frozen.
 
-        Parameters
-        ----------
-        rate
-            The peak learning rate.
-        loss_at
-            The loss of a step; None where its sequence has no question of the task.
-        look
-            Called with the number of steps done, every `SAVE_EVERY` and at the end.
+        ``rate`` is the peak learning rate. ``loss_at`` gives the loss of a step, or None where its
+        sequence has no question of the task. ``look`` is called with the number of steps done,
+        every `SAVE_EVERY` and at the end.
         """
         config = self.system.config.train
-        parameters = self._hold_all_but(task)
+        parameters = self._freeze_all_but(task)
         look(0)
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
         bar = progress.add_task(self.name, total=steps)
@@ -115,19 +103,11 @@ class Stage(ABC):
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
                 look(step + 1)
 
-    def _hold_all_but(self, task: str) -> list[torch.nn.Parameter]:
-        """Take the best weights so far and return the parameters of a task's adapter.
-
-        No other parameter keeps a gradient.
-        """
-        manifest = read_manifest(self.folder)
+    def _freeze_all_but(self, task: str) -> list[torch.nn.Parameter]:
+        """Load the best weights and return the parameters of a task's adapter."""
         self.system.load_weights(self.folder)
-        self.system.calibration = manifest["calibration"]
-        self.system.fusion.eval()
-        self.system.fusion.requires_grad_(False)
-        learnt = []
+        self.system.calibration = read_manifest(self.folder)["calibration"]
+        self.system.fusion.eval().requires_grad_(False)
         for name, parameter in self.system.lora.peft.named_parameters():
             parameter.requires_grad_(task in name.split("."))
-            if parameter.requires_grad:
-                learnt.append(parameter)
-        return learnt
+        return [p for p in self.system.lora.peft.parameters() if p.requires_grad]
