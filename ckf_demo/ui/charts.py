@@ -1,8 +1,7 @@
-"""Charts, the tables behind them, and how figures are written, for every tab that shows values.
+"""Charts, the tables behind them, and how figures are written.
 
-Line and dot plots are drawn by Plotly (``assets/app.js`` reads the JSON that stands in the panel);
-bars and points in lanes are positioned HTML. Each chart says in words what it shows, and the table
-that stands with it holds the same numbers.
+Plotly draws line and dot plots from JSON in the panel (``assets/app.js``); bars and points in lanes
+are positioned HTML. Each chart says in words what it shows.
 """
 
 import html

@@ -1,7 +1,4 @@
-"""Results stored beside the checkpoints, published figures, and which of their rows a view shows.
-
-Nothing is measured here.
-"""
+"""Stored results, published figures, and which of their rows a view shows."""
 
 import json
 import math

@@ -31,9 +31,11 @@ def made(fake, method_comparison, monkeypatch) -> CompareTab:
         return CompareTab(fake, method_comparison)
 
 
-def steps(made: CompareTab, pair=PAIR, latest=None, mode=FILM, methods=BOTH, second=None) -> list:
+def steps(
+    made: CompareTab, pair=PAIR, latest=None, mode=FILM, methods=BOTH, second=None, ready=()
+) -> list:
     """What the panel shows step by step, and the comparison at the end."""
-    updates = list(made.compare(pair, latest, mode, methods, second))
+    updates = list(made.compare(pair, latest, mode, methods, second, ready))
     shown = [update[made.shown] for update in updates if made.shown in update]
     return [shown, updates[-1].get(made.latest)]
 
@@ -172,8 +174,7 @@ def test_chosen_baselines_are_fitted_one_by_one_and_each_is_compared_when_it_is(
 
 
 def test_a_baseline_stands_beside_the_methods(made):
-    updates = list(made.compare(PAIR, None, FILM, ["text"], None, ("item mean", "popularity")))
-    shown, latest = updates[-2][made.shown], updates[-1][made.latest]
+    (*_, shown), latest = steps(made, methods=["text"], ready=("item mean", "popularity"))
     rows = {row["method"]: row for row in latest.answers[0]}
     assert list(rows) == ["text", "item mean", "popularity", "average"]
     assert (rows["item mean"]["rating"], rows["item mean"]["probability"]) == (3.21, 0.43)
@@ -184,8 +185,8 @@ def test_a_baseline_stands_beside_the_methods(made):
 
 
 def test_a_baseline_orders_the_same_candidates(made):
-    updates = list(made.compare(PAIR, None, LIST, ["ckf"], None, ("EASE", "item mean")))
-    rows = {row["method"]: row for row in updates[-1][made.latest].answers[0][:-1]}
+    _, latest = steps(made, mode=LIST, methods=["ckf"], ready=("EASE", "item mean"))
+    rows = {row["method"]: row for row in latest.answers[0][:-1]}
     by = {name: row["orders_by"] for name, row in rows.items()}
     assert by == {"ckf": "ranking", "item mean": "ctr", "EASE": "ranking"}
     films = {frozenset(film["item"] for film in row["items"]) for row in rows.values()}
@@ -195,8 +196,7 @@ def test_a_baseline_orders_the_same_candidates(made):
 
 
 def test_baselines_alone_can_be_compared(made, fake):
-    updates = list(made.compare(PAIR, None, FILM, [], None, ("item mean",)))
-    assert updates[-1][made.latest].finished
+    assert steps(made, methods=[], ready=("item mean",))[1].finished
     assert not {"rate", "click"} & set(fake.calls)
 
 
