@@ -419,8 +419,6 @@ def test_untrained_tokens_are_those_that_training_began_with(recommender):
 
 def test_search_and_history_are_plain_records(recommender):
     found = recommender.search_items("film 7", limit=3)
-    with pytest.raises(UserError, match="limit = 'x' is not a whole number"):
-        recommender.search_items("film 7", limit="x")
     assert len(found) == 3 or found[0]["item"] == "7"
     genres = list(DATA.genres[6])
     assert found[0] == {"item": "7", "title": "Film 7", "year": 1990, "genres": genres}
@@ -511,42 +509,40 @@ def test_wrong_questions_get_one_clear_message(recommender, arguments, words):
     arguments = {"item": ITEM, **arguments}
     for question in (recommender.rate, recommender.click, recommender.explain):
         with pytest.raises(UserError) as caught:
-            result = question(**arguments)
-            list(result)
+            list(question(**arguments))
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
+PAIR = {"user": USER, "item": ITEM}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("question", "arguments", "words"),
     [
-        ({"user": USER, "genre": "Opera"}, "Unknown genre 'Opera'; choose one of Comedy, Drama"),
-        ({"user": USER, "year_from": 2050}, "No film is left by these filters"),
-        ({"user": USER, "year_to": 1900}, "No film is left by these filters"),
-        ({"user": USER, "k": 0}, "not a whole number from 1 to 100"),
-        ({"user": USER, "k": 2.5}, "not a whole number from 1 to 100"),
-        ({"user": USER, "k": "ten"}, "not a whole number from 1 to 100"),
-        ({"user": USER, "k": float("nan")}, "not a whole number from 1 to 100"),
-        ({}, "Nobody is described"),
+        (
+            "rank",
+            {"user": USER, "genre": "Opera"},
+            "Unknown genre 'Opera'; choose one of Comedy, Drama",
+        ),
+        ("rank", {"user": USER, "year_from": 2050}, "No film is left by these filters"),
+        ("rank", {"user": USER, "year_to": 1900}, "No film is left by these filters"),
+        ("rank", {"user": USER, "k": 0}, "not a whole number from 1 to 100"),
+        ("rank", {"user": USER, "k": 2.5}, "not a whole number from 1 to 100"),
+        ("rank", {"user": USER, "k": "ten"}, "not a whole number from 1 to 100"),
+        ("rank", {"user": USER, "k": float("nan")}, "not a whole number from 1 to 100"),
+        ("rank", {}, "Nobody is described"),
+        ("explain", PAIR | {"method": "collaborative"}, "writes no explanations"),
+        ("item_vectors", {"space": "dreams"}, "Unknown space 'dreams'"),
+        ("history", {"user": "99999"}, "unknown user"),
+        ("history", {"user": USER, "at": "1998-04-01"}, "whole seconds"),
+        ("prompt", PAIR | {"task": "naming"}, "was not trained for naming"),
+        ("search_items", {"query": "film 7", "limit": "x"}, "limit = 'x' is not a whole number"),
     ],
 )
-def test_wrong_rankings_get_one_clear_message(recommender, arguments, words):
-    with pytest.raises(UserError) as caught:
-        recommender.rank(**arguments)
-    assert words in str(caught.value)
-
-
-def test_other_wrong_questions(recommender):
-    with pytest.raises(UserError, match="writes no explanations"):
-        list(recommender.explain(user=USER, item=ITEM, method="collaborative"))
-    with pytest.raises(UserError, match="Unknown space 'dreams'"):
-        recommender.item_vectors("dreams")
-    with pytest.raises(UserError, match="unknown user"):
-        recommender.history("99999")
-    with pytest.raises(UserError, match="whole seconds"):
-        recommender.history(USER, at="1998-04-01")
-    with pytest.raises(UserError, match="was not trained for naming"):
-        recommender.prompt(user=USER, item=ITEM, task="naming")
+def test_other_wrong_questions_do_so_too(recommender, question, arguments, words):
+    with pytest.raises(UserError, match=words):
+        list(getattr(recommender, question)(**arguments))
 
 
 def test_a_checkpoint_says_which_tasks_it_knows(recommender):

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from ckf_demo import cli
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import batch_scoring as scoring
 from ckf_demo.serving.batch_scoring import (
@@ -25,6 +24,8 @@ from ckf_demo.serving.batch_scoring import (
     score,
 )
 from ckf_demo.serving.workers import Workers
+from support.commands import run_ckf
+from support.paths import CHECKPOINT
 
 USERS = [f"u{i}" for i in range(90)]
 MANIFEST = {"dataset": "tiny", "backbone": "tiny", "hashes": {"config": "a"}}
@@ -234,17 +235,11 @@ def test_what_parts_are_made_of_stands_beside_them(place):
 # The command and its files
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["score", *map(str, arguments)])
-    return exit_.value.code
-
-
 def test_the_command_writes_one_row_per_user_and_rank(place, capsys):
     users, out = place / "users.txt", place / "top.parquet"
     users.write_text("u8\n\nu7\nu8\n", encoding="utf-8")
     before = set(place.iterdir())
-    assert run("--checkpoint", place, "--users", users, "--k", "2", "--out", out) == 0
+    assert run_ckf("score", "--checkpoint", place, "--users", users, "--k", "2", "--out", out) == 0
     table = pd.read_parquet(out)
     assert list(table) == ["user", "rank", "item", "title", "score"]
     assert table["user"].tolist() == ["u8", "u8", "u7", "u7"]
@@ -253,7 +248,7 @@ def test_the_command_writes_one_row_per_user_and_rank(place, capsys):
     assert set(place.iterdir()) - before - {place / "cache"} == {out, place / "done.txt"}
     out.unlink()
     users.write_text("u7\nu100\n", encoding="utf-8")
-    assert run("--checkpoint", place, "--users", users, "--out", out) == 2
+    assert run_ckf("score", "--checkpoint", place, "--users", users, "--out", out) == 2
     assert "1 of 2 users are not in tiny: u100;" in capsys.readouterr().err
     assert not out.exists()
 
@@ -295,7 +290,7 @@ def test_both_engines_give_the_same_lists(recommender, tmp_path):
     users = tmp_path / "users.txt"
     users.write_text("405\n1\n", encoding="utf-8")
     for engine in ("local", "ray"):
-        score(cli.CHECKPOINT, users, 3, tmp_path / f"{engine}.parquet", engine)
+        score(CHECKPOINT, users, 3, tmp_path / f"{engine}.parquet", engine)
     local, ray = (pd.read_parquet(tmp_path / f"{engine}.parquet") for engine in ("local", "ray"))
     pd.testing.assert_frame_equal(local, ray, check_exact=False, rtol=0.02)
 
