@@ -136,6 +136,9 @@ class Sidebar:
         prepared = recommender.prepared
         self._ages, self._occupations = prepared.has_ages, prepared.has_occupations
         self._rates = not prepared.positive_only
+        # The model learnt nothing from fields that no profile holds.
+        self._age_field = {"min_width": 110, "visible": self._ages}
+        self._occupation_field = {"min_width": 110, "visible": self._occupations}
         gr.HTML("<h2>Who</h2>", apply_default_css=False)
         gr.HTML('<p class="ckf-over">Ready examples</p>', apply_default_css=False)
         self.examples = [
@@ -161,12 +164,12 @@ class Sidebar:
             label=f"{self._opinions.capitalize()} before the moment",
             elem_id="user-group",
         )
-        age = {"label": "Age", "min_width": 110, "visible": self._ages}
-        occupation = {"label": "Occupation", "min_width": 110, "visible": self._occupations}
         with gr.Row(visible=self._ages or self._occupations):
-            self.age = gr.Dropdown([ANY, *AGES], value=ANY, **age)
+            self.age = gr.Dropdown([ANY, *AGES], value=ANY, label="Age", **self._age_field)
             occupations = [ANY, *self.store.occupations()]
-            self.occupation = gr.Dropdown(occupations, value=ANY, **occupation)
+            self.occupation = gr.Dropdown(
+                occupations, value=ANY, label="Occupation", **self._occupation_field
+            )
         self.wrong = panel("", elem_id="user-problem")
         self.users = panel(self.user_table("", ANY, ANY, ANY), elem_id="users")
 
@@ -185,22 +188,12 @@ class Sidebar:
         )
         self.found = panel(self.found_films("", ()), elem_id="found-films")
         self.rated = panel(self.rated_films(()), elem_id="rated-films")
-        # The model learnt nothing from fields that no profile holds.
         with gr.Row(visible=self._ages or self._occupations):
-            self.new_age = gr.Number(
-                label="Age (optional)",
-                precision=0,
-                minimum=1,
-                maximum=OLDEST,
-                min_width=110,
-                visible=self._ages,
-            )
+            bounds = {"precision": 0, "minimum": 1, "maximum": OLDEST}
+            self.new_age = gr.Number(label="Age (optional)", **bounds, **self._age_field)
+            occupations = ["", *self.store.occupations()]
             self.new_occupation = gr.Dropdown(
-                ["", *self.store.occupations()],
-                value="",
-                label="Occupation (optional)",
-                min_width=110,
-                visible=self._occupations,
+                occupations, value="", label="Occupation (optional)", **self._occupation_field
             )
         self.use = gr.Button("Predict for this person", variant="primary", elem_id="use")
         self.problem = panel("", elem_id="new-person-problem")
