@@ -8,13 +8,23 @@ from torch.testing import assert_close
 from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor
 
 from ckf_demo.backbone.decoder import Decoder, Dense, Int8, Writing, supports
-from ckf_demo.backbone.engine import Branch
+from ckf_demo.backbone.engine import Branch, Engine
 from support.tiny import TASKS, tiny_engine
 
 MODEL, FOLDED = tiny_engine(), tiny_engine()
 FOLDED.lora.fold(torch.float32)
 VOCABULARY = MODEL.model.config.vocab_size
 tokens = st.integers(0, VOCABULARY - 1)
+folded_or_not = pytest.mark.parametrize("engine", [FOLDED, MODEL], ids=["folded", "not folded"])
+
+
+def written(
+    engine: Engine, task: str, prefix=(1, 2, 3), ids=(5, 6, 7), stop_ids=(), **options
+) -> list[int]:
+    """The tokens of a text, twelve at most."""
+    prefix, branch = engine.prefill([*prefix]), Branch([*ids], len(prefix), task)
+    options = {"stop_ids": set(stop_ids), "max_tokens": 12, **options}
+    return list(engine.generate(prefix, branch, None, **options))
 
 
 @settings(max_examples=40, deadline=None)
@@ -24,11 +34,7 @@ tokens = st.integers(0, VOCABULARY - 1)
     st.sampled_from(TASKS),
 )
 def test_texts_equal_those_of_the_model(prefix, ids, task):
-    branch = Branch(ids, len(prefix), task)
-    texts = [
-        list(engine.generate(engine.prefill(prefix), branch, None, stop_ids=set(), max_tokens=12))
-        for engine in (MODEL, FOLDED)
-    ]
+    texts = [written(engine, task, prefix, ids) for engine in (MODEL, FOLDED)]
     assert FOLDED.decoder(task) is not None
     assert MODEL.decoder(task) is None
     assert texts[0] == texts[1]
@@ -40,69 +46,49 @@ def test_texts_equal_those_of_the_model(prefix, ids, task):
     st.lists(tokens, min_size=1, max_size=6),
     st.sampled_from(TASKS),
 )
-def test_logits_equal_those_of_the_model(prefix, written, task):
+def test_logits_equal_those_of_the_model(prefix, text, task):
     decoder = Decoder(FOLDED.lora, task, eight_bit=False)
     caches = [FOLDED.prefill(prefix).cache() for _ in range(2)]
-    writing = Writing(decoder, caches[0], len(written))
-    for token in written:
+    writing = Writing(decoder, caches[0], len(text))
+    for token in text:
         following = Branch([token], caches[1].get_seq_length(), task)
         with torch.inference_mode():
             one = FOLDED._step(following, None, caches[1])
             assert_close(writing(token), one[0], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("folded", [True, False])
-def test_tokens_are_drawn_alike_with_a_seed_and_differ_without_it(folded):
-    engine = FOLDED if folded else MODEL
-    branch = Branch([5, 6, 7], 3, TASKS[0])
-
+@folded_or_not
+def test_tokens_are_drawn_alike_with_a_seed_and_differ_without_it(engine):
     def drawn(seed: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seed)
-        prefix = engine.prefill([1, 2, 3])
-        return list(
-            engine.generate(prefix, branch, None, stop_ids=set(), max_tokens=12, drawn=generator)
-        )
+        return written(engine, TASKS[0], drawn=torch.Generator().manual_seed(seed))
 
     assert len(drawn(0)) == 12
     assert drawn(0) == drawn(0)
     assert len({tuple(drawn(seed)) for seed in range(5)}) > 1
 
 
-@pytest.mark.parametrize("folded", [True, False])
-def test_a_text_can_be_made_of_some_tokens_alone(folded):
-    engine = FOLDED if folded else MODEL
-    branch = Branch([5, 6, 7], 3, TASKS[0])
-
-    def written(allowed: set[int] | None, stop_ids: set[int]) -> list[int]:
-        prefix, ends = engine.prefill([1, 2, 3]), {"stop_ids": stop_ids, "max_tokens": 12}
-        return list(engine.generate(prefix, branch, None, **ends, allowed=allowed))
-
-    free = written(None, set())
+@folded_or_not
+def test_a_text_can_be_made_of_some_tokens_alone(engine):
+    free = written(engine, TASKS[0])
     allowed = set(range(0, 200, 3)) - set(free)
-    limited = written(allowed, set())
+    limited = written(engine, TASKS[0], allowed=allowed)
     assert len(limited) == 12 and set(limited) <= allowed
-    assert written(set(range(262)), set()) == free
+    assert written(engine, TASKS[0], allowed=set(range(262))) == free
     # an end is always open
-    assert not set(written(allowed, {limited[3]})) & {limited[3]}
-    assert written({9}, {free[0]}) == []
+    assert limited[3] not in written(engine, TASKS[0], stop_ids=[limited[3]], allowed=allowed)
+    assert written(engine, TASKS[0], stop_ids=[free[0]], allowed={9}) == []
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.sets(tokens, min_size=1, max_size=4), st.sampled_from(TASKS))
 def test_a_text_from_few_tokens_says_nothing_twice(allowed, task):
-    nothing_twice = LogitsProcessorList([NoRepeatNGramLogitsProcessor(3)])
-
-    def written(engine, processors=None) -> list[int]:
-        prefix, branch = engine.prefill([1, 2, 3]), Branch([5, 6, 7], 3, task)
-        ends = {"stop_ids": {0}, "max_tokens": 30}
-        made = engine.generate(prefix, branch, None, **ends, allowed=allowed, processors=processors)
-        return list(made)
-
-    text = written(MODEL, nothing_twice)
+    options = {"stop_ids": [0], "max_tokens": 30, "allowed": allowed}
+    options["processors"] = LogitsProcessorList([NoRepeatNGramLogitsProcessor(3)])
+    text = written(MODEL, task, **options)
     threes = list(zip(text, text[1:], text[2:], strict=False))
     assert len(threes) == len(set(threes))
     assert set(text) <= allowed
-    assert written(FOLDED, nothing_twice) == text
+    assert written(FOLDED, task, **options) == text
     if len(allowed - {0}) == 1 and 0 not in allowed:
         # three of the only token, and then nothing but the end is left
         assert len(text) <= 3

@@ -223,13 +223,6 @@ def test_what_a_branch_does_see_matters():
     assert not torch.allclose(before, score([5, 6, 7, 8], [other], slots)[0], atol=1e-3)
 
 
-def test_token_ids_at_slots_are_ignored():
-    slots = [torch.ones(1, HIDDEN)]
-    one = score([5, 6], [Branch([1, 2, 3], 2, "ctr", [1])], slots)[0]
-    other = score([5, 6], [Branch([1, 99, 3], 2, "ctr", [1])], slots)[0]
-    assert torch.equal(one, other)
-
-
 def test_scoring_leaves_the_prefix_as_it_was():
     prefix = ENGINE.prefill([1, 2, 3])
     branch = Branch([4, 5], 3, "ctr")

@@ -57,24 +57,22 @@ def by_peft(model: PeftModel, branch: Branch, tasks: bool = True) -> torch.Tenso
     return out.last_hidden_state[0, -1]
 
 
-def test_saved_adapters_give_the_same_answers_in_plain_peft(engine, saved):
+@pytest.mark.parametrize("tasks", [True, False])
+def test_saved_adapters_give_the_same_answers_in_plain_peft(engine, saved, tasks):
     model = plain_peft(saved)
-    plain = [by_peft(model, branch) for branch in BRANCHES]
-    assert_close([*hidden_states(engine)], plain, **CLOSE)
+    plain = [by_peft(model, branch, tasks) for branch in BRANCHES]
+    assert_close([*hidden_states(engine, tasks=tasks)], plain, **CLOSE)
 
 
-def test_switched_off_updates_are_those_of_fewer_adapters(engine, saved):
-    model = plain_peft(saved)
-    plain = [by_peft(model, branch, tasks=False) for branch in BRANCHES]
-    assert_close([*hidden_states(engine, tasks=False)], plain, **CLOSE)
-
-
-def test_routing_per_token_equals_routing_one_task(engine):
+@pytest.mark.parametrize("shared_targets", [CONFIG.shared_targets, ("q_proj", "v_proj")])
+def test_routing_per_token_equals_routing_one_task(shared_targets):
+    """Also where a weight has both updates."""
+    engine = tiny_engine(LoraConfig(rank=4, alpha=8, shared_targets=shared_targets))
     mixed = hidden_states(engine)
+    assert not torch.allclose(mixed, hidden_states(engine, tasks=False), atol=1e-3)
     for task in TASKS:
         own = [i for i, b in enumerate(BRANCHES) if b.task == task]
-        single = hidden_states(engine, [BRANCHES[i] for i in own])
-        assert_close(mixed[own], single, **CLOSE)
+        assert_close(mixed[own], hidden_states(engine, [BRANCHES[i] for i in own]), **CLOSE)
 
 
 def test_tasks_differ_and_no_update_is_the_bare_backbone(engine):
@@ -102,16 +100,6 @@ def test_one_update_on_all_weights_and_no_task_adapters():
     assert engine.lora.tasks == ()
     hidden = hidden_states(engine, [Branch([5, 6], len(PREFIX), task) for task in TASKS])
     assert_close(hidden, hidden[:1].expand_as(hidden), **CLOSE)
-
-
-def test_a_weight_may_have_both_updates():
-    config = LoraConfig(rank=4, alpha=8, shared_targets=("q_proj", "v_proj"))
-    engine = tiny_engine(config)
-    both, shared = hidden_states(engine), hidden_states(engine, tasks=False)
-    assert not torch.allclose(both, shared, atol=1e-3)
-    for task in TASKS:
-        own = [i for i, b in enumerate(BRANCHES) if b.task == task]
-        assert_close(both[own], hidden_states(engine, [BRANCHES[i] for i in own]), **CLOSE)
 
 
 def test_gradients_reach_the_adapters_of_all_tasks_in_use(engine):

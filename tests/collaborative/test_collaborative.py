@@ -43,7 +43,10 @@ def embedded(items, stars, lengths) -> np.ndarray:
     return KNOWLEDGE.pair_inputs(items, stars, lengths, np.zeros(len(lengths), np.int64))[0]
 
 
-def lenskit_scorer(scorer):
+def lenskit_scorer(kind: type, options: dict):
+    """Lenskit's own model, trained with the options of ours."""
+    options = dict(options)
+    scorer = kind(embedding_size=options.pop("size"), **options)
     train_scorer(scorer, ROWS, seed=3)
     return scorer
 
@@ -58,24 +61,14 @@ def implicit_model() -> ImplicitMF:
     return ImplicitMF.fit(ROWS, **WATCHING, seed=3)
 
 
-@pytest.fixture(scope="module")
-def lenskit_rating() -> BiasedMFScorer:
-    options = dict(RATING)
-    return lenskit_scorer(BiasedMFScorer(embedding_size=options.pop("size"), **options))
+def test_rating_fold_in_is_lenskits(rating_model):
+    lenskit = lenskit_scorer(BiasedMFScorer, RATING)
 
-
-@pytest.fixture(scope="module")
-def lenskit_watching() -> ImplicitMFScorer:
-    options = dict(WATCHING)
-    return lenskit_scorer(ImplicitMFScorer(embedding_size=options.pop("size"), **options))
-
-
-def test_rating_fold_in_is_lenskits(rating_model, lenskit_rating):
     @settings(max_examples=40, deadline=None)
     @given(histories.filter(bool))
     def check(history):
         items, stars = arrays(history)
-        expected, bias = lenskit_rating.new_user_embedding(None, ItemList(items, rating=stars))
+        expected, bias = lenskit.new_user_embedding(None, ItemList(items, rating=stars))
         vectors, biases = rating_model.fold_in_prefixes(items, stars, np.array([len(items)]))
         np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(biases[0], bias, rtol=1e-4, atol=1e-5)
@@ -83,12 +76,14 @@ def test_rating_fold_in_is_lenskits(rating_model, lenskit_rating):
     check()
 
 
-def test_watching_fold_in_is_lenskits(implicit_model, lenskit_watching):
+def test_watching_fold_in_is_lenskits(implicit_model):
+    lenskit = lenskit_scorer(ImplicitMFScorer, WATCHING)
+
     @settings(max_examples=40, deadline=None)
     @given(histories.filter(bool))
     def check(history):
         items, _ = arrays(history)
-        expected, _ = lenskit_watching.new_user_embedding(None, ItemList(items))
+        expected, _ = lenskit.new_user_embedding(None, ItemList(items))
         np.testing.assert_allclose(implicit_model.fold_in(items), expected, rtol=1e-3, atol=1e-4)
 
     check()
@@ -103,30 +98,20 @@ def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, imp
     assert rating_model.global_mean == pytest.approx(DATA.rating.mean(), rel=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories, st.data())
-def test_prefixes_equal_fold_ins_of_cut_histories(history, data):
-    items, stars = arrays(history)
-    lengths = np.array(data.draw(st.lists(st.integers(0, len(items)), min_size=1, max_size=5)))
-    users = embedded(items, stars, lengths)
-    assert users.shape == (len(lengths), KNOWLEDGE.size)
-    assert users.dtype == np.float32
-    for row, n in zip(users, lengths, strict=True):
-        cut = embedded(items[:n], stars[:n], np.array([n]))[0]
-        np.testing.assert_allclose(row, cut, rtol=1e-4, atol=1e-5)
-
-
-@settings(max_examples=40, deadline=None)
-@given(histories, st.data())
-def test_features_after_a_prefix_are_those_of_the_cut_history(history, data):
+def test_after_a_prefix_all_is_as_after_the_cut_history(history, data):
     items, stars = arrays(history)
     pairs = st.tuples(st.integers(0, len(items)), st.integers(0, DATA.n_items - 1))
     drawn = np.array(data.draw(st.lists(pairs, min_size=1, max_size=5)))
-    _, _, features = KNOWLEDGE.pair_inputs(items, stars, drawn[:, 0], drawn[:, 1])
+    users, _, features = KNOWLEDGE.pair_inputs(items, stars, *drawn.T)
+    assert users.shape == (len(drawn), KNOWLEDGE.size)
     assert features.shape == (len(drawn), len(FEATURE_NAMES))
-    assert features.dtype == np.float32
+    assert users.dtype == features.dtype == np.float32
     assert np.isfinite(features).all()
-    for row, (n, target) in zip(features, drawn, strict=True):
+    for user, row, (n, target) in zip(users, features, drawn, strict=True):
+        cut = embedded(items[:n], stars[:n], np.array([n]))[0]
+        np.testing.assert_allclose(user, cut, rtol=1e-4, atol=1e-5)
         alone = features_of(items[:n], stars[:n], np.array([target]))[0]
         np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-4)
 

@@ -7,20 +7,32 @@ from ckf_demo.baselines.calibration import platt
 from ckf_demo.metrics import metrics
 from ckf_demo.tasks.explanations.sentiment import compound, polarity
 
+BY_HAND = {
+    "rmse": (metrics.rmse, ([1, 3, 5], [2, 3, 3]), np.sqrt(5 / 3)),
+    "mae": (metrics.mae, ([1, 3, 5], [2, 3, 3]), 1),
+    "AUC counts ties half": (metrics.auc, ([1, 0], [0.5, 0.5]), 0.5),
+    "AUC with one tie": (metrics.auc, ([1, 0, 0], [0.6, 0.1, 0.6]), 0.75),
+    "AUC of one class is undefined": (metrics.auc, ([1, 1], [0.1, 0.2]), np.nan),
+    "ECE compares means within bins": (
+        metrics.ece,
+        ([1, 0, 1, 1], [0.51, 0.52, 0.98, 1.0]),
+        abs(0.51 + 0.52 - 1) / 4 + abs(0.98 + 1.0 - 2) / 4,
+    ),
+    "NDCG uses log2 of rank plus one": (
+        metrics.ndcg_at_10,
+        ([1, 7, 8, 2], [7, 8]),
+        (1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3)),
+    ),
+    "NDCG of the best order": (metrics.ndcg_at_10, ([8, 7, 1], [7, 8]), 1),
+    "recall is of what could be among ten": (metrics.recall_at_10, (range(10), range(5, 25)), 0.5),
+    "recall of some": (metrics.recall_at_10, (range(10), [3, 99]), 0.5),
+    "what candidates lack is counted": (metrics.lost_by_candidates, ([1, 2, 3], [3, 4, 5]), 2),
+}
 
-def test_rating_errors():
-    truth, predicted = np.array([1.0, 3.0, 5.0]), np.array([2.0, 3.0, 3.0])
-    assert metrics.rmse(truth, predicted) == pytest.approx(np.sqrt(5 / 3))
-    assert metrics.mae(truth, predicted) == pytest.approx(1.0)
 
-
-def test_auc_counts_ties_half():
-    assert metrics.auc(np.array([1, 0]), np.array([0.5, 0.5])) == pytest.approx(0.5)
-    assert metrics.auc(np.array([1, 0, 0]), np.array([0.6, 0.1, 0.6])) == pytest.approx(0.75)
-
-
-def test_auc_of_one_class_is_undefined():
-    assert np.isnan(metrics.auc(np.array([1, 1]), np.array([0.1, 0.2])))
+@pytest.mark.parametrize(("metric", "given", "expected"), BY_HAND.values(), ids=BY_HAND)
+def test_values_by_hand(metric, given, expected):
+    assert metric(*map(np.array, given)) == pytest.approx(expected, nan_ok=True)
 
 
 def test_uauc_leaves_out_users_with_one_class():
@@ -48,36 +60,10 @@ def test_log_loss_of_a_certain_error_is_finite():
     assert np.isfinite(metrics.log_loss(np.array([1, 0]), np.array([0.0, 1.0])))
 
 
-def test_ece_compares_means_within_bins():
-    labels = np.array([1, 0, 1, 1])
-    probabilities = np.array([0.51, 0.52, 0.98, 1.0])
-    expected = abs(0.51 + 0.52 - 1) / 4 + abs(0.98 + 1.0 - 2) / 4
-    assert metrics.ece(labels, probabilities) == pytest.approx(expected)
-
-
 def test_ece_of_a_calibrated_score_is_small():
     rng = np.random.default_rng(0)
     p = rng.random(50_000)
     assert metrics.ece((rng.random(50_000) < p).astype(int), p) < 0.01
-
-
-def test_ndcg_uses_log2_of_rank_plus_one():
-    relevant = np.array([7, 8])
-    dcg = 1 / np.log2(3) + 1 / np.log2(4)
-    ideal = 1 + 1 / np.log2(3)
-    ranked = np.array([1, 7, 8, 2])
-    assert metrics.ndcg_at_10(ranked, relevant) == pytest.approx(dcg / ideal, abs=1e-6)
-    assert metrics.ndcg_at_10(np.array([8, 7, 1]), relevant) == pytest.approx(1.0)
-
-
-def test_recall_is_of_what_could_be_among_ten():
-    ranked = np.arange(10)
-    assert metrics.recall_at_10(ranked, np.arange(5, 25)) == pytest.approx(0.5)
-    assert metrics.recall_at_10(ranked, np.array([3, 99])) == pytest.approx(0.5)
-
-
-def test_candidate_loss_counts_what_is_missing():
-    assert metrics.lost_by_candidates(np.array([1, 2, 3]), np.array([3, 4, 5])) == 2
 
 
 def test_distinctness():
