@@ -34,6 +34,7 @@ from ckf_demo.tasks.negatives import not_chosen, with_negatives
 from ckf_demo.training.explanation_stage import draw_explanations
 from ckf_demo.training.loop import train
 from ckf_demo.training.sequences import Packer, segments_of
+from support.commands import rows_by
 from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
 from support.tiny import tiny_config
@@ -42,6 +43,11 @@ DATA = made_up_choices()
 KNOWLEDGE = PositiveOnlyKnowledge.fit(DATA)
 LEARNT = DATA.learning_rows()
 WRITINGS = TextEvidence(DATA)
+
+
+def pair_of(row: int) -> tuple[str, str]:
+    """The user and the item of a row."""
+    return DATA.user_ids[int(DATA.user[row])], DATA.item_ids[int(DATA.item[row])]
 
 
 # --- what is fitted and what is learnt ------------------------------------------------------------
@@ -124,8 +130,7 @@ def test_what_was_not_chosen_was_not_chosen(seed, part):
 def test_each_row_is_asked_a_second_time_with_something_else():
     rows, items, liked = with_negatives(DATA, KNOWLEDGE, LEARNT, np.random.default_rng(0))
     n = len(LEARNT)
-    np.testing.assert_array_equal(rows, np.r_[LEARNT, LEARNT])
-    np.testing.assert_array_equal(items[:n], DATA.item[LEARNT])
+    assert rows.tolist() == [*LEARNT, *LEARNT] and items[:n].tolist() == DATA.item[LEARNT].tolist()
     assert liked[:n].all() and not liked[n:].any()
 
 
@@ -212,25 +217,29 @@ def test_texts_are_learnt_each_at_its_own_moment():
 
 @pytest.fixture
 def workplace(positive_only_workplace) -> Path:
+    """Where the tests run, with ``checkpoints/tiny``."""
     return positive_only_workplace
 
 
 @pytest.fixture
-def recommender(positive_only_workplace) -> Recommender:
-    return load_positive_only(positive_only_workplace)
+def recommender(workplace) -> Recommender:
+    return load_positive_only(workplace)
+
+
+def cells_of(found: dict) -> dict[tuple[str, str], float]:
+    """The values over all rows, by method and metric."""
+    rows = rows_by(found, "group", "method", "metric").items()
+    return {tuple(key): row["value"] for (group, *key), row in rows if group == "all"}
 
 
 def test_it_is_trained_calibrated_and_asked(workplace, recommender):
     manifest = read_manifest(workplace / "checkpoints" / "tiny")
     assert manifest["tasks"] == ["ctr", "ranking", "explanation"]
     assert {"wording", "calibration"} <= manifest["stages"].keys()
-    user = DATA.user_ids[int(DATA.user[DATA.rows(split=VALID)[-1]])]
-    answer = recommender.click(user=user, item=DATA.item_ids[0])
-    assert 0 < answer["probability"] < 1
-    ranked = recommender.rank(user=user, k=5)
-    assert len({own["item"] for own in ranked}) == 5
-    new = recommender.rank(history=[{"item": DATA.item_ids[0], "rating": 5}], k=3)
-    assert len(new) == 3
+    user, _ = pair_of(DATA.rows(split=VALID)[-1])
+    assert 0 < recommender.click(user=user, item=DATA.item_ids[0])["probability"] < 1
+    assert len({own["item"] for own in recommender.rank(user=user, k=5)}) == 5
+    assert len(recommender.rank(history=[{"item": DATA.item_ids[0], "rating": 5}], k=3)) == 3
 
 
 def test_prompts_speak_of_places_and_pass_over_what_has_no_title(workplace):
@@ -246,21 +255,19 @@ def test_prompts_speak_of_places_and_pass_over_what_has_no_title(workplace):
 
 def test_an_explanation_holds_or_says_nothing(recommender):
     for row in sorted(DATA.texts)[-5:]:
-        user, item = DATA.user_ids[int(DATA.user[row])], DATA.item_ids[int(DATA.item[row])]
+        user, item = pair_of(row)
         *_, last = recommender.explain(user=user, item=item, at=int(DATA.timestamp[row]))
         assert last["rating"] is None and last["polarity"] == "positive"
         kept = " ".join(own["text"] for own in last["sentences"])
         assert last["text"] == (kept or "Nothing was found to say about it that the data bear out.")
-        for own in last["sentences"]:
-            for rests_on in own["evidence"]:
-                assert {"item", "title"} <= rests_on.keys()
+        evidence = [each for own in last["sentences"] for each in own["evidence"]]
+        assert all({"item", "title"} <= each.keys() for each in evidence)
 
 
 # --- measured -------------------------------------------------------------------------------------
 
 
-def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
+def test_it_is_measured_against_what_was_not_chosen(workplace):
     found = evaluate(
         "checkpoints/tiny",
         Settings(split="valid", limit=40, resamples=50),
@@ -269,48 +276,39 @@ def test_it_is_measured_against_what_was_not_chosen(workplace, monkeypatch):
     )
     assert json.loads(Path("results.json").read_text()) == found
     frame = pd.read_parquet("rows.parquet")
-    cells = {(r["method"], r["metric"], r["group"]): r for r in found["rows"]}
+    cells = cells_of(found)
     for name in (choices.CKF, choices.POPULARITY, choices.BOOSTING):
         own = frame[frame["method"] == name]
         assert len(own) == 80 and own["label"].sum() == 40
-        assert cells[name, "auc", "all"]["value"] == pytest.approx(
-            roc_auc_score(own["label"], own["score"])
-        )
+        assert cells[name, "auc"] == pytest.approx(roc_auc_score(own["label"], own["score"]))
     # every user asked about has a text in that part
     written = DATA.user[(DATA.split == VALID) & DATA.written]
     assert set(frame["user"]) <= {DATA.user_ids[u] for u in written}
-    assert cells[choices.CKF, "ndcg@10", "all"]["n"] == 4
+    assert rows_by(found, "method", "metric", "group")[choices.CKF, "ndcg@10", "all"]["n"] == 4
     same = (choices.CKF, choices.PRIOR, choices.FACTORS)
-    assert len({cells[name, "candidate_loss", "all"]["value"] for name in same}) == 1
+    assert len({cells[name, "candidate_loss"] for name in same}) == 1
 
 
-def test_joint_training_is_held_against_clicks_alone(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
+def test_joint_training_is_held_against_clicks_alone(workplace):
     train(workplace / "config.toml", only="ctr")
     settings = Settings(split="valid", limit=16, resamples=20)
-    alone = evaluate("checkpoints/tiny-ctr", settings)
-    found = evaluate("checkpoints/tiny", replace(settings, single_task=["checkpoints/tiny-ctr"]))
-    cells = {(r["method"], r["metric"], r["group"]): r["value"] for r in found["rows"]}
-    own = {(r["method"], r["metric"], r["group"]): r["value"] for r in alone["rows"]}
-    for name, other in (
-        ("CKF-S ctr", choices.CKF),
-        ("CKF-S ctr's language model alone", choices.ALONE),
-    ):
-        assert cells[name, "auc", "all"] == own[other, "auc", "all"]
-    assert cells[f"{choices.CKF} - CKF-S ctr", "auc", "all"] == pytest.approx(
-        cells[choices.CKF, "auc", "all"] - cells["CKF-S ctr", "auc", "all"]
-    )
-    assert (f"{choices.ALONE} - CKF-S ctr's language model alone", "auc", "all") in cells
+    alone = cells_of(evaluate("checkpoints/tiny-ctr", settings))
+    beside = replace(settings, single_task=["checkpoints/tiny-ctr"])
+    cells = cells_of(evaluate("checkpoints/tiny", beside))
+    single = cells["CKF-S ctr", "auc"]
+    assert single == alone[choices.CKF, "auc"]
+    assert cells["CKF-S ctr's language model alone", "auc"] == alone[choices.ALONE, "auc"]
+    difference = pytest.approx(cells[choices.CKF, "auc"] - single)
+    assert cells[f"{choices.CKF} - CKF-S ctr", "auc"] == difference
+    assert (f"{choices.ALONE} - CKF-S ctr's language model alone", "auc") in cells
 
     train(workplace / "config.toml", only="explanation")
+    beside = replace(settings, single_task=["checkpoints/tiny-explanation"])
     with pytest.raises(UserError, match="answers no clicks of made-up"):
-        evaluate(
-            "checkpoints/tiny", replace(settings, single_task=["checkpoints/tiny-explanation"])
-        )
+        evaluate("checkpoints/tiny", beside)
 
 
 def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
     for module in (given, groundedness, overlap):
         monkeypatch.setattr(module, "embedded", lambda texts: np.ones((len(texts), 1)))
     tiny = Path("checkpoints/tiny")
@@ -327,8 +325,8 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     moved = [r for r in found["held"] if r["metric"] == "moves the probability by"]
     assert [r["method"] for r in moved[:2]] == [faithful.CITED, faithful.OTHERS]
     assert 0 < moved[0]["n"] <= 4
-    assert cells[groundedness.GIVEN, "supported statements"] == 1.0
-    assert cells[groundedness.GIVEN, "texts without an unsupported statement"] == 1.0
+    for metric in ("supported statements", "texts without an unsupported statement"):
+        assert cells[groundedness.GIVEN, metric] == 1.0
     good, n = found["reader"]["true texts passed"]
     assert good == n > 20
     caught, planted = found["reader"]["planted falsehoods caught"]
@@ -340,15 +338,13 @@ def test_texts_are_measured_with_what_they_hold(workplace, monkeypatch):
     report.show(found)
 
 
-def test_a_checkpoint_of_other_data_is_refused(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
+def test_a_checkpoint_of_other_data_is_refused(workplace):
     with pytest.raises(UserError, match="explains nothing of xrec-yelp"):
         groundedness.CheckpointTexts.ask(Path("checkpoints/tiny"), "xrec-yelp", np.array([0]))
 
 
 def test_a_pair_is_explained_through_another_persons_bridges(recommender, monkeypatch):
-    row = max(DATA.texts)
-    user, item = DATA.user_ids[int(DATA.user[row])], DATA.item_ids[int(DATA.item[row])]
+    user, item = pair_of(max(DATA.texts))
     other = next(u for u in DATA.user_ids if u != user)
     given_slots = []
     generate = type(recommender.system.engine).generate
@@ -358,12 +354,12 @@ def test_a_pair_is_explained_through_another_persons_bridges(recommender, monkey
         return generate(engine, prefix, branch, slots, **options)
 
     monkeypatch.setattr(type(recommender.system.engine), "generate", watched)
+    first = []
     for whose in (None, user, other):
-        given_slots.append(None)
+        given_slots.clear()
         list(recommender.explain(user=user, item=item, bridges_of=whose))
-    own, same, others = (
-        given_slots[place + 1] for place, slots in enumerate(given_slots) if slots is None
-    )
+        first.append(given_slots[0])
+    own, same, others = first
     torch.testing.assert_close(own, same)
     assert (own - others).abs().max() > 1e-6
     with pytest.raises(UserError, match="nobody"):

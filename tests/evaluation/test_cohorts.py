@@ -90,9 +90,8 @@ def test_a_query_that_is_no_cohort_is_refused(sql, said):
     split=st.sampled_from([TRAIN, VALID]),
 )
 def test_samples_keep_their_bounds(per_person, total, seed, split):
-    rows = DATA.rows(split=split)
-    found = cohorts.sample_rows(DATA, rows, per_person=per_person, total=total, seed=seed)
-    again = cohorts.sample_rows(DATA, rows, per_person=per_person, total=total, seed=seed)
+    rows, bounds = DATA.rows(split=split), {"per_person": per_person, "total": total, "seed": seed}
+    found, again = (cohorts.sample_rows(DATA, rows, **bounds) for _ in range(2))
     assert (found == again).all() and (np.diff(found) > 0).all() and np.isin(found, rows).all()
     counts = np.bincount(DATA.user[found], minlength=DATA.n_users)
     assert counts.max() <= per_person
@@ -127,11 +126,11 @@ def test_values_are_those_of_the_scores():
     cases = parts[0].cases
     scores = FAKE.score_rows(cases.rows, k=3, method="ckf")
     stars = scores["rating"] @ np.arange(1, 6)
-    rows = {row["metric"]: row for row in found.rows}
-    assert rows["mae"]["value"] == pytest.approx(metrics.mae(cases.ratings, stars), abs=1e-5)
-    assert rows["auc"]["value"] == pytest.approx(metrics.auc(cases.labels, scores["ctr"]), abs=1e-5)
-    assert rows["mae"]["n"] == len(cases) and rows["mae"]["low"] <= rows["mae"]["value"]
-    assert rows["mae"]["people"] == len(np.unique(cases.users))
+    mae, auc = ({row["metric"]: row for row in found.rows}[name] for name in ("mae", "auc"))
+    assert mae["value"] == pytest.approx(metrics.mae(cases.ratings, stars), abs=1e-5)
+    assert auc["value"] == pytest.approx(metrics.auc(cases.labels, scores["ctr"]), abs=1e-5)
+    assert mae["n"] == len(cases) and mae["low"] <= mae["value"]
+    assert mae["people"] == len(np.unique(cases.users))
     assert found.done == found.total == len(cases)
 
 

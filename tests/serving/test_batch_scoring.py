@@ -15,14 +15,7 @@ import pytest
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import batch_scoring as scoring
-from ckf_demo.serving.batch_scoring import (
-    LEAST_BATCHES,
-    MOST_BATCHES,
-    check_users,
-    in_batches,
-    read_users,
-    score,
-)
+from ckf_demo.serving.batch_scoring import in_batches, read_users, score
 from ckf_demo.serving.workers import Workers
 from support.commands import run_ckf
 from support.paths import CHECKPOINT
@@ -39,10 +32,9 @@ class Films:
 
     def rank(self, users: list[str], k: int) -> list[dict[str, object]]:
         for user in users:
-            if (self.place / "kills" / user).exists():
-                (self.place / "kills" / user).unlink()
-                os._exit(1)
-            if (self.place / "always" / user).exists():
+            killed = self.place / "kills" / user
+            if killed.exists() or (self.place / "always" / user).exists():
+                killed.unlink(missing_ok=True)
                 os._exit(1)
             if (self.place / "refuses" / user).exists():
                 raise UserError(f"nothing for {user}")
@@ -63,9 +55,7 @@ def store_of(users: list[str]) -> Iterator[SimpleNamespace]:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_cache: Path) -> Path:
     """A checkpoint that is only a folder, with a file of users in it."""
-    monkeypatch.setattr(
-        "ckf_demo.serving.batch_scoring.InteractionStore.open", lambda dataset: store_of(USERS)
-    )
+    monkeypatch.setattr(scoring.InteractionStore, "open", lambda dataset: store_of(USERS))
     monkeypatch.setattr("ckf_demo.model.manifest.read_manifest", lambda checkpoint: MANIFEST)
     monkeypatch.setattr("ckf_demo.model.manifest.verify_files", lambda checkpoint, manifest: None)
     monkeypatch.setattr(scoring, "Ranker", Films)
@@ -79,6 +69,20 @@ def done(place: Path) -> list[str]:
     return (place / "done.txt").read_text().split()
 
 
+def interrupt(place: Path) -> Path:
+    """Score until the fifty-first user is refused, which happens once; the file to be written."""
+    refusal = place / "refuses" / "u50"
+    refusal.touch()
+    expect_refused(place, "nothing for u50")
+    refusal.unlink()
+    return place / "top.parquet"
+
+
+def expect_refused(place: Path, message: str, **options) -> None:
+    with pytest.raises(UserError, match=message):
+        score(place, place / "users.txt", 2, place / "top.parquet", **options)
+
+
 def assert_complete(file: Path, k: int) -> None:
     table = pd.read_parquet(file)
     assert table["user"].tolist() == [user for user in USERS for _ in range(k)]
@@ -90,19 +94,15 @@ def test_batches_hold_every_user_once_in_order(count):
     users = [str(i) for i in range(count)]
     batches = in_batches(users)
     assert [u for batch in batches for u in batch] == users
-    assert len(batches) <= MOST_BATCHES
-    assert len(batches) >= min(count, LEAST_BATCHES // 2)
+    assert min(count, scoring.LEAST_BATCHES // 2) <= len(batches) <= scoring.MOST_BATCHES
 
 
 def test_a_run_that_ended_early_goes_on_where_it_was(place):
-    out = place / "top.parquet"
-    (place / "refuses" / "u50").touch()
-    with pytest.raises(UserError, match="nothing for u50"):
-        score(place, place / "users.txt", 2, out)
+    out = interrupt(place)
     assert not out.exists()
-    before = done(place)
-    assert 0 < len(before) <= 50
-    (place / "refuses" / "u50").unlink()
+    assert 0 < len(done(place)) <= 50
+    made_of = json.loads((place / ".top.parquet.parts" / "made_of.json").read_text())
+    assert made_of["k"] == 2 and made_of["checkpoint"]["hashes"] == MANIFEST["hashes"]
     score(place, place / "users.txt", 2, out)
     assert sorted(done(place)) == sorted(USERS), "nobody was ranked twice"
     assert_complete(out, 2)
@@ -111,11 +111,7 @@ def test_a_run_that_ended_early_goes_on_where_it_was(place):
 
 @pytest.mark.parametrize("change", ["k", "users", "checkpoint"])
 def test_parts_of_another_question_are_not_taken(place, change, monkeypatch):
-    out = place / "top.parquet"
-    (place / "refuses" / "u50").touch()
-    with pytest.raises(UserError):
-        score(place, place / "users.txt", 2, out)
-    (place / "refuses" / "u50").unlink()
+    out = interrupt(place)
     (place / "done.txt").unlink()
     if change == "users":
         (place / "users.txt").write_text("\n".join(USERS[::-1]))
@@ -127,17 +123,15 @@ def test_parts_of_another_question_are_not_taken(place, change, monkeypatch):
 
 
 def test_two_runs_do_not_write_one_file(place):
-    out = place / "top.parquet"
-    with (
-        scoring.exclusive(place / ".top.parquet.lock", lambda: None),
-        pytest.raises(UserError, match="another process is writing"),
-    ):
-        score(place, place / "users.txt", 2, out)
+    with scoring.exclusive(place / ".top.parquet.lock", lambda: None):
+        expect_refused(place, "another process is writing")
 
 
-def test_options_of_the_other_engine_are_refused(place):
-    with pytest.raises(UserError, match="are for --engine ray"):
-        score(place, place / "users.txt", 2, place / "top.parquet", workers=2)
+def test_engines_and_their_options_are_named(place, monkeypatch):
+    expect_refused(place, "are for --engine ray", workers=2)
+    expect_refused(place, "use one of local, ray", engine="spark")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    expect_refused(place, "pip install ray", engine="ray")
 
 
 @pytest.mark.long
@@ -185,9 +179,8 @@ def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place):
 def with_ray(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What workers need to unpickle the stand-in: they cannot import this file."""
     ray = pytest.importorskip("ray")
-    monkeypatch.setattr(
-        "ckf_demo.backbone.precision.choose", lambda name: SimpleNamespace(chosen=None)
-    )
+    choice = SimpleNamespace(chosen=None)
+    monkeypatch.setattr("ckf_demo.backbone.precision.choose", lambda name: choice)
     monkeypatch.setenv("RAY_ADDRESS", "local")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     yield place
@@ -196,16 +189,15 @@ def with_ray(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.long
 def test_batches_of_killed_workers_are_done_again(with_ray):
-    place = with_ray
+    place, users = with_ray, with_ray / "users.txt"
     for user in ("u20", "u61"):
         (place / "kills" / user).touch()
-    score(place, place / "users.txt", 2, place / "ray.parquet", "ray", workers=2, threads=1)
+    score(place, users, 2, place / "ray.parquet", "ray", workers=2, threads=1)
     assert not list((place / "kills").iterdir()), "both workers were killed"
     assert_complete(place / "ray.parquet", 2)
-    score(place, place / "users.txt", 2, place / "local.parquet")
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(place / "ray.parquet"), pd.read_parquet(place / "local.parquet")
-    )
+    score(place, users, 2, place / "local.parquet")
+    ray, local = (pd.read_parquet(place / f"{engine}.parquet") for engine in ("ray", "local"))
+    pd.testing.assert_frame_equal(ray, local)
 
 
 @pytest.mark.long
@@ -221,15 +213,6 @@ def test_troubles_of_workers_are_one_message(with_ray):
             list(pool.ranked([(0, ["u9"])], 2))
     with pytest.raises(UserError, match="there are"):
         Workers(Films, place, None, 1000, 1000)
-
-
-def test_what_parts_are_made_of_stands_beside_them(place):
-    (place / "refuses" / "u50").touch()
-    with pytest.raises(UserError):
-        score(place, place / "users.txt", 2, place / "top.parquet")
-    label = json.loads((place / ".top.parquet.parts" / "made_of.json").read_text())
-    assert label["k"] == 2
-    assert label["checkpoint"]["hashes"] == MANIFEST["hashes"]
 
 
 # The command and its files
@@ -270,17 +253,9 @@ def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch):
     assert set(rows[0]) == set(scoring.SCHEMA.names) and len(forgotten) == 2
 
 
-def test_the_engines_at_hand_are_named(place, monkeypatch):
-    with pytest.raises(UserError, match="use one of local, ray"):
-        score(place, place / "users.txt", 10, place / "out.parquet", engine="spark")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install ray"):
-        score(place, place / "users.txt", 10, place / "out.parquet", engine="ray")
-
-
 def test_long_lists_of_unknown_users_are_cut(place):
     with pytest.raises(UserError, match="12 of 12 .*: 100, .*109, …;"):
-        check_users([str(user) for user in range(100, 112)], "tiny")
+        scoring.check_users([str(user) for user in range(100, 112)], "tiny")
 
 
 @pytest.mark.long
@@ -295,16 +270,12 @@ def test_both_engines_give_the_same_lists(recommender, tmp_path):
     pd.testing.assert_frame_equal(local, ray, check_exact=False, rtol=0.02)
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
-def test_users_are_read_from_every_kind_of_file(kind, tmp_path):
-    file = tmp_path / f"users.{kind}"
-    if kind == "txt":
-        file.write_text("007\n8\n007\n", encoding="utf-8")
-    elif kind == "csv":
-        file.write_text("age,user\n30,007\n40,8\n50,007\n", encoding="utf-8")
-    else:
-        pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(file)
-    assert read_users(file) == ["007", "8"]
+def test_users_are_read_from_every_kind_of_file(tmp_path):
+    (tmp_path / "users.txt").write_text("007\n8\n007\n", encoding="utf-8")
+    (tmp_path / "users.csv").write_text("age,user\n30,007\n40,8\n50,007\n", encoding="utf-8")
+    pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(tmp_path / "users.parquet")
+    for kind in ("txt", "csv", "parquet"):
+        assert read_users(tmp_path / f"users.{kind}") == ["007", "8"], kind
 
 
 def test_unreadable_user_files_are_explained(tmp_path):

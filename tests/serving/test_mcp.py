@@ -23,7 +23,7 @@ def address(tmp_path_factory):
 
 
 def ask(address: str, *calls: tuple[str, dict]):
-    """The tools on offer, and the results of calls, of one session."""
+    """The tools on offer by name, and the results of calls, of one session."""
 
     async def talk():
         async with (
@@ -32,7 +32,8 @@ def ask(address: str, *calls: tuple[str, dict]):
         ):
             await session.initialize()
             tools = (await session.list_tools()).tools
-            return tools, [await session.call_tool(name, given) for name, given in calls]
+            results = [await session.call_tool(name, given) for name, given in calls]
+            return {tool.name: tool for tool in tools}, results
 
     return asyncio.run(talk())
 
@@ -41,28 +42,25 @@ def test_the_named_endpoints_and_nothing_else_are_tools(address):
     tools, _ = ask(address)
     with urlopen(address.replace("mcp/", "info")) as answer:
         named = json.load(answer)["named_endpoints"]
-    assert {f"/{tool.name}" for tool in tools} == set(named)
-    assert {tool.name for tool in tools} >= TOOLS
-    for tool in tools:
-        fields = tool.inputSchema["properties"]
+    assert {f"/{name}" for name in tools} == set(named)
+    assert set(tools) >= TOOLS
+    for tool in tools.values():
         jsonschema.Draft202012Validator.check_schema(tool.inputSchema)
         assert "Returns" in tool.description and ",," not in tool.description, tool.name
-        for name, field in fields.items():
+        for name, field in tool.inputSchema["properties"].items():
             assert field["description"], f"{tool.name}.{name}"
             assert {"type", "oneOf", "anyOf", "enum"} & set(field), f"{tool.name}.{name}"
 
 
 def test_schemas_say_what_a_person_is(address):
     tools, _ = ask(address)
-    rate = next(tool for tool in tools if tool.name == "rate").inputSchema
-    assert set(rate["properties"]) == PERSON | {"item", "method"}
-    entry = rate["properties"]["history"]["oneOf"][1]["items"]
-    assert entry["required"] == ["item", "rating"]
-    profile = rate["properties"]["profile"]["oneOf"][1]["properties"]
-    assert set(profile) == {"age", "gender", "occupation"}
-    assert rate["properties"]["method"]["oneOf"][1]["enum"] == list(FakeRecommender().methods)
-    search = next(tool for tool in tools if tool.name == "search_items").inputSchema
-    assert search["required"] == ["query"]
+    fields = tools["rate"].inputSchema["properties"]
+    assert set(fields) == PERSON | {"item", "method"}
+    history, profile, method = (fields[k]["oneOf"][1] for k in ("history", "profile", "method"))
+    assert history["items"]["required"] == ["item", "rating"]
+    assert set(profile["properties"]) == {"age", "gender", "occupation"}
+    assert method["enum"] == list(FakeRecommender().methods)
+    assert tools["search_items"].inputSchema["required"] == ["query"]
 
 
 def test_tools_answer_in_json(address):
@@ -76,17 +74,14 @@ def test_tools_answer_in_json(address):
         ("contrast", {"user": "3", "item": "7", "other": "8", "bridges_of": "5"}),
     )
     assert not any(result.isError for result in results)
-    found, rated, ranked, explained, contrasted = results
-    films = json.loads(found.content[0].text)
+    films, rated, rows, explained, contrasted = (json.loads(r.content[0].text) for r in results)
     assert len(films) == 3 and all("Winter" in film["title"] for film in films)
-    assert 1 <= json.loads(rated.content[0].text)["rating"] <= 5
-    rows = json.loads(ranked.content[0].text)
+    assert 1 <= rated["rating"] <= 5
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     # null, not None: the fourth film has no later rating of somebody who is in no data set
     assert rows[3]["later_rating"] is None
-    assert json.loads(explained.content[0].text)["polarity"] in ("positive", "mixed", "negative")
-    sides = json.loads(contrasted.content[0].text)["sides"]
-    named = [(own["side"], own["item"]) for own in sides]
+    assert explained["polarity"] in ("positive", "mixed", "negative")
+    named = [(own["side"], own["item"]) for own in contrasted["sides"]]
     assert named == [("this", "7"), ("that", "8"), ("bridges", "7")]
 
 

@@ -63,6 +63,10 @@ def folders(made, tmp_path) -> Path:
 
 @pytest.fixture
 def method_comparison(folders) -> MethodComparison:
+    return compared(folders)
+
+
+def compared(folders: Path) -> MethodComparison:
     return MethodComparison(Recommender.load(folders / "tiny", quantization="bf16", device="cpu"))
 
 
@@ -170,9 +174,7 @@ def test_rows_are_the_recommenders_own_answers(method_comparison, person):
 
 def test_rows_come_as_they_are_done_and_lack_what_was_not_trained(folders):
     shutil.rmtree(folders / "tiny-text")
-    method_comparison = MethodComparison(
-        Recommender.load(folders / "tiny", quantization="bf16", device="cpu")
-    )
+    method_comparison = compared(folders)
     rows = method_comparison.compare_item(["text"], **PERSON, item=ITEM)
     assert method_comparison._loaded.keys() == {"ckf"}
     row = next(rows)

@@ -237,8 +237,11 @@ def test_callers_without_a_session_share_by_address(app, held):
     assert all("event: complete" in visitor.read() for visitor in asked)
 
 
-@pytest.mark.parametrize("endpoint", ["rank", "explain", "compare", "why"])
-def test_a_client_that_hangs_up_frees_the_model(app, busy, endpoint, monkeypatch):
+@pytest.mark.parametrize(
+    ("endpoint", "question"),
+    {"rank": "rank", "explain": "explain", "compare": "rate", "why": "leave_one_out"}.items(),
+)
+def test_a_client_that_hangs_up_frees_the_model(app, busy, endpoint, question, monkeypatch):
     """Each in the way of its kind: one long computation, or pieces one after another."""
     at_work, never = threading.Event(), threading.Event()
 
@@ -254,17 +257,10 @@ def test_a_client_that_hangs_up_frees_the_model(app, busy, endpoint, monkeypatch
             never.wait(0.01)
             yield {"text": "more"}
 
+    owner = busy.counterfactuals if endpoint == "why" else busy
+    monkeypatch.setattr(owner, question, yields if endpoint == "explain" else computes)
     data = ("3", None, None, None, "7", None)
-    if endpoint == "rank":
-        monkeypatch.setattr(busy, "rank", computes)
-        data = rank_of()
-    elif endpoint == "explain":
-        monkeypatch.setattr(busy, "explain", yields)
-        data = (*data, None)
-    elif endpoint == "compare":
-        monkeypatch.setattr(busy, "rate", computes)
-    else:
-        monkeypatch.setattr(busy.counterfactuals, "leave_one_out", computes)
+    data = {"rank": rank_of(), "explain": (*data, None)}.get(endpoint, data)
     gate = app.service.model
     asked = Visitor(app, "leaves").ask(endpoint, *data)
     with asked.http.stream("GET", asked._address):
@@ -416,36 +412,32 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
 def test_two_servers_give_the_same_answers(app, tmp_path_factory):
     """Everything that an endpoint needs is in the request."""
     person = (None, [{"item": "4", "rating": 5}], "slow films", {"age": 40})
-    calls = [
-        ("search_items", ("winter", 3)),
-        ("history", ("15", None)),
-        ("rate", (*person, "7", None, None)),
-        ("click", ("15", None, None, None, "7", None, None)),
-        ("rank", (*person, 5, None, None)),
-        ("explain", ("15", None, None, None, "7", None, None)),
-        ("compare", (*person, "7", None)),
-        ("why", ("15", None, None, None, "7", None)),
-        ("query", ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",)),
-    ]
+    known = ("15", None, None, None, "7", None)
+    calls = {
+        "search_items": ("winter", 3),
+        "history": ("15", None),
+        "rate": (*person, "7", None, None),
+        "click": (*known, None),
+        "rank": (*person, 5, None, None),
+        "explain": (*known, None),
+        "compare": (*person, "7", None),
+        "why": known,
+        "query": ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",),
+    }
     with served(FakeRecommender(), tmp_path_factory.mktemp("other")) as other:
-        for endpoint, data in calls:
+        for endpoint, data in calls.items():
             one, two = (Visitor(each).ask(endpoint, *data).read() for each in (app, other))
             assert "event: complete" in one
-            assert _without_seconds(one) == _without_seconds(two), endpoint
-
-
-def _without_seconds(answer: str) -> str:
-    return re.sub(r'"seconds": [\d.e-]+', "", answer.partition("event: complete")[2])
+            ends = [answer.partition("event: complete")[2] for answer in (one, two)]
+            first, second = (re.sub(r'"seconds": [\d.e-]+', "", end) for end in ends)
+            assert first == second, endpoint
 
 
 def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, busy, monkeypatch):
     """Its state on this server is a beginner's, about somebody else than the page shows."""
     shared = Page(app, busy, app.service, Pair(item="7"))
-    shared.opened = next(
-        block
-        for block in app.blocks.values()
-        if isinstance(block, gr.State) and block.value is False
-    )
+    states = (block for block in app.blocks.values() if isinstance(block, gr.State))
+    shared.opened = next(state for state in states if state.value is False)
     asked = SimpleNamespace(session_hash="of another server")
     monkeypatch.setattr(page, "OPENING", 0.1)
     token = LocalContext.request.set(asked)
@@ -464,10 +456,8 @@ def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, busy, mon
 @pytest.mark.long
 def test_the_load_test_counts_answers_refusals_and_errors(app, busy, monkeypatch):
     # the stand-in answers sooner than anybody could hang up
-    monkeypatch.setattr(load, "HANG_UPS", 0)
-    monkeypatch.setattr(load, "REST", 0.05)
-    monkeypatch.setattr(load, "SLOWLY", 0.01)
-    monkeypatch.setattr(load, "CLIENTS", (1, 16))
+    for name, value in {"HANG_UPS": 0, "REST": 0.05, "SLOWLY": 0.01, "CLIENTS": (1, 16)}.items():
+        monkeypatch.setattr(load, name, value)
     address = app.local_url.rstrip("/")
     rows = list(load.measured(address, os.getpid(), 3, pytest.fail))
     found = {row.name: row.value for row in rows}

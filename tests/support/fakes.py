@@ -37,7 +37,7 @@ GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
 SPLIT_TIME = 890_000_000
 DAY = 86_400
 # One title carries what markup and templates would trip over.
-NASTY_TITLE = "<b>Bold</b> & ${1+1} {{value}}"
+NASTY_TITLE, NASTY_ITEM = "<b>Bold</b> & ${1+1} {{value}}", "4"
 FIRST_WORDS = "Quiet Loud Distant Golden Broken Silent Hidden Crimson".split()
 SECOND_WORDS = "Harbour Orchard Machine Winter Mirror".split()
 RATINGS_BEFORE = [0, 2, 3, 6, 9, 12, 20, 25, 1, 5, 8, 15, 0, 4, 11, 30]
@@ -56,7 +56,7 @@ def catalogue() -> Prepared:
     """Forty films and sixteen users, whose ratings follow from a fixed seed."""
     rng = np.random.default_rng(7)
     titles = [f"{first} {second}" for first in FIRST_WORDS for second in SECOND_WORDS]
-    titles[3] = NASTY_TITLE
+    titles[int(NASTY_ITEM) - 1] = NASTY_TITLE
     items = [
         (
             str(i + 1),

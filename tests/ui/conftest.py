@@ -14,6 +14,12 @@ def fake() -> FakeRecommender:
     return FakeRecommender()
 
 
+@pytest.fixture
+def fresh() -> FakeRecommender:
+    """One that was asked nothing yet."""
+    return FakeRecommender()
+
+
 @pytest.fixture(scope="session")
 def client(fake, tmp_path_factory) -> Iterator[Client]:
     with served(fake, tmp_path_factory.mktemp("cache")) as demo:

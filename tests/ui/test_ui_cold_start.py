@@ -14,7 +14,7 @@ from ckf_demo.ui import cold_start as tab
 from ckf_demo.ui.charts import signed
 from ckf_demo.ui.cold_start import ColdStartTab, Latest
 from ckf_demo.ui.pair import Pair
-from support.fakes import NASTY_TITLE, FakeRecommender
+from support.fakes import NASTY_ITEM
 
 REQUEST = SimpleNamespace(session_hash="somebody")
 PICKS = Pair(item="7", history=(("1", 5.0), ("2", 2.0), ("3", 4.0)))
@@ -23,16 +23,11 @@ KNOWN = Pair(item="7", user="8")
 
 
 @pytest.fixture
-def fake() -> FakeRecommender:
-    return FakeRecommender()
-
-
-@pytest.fixture
-def made(fake, monkeypatch, empty_cache) -> ColdStartTab:
+def made(fresh, monkeypatch, empty_cache) -> ColdStartTab:
     monkeypatch.setattr(tab, "BETWEEN", 0.0)
     monkeypatch.setattr("ckf_demo.ui.markup.gr.Warning", lambda text: None)
     with tab.gr.Blocks():
-        return ColdStartTab(fake)
+        return ColdStartTab(fresh)
 
 
 def replayed(made: ColdStartTab, pair=KNOWN, latest=None, question="rating", k=2) -> tuple:
@@ -84,11 +79,11 @@ def test_picks_have_no_later_films_and_no_truth(made):
     assert after[-1] == ""
 
 
-def test_the_same_replay_is_not_asked_twice(made, fake):
+def test_the_same_replay_is_not_asked_twice(made, fresh):
     _, _, latest = replayed(made)
-    fake.calls.clear()
+    fresh.calls.clear()
     shown, _, _ = replayed(made, latest=latest, question="ctr", k=4)
-    assert fake.calls == [] and len(shown) == 1
+    assert fresh.calls == [] and len(shown) == 1
     assert "Log loss" in shown[0] and figures(shown[0])[0]["percent"]
     assert "after the first 4 ratings" in made.move(4, latest, "rating")
 
@@ -107,9 +102,8 @@ def test_training_rows_are_owned_up_to(made):
     assert "training part" not in replayed(made, PICKS)[0][-1]
 
 
-def test_titles_are_escaped(made, fake):
-    nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
-    shown, _, _ = replayed(made, Pair(item=nasty, history=((nasty, 4.0), ("1", 2.0))))
+def test_titles_are_escaped(made):
+    shown, _, _ = replayed(made, Pair(item=NASTY_ITEM, history=((NASTY_ITEM, 4.0), ("1", 2.0))))
     assert "<b>Bold" not in shown[-1] and "&lt;b&gt;Bold" in shown[-1]
 
 

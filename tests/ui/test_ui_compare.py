@@ -8,27 +8,22 @@ from ckf_demo.ui import compare as tab
 from ckf_demo.ui.compare import FILM, LIST, CompareTab, availability, methods_markup
 from ckf_demo.ui.markup import escape
 from ckf_demo.ui.pair import Pair
-from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeMethodComparison, FakeRecommender
+from support.fakes import NASTY_ITEM, SPLIT_TIME, FakeMethodComparison
 
 PAIR = Pair(item="7", user="3", at=SPLIT_TIME)
 BOTH = ["ckf", "text"]
 
 
 @pytest.fixture
-def fake() -> FakeRecommender:
-    return FakeRecommender()
+def method_comparison(fresh) -> FakeMethodComparison:
+    return FakeMethodComparison(fresh)
 
 
 @pytest.fixture
-def method_comparison(fake) -> FakeMethodComparison:
-    return FakeMethodComparison(fake)
-
-
-@pytest.fixture
-def made(fake, method_comparison, monkeypatch) -> CompareTab:
+def made(fresh, method_comparison, monkeypatch) -> CompareTab:
     monkeypatch.setattr(tab.gr, "Warning", lambda text: None)
     with tab.gr.Blocks():
-        return CompareTab(fake, method_comparison)
+        return CompareTab(fresh, method_comparison)
 
 
 def steps(
@@ -50,9 +45,9 @@ def test_methods_come_one_by_one_and_everybodys_average_last(made):
     assert latest.finished
 
 
-def test_the_table_holds_the_recommenders_numbers(made, fake):
+def test_the_table_holds_the_recommenders_numbers(made, fresh):
     shown, _ = steps(made)
-    rated, clicked = (ask(**PAIR.person, item="7") for ask in (fake.rate, fake.click))
+    rated, clicked = (ask(**PAIR.person, item="7") for ask in (fresh.rate, fresh.click))
     assert f"{rated['rating']:.2f}" in shown[-1]
     assert f"{100 * clicked['probability']:.0f} %" in shown[-1]
     assert "±" in shown[-1]
@@ -74,17 +69,17 @@ def test_a_method_trained_for_neither_question_says_so(made, method_comparison, 
     assert shown[-1].count("answers neither question") == 1
 
 
-def test_the_same_question_is_not_asked_twice(made, fake):
+def test_the_same_question_is_not_asked_twice(made, fresh):
     _, latest = steps(made)
-    fake.calls.clear()
+    fresh.calls.clear()
     shown, _ = steps(made, latest=latest)
-    assert len(shown) == 1 and "average" in shown[0] and fake.calls == []
+    assert len(shown) == 1 and "average" in shown[0] and fresh.calls == []
     _, latest = steps(made, mode=LIST)
-    fake.calls.clear()
+    fresh.calls.clear()
     # another film of the same person is only marked
     item = latest.answers[0][0]["items"][0]["item"]
     shown, _ = steps(made, PAIR.with_item(item), latest, LIST)
-    assert fake.calls == [] and "ckf-chosen" in shown[0]
+    assert fresh.calls == [] and "ckf-chosen" in shown[0]
 
 
 def test_a_second_person_stands_beside_the_first(made):
@@ -124,20 +119,19 @@ def test_lists_show_ranks_lines_and_agreement(made, method_comparison):
     assert "Agreement" not in alone[-1] and "Candidate stage" in alone[-1]
 
 
-def test_titles_are_escaped(made, fake):
-    nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
-    person = Pair(item=nasty, taste="<script>alert(1)</script>")
+def test_titles_are_escaped(made):
+    person = Pair(item=NASTY_ITEM, taste="<script>alert(1)</script>")
     for mode in (FILM, LIST):
         shown, _ = steps(made, person, mode=mode)
         assert "<b>" not in shown[-1] and "<script" not in shown[-1]
         assert "New person" in shown[-1]
 
 
-def test_what_is_missing_is_said_with_what_to_do(fake, method_comparison):
+def test_what_is_missing_is_said_with_what_to_do(fresh, method_comparison):
     assert availability(method_comparison) == ""
     method_comparison.problems.append("<b> was passed over")
     assert "&lt;b&gt; was passed over" in availability(method_comparison)
-    alone = availability(MethodComparison(fake))
+    alone = availability(MethodComparison(fresh))
     assert "CKF is the only method" in alone and "ckf train --config" in alone
 
 
@@ -195,9 +189,9 @@ def test_a_baseline_orders_the_same_candidates(made):
     assert best == sorted(best, reverse=True)
 
 
-def test_baselines_alone_can_be_compared(made, fake):
+def test_baselines_alone_can_be_compared(made, fresh):
     assert steps(made, methods=[], ready=("item mean",))[1].finished
-    assert not {"rate", "click"} & set(fake.calls)
+    assert not {"rate", "click"} & set(fresh.calls)
 
 
 def test_the_baselines_are_described(method_comparison):

@@ -14,7 +14,7 @@ from ckf_demo.inference.projections import Projection, Spaces
 from ckf_demo.ui.map import SHAPES, MapTab
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.topk import Ranking
-from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender, FakeTextRecommender
+from support.fakes import NASTY_ITEM, NASTY_TITLE, SPLIT_TIME, FakeRecommender, FakeTextRecommender
 
 PAIR = Pair(item="7", user="3", at=SPLIT_TIME)
 NEW = Pair(item="7", history=(("4", 5.0), ("9", 1.0)), taste="westerns")
@@ -150,8 +150,8 @@ def test_points_choose_films_or_people(tab):
 
 def test_names_of_points_are_escaped(tab):
     hover = tab.catalogue("films")["hover"]
-    nasty = hover[tab.recommender.item_order.index("4")]
-    assert tab.recommender.store.item("4")["title"] == NASTY_TITLE
+    nasty = hover[tab.recommender.item_order.index(NASTY_ITEM)]
+    assert tab.recommender.store.item(NASTY_ITEM)["title"] == NASTY_TITLE
     assert "&lt;b&gt;Bold" in nasty and "<b>Bold" not in nasty
 
 

@@ -3,6 +3,7 @@ is said when something is missing."""
 
 import asyncio
 import json
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,17 +13,11 @@ from gradio.state_holder import SessionState
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import results as tab
+from ckf_demo.ui import stored_results
 from ckf_demo.ui.app import build
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.results import ResultsTab
-from ckf_demo.ui.stored_results import (
-    Measured,
-    View,
-    read_all,
-    read_published,
-    read_results,
-    verdict,
-)
+from ckf_demo.ui.stored_results import Measured, Results, View, read_all, read_results, verdict
 from support.fakes import FakeRecommender
 from support.paths import ROOT
 
@@ -78,9 +73,14 @@ def write(folder: Path, name: str, rows=ROWS, errors=ERRORS, **fields) -> Path:
     return path.parent
 
 
+def written(folder: Path, **fields) -> Results:
+    """Those results as they are read."""
+    return read_results(write(folder, "here", **fields) / "results.json")
+
+
 @pytest.fixture
-def results(tmp_path):
-    return read_results(write(tmp_path, "here") / "results.json")
+def results(tmp_path) -> Results:
+    return written(tmp_path)
 
 
 def shown_tab(checkpoint: Path) -> ResultsTab:
@@ -121,9 +121,7 @@ def test_nothing_measured_at_all_hides_the_controls(tmp_path):
 def test_the_served_checkpoint_comes_first_and_same_names_are_told_apart(tmp_path):
     write(tmp_path, "a")
     write(tmp_path, "b", split="test")
-    served = write(tmp_path, "c")
-    shown = shown_tab(served)
-    assert shown.source.choices == [
+    assert shown_tab(write(tmp_path, "c")).source.choices == [
         ("made-up, validation part (c)", "c"),
         ("made-up, validation part (a)", "a"),
         ("made-up, test part", "b"),
@@ -131,11 +129,11 @@ def test_the_served_checkpoint_comes_first_and_same_names_are_told_apart(tmp_pat
 
 
 def test_results_without_errors_or_differences_are_shown(tmp_path):
-    folder = write(tmp_path, "old", rows=[measured("ckf", 0.75)])
-    report = json.loads((folder / "results.json").read_text())
+    path = write(tmp_path, "old", rows=[measured("ckf", 0.75)]) / "results.json"
+    report = json.loads(path.read_text())
     del report["errors"]
-    (folder / "results.json").write_text(json.dumps(report))
-    results = read_results(folder / "results.json")
+    path.write_text(json.dumps(report))
+    results = read_results(path)
     assert results.own is None
     assert "0.750" in tab.levels_markup(results, AUC)
     for kind in tab.COMPARISONS:
@@ -149,13 +147,12 @@ def test_the_best_method_is_on_top_whichever_direction_is_better(results):
     assert names(results.chosen(AUC, "value"))[:3] == ["ckf", "ckf's collaborative prior", "EASE"]
     assert names(results.chosen(RMSE, "value")) == ["ckf", "EASE", "item mean"]
     assert "lower is better" in tab.levels_markup(results, RMSE)
-    assert "higher is better" in tab.levels_markup(results, AUC)
 
 
 def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
     assert names(results.chosen(AUC, "value"))[-1] == "popularity"
     shown = tab.levels_markup(results, AUC)
-    assert ">popularity<" in shown and "Best of 5" in shown
+    assert ">popularity<" in shown and "Best of 5" in shown and "higher is better" in shown
     assert "popularity" not in shown.split('data-dots="')[1].split('"')[0]
 
 
@@ -179,7 +176,7 @@ def test_ablations_are_neither_baselines_nor_own_variants_and_what_is_worth_most
 )
 def test_another_method_is_compared_and_is_no_part_of_the_own_one(tmp_path, other):
     rows = [measured("ckf", 0.75), measured(other, 0.7), measured(f"ckf - {other}", 0.05)]
-    results = read_results(write(tmp_path, "field", rows=rows) / "results.json")
+    results = written(tmp_path, rows=rows)
     assert results.ablations == set()
     assert names(results.chosen(AUC, "against")) == [f"ckf - {other}"]
 
@@ -191,27 +188,19 @@ def test_what_is_measured_between_two_others_says_which_is_better_not_that_a_par
     assert tab.differences_markup(results, RMSE, "pair") == ""
 
 
-@pytest.mark.parametrize(
-    ("value", "half", "lower", "said"),
-    [
-        (-0.10, 0.01, True, "better"),
-        (-0.10, 0.01, False, "worse"),
-        (0.10, 0.01, True, "worse"),
-        (0.10, 0.01, False, "better"),
-        (-0.03, 0.04, True, "not told apart"),
-        (None, 0, True, "not told apart"),
-    ],
-)
-def test_a_verdict_needs_an_interval_without_zero(value, half, lower, said):
-    row = Measured(**measured("ckf - EASE", value, half=half))
-    assert verdict(row, lower) == said
+def test_a_verdict_needs_an_interval_without_zero():
+    def verdicts(value: float | None, half: float = 0.01) -> list[str]:
+        row = Measured(**measured("ckf - EASE", value, half=half))
+        return [verdict(row, lower_is_better) for lower_is_better in (True, False)]
+
+    assert verdicts(-0.10) == ["better", "worse"]
+    assert verdicts(0.10) == ["worse", "better"]
+    assert verdicts(-0.03, 0.04) == verdicts(None) == ["not told apart"] * 2
 
 
 def test_intervals_that_hold_zero_have_another_shape(results):
     shown = tab.differences_markup(results, RMSE, "against")
-    rows = json.loads(
-        shown.split('data-dots="')[1].split('"')[0].replace("&quot;", '"').replace("&#x27;", "'")
-    )["rows"]
+    rows = json.loads(unescape(shown.split('data-dots="')[1].split('"')[0]))["rows"]
     marks = [(row["label"], row["mark"]) for row in rows]
     assert marks == [("EASE", "unsure"), ("item mean", "sure")]
     assert "In 1 of 2 comparisons ckf is better, in 0 ckf is worse; 1 are not told apart" in shown
@@ -222,10 +211,9 @@ def test_intervals_that_hold_zero_have_another_shape(results):
 
 
 def test_published_figures_stand_beside_ours_and_say_their_part(tmp_path):
-    published = read_published()["collm-ml-1m"]
+    published = stored_results.read_published()["collm-ml-1m"]
     assert "not re-run here" in published["note"] and len(published["rows"]) == 14
-    folder = write(tmp_path, "collm", dataset="collm-ml-1m")
-    ours = read_results(folder / "results.json")
+    ours = written(tmp_path, dataset="collm-ml-1m")
     shown = tab.published_markup(ours, AUC, published)
     assert "As published, on the test part" in shown
     assert "Measured here, on the validation part" in shown and "do not compare" in shown
@@ -266,11 +254,10 @@ def test_controls_offer_what_was_measured_everything_first(results):
 
 def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_path):
     shown = shown_tab(write(tmp_path, "here"))
-    update = shown.show(Pair(item="1"), "here", "ctr", "rmse", "k=3")
-    assert update[shown.metric]["value"] == "auc" and update[shown.group]["value"] == "k=3"
-    assert "0.660" in update[shown.figures]
-    update = shown.show(Pair(item="1"), "here", "rating", "auc", "k=3")
-    assert (update[shown.metric]["value"], update[shown.group]["value"]) == ("rmse", "all")
+    for asked, taken in (("ctr rmse", ("auc", "k=3")), ("rating auc", ("rmse", "all"))):
+        update = shown.show(Pair(item="1"), "here", *asked.split(), "k=3")
+        assert (update[shown.metric]["value"], update[shown.group]["value"]) == taken
+        assert ("0.660" in update[shown.figures]) == (taken == ("auc", "k=3"))
     assert set(update) == {*shown.controls[1:], shown.figures, shown.errors, shown.shown}
     update = shown.show(Pair(item="1"), "elsewhere", "ctr", "auc", "all")
     assert update[shown.shown] == ("here", "ctr")
@@ -278,16 +265,12 @@ def test_a_choice_that_was_not_measured_falls_back_to_the_first_that_was(tmp_pat
 
 def test_a_choice_that_is_reported_twice_is_no_error(tmp_path, empty_cache):
     demo = build(FakeRecommender(checkpoint=write(tmp_path, "here")))
-    shows = [
-        event
-        for event in demo.fns.values()
-        if any(box.elem_id == "measured" for box in event.outputs)
-    ]
-    assert len(shows) == 1
+    events = demo.fns.values()
+    (shows,) = [e for e in events if any(box.elem_id == "measured" for box in e.outputs)]
     # The second report holds the metric of before, which the first has taken off the list.
     state, chosen = SessionState(demo), [None, "here", "ctr", "rmse", "all"]
     for _ in range(2):
-        answer = asyncio.run(demo.process_api(shows[0], chosen, state=state))
+        answer = asyncio.run(demo.process_api(shows, chosen, state=state))
         assert answer["data"][1]["value"] == "auc"
 
 
@@ -298,23 +281,20 @@ def test_names_from_data_are_escaped(tmp_path):
         measured("<b>ckf</b> - <u>y</u>", 0.1),
         measured("<u>x</u> - <u>y</u>", 0.1),
     ]
-    results = read_results(write(tmp_path, "odd", rows=rows, dataset="<s>") / "results.json")
+    results = written(tmp_path, rows=rows, dataset="<s>")
     shown = (
         tab.levels_markup(results, AUC)
         + tab.differences_markup(results, AUC, "ablation")
         + tab.differences_markup(results, AUC, "pair")
         + tab.errors_markup(results, "ctr", {}, served=False)
     )
-    for mark in ("<b>", "<u>", "<s>"):
-        assert mark not in shown
+    assert not [mark for mark in ("<b>", "<u>", "<s>") if mark in shown]
 
 
 def test_the_committed_results_are_read():
-    paths = list((ROOT / "checkpoints").glob("*/results.json"))
-    assert paths
-    for path in paths:
-        results = read_results(path)
-        assert results.own == "ckf"
+    committed = [*map(read_results, (ROOT / "checkpoints").glob("*/results.json"))]
+    assert {results.own for results in committed} == {"ckf"}
+    for results in committed:
         for task in results.tasks():
             metric = results.metrics(task)[0]
             view = View(task, metric, results.groups(task, metric)[0])

@@ -12,23 +12,18 @@ from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.why import SECTIONS, Findings, WhyTab
 from ckf_demo.ui.why_markup import WhyMarkup
 from ckf_demo.ui.words import words_of
-from support.fakes import NASTY_TITLE, SPLIT_TIME, FakeRecommender
+from support.fakes import NASTY_ITEM, SPLIT_TIME, FakeRecommender
 
 PAIR = Pair(item="7", user="7", at=SPLIT_TIME)
 SESSION = SimpleNamespace(session_hash="one")
 
 
 @pytest.fixture
-def fake() -> FakeRecommender:
-    return FakeRecommender()
-
-
-@pytest.fixture
-def made(fake, monkeypatch) -> WhyTab:
+def made(fresh, monkeypatch) -> WhyTab:
     # every film in a pass of its own
     monkeypatch.setattr(changed_histories, "PASS", 1)
     with tab.gr.Blocks():
-        return WhyTab(fake)
+        return WhyTab(fresh)
 
 
 def run(
@@ -56,7 +51,7 @@ def test_a_section_grows_and_only_it_is_shown(made):
         assert section in found.done
 
 
-def test_the_tables_hold_the_recommenders_numbers(made, fake):
+def test_the_tables_hold_the_recommenders_numbers(made, fresh):
     shown, found = run(made)
     rows = found.results["films"]["without"]
     best = max(rows, key=lambda row: abs(row["effect"]))
@@ -95,22 +90,22 @@ def test_effects_are_ranked_in_the_quantity_that_is_compared():
     assert by_likes.index("Two") < by_likes.index("One")
 
 
-def test_what_is_known_is_not_computed_again(made, fake):
+def test_what_is_known_is_not_computed_again(made, fresh):
     _, found = run(made)
-    fake.calls.clear()
+    fresh.calls.clear()
     shown, again = run(made, latest=found)
-    assert fake.calls == [] and again.done == set(SECTIONS) and made.stars not in shown
+    assert fresh.calls == [] and again.done == set(SECTIONS) and made.stars not in shown
     run(made, latest=found, by="probability")
-    assert fake.calls == []
+    assert fresh.calls == []
     run(made, latest=found, other="3")
-    assert fake.calls == ["swap_components"]
-    fake.calls.clear()
+    assert fresh.calls == ["swap_components"]
+    fresh.calls.clear()
     run(made, latest=found, k=5)
-    assert fake.calls[0] == "trace_later_likes" and "leave_one_out" not in fake.calls
-    fake.calls.clear()
+    assert fresh.calls[0] == "trace_later_likes" and "leave_one_out" not in fresh.calls
+    fresh.calls.clear()
     # another film of the same person: what was liked later stays
     shown, _ = run(made, PAIR.with_item("8"), found)
-    assert "leave_one_out" in fake.calls and "trace_later_likes" not in fake.calls
+    assert "leave_one_out" in fresh.calls and "trace_later_likes" not in fresh.calls
     assert "Choose a film" in shown[made.stars]
 
 
@@ -194,13 +189,13 @@ def test_what_is_known_is_shown_on_another_quantity(made):
     assert made.films not in made.show(None, "probability", SESSION)
 
 
-def test_other_stars_are_shown_for_a_chosen_film(made, fake):
-    last = fake.history("7", SPLIT_TIME)[-1]
+def test_other_stars_are_shown_for_a_chosen_film(made, fresh):
+    last = fresh.history("7", SPLIT_TIME)[-1]
     film, stars = last["item"], last["rating"]
     shown = made.choose(PAIR, SimpleNamespace(pick=film))
     assert shown.count("<tr") == 7
     assert f"{stars:g} ★ (as it is)" in shown and "not rated" in shown
-    expected = fake.counterfactuals.with_stars(film, user="7", at=SPLIT_TIME, item="7")
+    expected = fresh.counterfactuals.with_stars(film, user="7", at=SPLIT_TIME, item="7")
     for row in expected:
         assert f"{row['rating']:.2f}" in shown
     assert "not among the films" in made.choose(PAIR, SimpleNamespace(pick="7"))
@@ -222,10 +217,9 @@ def test_an_unknown_person_for_the_bridges_is_said_where_it_is_asked(made):
     assert "Bridges of user 3" in shown[made.parts]
 
 
-def test_titles_are_escaped(made, fake):
-    nasty = next(item for item in fake.item_order if fake.store.item(item)["title"] == NASTY_TITLE)
-    person = Pair(item=nasty, history=((nasty, 4.0), ("2", 1.0)))
+def test_titles_are_escaped(made):
+    person = Pair(item=NASTY_ITEM, history=((NASTY_ITEM, 4.0), ("2", 1.0)))
     shown, _ = run(made, person)
-    shown[made.stars] = made.choose(person, SimpleNamespace(pick=nasty))
+    shown[made.stars] = made.choose(person, SimpleNamespace(pick=NASTY_ITEM))
     for box in (made.films, made.stars, made.standing):
         assert "&lt;b&gt;" in shown[box] and "<b>" not in shown[box]
