@@ -3,6 +3,7 @@
 from threading import Event
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,8 +153,6 @@ def test_parts_come_complete_and_in_order_and_stop_on_demand():
 
 
 def test_tables_are_written_and_read_again(tmp_path):
-    import pandas as pd
-
     parts = cohorts.item_parts(DATA, total=5)
     rows = last(FAKE, parts, ["ckf"]).rows
     for name, read in (("x.csv", pd.read_csv), ("x.parquet", pd.read_parquet)):

@@ -10,23 +10,17 @@ from types import ModuleType
 
 import pytest
 
-from ckf_demo.data.store import InteractionStore, write_store
-from ckf_demo.inference.predictor import Predictor
 from ckf_demo.recommender import Recommender
 from ckf_demo.serving.hosting import COUNTERFACTUALS, QUESTIONS, with_gpu_on_demand
-from ckf_demo.tasks.registry import TASKS
-from support.tiny import tiny_data, tiny_system
+from support.tiny import tiny_recommender
 
 ITEM = "3"
 
 
 @pytest.fixture
 def recommender(tmp_path) -> Iterator[Recommender]:
-    write_store(tiny_data(), tmp_path / "made-up.duckdb")
-    with InteractionStore(tmp_path / "made-up.duckdb") as store:
-        yield Recommender(
-            Predictor(tiny_system(), store, {"name": "tiny", "tasks": list(TASKS)}), tmp_path
-        )
+    with tiny_recommender(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """The named endpoints as tools of the Model Context Protocol, over HTTP from a running app."""
 
-import asyncio
 import json
 from urllib.request import urlopen
 
 import jsonschema
 import pytest
-from mcp import ClientSession
-from mcp.client.streamable_http import streamable_http_client
 
 from support.fakes import FakeRecommender
-from support.serving import served
+from support.serving import ask_tools, served
 
 TOOLS = set("search_items history rate click rank explain contrast compare why query".split())
 PERSON = {"user", "history", "taste", "profile", "at"}
@@ -19,28 +16,12 @@ PERSON = {"user", "history", "taste", "profile", "at"}
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     with served(FakeRecommender(), tmp_path_factory.mktemp("cache")) as demo:
-        yield f"{demo.local_url}gradio_api/mcp/"
-
-
-def ask(address: str, *calls: tuple[str, dict]):
-    """The tools on offer by name, and the results of calls, of one session."""
-
-    async def talk():
-        async with (
-            streamable_http_client(address) as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            tools = (await session.list_tools()).tools
-            results = [await session.call_tool(name, given) for name, given in calls]
-            return {tool.name: tool for tool in tools}, results
-
-    return asyncio.run(talk())
+        yield demo.local_url
 
 
 def test_the_named_endpoints_and_nothing_else_are_tools(address):
-    tools, _ = ask(address)
-    with urlopen(address.replace("mcp/", "info")) as answer:
+    tools, _ = ask_tools(address)
+    with urlopen(f"{address}gradio_api/info") as answer:
         named = json.load(answer)["named_endpoints"]
     assert {f"/{name}" for name in tools} == set(named)
     assert set(tools) >= TOOLS
@@ -53,7 +34,7 @@ def test_the_named_endpoints_and_nothing_else_are_tools(address):
 
 
 def test_schemas_say_what_a_person_is(address):
-    tools, _ = ask(address)
+    tools, _ = ask_tools(address)
     fields = tools["rate"].inputSchema["properties"]
     assert set(fields) == PERSON | {"item", "method"}
     history, profile, method = (fields[k]["oneOf"][1] for k in ("history", "profile", "method"))
@@ -65,7 +46,7 @@ def test_schemas_say_what_a_person_is(address):
 
 def test_tools_answer_in_json(address):
     person = {"history": [{"item": "4", "rating": 5}], "profile": {"age": 40}}
-    _, results = ask(
+    _, results = ask_tools(
         address,
         ("search_items", {"query": "winter", "limit": 3}),
         ("rate", {"user": "3", "item": "7"}),
@@ -86,7 +67,7 @@ def test_tools_answer_in_json(address):
 
 
 def test_errors_of_tools_say_what_was_given(address):
-    _, (unknown, wrong, bad) = ask(
+    _, (unknown, wrong, bad) = ask_tools(
         address,
         ("rate", {"user": "999", "item": "7"}),
         ("rate", {"user": "3", "item": "7", "method": "magic"}),

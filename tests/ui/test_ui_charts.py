@@ -1,18 +1,11 @@
 """How figures are written, and bars and points in lanes."""
 
-import pytest
-
 from ckf_demo.ui import charts
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (0.126, "+0.13"), (-1.5, "−1.50")]
-)
-def test_changes_have_a_sign_unless_they_round_to_zero(value, text):
-    assert charts.signed(value) == text
-
-
-def test_changes_of_probabilities_are_points():
+def test_changes_have_a_sign_unless_they_round_to_zero():
+    changes = {0.004: "0.00", -0.004: "0.00", 0.126: "+0.13", -1.5: "−1.50"}
+    assert {value: charts.signed(value) for value in changes} == changes
     assert charts.percentage_points(0.0123) == "+1.2 pts"
     assert charts.percentage_points(-0.2) == "−20.0 pts"
 

@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from ckf_demo.runtime.errors import UserError
@@ -44,7 +45,9 @@ def figures(shown: str) -> list[dict]:
 
 def test_a_replay_grows_and_ends_with_errors_and_bridge(made):
     shown, after, latest = replayed(made)
-    assert latest.finished
+    # a replay is told by what was asked
+    assert latest.finished and latest == Latest(latest.replay)
+    assert not Latest(latest.replay).finished
     assert len(figures(shown[1])) == 3  # the first step: nothing of the targets yet
     film, error, bridge = figures(shown[-1])
     most = len(latest.replay.added)
@@ -132,11 +135,9 @@ def test_results_appear_while_the_rest_is_computed(made):
 
 def test_results_are_files(made):
     updates = people(made, compare=False)
-    import pandas as pd
-
-    csv, parquet = (updates[-1][b]["value"] for b in made.people.downloads.values())
-    paths = [value if isinstance(value, str) else value["path"] for value in (csv, parquet)]
-    one, other = pd.read_csv(paths[0]), pd.read_parquet(paths[1])
+    files = [updates[-1][b]["value"] for b in made.people.downloads.values()]
+    csv, parquet = (value if isinstance(value, str) else value["path"] for value in files)
+    one, other = pd.read_csv(csv), pd.read_parquet(parquet)
     assert len(one) == len(other) > 0
     assert list(one["value"]) == pytest.approx(list(other["value"]), nan_ok=True)
     # the next measurement removes the files of this one
@@ -157,22 +158,18 @@ def test_a_stopped_measurement_keeps_what_is_complete(made):
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("wrong", "said"),
     [
-        ([*ANYBODY[:5], "SELECT id FROM users WHERE false"], "none of them has ratings"),
-        ([*ANYBODY[:5], "DROP TABLE users"], "SELECT"),
-        ([*ANYBODY[:5], "SELECT '<b>' AS x"], "no user id"),
+        ({"first": [*ANYBODY[:5], "SELECT id FROM users WHERE false"]}, "none of them has ratings"),
+        ({"first": [*ANYBODY[:5], "DROP TABLE users"]}, "SELECT"),
+        ({"first": [*ANYBODY[:5], "SELECT '<b>' AS x"]}, "no user id"),
+        ({"methods": []}, "No method is chosen"),
     ],
 )
-def test_a_wrong_cohort_is_a_message(made, first, said):
-    (update,) = people(made, first=first)
+def test_a_wrong_cohort_and_no_method_are_messages(made, wrong, said):
+    (update,) = people(made, **wrong)
     assert said in update[made.people.progress] and "<b>" not in update[made.people.progress]
     assert update[made.people.file] is None
-
-
-def test_no_method_is_a_message(made):
-    (update,) = people(made, methods=[])
-    assert "No method is chosen" in update[made.people.progress]
 
 
 def test_films_by_their_ratings_have_counts(made):
@@ -183,8 +180,3 @@ def test_films_by_their_ratings_have_counts(made):
     assert "training ratings" in outcome.facts[0]
     shown = made.items.show(outcome, "auc")
     assert "AUC" in shown and made.items.show(None, "auc") == ""
-
-
-def test_a_latest_replay_is_told_by_what_was_asked(made):
-    _, _, latest = replayed(made)
-    assert latest == Latest(latest.replay) and not Latest(latest.replay).finished
