@@ -1,6 +1,7 @@
 """Branches behind a shared prefix answer as prompts of their own, in every way of running them."""
 
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,16 +130,10 @@ def test_branched_prompts_equal_separate_ones(prompt, chunk_tokens):
     for hidden, branch, own in zip(scored, branches, slots, strict=True):
         assert hidden.shape == (len(branch.ids) - branch.first_answer, HIDDEN)
         assert_close(hidden, alone(prefix, branch, own), **CLOSE)
-
-
-@quick
-@given(prompts())
-def test_one_training_pass_equals_prefill_and_score(prompt):
-    prefix, branches = prompt
-    slots = slots_for(branches)
+    # one training pass equals prefill and score
     with torch.no_grad():
         passed = ENGINE.forward(prefix, branches, slots)
-    assert_close(passed, score(prefix, branches, slots), **CLOSE)
+    assert_close(passed, scored, **CLOSE)
 
 
 def test_many_and_long_branches_span_several_attention_chunks():
@@ -232,6 +227,12 @@ def test_scoring_leaves_the_prefix_as_it_was():
     assert torch.equal(first, next(ENGINE.score(prefix, [branch], [None]))[0])
 
 
+def usual(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+    """transformers' attention with a mask (queries, keys), for two heads to a key."""
+    module = SimpleNamespace(num_key_value_groups=2)
+    return sdpa_attention_forward(module, query, key, value, mask[None, None], scaling=scaling)[0]
+
+
 @quick
 @given(branches_behind(9), st.booleans())
 def test_our_attention_equals_a_dense_mask(branches, with_prefix):
@@ -248,11 +249,8 @@ def test_our_attention_equals_a_dense_mask(branches, with_prefix):
     if with_prefix:
         square = torch.ones(n, n, dtype=torch.bool).tril()
         seen = torch.cat([torch.cat([square, torch.zeros(n, own, dtype=torch.bool)], 1), seen])
-    module = torch.nn.Module()
-    module.num_key_value_groups = heads // groups
-    mask = additive(seen, torch.float32, torch.device("cpu"))[None, None]
-    theirs, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=size**-0.5)
-    assert_close(ours, theirs, **CLOSE)
+    mask = additive(seen, torch.float32, torch.device("cpu"))
+    assert_close(ours, usual(query, key, value, mask, size**-0.5), **CLOSE)
 
 
 def test_attention_without_packing_is_causal_over_a_cache():
@@ -260,11 +258,8 @@ def test_attention_without_packing_is_causal_over_a_cache():
     query = torch.randn(2, 4, 5, 8, generator=generator)
     key, value = (torch.randn(2, 2, 12, 8, generator=generator) for _ in range(2))
     ours, _ = branch_attention(None, query, key, value, None, 0.3)
-    module = torch.nn.Module()
-    module.num_key_value_groups = 2
     seen = torch.ones(5, 12, dtype=torch.bool).tril(7)
-    theirs, _ = sdpa_attention_forward(module, query, key, value, seen[None, None], scaling=0.3)
-    assert_close(ours, theirs, **CLOSE)
+    assert_close(ours, usual(query, key, value, seen, 0.3), **CLOSE)
 
 
 def greedily(prefix: list[int], branch: Branch, slots: Tensor | None, n: int) -> list[int]:

@@ -170,15 +170,12 @@ def test_empty_and_ill_fitting_adapters_are_refused(damaged, change, words):
     assert "'ctr'" in str(caught.value)
 
 
-def test_a_missing_adapter_is_refused(damaged):
+def test_a_missing_adapter_and_one_of_another_rank_are_refused(damaged):
+    with pytest.raises(UserError, match="shape"):
+        MultiLora(tiny_llama(), TASKS, LoraConfig(rank=8)).load(damaged)
     (damaged / "ranking" / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match="no adapter 'ranking'"):
         MultiLora(tiny_llama(), TASKS, CONFIG).load(damaged)
-
-
-def test_an_adapter_of_another_rank_is_refused(saved):
-    with pytest.raises(UserError, match="shape"):
-        MultiLora(tiny_llama(), TASKS, LoraConfig(rank=8)).load(saved)
 
 
 def test_weights_that_the_backbone_lacks_are_named():

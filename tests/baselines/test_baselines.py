@@ -5,18 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ckf_demo.baselines import (
-    BASELINES,
-    base,
-    ctrl,
-    implicit_als,
-    label_training,
-    lightgcn,
-    morec,
-    ncf,
-    next_items,
-    recformer,
-)
+from ckf_demo.baselines import BASELINES, ctrl, morec
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.ranking_queries import ranking_queries
@@ -34,21 +23,27 @@ RANKING = pytest.mark.parametrize("name", RANKERS)
 NEXT = [name for name in BASELINES if name.endswith("(next item)")]
 
 
+QUICK = {
+    "base.item_text_vectors": unit_vectors,
+    "ctrl.ALIGNING_EPOCHS": 1,
+    "ctrl.SETTINGS": ctrl.SETTINGS[:1],
+    "implicit_als.SIZES": (4,),
+    "label_training.MOST_EPOCHS": 2,
+    "lightgcn.MOST_EPOCHS": 10,
+    "morec.SETTINGS": morec.SETTINGS[:1],
+    "ncf.EPOCHS": (2,),
+    "next_items.EPOCHS": (2,),
+    "next_items.SIZE": 8,
+    "recformer.EPOCHS": (1,),
+    "recformer.TARGETS": 128,
+}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lightgcn, "MOST_EPOCHS", 10)
-        patch.setattr(ncf, "EPOCHS", (2,))
-        patch.setattr(next_items, "EPOCHS", (2,))
-        patch.setattr(next_items, "SIZE", 8)
-        patch.setattr(implicit_als, "SIZES", (4,))
-        patch.setattr(base, "item_text_vectors", unit_vectors)
-        for method in (morec, ctrl):
-            patch.setattr(method, "SETTINGS", method.SETTINGS[:1])
-        patch.setattr(ctrl, "ALIGNING_EPOCHS", 1)
-        patch.setattr(label_training, "MOST_EPOCHS", 2)
-        patch.setattr(recformer, "EPOCHS", (1,))
-        patch.setattr(recformer, "TARGETS", 128)
+        for name, value in QUICK.items():
+            patch.setattr(f"ckf_demo.baselines.{name}", value)
         yield
 
 

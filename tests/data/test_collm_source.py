@@ -128,39 +128,28 @@ def test_a_folder_says_which_data_set_it_holds(tmp_path):
 
 
 class Evil:
-    def __init__(self, folder: Path):
-        self.folder = folder
-
     def __reduce__(self):
-        return os.mkdir, (str(self.folder / "broken-in"),)
+        return os.mkdir, ("broken-in",)
 
 
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_a_pickle_that_runs_something_is_not_opened(tmp_path, protocol):
+PICKLES = [
+    *((pickle.dumps(Evil(), protocol=p), "is no plain pandas table.*mkdir") for p in (2, 4, 5)),
+    *(
+        (f"c{module}\n{name}\n(S'x'\ntR.".encode(), f"it names {module}.{name}")
+        for module, name in (("numpy", "load"), ("pandas", "eval"), ("builtins", "eval"))
+    ),
+    *((content, "") for content in (b"", b"not a pickle", pickle.dumps([1, 2]))),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), PICKLES)
+def test_a_pickle_of_anything_but_a_table_is_not_opened(tmp_path, monkeypatch, content, said):
+    monkeypatch.chdir(tmp_path)
     folder = write(tmp_path, frames(), pickled=True)
-    content = pickle.dumps(Evil(tmp_path), protocol=protocol)
     (folder / "valid_ood2.pkl").write_bytes(content)
-    with pytest.raises(UserError, match=r"valid_ood2\.pkl is no plain pandas table.*mkdir"):
+    with pytest.raises(UserError, match=rf"valid_ood2\.pkl.*{said}"):
         read(folder)
     assert not (tmp_path / "broken-in").exists()
-
-
-@pytest.mark.parametrize(
-    ("module", "name"), [("numpy", "load"), ("pandas", "eval"), ("builtins", "eval")]
-)
-def test_a_pickle_may_not_name_other_things_of_the_same_libraries(tmp_path, module, name):
-    folder = write(tmp_path, frames(), pickled=True)
-    (folder / "train_ood2.pkl").write_bytes(f"c{module}\n{name}\n(S'x'\ntR.".encode())
-    with pytest.raises(UserError, match=f"it names {module}.{name}"):
-        read(folder)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([1, 2])])
-def test_a_damaged_pickle_is_one_clear_message(tmp_path, content):
-    folder = write(tmp_path, frames(), pickled=True)
-    (folder / "train_ood2.pkl").write_bytes(content)
-    with pytest.raises(UserError, match="train_ood2.pkl"):
-        read(folder)
 
 
 def test_what_does_not_fit_is_named(tmp_path):

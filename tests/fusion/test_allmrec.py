@@ -98,6 +98,9 @@ def test_states_do_not_look_ahead():
     for n in (0, 1, 12):
         assert_close(model.states(items[:n])[-1], states[n], rtol=1e-4, atol=1e-5)
     assert (states[1:] - states[:-1]).abs().amax(1).min() > 1e-4
+    # states of some lengths are those of all
+    items, lengths = known_history(60), torch.tensor([60, 0, 7, 7, 55])
+    assert_close(model.states(items, lengths), model.states(items)[lengths], rtol=1e-4, atol=1e-5)
 
 
 def test_a_state_sees_the_last_items_alone():
@@ -108,12 +111,6 @@ def test_a_state_sees_the_last_items_alone():
     changed[29] = next(i for i in known_history(99) if i != items[29])
     assert_close(model.states(changed)[-1], states[-1], rtol=1e-4, atol=1e-5)
     assert (model.states(changed)[-2] - states[-2]).abs().max() > 1e-5
-
-
-def test_states_of_some_lengths_are_those_of_all():
-    items, model = known_history(60), fitted_sasrec()
-    lengths = torch.tensor([60, 0, 7, 7, 55])
-    assert_close(model.states(items, lengths), model.states(items)[lengths], rtol=1e-4, atol=1e-5)
 
 
 def test_items_without_training_rows_are_left_out_of_histories():
@@ -161,9 +158,7 @@ def test_matching_brings_an_item_and_its_text_together():
     assert losses["matching"] < 0.5 * early["matching"]
     same, different = distances(space)
     assert same < 0.5 * different
-
-
-def test_without_matching_they_stay_apart():
+    # without it they stay apart
     _, space, losses = joint(matching=False)
     assert losses["matching"] > 5 * joint()[2]["matching"]
     same, different = distances(space)

@@ -78,16 +78,8 @@ def test_shapes_finite_numbers_and_the_same_again_when_serving(name):
 
 
 @every_method
-def test_no_history_at_all_is_a_history_of_length_zero(name):
-    method = make(name)
-    nobody = pairs(np.array([], int), np.array([]), np.array([0]), np.array([1]))
-    for one, other in zip(everything(method(nobody)), everything(method(pairs())), strict=True):
-        assert torch.isfinite(one).all()
-        assert_close(one[0], other[0], rtol=1e-4, atol=1e-5)
-
-
-@every_method
 def test_pairs_are_independent_and_blind_to_what_comes_later(name):
+    """The first of them is of somebody without any history."""
     method = make(name)
     together = everything(method(pairs()))
     for i, n in enumerate(LENGTHS):
@@ -223,14 +215,11 @@ def test_the_preference_is_an_average_of_the_visible_history(ckf):
         assert ((preference[row] >= low - 1e-5) & (preference[row] <= high + 1e-5)).all()
 
 
-def test_a_bridge_is_personal(ckf):
+def test_a_bridge_is_personal_and_serves_its_own_token(ckf):
     to_user, to_item = ckf.bridges(pairs())
     assert not torch.equal(to_user[1], to_user[2])
     assert not torch.equal(to_item[1], to_item[2])
     assert not torch.equal(to_user[2], to_item[2])
-
-
-def test_each_bridge_serves_its_own_token(ckf):
     whole = ckf(pairs())
     no_user, no_item = ckf(pairs(), user_bridge=False), ckf(pairs(), item_bridge=False)
     assert torch.equal(no_user.item_tokens, whole.item_tokens)

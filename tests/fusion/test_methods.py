@@ -15,7 +15,6 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.backbone.multilora import LoraConfig, MultiLora
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.cli import app
-from ckf_demo.config import RunConfig
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.fusion import registry
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod
@@ -30,8 +29,7 @@ from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
 from ckf_demo.training.sequences import Packer, validation_sequences
 from support.tiny import (
-    FROZEN,
-    SHARED,
+    method_config,
     stir,
     stir_zeros,
     tiny_config,
@@ -43,8 +41,6 @@ from support.tiny import (
 from support.training import make_workplace
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
-LORA = dict.fromkeys(("text", "collm", "binllm", "personprompt", "prompt4nr"), SHARED)
-LORA["ckf"] = {"rank": 4, "alpha": 8}
 WORDS_ALONE = ("text", "prompt4nr", "icl", "llm-only")
 UNTRAINED = ("icl", "llm-only")
 # others of words alone go through the same code as `text`
@@ -88,18 +84,8 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
         yield place
 
 
-def config_for(workplace: Path, name: str, **train) -> RunConfig:
-    return tiny_config(
-        workplace / "backbone",
-        name=f"tiny-{name}",
-        fusion={"method": name, "hidden": 8, "update_every": 1},
-        lora=LORA.get(name, FROZEN),
-        train={"tasks": ["rating", "ctr"], **train},
-    )
-
-
 def trained(workplace: Path, name: str, **train) -> Run:
-    run = Run.prepare(config_for(workplace, name, **train), DATA)
+    run = Run.prepare(method_config(workplace, name, **train), DATA)
     run.run()
     assert all(sequence.text_only != run.system.fusion.fuses for sequence in run.validation)
     return run
@@ -161,11 +147,10 @@ def test_a_signal_matters_to_the_answer(recommender):
 
 @every_method
 def test_losses_reach_all_that_is_trained(workplace, name):
-    system = Run.prepare(config_for(workplace, name), DATA).system
-    run_config = system.config
+    system = Run.prepare(method_config(workplace, name), DATA).system
     stir(system.lora)
     stir_zeros(system.fusion)
-    sequences = draw(system, run_config)
+    sequences = draw(system)
     if name in UNTRAINED:
         assert not any(system.trainable().values())
         return
@@ -179,11 +164,12 @@ def test_losses_reach_all_that_is_trained(workplace, name):
 
 
 def kinds_of(name: str) -> set[str]:
-    kinds = {"adapters"} if name in LORA else set()
+    kinds = {"adapters"} if name not in (*UNTRAINED, "cora", "allmrec") else set()
     return kinds | ({"fusion"} if name not in (*WORDS_ALONE, "binllm") else set())
 
 
-def draw(system: System, config: RunConfig):
+def draw(system: System):
+    config = system.config
     packer = Packer(DATA, config.train, config.prompt, system.knowledge, lambda a, b: False)
     return [
         s
@@ -202,7 +188,8 @@ def test_a_new_method_is_one_class(workplace, monkeypatch):
 
 
 def test_two_steps_train_adapters_first_and_the_map_afterwards(workplace):
-    run = Run.prepare(config_for(workplace, "collm", text_first=0.5, steps=8, accumulate=1), DATA)
+    config = method_config(workplace, "collm", text_first=0.5, steps=8, accumulate=1)
+    run = Run.prepare(config, DATA)
     adapters = [p.detach().clone() for p in run.system.lora.adapter_parameters()]
     fusion = [p.detach().clone() for p in run.system.fusion.learnt()]
     shown = [run.train_step()["text_only"] for _ in range(4)]
@@ -290,8 +277,8 @@ def test_tokens_of_the_history_are_seen_by_what_follows():
 
 
 def test_losses_of_validation_do_not_depend_on_what_they_are_packed_with(workplace):
-    run = Run.prepare(config_for(workplace, "cora"), DATA)
-    sequences = draw(run.system, run.config)
+    run = Run.prepare(method_config(workplace, "cora"), DATA)
+    sequences = draw(run.system)
     once = sequence_losses_of(run.system, sequences)
     again = sequence_losses_of(run.system, sequences[::-1])
     for task, losses in once.items():

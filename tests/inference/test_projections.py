@@ -1,6 +1,7 @@
 """Views of embedding spaces: what is kept, what moves with the person, and the figures on trust."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -53,9 +54,7 @@ def clusters(n: int = 90, size: int = 12) -> np.ndarray:
 def test_layouts_are_kept_by_content(fake, tmp_path, monkeypatch):
     first = Spaces(fake, tmp_path).view("text", projection=FLAT).points
 
-    def fail(*_):
-        raise AssertionError("the cached layout was not used")
-
+    fail = Mock(side_effect=AssertionError("the cached layout was not used"))
     monkeypatch.setattr(spaces_module, "umap_layout", fail)
     assert np.array_equal(Spaces(fake, tmp_path).view("text", projection=FLAT).points, first)
     with pytest.raises(AssertionError):
@@ -95,9 +94,8 @@ def test_a_view_that_was_shown_is_at_hand_and_asks_no_model(spaces):
             first = spaces.view(space, PERSON, projection=projection)
             spaces.recommender.calls.clear()
             assert spaces.at_hand(space, "films", projection)
-            assert np.array_equal(
-                spaces.view(space, PERSON, projection=projection).points, first.points
-            )
+            again = spaces.view(space, PERSON, projection=projection)
+            assert np.array_equal(again.points, first.points)
             assert spaces.recommender.calls == []
 
 
@@ -123,17 +121,11 @@ def test_what_is_remembered_of_people_is_bounded(spaces):
 
 
 def test_threads_get_the_same_view(fake, tmp_path):
-    spaces, seen = Spaces(fake, tmp_path), []
-    threads = [
-        threading.Thread(target=lambda: seen.append(spaces.view("llm", PERSON, projection=FLAT)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(seen) == 4
-    assert all(np.array_equal(view.points, seen[0].points) for view in seen)
+    spaces = Spaces(fake, tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        seen = [pool.submit(spaces.view, "llm", PERSON, projection=FLAT) for _ in range(4)]
+    points = [view.result().points for view in seen]
+    assert all(np.array_equal(each, points[0]) for each in points)
 
 
 # --- people --------------------------------------------------------------------------------------
@@ -223,7 +215,7 @@ def test_overlap_counts_common_neighbours_in_any_order():
     assert found.n == 3 and found.low <= found.value <= found.high
 
 
-def test_trustworthiness_tells_a_true_picture_from_a_shuffled_one():
+def test_trustworthiness_tells_a_true_picture_from_a_shuffled_one(monkeypatch):
     vectors = clusters()
     mean, axes = principal_axes(vectors, 3)
     points = (vectors - mean) @ axes.T
@@ -232,11 +224,8 @@ def test_trustworthiness_tells_a_true_picture_from_a_shuffled_one():
     assert trustworthiness(vectors, vectors).value == pytest.approx(1)
     assert true.value > 0.8 > 0.65 > false.value
     assert true.n == 90
-
-
-def test_trustworthiness_is_measured_on_a_sample(monkeypatch):
     monkeypatch.setattr(spaces_module, "SAMPLE", 50)
-    assert trustworthiness(clusters(), clusters()[:, :2]).n == 50
+    assert trustworthiness(vectors, vectors[:, :2]).n == 50
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

@@ -64,7 +64,7 @@ def answer(result: dict) -> dict:
 
 
 @everybody
-def test_stars_for_everybody(recommender, person):
+def test_stars_and_a_probability_for_everybody(recommender, person):
     result = recommender.rate(**person, item=ITEM)
     assert result.keys() == {"rating", "distribution", "at", "seconds"}
     assert list(result["distribution"]) == ["1", "2", "3", "4", "5"]
@@ -74,10 +74,6 @@ def test_stars_for_everybody(recommender, person):
     assert result["at"] == (recommender.default_at(USER) if "user" in person else None)
     assert result["seconds"] > 0
     assert answer(recommender.rate(**person, item=int(ITEM))) == answer(result)
-
-
-@everybody
-def test_a_probability_for_everybody(recommender, person):
     result = recommender.click(**person, item=ITEM)
     assert result.keys() == {"probability", "at", "seconds"}
     assert 0 < result["probability"] < 1
@@ -148,31 +144,20 @@ def test_comparing_asks_every_method_once(recommender):
     assert rows[3]["distribution"] is None
 
 
-def test_many_rows_at_once_equal_single_questions(recommender):
+@pytest.mark.parametrize("method", ["ckf", "no-tokens", "collaborative"])
+def test_many_rows_at_once_equal_single_questions(recommender, method):
     rows = np.flatnonzero(DATA.user == DATA.user_index[USER])[::4]
-    rows = np.concatenate([rows, DATA.rows(split=2)[:4]])
+    rows = np.concatenate([rows, LATER[:1], DATA.rows(split=2)[:4]])
     done: list[int] = []
-    scored = recommender.score_rows(rows, progress=done.append)
-    assert sum(done) == len(rows)
+    scored = recommender.score_rows(rows, progress=done.append, method=method)
+    assert sum(done) == (0 if method == "collaborative" else len(rows))
     for place, row in enumerate(rows):
-        pair = {
-            "user": DATA.user_ids[DATA.user[row]],
-            "item": DATA.item_ids[DATA.item[row]],
-            "at": int(DATA.timestamp[row]),
-        }
-        stars = list(recommender.rate(**pair)["distribution"].values())
+        user, item = DATA.user_ids[DATA.user[row]], DATA.item_ids[DATA.item[row]]
+        question = {"user": user, "item": item, "at": int(DATA.timestamp[row]), "method": method}
+        stars = list(recommender.rate(**question)["distribution"].values())
         assert stars == pytest.approx(scored["rating"][place].tolist(), abs=1e-4)
-        probability = recommender.click(**pair)["probability"]
+        probability = recommender.click(**question)["probability"]
         assert probability == pytest.approx(scored["ctr"][place], abs=1e-4)
-
-
-@pytest.mark.parametrize("method", ["no-tokens", "collaborative"])
-def test_many_rows_by_another_method(recommender, method):
-    row = LATER[0]
-    scored = recommender.score_rows(np.array([row]), method=method)
-    single = recommender.rate(user=USER, item=ITEM, at=int(DATA.timestamp[row]), method=method)
-    stars = list(single["distribution"].values())
-    assert stars == pytest.approx(scored["rating"][0].tolist(), abs=1e-4)
 
 
 def test_the_language_model_alone_comes_from_the_same_pass(recommender):
@@ -283,7 +268,9 @@ def test_an_explanation_is_streamed_for_everybody(recommender, person):
     assert 0 < last["first_words_seconds"] <= last["seconds"]
 
 
-def test_evidence_is_what_the_text_names_of_the_history(recommender, monkeypatch):
+def test_evidence_is_what_the_text_names_of_the_history_and_the_rest_is_left_out(
+    recommender, monkeypatch
+):
     text = recommender.prompt(user=USER, item=ITEM, task="explanation")[-2]["text"]
     history = {row["title"]: row["item"] for row in recommender.history(USER)}
     named = next(title for title in history if f"{title} (you" in text)
@@ -297,6 +284,10 @@ def test_evidence_is_what_the_text_names_of_the_history(recommender, monkeypatch
     assert [film["title"] for film in own["evidence"]] == [named]
     says(recommender, monkeypatch, " Nothing to say.")
     assert list(recommender.explain(user=USER, item=ITEM))[-1]["evidence"] == []
+    # where nothing holds, that is said
+    says(recommender, monkeypatch, " You loved Silver Harbor.")
+    last = list(recommender.explain(user=USER, item=ITEM))[-1]
+    assert (last["text"], last["sentences"], last["dropped"]) == (NOTHING, [], 1)
 
 
 def test_what_the_data_do_not_bear_out_is_written_once_more_and_then_left_out(
@@ -321,12 +312,6 @@ def test_what_the_data_do_not_bear_out_is_written_once_more_and_then_left_out(
     last = list(recommender.explain(user=USER, item=ITEM))[-1]
     assert last["text"] == f"{true} This one may."
     assert (last["regenerated"], last["dropped"]) == (1, 0)
-
-
-def test_where_nothing_holds_that_is_said(recommender, monkeypatch):
-    says(recommender, monkeypatch, " You loved Silver Harbor.")
-    last = list(recommender.explain(user=USER, item=ITEM))[-1]
-    assert (last["text"], last["sentences"], last["dropped"]) == (NOTHING, [], 1)
 
 
 def test_a_stopped_explanation_ends_with_what_there_is(recommender):

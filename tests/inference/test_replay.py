@@ -90,9 +90,7 @@ def test_picks_are_replayed_in_their_order(recommender):
     # a stranger of whom nothing at all is known can be asked about too
     (only,) = list(run(recommender, plan(recommender, item=FILM)))[-1]
     assert only.k == 0 and only.film and only.distance == 0
-
-
-def test_a_pick_that_is_the_film_itself_ends_the_line(recommender):
+    # a pick that is the film itself ends the line
     asked = plan(recommender, item="7", history=PICKS)
     assert asked.until == 1 and asked.truth.rating == 1
 

@@ -29,11 +29,8 @@ def test_history_is_strictly_earlier_and_complete_up_to_k(k):
     assert sorted(seen) == list(range(len(cases)))
 
 
-def test_without_histories_everybody_is_asked_about_at_once():
+def test_rows_of_a_moment_share_their_history_and_all_rows_share_none():
     assert len(list(EvalInstances(DATA, TEST_ROWS, 0).by_history())) == 1
-
-
-def test_rows_of_a_moment_share_their_history():
     cases = EvalInstances(DATA, TEST_ROWS)
     distinct = {(u, t) for u, t in zip(cases.users, DATA.timestamp[TEST_ROWS], strict=True)}
     assert len(list(cases.by_history())) <= len(distinct)

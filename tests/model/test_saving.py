@@ -70,24 +70,18 @@ def test_a_later_run_starts_from_committed_weights(workplace, stirred):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_byte_is_found(checkpoint, name):
+def test_a_flipped_byte_is_found_and_a_missing_file_named(checkpoint, name):
     data = bytearray((checkpoint / name).read_bytes())
     data[len(data) * 2 // 3] ^= 1
     (checkpoint / name).write_bytes(data)
     with pytest.raises(UserError, match=f"damaged: {name}"):
         reload(checkpoint)
-
-
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
-def test_a_missing_file_is_named(checkpoint, name):
-    (checkpoint / name).unlink()
-    with pytest.raises(UserError, match=name):
-        reload(checkpoint)
-
-
-def test_no_checkpoint_at_all(tmp_path):
+    for missing in (name, "manifest.json"):
+        (checkpoint / missing).unlink()
+        with pytest.raises(UserError, match=missing):
+            reload(checkpoint)
     with pytest.raises(UserError, match="No checkpoint at"):
-        reload(tmp_path / "none")
+        reload(checkpoint / "none")
 
 
 @pytest.mark.parametrize(

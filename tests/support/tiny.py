@@ -184,11 +184,29 @@ def save_checkpoints(
     return folder / "checkpoints"
 
 
+def lora_of(method: str) -> dict:
+    """The adapters that suit a method."""
+    shared = ("text", "collm", "binllm", "personprompt", "prompt4nr")
+    adapters = {} if method == "ckf" else SHARED if method in shared else FROZEN
+    return {"rank": 4, "alpha": 8} | adapters
+
+
 def system_of(method: str, **changes) -> System:
     """A tiny system of a method, with the adapters that suit it."""
-    lora = {"cora": FROZEN, "allmrec": FROZEN, "text": SHARED, "collm": SHARED}.get(method, {})
-    lora = {"rank": 4, "alpha": 8} | lora
-    return tiny_system(tiny_config(fusion={"method": method, "hidden": 8}, lora=lora, **changes))
+    fusion = {"method": method, "hidden": 8}
+    return tiny_system(tiny_config(fusion=fusion, lora=lora_of(method), **changes))
+
+
+def method_config(place: Path, method: str, *, prompt: dict | None = None, **train) -> RunConfig:
+    """A run of a method for ratings and CTR, over the backbone of a workplace."""
+    return tiny_config(
+        place / "backbone",
+        name=f"tiny-{method}",
+        fusion={"method": method, "hidden": 8, "update_every": 1},
+        lora=lora_of(method),
+        prompt=prompt or {"window": 12, "block": 4},
+        train={"tasks": ["rating", "ctr"], **train},
+    )
 
 
 def write_config(folder: Path, config: RunConfig, name: str = "config.toml") -> Path:

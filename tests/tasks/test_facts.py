@@ -49,7 +49,7 @@ def liked(together):
 
 @settings(max_examples=400, deadline=None)
 @given(situations(), st.integers(0, 10**6))
-def test_composed_texts_name_only_shown_films_and_hold_by_the_checker(situation, seed):
+def test_composed_texts_hold_by_the_checker_and_in_the_tone_of_the_rating(situation, seed):
     history, candidate, rating, together, taste = situation
     made = compose(history, candidate, rating, liked(together), random.Random(seed), taste)
     shown = [film for film, _ in history]
@@ -59,13 +59,6 @@ def test_composed_texts_name_only_shown_films_and_hold_by_the_checker(situation,
     assert report.ok_ties, (made.text, report.false_ties)
     assert set(report.evidence) == {film.title for film in made.evidence}
     assert bool(report.evidence) == bool(history)
-
-
-@settings(max_examples=400, deadline=None)
-@given(situations(), st.integers(0, 10**6))
-def test_polarity_follows_the_rating_and_shows_in_the_tone(situation, seed):
-    history, candidate, rating, together, taste = situation
-    made = compose(history, candidate, rating, liked(together), random.Random(seed), taste)
     assert made.polarity == polarity_for(rating)
     named = [candidate.title, *(film.title for film in made.evidence)]
     assert tone(made.text, named) == made.polarity, made.text

@@ -39,10 +39,7 @@ def test_false_sentences_are_left_out_and_what_follows_stands():
     text = "Fargo is a Western. It is much like Silver Harbor. You rated Heat 5."
     found = judged(text)
     assert [own.supported for own in found] == [False, False, True]
-
-
-def test_a_sentence_is_judged_behind_what_holds_alone():
-    """What leans on a sentence that was left out has nothing to stand on."""
+    # what leans on a sentence that was left out has nothing to stand on
     found = judged("You rated Heat 1. The same people like it.")
     assert [own.supported for own in found] == [False, False]
     assert all(own.supported for own in judged("You rated Heat 5. The same people like it."))

@@ -1,7 +1,6 @@
 """What is particular to the methods that spell, fill blanks, show examples or learn tokens."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckf_demo.config import RunConfig
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion import binllm
 from ckf_demo.fusion.base import BackboneShape, PairBatch
@@ -24,9 +22,7 @@ from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptConfig, PromptWriter
 from ckf_demo.training.loop import Run
 from support.tiny import (
-    FROZEN,
-    SHARED,
-    tiny_config,
+    method_config,
     tiny_data,
     tiny_knowledge,
     tiny_llama,
@@ -35,17 +31,6 @@ from support.tiny import (
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
 SHAPE = BackboneShape.of(tiny_llama())
-
-
-def config_for(workplace: Path, method: str, *, prompt: dict | None = None, **train) -> RunConfig:
-    return tiny_config(
-        workplace / "backbone",
-        name=f"tiny-{method}",
-        fusion={"method": method, "hidden": 8},
-        lora=FROZEN if method in ("icl", "llm-only") else SHARED,
-        prompt=prompt or {},
-        train={"tasks": ["rating", "ctr"], **train},
-    )
 
 
 def writer(**prompt) -> PromptWriter:
@@ -84,7 +69,7 @@ def test_codes_tell_likes_from_dislikes_where_embeddings_do(monkeypatch):
 
 
 def test_prompts_hold_the_codes_own_digits(workplace):
-    run = Run.prepare(config_for(workplace, "binllm"), DATA)
+    run = Run.prepare(method_config(workplace, "binllm"), DATA)
     system = run.system
     assert run.prior["codes"] > 0
     lengths, targets = np.array([3]), np.array([5])
@@ -102,8 +87,8 @@ def test_prompts_hold_the_codes_own_digits(workplace):
 def test_codes_are_fitted_on_the_rows_that_are_learnt_from(workplace):
     later = DATA.split != TRAIN
     rating = np.where(later, 6 - DATA.rating, DATA.rating).astype(np.float32)
-    one = Run.prepare(config_for(workplace, "binllm"), DATA)
-    other = Run.prepare(config_for(workplace, "binllm"), replace(DATA, rating=rating))
+    one = Run.prepare(method_config(workplace, "binllm"), DATA)
+    other = Run.prepare(method_config(workplace, "binllm"), replace(DATA, rating=rating))
     assert one.prior == other.prior
 
 
@@ -159,7 +144,7 @@ def test_a_cloze_stands_in_the_place_of_the_question(workplace, monkeypatch):
     assert other.answers["rating"] == usual.answers["rating"]
     pieces = [text for text, _ in other.pieces("ctr", 1, with_tokens=False)]
     assert pieces[-1] == CLOZES["utility"].cue
-    run = Run.prepare(config_for(workplace, "prompt4nr", prompt={"cloze": "utility"}), DATA)
+    run = Run.prepare(method_config(workplace, "prompt4nr", prompt={"cloze": "utility"}), DATA)
     run.run()
     assert np.isfinite(score_rows(run.system, DATA.rows(split=1)[:4])["ctr"]).all()
 
@@ -190,7 +175,7 @@ def test_examples_hold_nothing_of_later_parts():
 @pytest.mark.parametrize("method", ["llm-only", "icl"])
 def test_nothing_is_trained_and_a_checkpoint_answers(workplace, method):
     prompt = {"examples": 2} if method == "icl" else {}
-    run = Run.prepare(config_for(workplace, method, prompt=prompt, steps=0), DATA)
+    run = Run.prepare(method_config(workplace, method, prompt=prompt, steps=0), DATA)
     run.run()
     assert run.step == 0
     system = System.load(run.folder, DATA, quantization="bf16")
@@ -207,6 +192,6 @@ def test_examples_change_the_answer(workplace):
     rows = DATA.rows(split=1)[:4]
     answers = []
     for prompt in ({}, {"examples": 4}):
-        system = Run.prepare(config_for(workplace, "icl", prompt=prompt, steps=0), DATA).system
+        system = Run.prepare(method_config(workplace, "icl", prompt=prompt, steps=0), DATA).system
         answers.append(score_rows(system, rows)["ctr"])
     assert not np.allclose(answers[0], answers[1])

@@ -1,6 +1,7 @@
 """What a training sequence shows: only what its user had rated before each question."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from ckf_demo.training.explanation_stage import draw_explanations
 from ckf_demo.training.sequences import PackedSequence, Packer
 from support.training import CONFIG, DATA, SEGMENTS, draws, packer, shared_system
 
+# a segment, and a seed of what is drawn of it
+drawn = given(st.sampled_from(SEGMENTS), st.integers(0, 10_000))
 MOMENT = {(u, v): t for u, v, t in zip(DATA.user, DATA.item, DATA.timestamp, strict=True)}
 STARS = {(u, v): r for u, v, r in zip(DATA.user, DATA.item, DATA.rating, strict=True)}
 
@@ -37,9 +40,8 @@ def moments(user: int, sequence: PackedSequence) -> list[int]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, len(SEGMENTS) - 1), st.integers(0, 10_000), st.booleans())
-def test_no_question_sees_its_own_moment_or_anything_later(place, seed, augment):
-    segment = SEGMENTS[place]
+@given(st.sampled_from(SEGMENTS), st.integers(0, 10_000), st.booleans())
+def test_no_question_sees_its_own_moment_or_anything_later(segment, seed, augment):
     sequence = packer().draw(segment, np.random.default_rng(seed), text_only=False, augment=augment)
     prefix = shared_system().writer.prefix(
         sequence.items[sequence.shown_from :], sequence.ratings[sequence.shown_from :]
@@ -62,16 +64,14 @@ def test_no_question_sees_its_own_moment_or_anything_later(place, seed, augment)
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, len(SEGMENTS) - 1), st.integers(0, 10_000))
-def test_taste_and_features_are_of_the_past(place, seed):
+@drawn
+def test_taste_and_features_are_of_the_past(segment, seed):
     """Other ratings at and after the first target's moment leave all but the answers unchanged."""
-    segment = SEGMENTS[place]
     sequence = packer().draw(segment, np.random.default_rng(seed), text_only=False, augment=True)
     first = min(moments(segment.user, sequence), default=0)
     later = (DATA.user == segment.user) & (DATA.timestamp >= first)
-    changed = {**vars(DATA), "rating": np.where(later, 6 - DATA.rating, DATA.rating)}
     other = Packer(
-        type(DATA)(**{k: changed[k] for k in DATA.__dataclass_fields__}),
+        replace(DATA, rating=np.where(later, 6 - DATA.rating, DATA.rating)),
         CONFIG.train.model_copy(update={"tasks": ("rating", "ctr")}),
         CONFIG.prompt,
         packer().knowledge,
@@ -85,9 +85,8 @@ def test_taste_and_features_are_of_the_past(place, seed):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, len(SEGMENTS) - 1), st.integers(0, 10_000))
-def test_ranking_puts_one_liked_film_against_unseen_ones(place, seed):
-    segment = SEGMENTS[place]
+@drawn
+def test_ranking_puts_one_liked_film_against_unseen_ones(segment, seed):
     sequence = packer().draw(segment, np.random.default_rng(seed), text_only=False, augment=True)
     asked = [q for q in sequence.questions if q.task == "ranking"]
     group = CONFIG.train.negatives + 1
@@ -109,18 +108,15 @@ def test_anything_may_be_missing_from_a_training_sequence():
     assert {len(s.items) for s in sequences} >= {0, 1, 3}
     assert {q.hide_title for s in sequences for q in s.questions} == {True, False}
     assert all(len({q.item for q in s.questions if q.task == "ctr"}) <= 4 for s in sequences)
-
-
-def test_validation_sequences_hide_nothing():
+    # validation hides nothing
     for sequence in draws(60, augment=False):
         assert sequence.profile.startswith("30, ")
         assert not any(q.hide_title for q in sequence.questions)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, len(SEGMENTS) - 1), st.integers(0, 10_000))
-def test_wordings_speak_of_what_had_been_rated_before_them(place, seed):
-    segment = SEGMENTS[place]
+@drawn
+def test_wordings_speak_of_what_had_been_rated_before_them(segment, seed):
     sequence = draw_explanations(packer(), segment, np.random.default_rng(seed), 4)
     assert len(sequence.questions) == 4
     assert 0 <= sequence.shown_from <= len(sequence.items)
