@@ -33,10 +33,8 @@ from support.synthetic import made_up
 
 DATA = made_up(n=1500)
 FILMS = [
-    Film(item, title, int(year) or None, tuple(genres))
-    for item, title, year, genres in zip(
-        DATA.item_ids, DATA.titles, DATA.years, DATA.genres, strict=True
-    )
+    Film(item, DATA.titles[place], int(DATA.years[place]) or None, tuple(DATA.genres[place]))
+    for place, item in enumerate(DATA.item_ids)
 ]
 KNOWLEDGE = CollaborativeKnowledge.fit(DATA)
 PREDICTION = ("bias prediction", "rating factors")

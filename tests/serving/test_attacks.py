@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -90,26 +91,15 @@ REFUSED = (403, 404, 405, 422)
 RATE, SEARCH = "/gradio_api/call/rate", "/gradio_api/call/search_items"
 
 
-def closed(method: str, path: str, **request) -> Callable[[World], None]:
+def closed(method: str, path: str, among=REFUSED, **request) -> Callable[[World], None]:
     def check(world: World) -> None:
-        assert world.status(method, path, **request) in REFUSED
+        assert world.status(method, path, **request) in among
 
     return check
 
 
-def get(path: str) -> Callable[[World], None]:
-    return closed("GET", path)
-
-
-def post(path: str, **request) -> Callable[[World], None]:
-    return closed("POST", path, **request)
-
-
-def too_large(content) -> Callable[[World], None]:
-    def check(world: World) -> None:
-        assert world.status("POST", SEARCH, content=content) == 413
-
-    return check
+get, post = partial(closed, "GET"), partial(closed, "POST")
+too_large = partial(post, SEARCH, among=(413,))
 
 
 def a_huge_length(world: World) -> None:
@@ -154,8 +144,8 @@ SERVER = [
     ("watch the server", "no such address", get("/monitoring")),
     ("change the page", "no such address", post("/gradio_api/vibe-edit", json={})),
     ("read the server's documentation", "no such address", get("/docs")),
-    (f"{WITH_LENGTH} length", "413 before it is read", too_large(LARGE)),
-    (f"{CHUNKED} without a length", "413 when it is too large", too_large(CHUNKS)),
+    (f"{WITH_LENGTH} length", "413 before it is read", too_large(content=LARGE)),
+    (f"{CHUNKED} without a length", "413 when it is too large", too_large(content=CHUNKS)),
     ("a length of a terabyte, without a body", "413 before anything is read", a_huge_length),
     ("JSON that is none", AND_ON, answers_on(RATE, b"{" * 1000, closed=True)),
 ]

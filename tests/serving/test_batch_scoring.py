@@ -215,9 +215,6 @@ def test_troubles_of_workers_are_one_message(with_ray):
         Workers(Films, place, None, 1000, 1000)
 
 
-# The command and its files
-
-
 def test_the_command_writes_one_row_per_user_and_rank(place, capsys):
     users, out = place / "users.txt", place / "top.parquet"
     users.write_text("u8\n\nu7\nu8\n", encoding="utf-8")

@@ -70,9 +70,6 @@ def compared(folders: Path) -> MethodComparison:
     return MethodComparison(Recommender.load(folders / "tiny", quantization="bf16", device="cpu"))
 
 
-# One backbone for all
-
-
 @pytest.mark.parametrize("quantization", ["bf16", "nf4-fp32", "nf4"])
 def test_clones_share_weights_and_keep_adapters_apart(tmp_path, quantization):
     name = str(save_backbone(tmp_path / "backbone", hidden_size=128))
@@ -92,23 +89,18 @@ def test_clones_share_weights_and_keep_adapters_apart(tmp_path, quantization):
 
 
 def test_a_backbone_written_anew_is_read_anew(tmp_path):
-    first = shared_backbone(str(save_backbone(tmp_path / "backbone")), "bf16", "cpu")
-    second = shared_backbone(str(save_backbone(tmp_path / "backbone", seed=5)), "bf16", "cpu")
-    weights = [model.model.norm.weight for model in (first, second)]
-    assert not torch.equal(*weights)
+    names = (str(save_backbone(tmp_path / "backbone", seed=seed)) for seed in (0, 5))
+    first, second = (shared_backbone(name, "bf16", "cpu").model.norm.weight for name in names)
+    assert not torch.equal(first, second)
 
 
 def test_methods_share_the_backbone_and_have_their_own_adapters(method_comparison):
     one, other = (method_comparison.get(name).system for name in ("ckf", "text"))
     layers = [system.engine.model.model.layers[0] for system in (one, other)]
     assert layers[0].mlp.up_proj.weight.data_ptr() == layers[1].mlp.up_proj.weight.data_ptr()
-    weights = [layer.self_attn.o_proj.lora_A["shared"].weight for layer in layers]
-    assert weights[0].data_ptr() != weights[1].data_ptr()
-    assert not torch.equal(*weights)
+    adapters = [layer.self_attn.o_proj.lora_A["shared"].weight for layer in layers]
+    assert adapters[0].data_ptr() != adapters[1].data_ptr() and not torch.equal(*adapters)
     assert method_comparison.get("text").store is method_comparison.served.store
-
-
-# What is found
 
 
 def test_siblings_are_found_but_not_loaded(method_comparison, monkeypatch):
@@ -127,20 +119,20 @@ def test_siblings_are_found_but_not_loaded(method_comparison, monkeypatch):
     assert method_comparison.get("text") is method_comparison.get("text") and loads == ["tiny-text"]
 
 
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        (lambda path: (path / "manifest.json").write_text("{"), "manifest.json is damaged"),
-        (lambda path: (path / "manifest.json").write_text("[]"), "it is not a JSON object"),
-        (lambda path: (path / "fusion.safetensors").unlink(), "fusion.safetensors is missing"),
-    ],
-)
-def test_a_damaged_sibling_is_listed_and_the_next_one_taken(method_comparison, folders, harm, said):
-    harm(folders / "tiny-text")
-    again = MethodComparison(method_comparison.served)
-    assert [method.checkpoint for method in again.methods] == ["tiny", "tiny-text-again"]
-    assert len(again.problems) == 1
-    assert "tiny-text was passed over" in again.problems[0] and said in again.problems[0]
+def test_a_damaged_sibling_is_listed_and_the_next_one_taken(method_comparison, folders):
+    weights, manifest = (
+        folders / "tiny-text" / name for name in ("fusion.safetensors", "manifest.json")
+    )
+    for harm, said in (
+        (weights.unlink, "fusion.safetensors is missing"),
+        (lambda: manifest.write_text("{"), "manifest.json is damaged"),
+        (lambda: manifest.write_text("[]"), "it is not a JSON object"),
+    ):
+        harm()
+        again = MethodComparison(method_comparison.served)
+        assert [method.checkpoint for method in again.methods] == ["tiny", "tiny-text-again"]
+        (problem,) = again.problems
+        assert "tiny-text was passed over" in problem and said in problem
 
 
 def test_an_unknown_method_is_refused_with_the_known(method_comparison):
@@ -155,19 +147,15 @@ def test_an_unknown_method_is_refused_with_the_known(method_comparison):
         next(method_comparison.compare_item([], **PERSON, item=ITEM))
 
 
-# The same questions
-
-
 @pytest.mark.parametrize("person", [PERSON, {"user": USER}], ids=["described", "known"])
 def test_rows_are_the_recommenders_own_answers(method_comparison, person):
     *rows, average = method_comparison.compare_item(**person, item=ITEM)
     assert [row["method"] for row in rows] == ["ckf", "text"]
     for row in rows:
         recommender = method_comparison.get(row["method"])
-        rated = recommender.rate(**person, item=ITEM)
+        rated, clicked = (ask(**person, item=ITEM) for ask in (recommender.rate, recommender.click))
         assert (row["rating"], row["distribution"]) == (rated["rating"], rated["distribution"])
-        assert row["probability"] == recommender.click(**person, item=ITEM)["probability"]
-        assert row["seconds"] >= 0
+        assert row["probability"] == clicked["probability"] and row["seconds"] >= 0
     everybody = method_comparison.served.compare(**person, item=ITEM)[-1]
     assert average == {**everybody, "seconds": None}
 
@@ -209,9 +197,6 @@ def test_a_method_agrees_with_itself_and_not_with_its_reverse():
     assert agreement("a", "b", scores, [1.0] * 4, 2)["kendall_tau"] is None
 
 
-# Baselines
-
-
 def test_baselines_suit_the_data_and_the_candidate_stage_is_no_row_of_its_own(method_comparison):
     names = [each.name for each in method_comparison.baselines]
     assert {"item mean", "EASE", "NCF", "RECFORMER"} <= set(names)
@@ -230,8 +215,7 @@ def test_a_baseline_is_fitted_once_and_answers_as_it_is_measured(method_comparis
     at = int(DATA.timestamp[row])
     for _ in range(2):
         found, _ = method_comparison.compare_item(["bias folded in"], user=user, at=at, item=item)
-    material = TrainingData(DATA, method_comparison.served.system.knowledge)
-    own = FoldedBias()
+    own, material = FoldedBias(), TrainingData(DATA, method_comparison.served.system.knowledge)
     fit(own, material)
     scores = own.score(cases)
     assert found["rating"] == pytest.approx(scores.rating[0])

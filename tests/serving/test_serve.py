@@ -1,7 +1,7 @@
 """Serving: everything missing is prepared, in order, and the address comes last."""
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -35,23 +35,19 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
 
     recommender = SimpleNamespace(warm_up=lambda: done.append("warm"))
 
-    def load(checkpoint: Path, quantization: str) -> SimpleNamespace:
-        done.append(("load", checkpoint, quantization))
-        return recommender
-
     def build(loaded: SimpleNamespace, **beside: object) -> SimpleNamespace:
         assert loaded is recommender
         done.append("build")
         return page
 
-    def choose(backbone: str) -> SimpleNamespace:
-        done.append(("choose", backbone))
-        return SimpleNamespace(chosen="nf4-bf16")
+    def noted(name: str, answer: object = None) -> Callable:
+        return lambda *given, **options: done.append((name, *given, *options.values())) or answer
 
+    load, choice = noted("load", recommender), SimpleNamespace(chosen="nf4-bf16")
     module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest("tiny", *TASKS))
-    module("ckf_demo.data.prepare", prepare=lambda *given: done.append(("data", *given)))
-    module("ckf_demo.backbone.loading", prepare_backbone=lambda name: done.append(("llm", name)))
-    module("ckf_demo.backbone.precision", choose=choose, AUTO="auto")
+    module("ckf_demo.data.prepare", prepare=noted("data"))
+    module("ckf_demo.backbone.loading", prepare_backbone=noted("llm"))
+    module("ckf_demo.backbone.precision", choose=noted("choose", choice), AUTO="auto")
     module("ckf_demo.recommender", Recommender=SimpleNamespace(load=load))
     module(
         "ckf_demo.ui.app", build=build, launch=lambda page, others, **where: page.launch(**where)

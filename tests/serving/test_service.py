@@ -117,8 +117,16 @@ class Visitor:
         return self.http.get(self._address).text
 
 
-def rank_of(user: str = "3") -> tuple:
-    return (user, None, None, None, 3, None, None)
+RANK = ("3", None, None, None, 3, None, None)
+
+
+def ranks(app, session: str | None = None) -> Visitor:
+    """A visitor who has asked for a ranking."""
+    return Visitor(app, session).ask("rank", *RANK)
+
+
+def expect_answers(*visitors: Visitor) -> None:
+    assert all("event: complete" in visitor.read() for visitor in visitors)
 
 
 # --- the gate ----------------------------------------------------------------------------------
@@ -197,22 +205,21 @@ def test_work_ends_at_its_next_look():
 
 def test_a_full_queue_is_a_friendly_message_and_a_search_is_still_answered(app, held):
     gate = app.service.model
-    visitors = [Visitor(app, f"visitor{n}").ask("rank", *rank_of()) for n in range(ROOM + 1)]
+    visitors = [ranks(app, f"visitor{n}") for n in range(ROOM + 1)]
     wait_until(lambda: gate.waiting == ROOM)
     assert held.busy == 1
-    refused = Visitor(app, "late").ask("rank", *rank_of()).read()
+    refused = ranks(app, "late").read()
     assert "event: error" in refused
     assert f"{ROOM} people wait for it" in refused and "try again in a moment" in refused
     assert "Winter" in Visitor(app, "late").ask("search_items", "winter", 3).read()
     held.let_go.set()
-    for visitor in visitors:
-        assert "event: complete" in visitor.read()
+    expect_answers(*visitors)
     wait_until(lambda: gate.inside == 0)
 
 
 def test_one_visitor_cannot_fill_the_queue(app, held):
     gate = app.service.model
-    first = Visitor(app, "first").ask("rank", *rank_of())
+    first = ranks(app, "first")
     wait_until(lambda: gate.inside == 1)
     # a client of Gradio's own has the message as its error
     greedy = Client(app.local_url, verbose=False)
@@ -220,21 +227,20 @@ def test_one_visitor_cannot_fill_the_queue(app, held):
     wait_until(lambda: any(job.done() for job in jobs))
     with pytest.raises(AppError, match="1 of your questions wait already"):
         next(job for job in jobs if job.done()).result()
-    other = Visitor(app, "other").ask("rank", *rank_of())
+    other = ranks(app, "other")
     wait_until(lambda: gate.waiting == 2)
     held.let_go.set()
-    for visitor in (first, other):
-        assert "event: complete" in visitor.read()
+    expect_answers(first, other)
     wait_until(lambda: all(job.done() for job in jobs))
 
 
 def test_callers_without_a_session_share_by_address(app, held):
     gate = app.service.model
-    asked = [Visitor(app).ask("rank", *rank_of()) for _ in range(2)]
+    asked = [ranks(app) for _ in range(2)]
     wait_until(lambda: gate.waiting == 1)
-    assert "1 of your questions wait" in Visitor(app).ask("rank", *rank_of()).read()
+    assert "1 of your questions wait" in ranks(app).read()
     held.let_go.set()
-    assert all("event: complete" in visitor.read() for visitor in asked)
+    expect_answers(*asked)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +266,7 @@ def test_a_client_that_hangs_up_frees_the_model(app, busy, endpoint, question, m
     owner = busy.counterfactuals if endpoint == "why" else busy
     monkeypatch.setattr(owner, question, yields if endpoint == "explain" else computes)
     data = ("3", None, None, None, "7", None)
-    data = {"rank": rank_of(), "explain": (*data, None)}.get(endpoint, data)
+    data = {"rank": RANK, "explain": (*data, None)}.get(endpoint, data)
     gate = app.service.model
     asked = Visitor(app, "leaves").ask(endpoint, *data)
     with asked.http.stream("GET", asked._address):
@@ -305,9 +311,9 @@ def test_all_questions_to_the_model_share_one_thread(app, busy, monkeypatch):
         return rank(*args, **kwargs)
 
     monkeypatch.setattr(busy, "rank", noted)
-    visitors = [Visitor(app, f"one of {n}").ask("rank", *rank_of()) for n in range(ROOM)]
+    visitors = [ranks(app, f"one of {n}") for n in range(ROOM)]
     all_asked.set()
-    assert all("event: complete" in visitor.read() for visitor in visitors)
+    expect_answers(*visitors)
     assert len(threads) == ROOM and len(set(threads)) == 1
 
 
@@ -315,7 +321,7 @@ def test_a_client_that_reads_slowly_holds_up_nobody(app):
     slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None)
     with slow.http.stream("GET", slow._address) as stream:
         wait_until(lambda: app.service.model.inside == 0)
-        assert "event: complete" in Visitor(app, "fast").ask("rank", *rank_of()).read()
+        assert "event: complete" in ranks(app, "fast").read()
         assert "polarity" in stream.read().decode()
 
 
@@ -323,13 +329,12 @@ def test_a_client_that_reads_slowly_holds_up_nobody(app):
 
 
 def test_health_is_ok_while_the_store_answers(app, held):
-    Visitor(app, "somebody").ask("rank", *rank_of())
+    ranks(app, "somebody")
     wait_until(lambda: held.busy == 1)
     answer = httpx.get(f"{app.local_url}healthz")
-    said = answer.json()
-    assert answer.status_code == 200 and said["status"] == "ok"
-    assert (said["running"], said["waiting"], said["queue"]) == (1, 0, ROOM)
-    assert said["uptime"] > 0 and said["dataset"] == "made-up"
+    assert answer.status_code == 200 and answer.json()["uptime"] > 0
+    said = {"status": "ok", "running": 1, "waiting": 0, "queue": ROOM, "dataset": "made-up"}
+    assert answer.json().items() >= said.items()
 
 
 def test_health_says_why_not(app, busy, monkeypatch, log):
@@ -394,12 +399,11 @@ def test_each_answer_is_one_line_and_none_is_about_a_person(app, busy, log, capf
 def test_the_log_is_chosen_by_the_environment(monkeypatch):
     for name in ("handlers", "propagate", "level"):
         monkeypatch.setattr(LOGGER, name, getattr(LOGGER, name))
-    monkeypatch.setenv("CKF_LOG", "json")
-    start_logging()
-    assert LOGGER.isEnabledFor(logging.INFO)
-    monkeypatch.setenv("CKF_LOG", "off")
-    start_logging()
-    assert not LOGGER.isEnabledFor(logging.INFO) and LOGGER.isEnabledFor(logging.ERROR)
+    for given, least in {"json": logging.INFO, "off": logging.ERROR}.items():
+        monkeypatch.setenv("CKF_LOG", given)
+        start_logging()
+        assert LOGGER.isEnabledFor(least)
+        assert LOGGER.isEnabledFor(logging.INFO) == (given == "json")
     monkeypatch.setenv("CKF_LOG", "loud")
     with pytest.raises(UserError, match="CKF_LOG='loud'"):
         start_logging()

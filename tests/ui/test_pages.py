@@ -25,9 +25,6 @@ PLACES = [FIRST, SECOND, BROKEN]
 HTML = {"accept": "text/html"}
 
 
-# --- where each is served -------------------------------------------------------------------------
-
-
 def checkpoint(folder: Path, dataset: str, *tasks: str) -> Path:
     folder.mkdir(parents=True)
     tasks = tasks or ("rating", "ctr", "ranking", "explanation")
@@ -102,9 +99,6 @@ def test_below_a_path_the_same_is_open_and_nothing_else():
         scope = {"type": "http", "method": "GET", "path": path, "headers": []}
         asyncio.run(OpenRoutes(app, below=["second"])(scope, None, send))
     assert passed == paths
-
-
-# --- served ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The page of a checkpoint whose data hold only likes, around a tiny trained one: no stars, genres
 or dates, and items without a title."""
 
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -24,6 +23,7 @@ from ckf_demo.ui.predict import PredictTab, click_card, history_markup
 from ckf_demo.ui.sidebar import ANY, LIKE, Sidebar, examples
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
+from support.markup import visible
 from support.positive_only import load_positive_only
 from support.serving import served
 from support.synthetic import made_up_choices
@@ -83,19 +83,14 @@ def client(recommender, positive_only_workplace):
         yield Client(demo.local_url, verbose=False)
 
 
-# --- whom and what ------------------------------------------------------------------------------
-
-
 def test_it_begins_with_somebody_who_wrote_about_something_later(known):
     user, item = DATA.user_ids.index(known.user), DATA.item_ids.index(known.item)
     (row,) = [r for r in DATA.texts if DATA.user[r] == user and DATA.item[r] == item]
-    assert DATA.split[row] != TRAIN and DATA.titles[item]
-    assert DATA.timestamp[row] >= known.at
+    assert DATA.split[row] != TRAIN and DATA.titles[item] and DATA.timestamp[row] >= known.at
 
 
 def test_a_new_person_is_made_of_what_they_like(sidebar):
-    draft = sidebar.rerate((), TITLED[0], "5")
-    draft = sidebar.rerate(draft, TITLED[1], "5")
+    draft = sidebar.rerate(sidebar.rerate((), TITLED[0], "5"), TITLED[1], "5")
     assert draft == ((TITLED[0], LIKE), (TITLED[1], LIKE))
     assert sidebar.rerate(draft, TITLED[0], None) == ((TITLED[1], LIKE),)
     assert "Liked so far: 2" in sidebar.rated_films(draft)
@@ -103,9 +98,8 @@ def test_a_new_person_is_made_of_what_they_like(sidebar):
     assert "Remove" in found and f"No. {TITLED[0]}" in found and "★" not in found
     assert "Add" in sidebar.found_films("Cafe 0", ())
     assert "shorter part" in sidebar.found_films("zebra", draft)
-    full = tuple((str(number), LIKE) for number in range(200))
     with pytest.raises(UserError, match="too many"):
-        sidebar.rerate(full, "new", "5")
+        sidebar.rerate(likes("", *map(str, range(200))).history, "new", "5")
 
 
 def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
@@ -118,9 +112,6 @@ def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
     assert controls.about.visible is False
     assert "an order and no dates" in bar(recommender, known)
     assert ">Order<" in history_markup(recommender, known)
-
-
-# --- what is shown ------------------------------------------------------------------------------
 
 
 def test_every_method_says_how_probable_it_is(recommender, known):
@@ -203,9 +194,6 @@ def test_two_places_are_explained_side_by_side_with_their_evidence(predict, know
     assert "obody is described" in written[contrast.told].problem
 
 
-# --- the whole page -----------------------------------------------------------------------------
-
-
 def tab_of(block) -> str:
     """The name of the tab around a component; empty for those above the tabs."""
     while block.parent is not None:
@@ -222,10 +210,9 @@ def test_it_speaks_of_places_and_never_of_films(recommender):
         if tab_of(block) in ("", "predict", "topk", "why", "python") and block.visible
         for name in ("value", "label", "placeholder", "info")
     ]
-    text = re.sub("<[^>]*>", " ", " ".join(shown)).lower()
+    text = visible(" ".join(shown)).lower()
     assert "place" in text
-    assert "film" not in text and "movie" not in text and "viewer" not in text
-    assert "★" not in text and "genre" not in text
+    assert not [word for word in ("film", "movie", "viewer", "★", "genre") if word in text]
 
 
 def test_named_endpoints_answer_without_ratings(client):
@@ -235,29 +222,31 @@ def test_named_endpoints_answer_without_ratings(client):
     names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
     assert names == "user history taste profile item at other bridges_of".split()
     assert not any("film" in each["description"] for each in offered.values())
-    found = client.predict("cafe", 3, api_name="/search_items")
-    assert len(found) == 3
-    liked = [{"item": own["item"], "rating": 5} for own in found[:2]]
-    clicked = client.predict(history=liked, item=found[2]["item"], api_name="/click")
-    assert 0 < clicked["probability"] < 1
+    *found, last = (own["item"] for own in client.predict("cafe", 3, api_name="/search_items"))
+    assert len(found) == 2
+    liked = [{"item": item, "rating": 5} for item in found]
+    asked = {"history": liked, "item": last}
+    probability = client.predict(**asked, api_name="/click")["probability"]
+    assert 0 < probability < 1
     # in the order of the whole page: user, history, taste, profile, item
-    same = client.predict(None, liked, None, None, found[2]["item"], api_name="/click")
-    assert same["probability"] == clicked["probability"]
+    same = client.predict(None, liked, None, None, last, api_name="/click")
+    assert same["probability"] == probability
     ranked = client.predict(history=liked, k=3, api_name="/rank")
     assert [row["rank"] for row in ranked] == [1, 2, 3]
-    told = client.submit(history=liked, item=found[2]["item"], api_name="/explain").result(60)
+    told = client.submit(**asked, api_name="/explain").result(60)
     assert {"text", "sentences", "draft"} <= told.keys()
-    held = {"history": liked, "item": found[2]["item"], "bridges_of": DATA.user_ids[0]}
-    last = client.submit(**held, other=TITLED[9], api_name="/contrast").result(60)
-    assert last["finished"] and set(last["only"]) == {"this", "that"}
-    assert [own["side"] for own in last["sides"]] == ["this", "that", "bridges"]
-    assert last["sides"][0]["explanation"].keys() == told.keys()
-    assert last["sides"][0]["rating"] is None and 0 < last["sides"][1]["probability"] < 1
-    rows = client.predict(history=liked, item=found[2]["item"], api_name="/compare")
-    assert rows[0]["probability"] == pytest.approx(clicked["probability"], abs=1e-3)
+    beside = {"other": TITLED[9], "bridges_of": DATA.user_ids[0]}
+    contrasted = client.submit(**asked, **beside, api_name="/contrast").result(60)
+    assert contrasted["finished"] and set(contrasted["only"]) == {"this", "that"}
+    this, that, bridges = contrasted["sides"]
+    assert (this["side"], that["side"], bridges["side"]) == ("this", "that", "bridges")
+    assert this["explanation"].keys() == told.keys()
+    assert this["rating"] is None and 0 < that["probability"] < 1
+    rows = client.predict(**asked, api_name="/compare")
+    assert rows[0]["probability"] == pytest.approx(probability, abs=1e-3)
     assert all(row["rating"] is None for row in rows)
-    effects = client.predict(history=liked, item=found[2]["item"], api_name="/why")
-    assert {row["item"] for row in effects["without"]} == {row["item"] for row in liked}
+    effects = client.predict(**asked, api_name="/why")
+    assert {row["item"] for row in effects["without"]} == set(found)
     for arguments, endpoint, said in (
         ({"user": "999", "item": "1"}, "/click", "999"),
         ({"item": "1"}, "/click", "Nobody is described"),
@@ -270,22 +259,14 @@ def test_named_endpoints_answer_without_ratings(client):
             client.predict(**arguments, api_name=endpoint)
 
 
-# --- serving ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("positive_only", [True, False])
 def test_a_checkpoint_without_ratings_is_served_where_nobody_rates(
-    recommender, positive_only_workplace, monkeypatch, positive_only
+    recommender, positive_only_workplace, monkeypatch
 ):
     folder = positive_only_workplace / "checkpoints" / "tiny"
     monkeypatch.setattr("ckf_demo.data.prepare.prepare", lambda *given: None)
     monkeypatch.setattr("ckf_demo.backbone.loading.prepare_backbone", lambda name: None)
-    monkeypatch.setitem(vars(recommender.prepared), "positive_only", positive_only)
-    monkeypatch.setattr(
-        "ckf_demo.recommender.Recommender.load", lambda *given, **options: recommender
-    )
-    if positive_only:
-        assert serve.build_demo(folder, "bf16").service
-    else:
-        with pytest.raises(UserError, match="not trained for rating"):
-            serve.build_demo(folder, "bf16")
+    monkeypatch.setattr(Recommender, "load", lambda *given, **options: recommender)
+    assert recommender.prepared.positive_only and serve.build_demo(folder, "bf16").service
+    monkeypatch.setitem(vars(recommender.prepared), "positive_only", False)
+    with pytest.raises(UserError, match="not trained for rating"):
+        serve.build_demo(folder, "bf16")

@@ -56,13 +56,11 @@ def test_the_table_holds_the_recommenders_numbers(made, fresh):
 def test_a_method_trained_for_neither_question_says_so(made, method_comparison, monkeypatch):
     answers = method_comparison.compare_item
 
+    nothing = dict.fromkeys(("rating", "distribution", "probability", "seconds"))
+
     def silent(*given, **person):
         for row in answers(*given, **person):
-            yield row | (
-                {"rating": None, "distribution": None, "probability": None, "seconds": None}
-                if row["method"] == "text"
-                else {}
-            )
+            yield row | (nothing if row["method"] == "text" else {})
 
     monkeypatch.setattr(method_comparison, "compare_item", silent)
     shown, _ = steps(made)
@@ -85,9 +83,9 @@ def test_the_same_question_is_not_asked_twice(made, fresh):
 def test_a_second_person_stands_beside_the_first(made):
     shown, latest = steps(made, second=" 8 ")
     assert [person.user for person in latest.people] == ["3", "8"]
-    assert "<h3>User 3</h3>" in shown[-1] and "<h3>User 8</h3>" in shown[-1]
-    shown, _ = steps(made, mode=LIST, second="8")
-    assert "<h3>User 3</h3>" in shown[-1] and "<h3>User 8</h3>" in shown[-1]
+    listed, _ = steps(made, mode=LIST, second="8")
+    for last in (shown[-1], listed[-1]):
+        assert "<h3>User 3</h3>" in last and "<h3>User 8</h3>" in last
 
 
 @pytest.mark.parametrize(
@@ -138,9 +136,6 @@ def test_what_is_missing_is_said_with_what_to_do(fresh, method_comparison):
 def test_the_methods_are_described(method_comparison):
     shown = methods_markup(method_comparison.methods)
     assert "arXiv 2305.00447" in shown and "words alone" in shown and ">12<" in shown
-
-
-# --- baselines -----------------------------------------------------------------------------------
 
 
 def test_nothing_is_fitted_before_it_is_chosen(made, method_comparison):

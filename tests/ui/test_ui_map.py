@@ -77,7 +77,7 @@ def test_people_are_drawn_where_a_space_holds_them(tab):
     assert last[tab.people].count("<table") == 2
     assert 'data-pick="3"' not in last[tab.people]
     catalogue = tab.catalogue("people")
-    assert len(catalogue["items"]) == len(catalogue["hover"]) == len(catalogue["group"]) == 16
+    assert [len(catalogue[column]) for column in ("items", "hover", "group")] == [16] * 3
     assert catalogue["groups"][0]["name"] == "0 ratings before"
 
 

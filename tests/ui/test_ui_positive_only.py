@@ -19,6 +19,7 @@ from ckf_demo.ui.pair import Pair, known_user
 from ckf_demo.ui.replay_markup import NO_NEGATIVES
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.why import SECTIONS, WhyTab
+from support.markup import visible
 from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
 
@@ -51,11 +52,6 @@ def texts_of(made: gr.Blocks) -> str:
     """What visitors read before they choose anything."""
     parts = [part["props"] for part in made.get_config_file()["components"]]
     return visible(" ".join(str(props.get(k, "")) for props in parts for k in ("value", "label")))
-
-
-def visible(markup: str) -> str:
-    """The words of HTML without its tags and attributes."""
-    return re.sub(r"<[^>]*>", " ", markup)
 
 
 def test_why_compares_answers_without_likes_and_offers_no_stars(recommender, pair):

@@ -92,9 +92,6 @@ def names(rows) -> list[str]:
     return [row.method for row in rows]
 
 
-# --- reading -----------------------------------------------------------------------------------
-
-
 def test_a_missing_file_is_said_with_the_command_that_writes_it(tmp_path):
     with pytest.raises(UserError, match="none/results.json is missing.*ckf evaluate") as caught:
         read_results(tmp_path / "none" / "results.json")
@@ -138,9 +135,6 @@ def test_results_without_errors_or_differences_are_shown(tmp_path):
     assert "0.750" in tab.levels_markup(results, AUC)
     for kind in tab.COMPARISONS:
         assert tab.differences_markup(results, AUC, kind) == ""
-
-
-# --- order and verdicts ------------------------------------------------------------------------
 
 
 def test_the_best_method_is_on_top_whichever_direction_is_better(results):
@@ -207,9 +201,6 @@ def test_intervals_that_hold_zero_have_another_shape(results):
     assert "−0.1000" in shown and "[−0.1100, −0.0900]" in shown and "1,200" in shown
 
 
-# --- published figures and errors --------------------------------------------------------------
-
-
 def test_published_figures_stand_beside_ours_and_say_their_part(tmp_path):
     published = stored_results.read_published()["collm-ml-1m"]
     assert "not re-run here" in published["note"] and len(published["rows"]) == 14
@@ -241,9 +232,6 @@ def test_choosing_an_error_sets_user_and_film(tmp_path):
     assert shown.choose(current, SimpleNamespace(pick="user=16&item=%3Ci%3E")) == current
     assert 'aria-current="true"' not in shown.reselect(current, ("here", "ctr"))
     assert 'aria-current="true"' in shown.reselect(chosen, ("here", "ctr"))
-
-
-# --- the controls ------------------------------------------------------------------------------
 
 
 def test_controls_offer_what_was_measured_everything_first(results):

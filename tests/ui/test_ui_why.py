@@ -77,16 +77,13 @@ def test_effects_are_ranked_in_the_quantity_that_is_compared():
         {"item": "1", "title": "One", "stars": 5.0, "rating": 2.0, "probability": 0.49},
         {"item": "2", "title": "Two", "stars": 1.0, "rating": 3.1, "probability": 0.9},
     ]
-
-    def shown(by: str) -> str:
-        film = {"item": "3", "title": "Film"}
-        return WhyMarkup(words_of(FakeRecommender()), film, by).section("films", found, "")
-
-    by_stars = shown("rating")
+    words, film = words_of(FakeRecommender()), {"item": "3", "title": "Film"}
+    by_stars, by_likes = (
+        WhyMarkup(words, film, by).section("films", found, "") for by in ("rating", "probability")
+    )
     assert by_stars.index("One") < by_stars.index("Two")
     assert "+1.00" in by_stars and "−0.10" in by_stars and "−40.0 pts" in by_stars
     assert "would begin at an earlier film" in by_stars
-    by_likes = shown("probability")
     assert by_likes.index("Two") < by_likes.index("One")
 
 

@@ -1,7 +1,6 @@
 """What visitors read fits the data: films of MovieLens, and places that have likes alone and no
 genres, no years and, some of them, no title."""
 
-import html
 import re
 from dataclasses import replace
 
@@ -20,13 +19,11 @@ from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.topk import Ranking, TopKTab
 from ckf_demo.ui.tour import tour_markup
 from support.fakes import SPLIT_TIME, FakeRecommender, catalogue
+from support.markup import visible
 
 KNOWN = Pair(item="7", user="7", at=SPLIT_TIME)
 WORDS = re.compile(r"\b(films?|viewers?|watch)\b", re.IGNORECASE)
 OPINIONS = re.compile(r"\bratings?\b|★|\brated\b", re.IGNORECASE)
-
-
-CLICKS_AND_WORDS = ("ctr", "ranking", "explanation")
 
 
 def places_data() -> Prepared:
@@ -49,18 +46,7 @@ def places_data() -> Prepared:
 
 @pytest.fixture(scope="module")
 def places() -> FakeRecommender:
-    return FakeRecommender(data=places_data(), tasks=CLICKS_AND_WORDS)
-
-
-@pytest.fixture(scope="module")
-def films() -> FakeRecommender:
-    return FakeRecommender()
-
-
-def visible(markup: str) -> str:
-    """The words of HTML, of attributes that are read out as well."""
-    spoken = re.findall(r'(?:aria-label|title|placeholder)="([^"]*)"', markup)
-    return html.unescape(" ".join([re.sub("<[^>]*>", " ", markup), *spoken]))
+    return FakeRecommender(data=places_data(), tasks=("ctr", "ranking", "explanation"))
 
 
 def built(recommender) -> str:
@@ -109,8 +95,8 @@ def test_places_are_called_places(places):
     assert "of a rating of 4 or 5" not in shown and "genres" not in shown.lower()
 
 
-def test_films_are_called_films(films):
-    shown = built(films)
+def test_films_are_called_films(fake):
+    shown = built(fake)
     for words in (
         "One person, one film",
         "Find films and give them stars",
@@ -181,12 +167,12 @@ def test_what_somebody_wrote_is_quoted_escaped_and_short(places):
     assert "data-jump" not in shown
 
 
-def test_what_rests_on_nothing_says_so_by_the_data(places, films):
+def test_what_rests_on_nothing_says_so_by_the_data(places, fake):
     assert "no source needed" in explained(places)
-    shown = explained(films, rating=4.0)
+    shown = explained(fake, rating=4.0)
     assert "names no film that they rated" in shown and "Every film, genre" in shown
     rated = {"item": "1", "title": "Quiet Harbour", "rating": 4.0}
-    assert "Quiet Harbour (4)<" in explained(films, rated, rating=4.0)
+    assert "Quiet Harbour (4)<" in explained(fake, rated, rating=4.0)
 
 
 def test_items_without_a_title_go_by_their_number():
