@@ -121,8 +121,6 @@ def test_what_is_liked_is_a_matter_of_stars_and_of_identity(tmp_path):
         assert data.hash != DATA.hash
         data.save(tmp_path / "data.npz")
         assert Prepared.load(tmp_path / "data.npz").hash == data.hash
-
-
-def test_data_with_their_own_split_refuse_other_settings():
+    # data with their own split refuse other settings
     with pytest.raises(UserError, match="own likes and split"):
         applied(made_up_likes(), DataConfig(dataset="made-up", core=2))

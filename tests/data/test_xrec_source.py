@@ -17,7 +17,7 @@ from ckf_demo.runtime.paths import prepared_path, store_path
 from support.small_data import XREC_EXPLAINED, XREC_INTERACTIONS, write_xrec, xrec_line, xrec_record
 
 
-def test_explained_pairs_are_the_last_of_their_part(tmp_path):
+def test_explained_pairs_are_the_last_of_their_part_and_bring_titles_and_texts(tmp_path):
     raw = read(write_xrec(tmp_path))
     assert raw.feedback == "likes"
     rows = raw.interactions
@@ -30,17 +30,12 @@ def test_explained_pairs_are_the_last_of_their_part(tmp_path):
     assert rows["split"].tolist() == splits
     assert rows["timestamp"].tolist() == list(range(len(pairs)))
     assert (rows["rating"] == 1).all()
-
-
-def test_items_have_the_titles_of_explanations_or_none(tmp_path):
-    items = read(write_xrec(tmp_path)).items.set_index("item")
+    # items have the titles of explanations, or none
+    items = raw.items.set_index("item")
     titles = {i: t for i, t in items["title"].items() if t}
     assert titles == {"6": "Taco Riendo", "1": "Café Noir", "7": "The Logan, Curio"}
     assert items["year"].isna().all() and set(items["genres"]) == {()}
-
-
-def test_explanations_are_the_texts_of_their_pairs_and_summaries_go_nowhere(tmp_path):
-    raw = read(write_xrec(tmp_path))
+    # explanations are the texts of their pairs, and summaries go nowhere
     for table in (raw.users, raw.items, raw.interactions):
         assert not table.astype(str).isin(["SUMMARY"]).any(axis=None)
     explained = {(str(u), str(i)) for own in XREC_EXPLAINED.values() for u, i, _ in own}

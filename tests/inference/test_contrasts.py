@@ -122,9 +122,7 @@ def test_what_is_shown_belongs_to_its_pair(panel):
     assert not settled[panel.halt]["interactive"]
     assert panel.settle(PAIR.with_item("9"), told)[panel.shown] == ""
     assert panel.settle(PAIR, None)[panel.shown] == ""
-
-
-def test_another_pair_ends_what_is_written(panel):
+    # another pair ends what is written
     written = panel.answer(PAIR, "4", "", REQUEST)
     next(written)
     panel.stops.stop(REQUEST.session_hash, unless=PAIR.with_item("9"))

@@ -119,6 +119,13 @@ def without(person: dict, item: str) -> dict:
     return person | {"history": [row for row in person["history"] if row["item"] != item]}
 
 
+def assert_removed(recommender: Recommender, person: dict, rows: list[dict]) -> None:
+    """Each row's figures are those of asking without its film."""
+    for row in rows:
+        expected = asked(recommender, without(person, row["item"]))
+        assert figures(row) == pytest.approx(expected, abs=1e-4)
+
+
 def finished(recommender: Recommender, **person) -> dict:
     *_, last = recommender.counterfactuals.leave_one_out(**person, item=ITEM)
     return last
@@ -199,9 +206,8 @@ def test_each_film_removed_equals_asking_about_the_changed_history(recommender, 
     assert not result["window_moves"]
     assert len(result["without"]) == shown
     assert figures(result) == pytest.approx(asked(recommender, person), abs=1e-4)
-    for row in result["without"][::2]:
-        expected = asked(recommender, without(person, row["item"]))
-        assert figures(row) == pytest.approx(expected, abs=1e-4)
+    assert_removed(recommender, person, result["without"][::2])
+    for row in result["without"]:
         assert row["effect"] == pytest.approx(result["rating"] - row["rating"])
         assert row["score"] is None
     assert max(abs(row["effect"]) for row in result["without"]) > 1e-3
@@ -213,9 +219,7 @@ def test_every_method_removes_films_as_if_asked_anew(store, name):
     person = described(recommender, SHORT)
     result = finished(recommender, **person)
     assert len(result["without"]) == len(person["history"])
-    for row in result["without"][::2]:
-        expected = asked(recommender, without(person, row["item"]))
-        assert figures(row) == pytest.approx(expected, abs=1e-4)
+    assert_removed(recommender, person, result["without"][::2])
     assert len({round(row["rating"], 6) for row in result["without"]}) > 1
 
 
@@ -226,9 +230,7 @@ def test_the_window_is_held_where_the_rule_would_move_it(recommender, monkeypatc
     start = window_start(before(MOVING), PROMPT)
     # the same question with a rule that lets the window begin where it did
     monkeypatch.setattr("ckf_demo.model.predict.window_start", lambda n, config: start)
-    for row in result["without"][:3]:
-        expected = asked(recommender, without(person, row["item"]))
-        assert figures(row) == pytest.approx(expected, abs=1e-4)
+    assert_removed(recommender, person, result["without"][:3])
 
 
 def test_effects_are_ranked_and_come_pass_by_pass(recommender, monkeypatch):
@@ -278,9 +280,7 @@ def test_a_checkpoint_that_only_ranks_has_effects_on_its_score(store):
     (score,) = recommender.score_candidates([ITEM], **without(person, row["item"]))
     assert row["score"] == pytest.approx(score, abs=1e-4)
     assert row["effect"] == pytest.approx(result["score"] - score, abs=1e-4)
-
-
-def test_a_checkpoint_that_only_explains_says_so(store):
+    # one that only explains says so
     recommender = of_method("collm", store, tasks=("explanation",))
     with pytest.raises(UserError, match="nothing can be compared"):
         next(recommender.counterfactuals.leave_one_out(user=SHORT, item=ITEM))
@@ -294,11 +294,6 @@ def liking(tmp_path_factory) -> Iterator[Recommender]:
     system = tiny_system(tiny_config(train={"tasks": ["ctr"]}), LIKES, LikesKnowledge.fit(LIKES))
     with store_at(tmp_path_factory.mktemp("likes"), LIKES) as opened:
         yield Recommender(Predictor(system, opened, {"name": "likes", "tasks": ["ctr"]}), None)
-
-
-def test_users_are_ranked_only_where_there_are_candidates(liking):
-    with pytest.raises(UserError, match="not trained for ranking"):
-        liking.rank_users([0], [10**9])
 
 
 def test_a_removed_likes_label_is_forgotten_too(liking):
@@ -364,6 +359,8 @@ def test_likes_have_no_stars_to_change_and_no_candidate_stage(liking):
     assert [row["by"] for row in rows] == ["prior", "own"]
     with pytest.raises(UserError, match="not trained for ranking"):
         liking.counterfactuals.trace_later_likes(user)
+    with pytest.raises(UserError, match="not trained for ranking"):
+        liking.rank_users([0], [10**9])
 
 
 # Other stars
@@ -413,11 +410,11 @@ def test_every_part_makes_a_difference_and_is_named(recommender):
     assert len({round(row["probability"], 6) for row in rows.values()}) == len(rows)
     assert f"user {LONG}" in rows["other bridges"]["label"]
     assert recommender.counterfactuals.missing == []
-
-
-def test_ones_own_bridges_in_the_place_of_ones_own_change_nothing(recommender):
+    # one's own bridges in the place of one's own change nothing
     rows = parts(recommender, other=SHORT)
     assert figures(rows["other bridges"]) == pytest.approx(figures(rows["own"]), abs=1e-5)
+    with pytest.raises(UserError, match="99999"):
+        parts(recommender, other="99999")
 
 
 def test_the_average_bridge_is_the_mean_of_peoples(recommender, monkeypatch):
@@ -477,11 +474,6 @@ def test_methods_without_a_part_say_so(store, name, expected, missing):
         assert abs(rows["no tokens"]["rating"] - rows["own"]["rating"]) > 1e-5
     with pytest.raises(UserError, match="no personal bridges"):
         parts(recommender, other=LONG)
-
-
-def test_an_unknown_other_person_is_an_error(recommender):
-    with pytest.raises(UserError, match="99999"):
-        parts(recommender, other="99999")
 
 
 # Percentiles

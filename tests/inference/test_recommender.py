@@ -113,6 +113,8 @@ def test_methods_answer_differently(recommender):
     by_method = {m: recommender.rate(user=USER, item=ITEM, method=m) for m in recommender.methods}
     assert answer(by_method["ckf"]) == answer(default)
     assert len({r["rating"] for r in by_method.values()}) == 3
+    orders = (recommender.rank(user=USER, k=10, candidates=30, method=m) for m in by_method)
+    assert len({tuple(row["item"] for row in rows) for rows in orders}) == 3
 
 
 def test_the_collaborative_method_is_the_prior(recommender):
@@ -150,7 +152,8 @@ def test_many_rows_at_once_equal_single_questions(recommender, method):
     rows = np.concatenate([rows, LATER[:1], DATA.rows(split=2)[:4]])
     done: list[int] = []
     scored = recommender.score_rows(rows, progress=done.append, method=method)
-    assert sum(done) == (0 if method == "collaborative" else len(rows))
+    # the collaborative method needs no pass to report
+    assert method == "collaborative" or sum(done) == len(rows)
     for place, row in enumerate(rows):
         user, item = DATA.user_ids[DATA.user[row]], DATA.item_ids[DATA.item[row]]
         question = {"user": user, "item": item, "at": int(DATA.timestamp[row]), "method": method}
@@ -211,12 +214,6 @@ def test_a_whole_ranking_is_the_catalogue_without_the_history(recommender):
     assert {r["item"]: r["later_rating"] for r in rows if r["later_rating"] is not None} == later
 
 
-def test_the_collaborative_method_keeps_its_own_order_of_scores(recommender):
-    rows = recommender.rank(user=USER, k=10, method="collaborative", candidates=30)
-    other = recommender.rank(user=USER, k=10, candidates=30)
-    assert [r["item"] for r in rows] != [r["item"] for r in other]
-
-
 def test_filters(recommender):
     rows = recommender.rank(user=USER, k=100, genre="Drama")
     assert rows
@@ -266,11 +263,10 @@ def test_an_explanation_is_streamed_for_everybody(recommender, person):
     assert last["rating"] == pytest.approx(rated, abs=1e-4)
     assert last["polarity"] == polarity_for(last["rating"])
     assert 0 < last["first_words_seconds"] <= last["seconds"]
+    assert answer(list(recommender.explain(**person, item=ITEM))[-1]) == answer(last)
 
 
-def test_evidence_is_what_the_text_names_of_the_history_and_the_rest_is_left_out(
-    recommender, monkeypatch
-):
+def test_evidence_is_what_the_text_names_of_the_history(recommender, monkeypatch):
     text = recommender.prompt(user=USER, item=ITEM, task="explanation")[-2]["text"]
     history = {row["title"]: row["item"] for row in recommender.history(USER)}
     named = next(title for title in history if f"{title} (you" in text)
@@ -326,11 +322,6 @@ def test_a_stopped_explanation_ends_with_what_there_is(recommender):
     (only,) = recommender.explain(user=USER, item=ITEM, stop=stop)
     assert only["text"] == ""
     assert only["evidence"] == []
-
-
-def test_explanations_repeat(recommender):
-    one, other = (list(recommender.explain(user=USER, item=ITEM))[-1] for _ in range(2))
-    assert answer(one) == answer(other)
 
 
 # What was asked, and where things lie

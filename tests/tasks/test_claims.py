@@ -210,9 +210,7 @@ def test_items_with_the_same_fans_are_liked_together():
     assert not pairs(0, 2), "no common fans"
     assert not pairs(0, 3), "what everybody likes has fans in common with everything"
     assert not pairs(0, 0) and not pairs(0, 4)
-
-
-def test_low_ratings_and_few_common_fans_do_not_count():
+    # low ratings and few common fans do not count
     user, item, rating = likes(range(9), range(9), range(50, 90))
     assert not CoLikedItems.fit(user, item, rating, n_items=3)(0, 1)
     user, item, _ = likes(range(20), range(20), range(50, 90))

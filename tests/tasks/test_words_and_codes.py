@@ -162,9 +162,7 @@ def test_examples_are_training_rows_of_other_people_answered_in_turn():
     assert worked_examples(own, DATA, ("ctr",), seed=0) == ids
     assert worked_examples(own, DATA, ("ctr",), seed=1) != ids
     assert worked_examples(writer(), DATA, ("ctr",), seed=0) == []
-
-
-def test_examples_hold_nothing_of_later_parts():
+    # they hold nothing of later parts
     own = writer(examples=6)
     later = DATA.split != TRAIN
     changed = replace(DATA, rating=np.where(later, 6 - DATA.rating, DATA.rating))

@@ -204,30 +204,23 @@ def test_one_task_alone(workplace, task):
     assert header == f"step,total,{task},train_{task}"
 
 
-def test_a_task_that_the_configuration_lacks_is_refused(workplace):
-    path = write_config(workplace, tiny_config(workplace / "backbone", train={"tasks": ["ctr"]}))
+def test_what_is_needed_first_is_said(workplace):
+    config = tiny_config(workplace / "backbone", train={"tasks": ["ctr"]})
+    path = write_config(workplace, config)
     with pytest.raises(UserError, match="'rating' is not among.*ctr"):
         train(path, only="rating")
-
-
-def test_what_is_needed_first_is_said(workplace):
-    config = tiny_config(workplace / "backbone")
     with pytest.raises(UserError, match="Nothing to resume"):
-        train(write_config(workplace, config), resume=True)
+        train(path, resume=True)
     prepared_path("made-up").unlink()
     with pytest.raises(UserError, match="ckf prepare"):
-        train(write_config(workplace, config))
+        train(path)
 
 
-def test_a_state_of_another_configuration_is_refused(workplace):
-    run = Run.prepare(tiny_config(workplace / "backbone"), DATA)
-    run.save_state()
+def test_another_configuration_and_unknown_names_are_refused(workplace):
+    Run.prepare(tiny_config(workplace / "backbone"), DATA).save_state()
     other = Run.prepare(tiny_config(workplace / "backbone", train={"steps": 99}), DATA)
     with pytest.raises(UserError, match="another configuration"):
         other.resume()
-
-
-def test_unknown_names_are_user_errors(workplace):
     with pytest.raises(UserError, match="Unknown fusion method"):
         Run.prepare(tiny_config(workplace / "backbone", fusion={"method": "gnn"}), DATA)
     with pytest.raises(UserError, match="No backbone"):
