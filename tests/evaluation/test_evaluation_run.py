@@ -130,11 +130,6 @@ def checkpoint(tmp_path_factory) -> Iterator[Path]:
         yield folder / "made-up"
 
 
-@pytest.fixture(autouse=True)
-def uncounted():
-    FakeRecommender.calls.clear()
-
-
 @pytest.fixture(scope="module")
 def small(checkpoint) -> dict:
     return run.evaluate(
@@ -199,6 +194,7 @@ def test_cut_histories_are_measured_on_the_same_rows_for_every_method(small):
 
 
 def test_a_second_run_asks_the_model_nothing(small, checkpoint):
+    FakeRecommender.calls.clear()
     again = run.evaluate(checkpoint, Settings(sample=60, explanations=30, resamples=50))
     assert FakeRecommender.calls == []
     assert again == small
@@ -224,6 +220,7 @@ def test_an_interrupted_evaluation_keeps_what_it_has(checkpoint, monkeypatch):
     monkeypatch.setattr("ckf_demo.evaluation.cached.ROWS_AT_ONCE", 20)
     cases = EvalInstances(DATA, DATA.rows(split=2))
     model = CachedModel(FakeRecommender(checkpoint), checkpoint)
+    FakeRecommender.calls.clear()
     answer = FakeRecommender.score_rows
 
     def interrupted(self, rows, **options):

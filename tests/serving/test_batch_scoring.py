@@ -155,7 +155,8 @@ def test_a_killed_driver_leaves_no_file_and_loses_one_batch(place):
         "place = Path(sys.argv[1])\n"
         "scoring.score(place, place / 'users.txt', 2, place / 'top.parquet')\n"
     )
-    folders = [str(Path(scoring.__file__).parents[2]), str(Path(__file__).parent)]
+    tests = Path(__file__).parents[1]
+    folders = map(str, [Path(scoring.__file__).parents[2], tests, tests / "serving"])
     process = subprocess.Popen(
         [sys.executable, str(script), str(place)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},

@@ -129,9 +129,6 @@ def expect_answers(*visitors: Visitor) -> None:
     assert all("event: complete" in visitor.read() for visitor in visitors)
 
 
-# --- the gate ----------------------------------------------------------------------------------
-
-
 def test_visitors_are_called_up_in_turn_and_nobody_has_more_than_a_share():
     async def scene() -> tuple[list[str], str]:
         gate, order = Gate(1, 8, 3), []
@@ -198,9 +195,6 @@ def test_work_ends_at_its_next_look():
         stop.set()
         check()
     check()
-
-
-# --- the queue of an app -----------------------------------------------------------------------
 
 
 def test_a_full_queue_is_a_friendly_message_and_a_search_is_still_answered(app, held):
@@ -325,9 +319,6 @@ def test_a_client_that_reads_slowly_holds_up_nobody(app):
         assert "polarity" in stream.read().decode()
 
 
-# --- health ------------------------------------------------------------------------------------
-
-
 def test_health_is_ok_while_the_store_answers(app, held):
     ranks(app, "somebody")
     wait_until(lambda: held.busy == 1)
@@ -347,9 +338,6 @@ def test_health_says_why_not(app, busy, monkeypatch, log):
     assert "the store does not answer (OSError)" in answer.json()["reason"]
     # the answer of a visitor before may come in between
     assert "unhealthy" in [line["event"] for line in log()]
-
-
-# --- the log -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -409,9 +397,6 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
         start_logging()
 
 
-# --- several servers ---------------------------------------------------------------------------
-
-
 @pytest.mark.long
 def test_two_servers_give_the_same_answers(app, tmp_path_factory):
     """Everything that an endpoint needs is in the request."""
@@ -433,7 +418,7 @@ def test_two_servers_give_the_same_answers(app, tmp_path_factory):
             one, two = (Visitor(each).ask(endpoint, *data).read() for each in (app, other))
             assert "event: complete" in one
             ends = [answer.partition("event: complete")[2] for answer in (one, two)]
-            first, second = (re.sub(r'"seconds": [\d.e-]+', "", end) for end in ends)
+            first, second = (re.sub(r'seconds": [\d.e-]+', "", end) for end in ends)
             assert first == second, endpoint
 
 
@@ -452,9 +437,6 @@ def test_a_page_of_a_server_that_is_no_more_is_told_to_load_again(app, busy, mon
         shared.expect_session()
     finally:
         LocalContext.request.reset(token)
-
-
-# --- the load test -----------------------------------------------------------------------------
 
 
 @pytest.mark.long

@@ -32,9 +32,6 @@ FAKE = FakeRecommender()
 STORE, METHODS = FAKE.store, FAKE.methods
 
 
-# --- endpoints ---------------------------------------------------------------------------------
-
-
 def test_exactly_the_named_endpoints_are_offered(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
     endpoints = "search_items history rate click rank explain contrast compare why query".split()
@@ -129,9 +126,6 @@ def test_errors_say_what_was_given(client, arguments, endpoint, said):
     with pytest.raises(AppError, match=said) as caught:
         client.predict(**arguments, api_name=endpoint)
     assert "Traceback" not in str(caught.value)
-
-
-# --- the pair ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,9 +231,6 @@ def test_the_bar_names_both_and_the_moment(fake):
     assert "New person" in bar(fake, Pair(item="1", taste="westerns"))
 
 
-# --- what the cards show -----------------------------------------------------------------------
-
-
 def test_titles_and_words_of_people_are_escaped_everywhere(fake):
     pair = Pair(item=NASTY_ITEM, history=((NASTY_ITEM, 5.0),), taste="<script>alert(1)</script>")
     # an explanation names films of the history, not the candidate
@@ -328,9 +319,6 @@ def test_unfinished_answers_show_that_they_are_coming(fake):
     assert "comes after" in explanation_card(fake, answer, linked=True)
 
 
-# --- the sidebar -------------------------------------------------------------------------------
-
-
 def test_examples_hold_a_cold_user_a_warm_one_and_a_new_person(fake):
     cold, warm, new = examples(fake)
     counts = fake.store.users().set_index("user")["n_before"]
@@ -377,9 +365,6 @@ def test_the_sidebar_asks_for_no_profile_where_nobody_has_one(
     for field in (sidebar.age, sidebar.new_age):
         assert field.parent.parent.visible == (ages or occupations)
     assert "rate a film" in sidebar.ask and "write a sentence" in sidebar.ask
-
-
-# --- the model card ----------------------------------------------------------------------------
 
 
 def test_results_show_value_interval_and_n_in_group_order(tmp_path):

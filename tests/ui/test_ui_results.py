@@ -35,11 +35,10 @@ def rmse(method, value, **others) -> dict:
     return measured(method, value, "rating", "rmse", **others)
 
 
+PRIOR = "ckf's collaborative prior"
+LEVELS = {"EASE": 0.71, "popularity": None, "ckf": 0.75, PRIOR: 0.74}
 ROWS = [
-    measured("EASE", 0.71),
-    measured("popularity", None),
-    measured("ckf", 0.75),
-    measured("ckf's collaborative prior", 0.74),
+    *(measured(*level) for level in LEVELS.items()),
     measured("no-bridge", 0.70),
     measured("text-only", 0.65),
     measured("ckf", 0.66, group="k=3"),
@@ -47,7 +46,7 @@ ROWS = [
     measured("ckf", 0.64, metric="uauc", n=90),
     measured("ckf - no-bridge", 0.05),
     measured("ckf - text-only", 0.10),
-    measured("ckf - ckf's collaborative prior", 0.005),
+    measured(f"ckf - {PRIOR}", 0.005),
     measured("ckf - EASE", 0.04),
     measured("ckf's language model alone - text-only", 0.08),
     rmse("EASE", 0.95),
@@ -111,8 +110,8 @@ def test_a_damaged_file_is_said_and_the_others_are_shown(tmp_path, text):
 
 def test_nothing_measured_at_all_hides_the_controls(tmp_path):
     empty = shown_tab(tmp_path / "none")
-    assert empty.figures.value == "" and empty.errors.value == ""
-    assert empty.reselect(Pair(item="1", user="3"), None) == ""
+    none = empty.reselect(Pair(item="1", user="3"), None)
+    assert empty.figures.value == empty.errors.value == none == ""
 
 
 def test_the_served_checkpoint_comes_first_and_same_names_are_told_apart(tmp_path):
@@ -138,7 +137,7 @@ def test_results_without_errors_or_differences_are_shown(tmp_path):
 
 
 def test_the_best_method_is_on_top_whichever_direction_is_better(results):
-    assert names(results.chosen(AUC, "value"))[:3] == ["ckf", "ckf's collaborative prior", "EASE"]
+    assert names(results.chosen(AUC, "value"))[:3] == ["ckf", PRIOR, "EASE"]
     assert names(results.chosen(RMSE, "value")) == ["ckf", "EASE", "item mean"]
     assert "lower is better" in tab.levels_markup(results, RMSE)
 
@@ -152,8 +151,7 @@ def test_an_undefined_value_is_last_in_the_table_and_not_in_the_plot(results):
 
 def test_differences_leave_ablations_out_and_follow_the_strength_of_the_other(results):
     assert results.own == "ckf"
-    others = ["ckf - ckf's collaborative prior", "ckf - EASE"]
-    assert names(results.chosen(AUC, "against")) == others
+    assert names(results.chosen(AUC, "against")) == [f"ckf - {PRIOR}", "ckf - EASE"]
     assert names(results.chosen(RMSE, "against")) == ["ckf - EASE", "ckf - item mean"]
 
 
