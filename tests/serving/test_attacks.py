@@ -84,9 +84,6 @@ def world(tmp_path_factory) -> Iterator[World]:
     demo.close()
 
 
-# --- the web server ------------------------------------------------------------------------------
-
-
 REFUSED = (403, 404, 405, 422)
 RATE, SEARCH = "/gradio_api/call/rate", "/gradio_api/call/search_items"
 
@@ -151,9 +148,6 @@ SERVER = [
 ]
 
 
-# --- the endpoints -------------------------------------------------------------------------------
-
-
 def refused(said: str, question: str = "rate", **arguments) -> Callable[[World], None]:
     """The recommender with a model refuses a question; a rating is asked of item 2."""
 
@@ -216,9 +210,6 @@ ENDPOINTS = [
 def _raises(call: Callable[[], object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         call()
-
-
-# --- the prompt ----------------------------------------------------------------------------------
 
 
 def prompt_lines(world: World, taste: str) -> list[str]:
@@ -287,9 +278,6 @@ PROMPT = [
     ),
     (IGNORE, "the explanation holds neither prompt nor request", explanation_shows_no_prompt),
 ]
-
-
-# --- files of data -------------------------------------------------------------------------------
 
 
 class _Runs:
@@ -422,9 +410,6 @@ def test_orders_in_a_taste_move_a_rating_no_further_than_words_do(recommender) -
     spread = max(harmless) - min(harmless)
     for order in orders:
         assert min(harmless) - spread <= rating(order) <= max(harmless) + max(spread, 0.25)
-
-
-# --- the document --------------------------------------------------------------------------------
 
 
 def table() -> str:
