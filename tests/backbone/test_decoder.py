@@ -94,9 +94,14 @@ def test_a_text_from_few_tokens_says_nothing_twice(allowed, task):
         assert len(text) <= 3
 
 
-def test_a_task_is_merged_into_its_own_decoder_only():
+def test_a_task_is_merged_into_its_own_decoder_and_other_models_have_none(monkeypatch):
     weights = [FOLDED.decoder(task).layers[0].down.weight for task in TASKS[:2]]
     assert (weights[0] - weights[1]).abs().max() > 1e-2
+    # other architectures are left to the model
+    assert supports(FOLDED.model)
+    monkeypatch.setattr(FOLDED.model.config, "attention_bias", True)
+    assert not supports(FOLDED.model)
+    assert FOLDED.decoder("rating") is None
 
 
 @pytest.mark.parametrize("shape", [(64, 32), (96, 160)])
@@ -107,10 +112,3 @@ def test_eight_bits_keep_products_within_a_hundredth(shape):
     error = (Int8(weight)(x)[0].float() - exact).norm() / exact.norm()
     assert error < 0.02
     assert_close(Dense(weight)(x)[0].float(), exact, rtol=0.02, atol=0.2)
-
-
-def test_other_architectures_are_left_to_the_model(monkeypatch):
-    assert supports(FOLDED.model)
-    monkeypatch.setattr(FOLDED.model.config, "attention_bias", True)
-    assert not supports(FOLDED.model)
-    assert FOLDED.decoder("rating") is None

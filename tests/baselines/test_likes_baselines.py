@@ -417,9 +417,7 @@ def test_ctrl_contrasts_rows_by_their_best_matching_parts():
     rows, columns = (np.log(np.exp(similar).sum(axis=axis)) - own for axis in (1, 0))
     loss = ctrl.contrastive_loss(torch.from_numpy(items), torch.from_numpy(words))
     assert float(loss) == pytest.approx((rows.mean() + columns.mean()) / 2)
-
-
-def test_ctrl_without_a_known_item_has_no_opinion():
+    # without a known item it has no opinion
     asked = cases(VALID)
     unseen = asked.items >= SEEN_ITEMS
     scores = fitted("CTRL").score(asked).ctr

@@ -116,11 +116,12 @@ def test_gradients_reach_all_weights(name):
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_methods_describe_themselves(name):
-    method = METHODS[name]
-    assert method.name == name
-    assert method.label and method.summary and method.needs
+def test_methods_describe_themselves_and_an_unknown_one_names_them():
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.label and method.summary and method.needs
+    with pytest.raises(UserError, match="choose one of ckf"):
+        get_method("gnn")
 
 
 @pytest.mark.parametrize("name", SEQUENTIAL)
@@ -166,11 +167,6 @@ def test_a_graph_places_people_among_what_they_liked(name):
     fans = DATA.fit & (DATA.rating >= 4)
     assert graph.table.any(1).sum() == len(np.unique(DATA.item[fans]))
     assert torch.equal(graph.table, graph.table.bfloat16().float())
-
-
-def test_an_unknown_method_names_the_known_ones():
-    with pytest.raises(UserError, match="choose one of ckf"):
-        get_method("gnn")
 
 
 def test_a_batch_holds_what_was_asked_for():

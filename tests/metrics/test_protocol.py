@@ -56,9 +56,7 @@ def test_query_of_a_newcomer_stands_at_the_tenth_interaction():
     for query in newcomers:
         own = DATA.history.rows_of(query.user)
         assert query.at == DATA.timestamp[own[min(9, len(own) - 1)]]
-
-
-def test_cut_queries_have_the_same_candidates_and_answers():
+    # cut queries have the same candidates and answers
     for whole, cut in zip(ranking_queries(DATA, 2), ranking_queries(DATA, 2, k=3), strict=True):
         assert cut.items.tolist() == whole.items[-3:].tolist()
         assert cut.seen.tolist() == whole.seen.tolist()

@@ -36,13 +36,9 @@ def above_mean(row: int, earlier: np.ndarray) -> float:
     return float(DATA.rating[row] > mean)
 
 
-@pytest.fixture
-def registered(monkeypatch) -> None:
-    monkeypatch.setitem(TASKS, TASK.name, TASK)
-
-
 @pytest.mark.parametrize("tasks", [["above_mean"], ["rating", "explanation", "above_mean"]])
-def test_a_new_task_is_trained_scored_and_declared(registered, workplace, tasks):
+def test_a_new_task_is_trained_scored_declared_and_listed(workplace, monkeypatch, tasks):
+    monkeypatch.setitem(TASKS, TASK.name, TASK)
     run = Run.prepare(tiny_config(workplace / "backbone", train={"tasks": tasks}), DATA)
     before = [p.detach().clone() for p in run.system.lora.adapter_parameters()]
     run.run()
@@ -59,10 +55,5 @@ def test_a_new_task_is_trained_scored_and_declared(registered, workplace, tasks)
     assert ((probability > 0) & (probability < 1)).all()
     assert "above_mean alone" not in scores
     labels = np.array([above_mean(row, DATA.history.before(row)) for row in rows])
-    assert np.isfinite(
-        [metrics.auc(labels, probability), metrics.log_loss(labels, probability)]
-    ).all()
-
-
-def test_a_new_task_is_listed(registered):
+    assert np.isfinite([m(labels, probability) for m in (metrics.auc, metrics.log_loss)]).all()
     assert '"above_mean"' in CliRunner().invoke(app, ["methods", "--json"]).output

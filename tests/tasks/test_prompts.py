@@ -161,9 +161,8 @@ def test_a_tokenizer_that_splits_an_answer_is_refused():
     plain = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="!")
-    with pytest.raises(
-        UserError, match="' Yes', an answer or a character of a code, into 4 tokens"
-    ):
+    said = "' Yes', an answer or a character of a code, into 4 tokens"
+    with pytest.raises(UserError, match=said):
         PromptWriter(tokenizer, TITLES, YEARS, GENRES, PromptConfig())
 
 
@@ -207,5 +206,4 @@ def test_a_taste_speaks_of_genres_that_are_there_and_not_disliked(history, size)
 def test_a_taste_names_the_genres_that_stand_out():
     genres = [("War",), ("War",), ("Comedy",), ("Comedy",), ("Drama", "War")]
     assert taste_from(genres, [5, 5, 1, 2, 4]) == "likes War"
-    assert taste_from([], []) == ""
-    assert taste_from([("War",)], [5]) == ""
+    assert taste_from([], []) == taste_from([("War",)], [5]) == ""

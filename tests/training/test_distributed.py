@@ -19,23 +19,19 @@ from torch import nn
 from ckf_demo.lab.bench.processes import environment, launch, launcher, measure
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.training.distributed import Processes
-from support.tiny import save_backbone, tiny_config, tiny_data, write_config
+from support.paths import ROOT
+from support.tiny import tiny_config, write_config
 
-ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = [*launcher(2), "-m", "ckf_demo", "train", "--config", "config.toml"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with prepared data and a backbone, for processes started in it."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny_data().save(prepared_path("made-up"))
-    save_backbone(tmp_path / "backbone")
-    return tmp_path
+    return workplace
 
 
 def configured(place: Path, **train) -> Path:

@@ -36,6 +36,15 @@ DATA = made_up_likes()
 SIBLINGS = ("allmrec", "collm", "cora", "prompt4nr")
 
 
+def for_clicks(place: Path, **options) -> RunConfig:
+    return tiny_config(
+        place / "backbone",
+        fusion={"hidden": 8, "prior": "score"},
+        prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
+        train={"tasks": ["ctr"], **options},
+    )
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
     """An own cache with likes, a tiny backbone, and a checkpoint trained for CTR."""
@@ -43,13 +52,7 @@ def workplace(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         make_workplace(place, patch, DATA)
         write_store(DATA, store_path("made-up"))
-        config = tiny_config(
-            place / "backbone",
-            fusion={"hidden": 8, "prior": "score"},
-            prompt={"window": 12, "block": 4, "question_first": ["ctr", "ranking"]},
-            train={"tasks": ["ctr"], "pool_on_validation": True, "validate_every": 4},
-        )
-        train(write_config(place, config))
+        train(write_config(place, for_clicks(place, pool_on_validation=True, validate_every=4)))
         yield place
 
 
@@ -79,26 +82,18 @@ def test_prompts_show_likes_without_stars(system):
 
 
 def test_what_is_scored_is_what_is_trained(workplace):
-    config = tiny_config(
-        workplace / "backbone",
-        fusion={"hidden": 8, "prior": "score"},
-        train={"tasks": ["ctr"], "rows": 1000},
-    )
-    run = Run.prepare(config, DATA)
+    run = Run.prepare(for_clicks(workplace, rows=1000), DATA)
     for sequence in validation_sequences(run.packer, 3, text_only=False):
         run.system.lora.eval()
         run.system.fusion.eval()
         with torch.inference_mode():
             loss = sequence_losses(run.system, sequence)["ctr"].item()
         asked = {(q.item, q.length) for q in sequence.questions}
-        own = [
-            row
-            for row in DATA.rows(split=VALID)
-            if (DATA.item[row], DATA.history.length(row)) in asked
-            and np.array_equal(
-                DATA.item[DATA.history.before(row)], sequence.items[: len(DATA.history.before(row))]
-            )
-        ]
+        own = []
+        for row in DATA.rows(split=VALID):
+            items = DATA.item[DATA.history.before(row)].tolist()
+            if (DATA.item[row], len(items)) in asked and items == [*sequence.items[: len(items)]]:
+                own.append(row)
         assert len(own) == len(sequence.questions)
         scores = torch.from_numpy(score_rows(run.system, np.array(own), tasks=("ctr",))["ctr"])
         expected = F.binary_cross_entropy(scores, torch.from_numpy(DATA.rating[own]))
