@@ -216,9 +216,7 @@ def test_items_with_the_same_fans_are_liked_together():
     user, item, _ = likes(range(20), range(20), range(50, 90))
     low = np.where(item == 0, 3.0, 5.0)
     assert not CoLikedItems.fit(user, item, low, n_items=3)(0, 1)
-
-
-def test_liked_together_keeps_the_strongest():
+    # the strongest are kept
     user, item, rating = likes(range(20), range(20), range(3, 23), range(50, 90))
     pairs = CoLikedItems.fit(user, item, rating, n_items=4)
     assert [pairs(0, b) for b in range(4)] == [False, True, True, False]

@@ -118,9 +118,7 @@ def test_fact_line_states_rating_genre_fans_and_verdict():
 def test_a_negative_text_leans_on_a_low_rating_of_the_same_genre():
     facts = gather([(TOY_STORY, 5.0), (FARGO, 1.0)], HEAT, 2.0, never)
     assert [(tie.film, tie.genres) for tie in facts.ties] == [(FARGO, ("Crime",))]
-
-
-def test_a_negative_text_falls_back_on_missing_common_genres():
+    # without one it falls back on missing common genres
     facts = gather([(TOY_STORY, 5.0)], HEAT, 2.0, never)
     assert not facts.ties[0].different, "both are from the nineties, which is not different enough"
     facts = gather([(TOY_STORY, 5.0), (FARGO, 4.0)], Film("4", "M", 1931, ("Horror",)), 2.0, never)

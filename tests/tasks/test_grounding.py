@@ -110,8 +110,6 @@ def test_somebodys_words_are_compared_with_what_they_wrote():
     for false in (closing.replace("4", "5"), closing.replace("fine", "badly")):
         assert not read(false, "Capo", RATED)[0].supported
     assert read("Somebody who gave it 1 of 5 wrote: “My capo broke.”", "Capo", RATED)[0].supported
-
-
-def test_nobody_is_quoted_where_nobody_rates():
+    # nobody is quoted where nobody rates
     assert EVIDENCE.closing("Harbor House").startswith("12 people who chose")
     assert Evidence().closing("Harbor House") == ""
