@@ -180,13 +180,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, change, said):
         read(write_original(tmp_path, **change))
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_folder_of_something_else_and_an_unknown_name_are_refused(tmp_path):
     (tmp_path / "u.data").touch()
     with pytest.raises(UserError, match="holds no MovieLens-100K; it must hold ml-100k.inter"):
         read(tmp_path)
-
-
-def test_the_registry_names_what_it_has():
     assert source("ml-100k") is SOURCES["ml-100k"]
     with pytest.raises(UserError, match="unknown data set 'ml-1g'; choose one of ml-100k"):
         source("ml-1g")

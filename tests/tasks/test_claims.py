@@ -126,10 +126,7 @@ def test_taste_claims_are_held_against_the_taste_line():
     assert read("You asked for Crime, and Heat has it.", "crime stories").ok_ties
     assert not read("You asked for Drama, and Heat has it.", "dramas").ok_ties
     assert read("You want to avoid Action, and Heat has it.", "no action").ok_ties
-
-
-def test_a_decimal_number_ends_no_sentence_about_a_taste():
-    """A title's own question mark does not end the sentence for the reader either."""
+    # neither a decimal number nor a title's own question mark ends a sentence about a taste
     candidate = Film("10", "Shall We Dance?", None, ("Action",))
     text = (
         "Although Toy Story earned a 4.5 from you, you may regret picking Shall We Dance? You "
