@@ -48,11 +48,7 @@ def commands(page: Path) -> list[list[str]]:
 def options_of(command: str) -> set[str]:
     known = typer.main.get_command(app).commands
     assert command in known, command
-    return {
-        option
-        for parameter in known[command].params
-        for option in (*parameter.opts, *parameter.secondary_opts)
-    }
+    return {option for p in known[command].params for option in (*p.opts, *p.secondary_opts)}
 
 
 def test_the_readme_has_at_most_140_lines():

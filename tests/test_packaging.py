@@ -4,7 +4,6 @@ import re
 import tomllib
 from importlib.metadata import version
 
-import pytest
 import yaml
 
 import ckf_demo
@@ -16,14 +15,9 @@ def requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-r"))]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_requirements_are_pinned_exactly(name):
-    for line in requirements(name):
+def test_requirements_are_pinned_exactly_and_installed_so():
+    for line in requirements("requirements.txt") + requirements("requirements-dev.txt"):
         assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
-
-
-def test_runtime_requirements_are_installed_as_pinned():
-    for line in requirements("requirements.txt"):
         package, pinned = line.split("==")
         # A build of the same release, such as torch's for the CPU, adds a "+" and a label.
         assert version(package).split("+")[0] == pinned

@@ -1,57 +1,53 @@
 """Pictures of every tab of a served page, to be looked at, and small ones for the documentation.
 
 export PYTHONPATH=tests
-python tests/browser/screenshots.py http://127.0.0.1:7860 --out screens --views data-result
+python tests/browser/screenshots.py http://127.0.0.1:7860 --out screens
 python tests/browser/screenshots.py http://127.0.0.1:7860 --docs docs/screens
 """
 
-import argparse
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ckf_demo.ui.app import LABELS
 from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
-from support.pages import open_tab
+from support.pages import open_tab, too_wide
 
 WIDTHS = {375: 812, 768: 1024, 1440: 900}
 THEMES = ("light", "dark")
 # Of a documentation's picture: its size in pixels, and what it may weigh.
 DOCS_SIZE = (1280, 960)
 DOCS_BYTES = 150_000
-# What a tab that asks the model shows once it is answered.
-ANSWERED = {
-    "topk": "#topk tbody tr",
-    "why": "#why-later table",
-    "compare": "#compare .ckf-facts:has-text('remembered')",
-    "cold": "#replay-status:has-text('Everything')",
-    "map": "#neighbours tbody tr",
-}
-# Another view of a tab, by the name of its picture: what is clicked for it in turn, and what it
-# shows once it is answered.
+# What a tab, or another view of it, shows once it is answered, and what is clicked in turn before.
 VIEWS = {
+    "topk": ("#topk tbody tr",),
+    "why": ("#why-later table",),
+    "compare": ("#compare .ckf-facts:has-text('remembered')",),
     "compare-list": (
-        "compare",
-        ["#compare-mode label:has-text('Top list')"],
         "#compare table:has-text('Agreement')",
+        "#compare-mode label:has-text('Top list')",
     ),
+    "cold": ("#replay-status:has-text('Everything')",),
     "cold-people": (
-        "cold",
-        ["#cold-tabs [role=tab]:has-text('Groups of people')", "#cohorts-run"],
         "#cohorts-result tbody tr",
+        "#cold-tabs [role=tab]:has-text('Groups of people')",
+        "#cohorts-run",
     ),
     "cold-films": (
-        "cold",
-        ["#cold-tabs [role=tab]:has-text('Films with few ratings')", "#items-run"],
         "#items-result tbody tr",
+        "#cold-tabs [role=tab]:has-text('Films with few ratings')",
+        "#items-run",
     ),
-    "data-result": ("data", ["#data-run"], "#data-result tbody tr"),
+    "map": ("#neighbours tbody tr",),
+    "data-result": ("#data-result tbody tr", "#data-run"),
 }
-# Milliseconds that all answers of a tab may take.
 ANSWERS = 300_000
+"""Milliseconds that all answers of a tab may take."""
 
 
 def opened(browser: Browser, address: str, theme: str, size: tuple[int, int]) -> Page:
@@ -64,22 +60,15 @@ def opened(browser: Browser, address: str, theme: str, size: tuple[int, int]) ->
     return page
 
 
-def show(page: Page, tab: str) -> None:
-    """Open a tab and wait for its answers."""
-    open_tab(page, LABELS[tab])
+def show(page: Page, view: str) -> None:
+    """Open a tab, or another view of it, and wait for its answers."""
+    open_tab(page, LABELS[view.partition("-")[0]])
     page.wait_for_timeout(1000)
-    if tab in ANSWERED:
-        page.wait_for_selector(ANSWERED[tab], timeout=ANSWERS)
-    settle(page)
-
-
-def ask(page: Page, view: str) -> None:
-    """Open another view of a tab and wait for its answer."""
-    tab, clicks, answer = VIEWS[view]
-    show(page, tab)
+    answer, *clicks = VIEWS.get(view, (None,))
     for selector in clicks:
         page.locator(selector).click()
-    page.wait_for_selector(answer, timeout=ANSWERS)
+    if answer:
+        page.wait_for_selector(answer, timeout=ANSWERS)
     settle(page)
 
 
@@ -96,9 +85,9 @@ def settle(page: Page) -> None:
 def keep(page: Page, folder: Path, name: str, theme: str) -> None:
     """The whole page as a picture; what is wider than the screen is told."""
     width = page.viewport_size["width"]
+    folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"{name}-{width}-{theme}.png", full_page=True)
-    excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    if excess > 0:
+    if (excess := too_wide(page)) > 0:
         print(f"{name} at {width} px, {theme}: {excess} px too wide")
 
 
@@ -113,40 +102,28 @@ def small(picture: bytes) -> bytes:
     return target.getvalue()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("address")
-    parser.add_argument("--out", type=Path, help="folder for every tab, width and theme")
-    parser.add_argument(
-        "--views",
-        nargs="*",
-        default=(),
-        choices=VIEWS,
-        help="in --out, also what comes after a click; groups take a minute each",
-    )
-    parser.add_argument("--docs", type=Path, help="folder for one small picture of each tab")
-    given = parser.parse_args()
+def main(
+    address: str,
+    out: Annotated[Path | None, typer.Option(help="Folder for every view and width.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder for a small picture of a tab.")] = None,
+) -> None:
+    """Take pictures of a served page; groups of people take a minute each."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        if given.out:
-            given.out.mkdir(parents=True, exist_ok=True)
-            for theme, size in product(THEMES, WIDTHS.items()):
-                page = opened(browser, given.address, theme, size)
-                for tab in LABELS:
-                    show(page, tab)
-                    keep(page, given.out, tab, theme)
-                for view in given.views:
-                    ask(page, view)
-                    keep(page, given.out, view, theme)
-                page.close()
-        if given.docs:
-            given.docs.mkdir(parents=True, exist_ok=True)
-            page = opened(browser, given.address, "light", DOCS_SIZE)
+        for theme, size in product(THEMES, WIDTHS.items()) if out else ():
+            page = opened(browser, address, theme, size)
+            for view in dict.fromkeys([*LABELS, *VIEWS]):
+                show(page, view)
+                keep(page, out, view, theme)
+            page.close()
+        if docs:
+            page = opened(browser, address, "light", DOCS_SIZE)
+            docs.mkdir(parents=True, exist_ok=True)
             for tab in LABELS:
                 show(page, tab)
-                (given.docs / f"{tab}.png").write_bytes(small(page.screenshot()))
+                (docs / f"{tab}.png").write_bytes(small(page.screenshot()))
         browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -46,9 +46,6 @@ def state(folder: Path) -> dict[str, str]:
     }
 
 
-# --- what is found -------------------------------------------------------------------------------
-
-
 def test_a_query_gives_names_types_and_rows(store):
     found = store.query("SELECT part, count(*) AS n FROM ratings GROUP BY part ORDER BY n DESC")
     assert found.columns == ["part", "n"]
@@ -113,9 +110,6 @@ def test_the_long_tail_ends_at_everything_and_bands_hold_everybody(store):
     assert parts[0] == ["all", 60, 40, 2400, 100.0]
 
 
-# --- what is refused -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("sql", NOT_A_SELECT)
 def test_what_is_no_single_select_is_refused(store, folder, sql):
     before = state(folder)
@@ -178,9 +172,6 @@ def test_errors_say_what_was_given_and_what_to_do(store):
         store.query("SELECT 1", limit=-1)
     with pytest.raises(UserError, match="cannot run for 0 seconds"):
         store.query("SELECT 1", seconds=0)
-
-
-# --- limits --------------------------------------------------------------------------------------
 
 
 def test_rows_are_limited_and_it_is_said(store):

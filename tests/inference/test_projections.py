@@ -48,9 +48,6 @@ def clusters(n: int = 90, size: int = 12) -> np.ndarray:
     return directions(centres + rng.normal(scale=0.1, size=(n, size)))
 
 
-# --- kept and made again ------------------------------------------------------------------------
-
-
 def test_layouts_are_kept_by_content(fake, tmp_path, monkeypatch):
     first = Spaces(fake, tmp_path).view("text", projection=FLAT).points
 
@@ -128,9 +125,6 @@ def test_threads_get_the_same_view(fake, tmp_path):
     assert all(np.array_equal(each, points[0]) for each in points)
 
 
-# --- people --------------------------------------------------------------------------------------
-
-
 def test_token_spaces_move_with_the_person_alone(spaces):
     for space in ("llm", "untrained"):
         assert spaces.moved(space, {}) == 0
@@ -162,9 +156,6 @@ def test_people_alike_exclude_the_person_and_come_nearest_first(spaces):
     similarities = [similarity for _, similarity in found]
     assert similarities == sorted(similarities, reverse=True)
     assert len(spaces.people_like("llm", {"user": None, "taste": "westerns"}, limit=99)) == 15
-
-
-# --- neighbours and figures ----------------------------------------------------------------------
 
 
 def test_neighbours_exclude_the_film_and_come_nearest_first(spaces):

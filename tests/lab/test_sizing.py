@@ -28,8 +28,7 @@ def test_bytes_are_those_of_the_things_themselves(store):
     assert rows["bridges_bytes_per_user"] == sum(b.nbytes for b in bridges)
     with torch.inference_mode():
         prefix = SYSTEM.engine.prefill(list(range(10, 20)))
-    held = prefix.size
-    assert 10 * rows["prefix_cache_bytes_per_token"] == held
+    assert 10 * rows["prefix_cache_bytes_per_token"] == prefix.size
     assert rows["store_bytes_per_interaction"] == pytest.approx(10)
 
 

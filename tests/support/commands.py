@@ -42,8 +42,7 @@ def run_command(main: Callable, *arguments: object) -> Result:
 def expect_refused(message: str, main: Callable, *arguments: object) -> None:
     """A command ends with exit code 2 and a message."""
     ran = run_command(main, *arguments)
-    assert ran.exit_code == 2
-    assert message in ran.stderr
+    assert ran.exit_code == 2 and message in ran.stderr
 
 
 def load_instead(

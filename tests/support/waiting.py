@@ -10,12 +10,9 @@ Value = TypeVar("Value")
 
 
 def wait_until(condition: Callable[[], Value], seconds: float = 60.0) -> Value:
-    """Ask again and again until the condition holds, and return what it gave.
+    """Ask until the condition holds, and return what it gave; fail after ``seconds``.
 
-    Raises
-    ------
-    AssertionError
-        When it does not hold within ``seconds``. The default leaves room for a busy machine.
+    The default leaves room for a busy machine.
     """
     end = time.monotonic() + seconds
     while not (value := condition()):
