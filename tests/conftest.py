@@ -16,9 +16,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from support.chromium import CHROMIUM
 from support.paths import CHECKPOINT, ROOT
+
+# The same examples in every run: a suite must not be red by chance.
+settings.register_profile("same examples", derandomize=True, deadline=None)
+settings.load_profile("same examples")
 
 OWN_CACHE = os.environ.get("XDG_CACHE_HOME")
 

@@ -189,8 +189,7 @@ class Sidebar:
         self.found = panel(self.found_films("", ()), elem_id="found-films")
         self.rated = panel(self.rated_films(()), elem_id="rated-films")
         with gr.Row(visible=self._ages or self._occupations):
-            bounds = {"precision": 0, "minimum": 1, "maximum": OLDEST}
-            self.new_age = gr.Number(label="Age (optional)", **bounds, **self._age_field)
+            self.new_age = gr.Number(label="Age (optional)", precision=0, **self._age_field)
             occupations = ["", *self.store.occupations()]
             self.new_occupation = gr.Dropdown(
                 occupations, value="", label="Occupation (optional)", **self._occupation_field
@@ -272,13 +271,19 @@ class Sidebar:
             """Changed picks change the person at once, when the page is about a described one."""
             if current.user or tuple(draft) == current.history:
                 return gr.skip()
-            person = self.person(current, draft, *others)
+            try:
+                person = self.person(current, draft, *others)
+            except UserError:
+                return gr.skip()
             return person if any(person.person.values()) else gr.skip()
 
         self.draft.change(follow, [pair, *self.described], pair, **last)
 
         def use(current: Pair, *form):
-            person = self.person(current, *form)
+            try:
+                person = self.person(current, *form)
+            except UserError as error:
+                return gr.skip(), notice(str(error), "problem")
             if not any(person.person.values()):
                 return gr.skip(), notice(self.ask, "problem")
             return person, ""
@@ -402,12 +407,18 @@ class Sidebar:
 
     @staticmethod
     def person(pair: Pair, draft: tuple, taste: str, age: float | None, occupation: str) -> Pair:
-        """The pair of the new person with the film that is already chosen."""
+        """The pair of the new person with the film that is already chosen.
+
+        Raises `UserError` for an age that nobody has; a field that is not drawn yet sends 0.
+        """
+        years = 0 if age is None or pd.isna(age) else int(age)
+        if not 0 <= years <= OLDEST:
+            raise UserError(f"An age of {years} is outside 1 to {OLDEST} years; mend or remove it.")
         return replace(
             Pair(item=pair.item, method=pair.method),
             history=tuple(draft),
             taste=(taste or "").strip(),
-            age=int(age) if age is not None and not pd.isna(age) else None,
+            age=years or None,
             occupation=occupation or "",
         )
 

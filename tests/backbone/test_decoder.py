@@ -27,7 +27,7 @@ def written(
     return list(engine.generate(prefix, branch, None, **options))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(tokens, min_size=1, max_size=30),
     st.lists(tokens, min_size=1, max_size=10),
@@ -40,7 +40,7 @@ def test_texts_equal_those_of_the_model(prefix, ids, task):
     assert texts[0] == texts[1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(tokens, min_size=1, max_size=20),
     st.lists(tokens, min_size=1, max_size=6),
@@ -79,7 +79,7 @@ def test_a_text_can_be_made_of_some_tokens_alone(engine):
     assert written(engine, TASKS[0], stop_ids=[free[0]], allowed={9}) == []
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sets(tokens, min_size=1, max_size=4), st.sampled_from(TASKS))
 def test_a_text_from_few_tokens_says_nothing_twice(allowed, task):
     options = {"stop_ids": [0], "max_tokens": 30, "allowed": allowed}

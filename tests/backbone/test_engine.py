@@ -19,7 +19,7 @@ from support.tiny import TASKS, tiny_engine, usual_attention
 
 ENGINE = tiny_engine()
 VOCABULARY, HIDDEN = ENGINE.model.config.vocab_size, ENGINE.model.config.hidden_size
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+CLOSE = {"rtol": 1e-3, "atol": 3e-4}
 quick = settings(max_examples=60, deadline=None)
 
 tokens = st.integers(0, VOCABULARY - 1)
@@ -271,7 +271,7 @@ def greedily(prefix: list[int], branch: Branch, slots: Tensor | None, n: int) ->
     return out
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(prompts(most=10))
 def test_generating_equals_recomputing_every_step(prompt):
     prefix, branches = prompt

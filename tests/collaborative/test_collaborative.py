@@ -64,7 +64,7 @@ def implicit_model() -> ImplicitMF:
 def test_rating_fold_in_is_lenskits(rating_model):
     lenskit = lenskit_scorer(BiasedMFScorer, RATING)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(histories.filter(bool))
     def check(history):
         items, stars = arrays(history)
@@ -79,7 +79,7 @@ def test_rating_fold_in_is_lenskits(rating_model):
 def test_watching_fold_in_is_lenskits(implicit_model):
     lenskit = lenskit_scorer(ImplicitMFScorer, WATCHING)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(histories.filter(bool))
     def check(history):
         items, _ = arrays(history)
@@ -98,7 +98,7 @@ def test_items_that_nobody_rated_have_no_bias_and_no_direction(rating_model, imp
     assert rating_model.global_mean == pytest.approx(DATA.rating.mean(), rel=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories, st.data())
 def test_after_a_prefix_all_is_as_after_the_cut_history(history, data):
     items, stars = arrays(history)
@@ -116,7 +116,7 @@ def test_after_a_prefix_all_is_as_after_the_cut_history(history, data):
         np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories.filter(bool), histories, st.data())
 def test_what_comes_later_changes_nothing(history, future, data):
     items, stars = arrays(history)

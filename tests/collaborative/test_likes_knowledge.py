@@ -30,7 +30,7 @@ def assert_blind(row: int, labels: np.ndarray) -> None:
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, len(TRAINED) - 1))
 def test_features_of_a_training_row_do_not_know_its_label(place):
     assert_blind(TRAINED[place], TRAINED[[place]])

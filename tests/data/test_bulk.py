@@ -55,7 +55,7 @@ ratings = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(ratings)
 def test_it_is_the_store_that_the_ordinary_import_makes(tmp_path_factory, rows):
     folder = write(tmp_path_factory.mktemp("ml"), rows)

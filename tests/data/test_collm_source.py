@@ -76,7 +76,7 @@ def test_histories_are_what_was_liked_before_in_row_order(tmp_path):
     assert data.learning_rows().tolist() == [0, 1, 2, 3]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 1), st.integers(0, 5)),

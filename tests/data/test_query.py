@@ -140,7 +140,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.one_of(st.lists(WORDS, max_size=9).map(" ".join), st.text(max_size=60)))
 def test_whatever_the_text_files_stay_as_they_are_and_unread(store, folder, sql):
     before = state(folder)

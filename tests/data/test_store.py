@@ -124,7 +124,7 @@ def test_someone_new_is_met_at_their_tenth_interaction(tmp_path, moments, at, be
         assert store.default_at("early") == store.split_time
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     st.lists(
         st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 3)),

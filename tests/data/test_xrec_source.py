@@ -89,7 +89,7 @@ pairs_and_parts = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs_and_parts)
 def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_factory, drawn):
     interactions = {p: [r[:2] for r in drawn if r[2] == p and not r[3]] for p in PLAIN}
@@ -108,7 +108,7 @@ def test_no_target_is_in_its_history_and_no_history_holds_a_later_part(tmp_path_
     assert {i for i, t in zip(data.item_ids, data.titles, strict=True) if t} == named
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
 def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_factory, text):
     folder = write_xrec(tmp_path_factory.mktemp("yelp"))
@@ -120,7 +120,7 @@ def test_any_text_in_the_place_of_a_line_is_read_or_one_clear_message(tmp_path_f
         assert "explanations-valid.jsonl" in str(error)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(min_size=1).filter(plain))
 def test_any_title_is_one_line_of_composed_characters(tmp_path_factory, title):
     title = title.encode("utf-8", "replace").decode()

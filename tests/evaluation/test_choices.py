@@ -58,7 +58,6 @@ def test_factors_never_see_what_the_language_model_learns_from():
     assert set(DATA.user[LEARNT]) == set(DATA.user[train_texts])
 
 
-@settings(deadline=None)
 @drawn(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
 def test_the_last_fifth_of_each_is_theirs_alone(rows):
     user, among = (np.array(column) for column in zip(*rows, strict=True))
@@ -106,7 +105,7 @@ def test_a_row_says_nothing_of_itself():
     np.testing.assert_array_equal(features, row_features(other, known, row, DATA.item[row]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @drawn(st.integers(0, 2**31), st.sampled_from((TRAIN, VALID)))
 def test_what_was_not_chosen_was_not_chosen(seed, part):
     rng = np.random.default_rng(seed)
@@ -123,7 +122,7 @@ def test_each_row_is_asked_a_second_time_with_something_else():
     assert liked[:n].all() and not liked[n:].any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @drawn(st.sampled_from(sorted(DATA.texts)))
 def test_evidence_is_of_others_or_of_other_things_and_earlier(row):
     user, item = int(DATA.user[row]), int(DATA.item[row])

@@ -76,7 +76,7 @@ def test_a_query_chooses_users_by_id():
     assert {DATA.genders[u] for u in found.users} == {"F"} and len(found.users) == 8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     per_person=st.integers(1, 40),
     total=st.integers(1, 300),

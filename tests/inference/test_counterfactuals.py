@@ -155,7 +155,7 @@ def endings_of(draw: st.DrawFn, length: int) -> list[Suffix]:
     return out
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data(), st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=30))
 def test_branches_of_another_ending_answer_as_behind_a_prefix_of_their_own(data, ids):
     endings = data.draw(endings_of(len(ids)))

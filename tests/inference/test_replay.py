@@ -37,7 +37,7 @@ def recommender(tmp_path_factory) -> Iterator[Recommender]:
         yield made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(user=st.sampled_from(DATA.user_ids), first=st.integers(1, 40), targets=st.integers(1, 30))
 def test_targets_come_strictly_after_all_that_is_learnt(recommender, user, first, targets):
     asked = plan(recommender, item=FILM, user=user, first=first, targets=targets)

@@ -384,7 +384,7 @@ def test_it_comes_to_nothing(world: World, attack: Attack) -> None:
     attack.check(world)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=MAX_TASTE_CHARS))
 def test_any_taste_is_one_line(world: World, taste: str) -> None:
     if "".join(c if c.isprintable() else " " for c in taste).split():

@@ -47,7 +47,7 @@ def liked(together):
     return lambda a, b: a in together and b in together
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(situations(), st.integers(0, 10**6))
 def test_composed_texts_hold_by_the_checker_and_in_the_tone_of_the_rating(situation, seed):
     history, candidate, rating, together, taste = situation
@@ -78,7 +78,7 @@ def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polari
         assert tone(text, [film.title]) == polarity, text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(situations(), st.integers(0, 10**6))
 def test_the_wording_never_changes_the_facts(situation, seed):
     history, candidate, rating, together, taste = situation

@@ -1,7 +1,7 @@
 """Prompts: their order, what they show, and that tokens add up."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -44,7 +44,6 @@ def test_the_window_moves_in_blocks_and_never_shows_too_much(length, window, blo
     assert following in (start, start + block)
 
 
-@settings(deadline=None)
 @given(histories, st.sampled_from(["", "24, M, technician"]), st.sampled_from(["", "likes War"]))
 def test_a_prefix_ends_where_each_line_ends(history, profile, taste):
     prefix = WRITER.prefix([i for i, _ in history], [r for _, r in history], profile, taste)
@@ -59,7 +58,6 @@ def test_a_prefix_ends_where_each_line_ends(history, profile, taste):
         assert TOKENIZER.decode(prefix.ids[:end]) == expected
 
 
-@settings(deadline=None)
 @given(histories.filter(bool))
 def test_a_longer_history_only_adds_to_the_prefix(history):
     items, ratings = [i for i, _ in history], [r for _, r in history]

@@ -39,7 +39,7 @@ def moments(user: int, sequence: PackedSequence) -> list[int]:
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(SEGMENTS), st.integers(0, 10_000), st.booleans())
 def test_no_question_sees_its_own_moment_or_anything_later(segment, seed, augment):
     sequence = packer().draw(segment, np.random.default_rng(seed), text_only=False, augment=augment)
@@ -63,7 +63,7 @@ def test_no_question_sees_its_own_moment_or_anything_later(segment, seed, augmen
         assert {int(n) - 1 for n in named} <= known
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @drawn
 def test_taste_and_features_are_of_the_past(segment, seed):
     """Other ratings at and after the first target's moment leave all but the answers unchanged."""
@@ -84,7 +84,7 @@ def test_taste_and_features_are_of_the_past(segment, seed):
     np.testing.assert_array_equal(again.ratings[:earliest], sequence.ratings[:earliest])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @drawn
 def test_ranking_puts_one_liked_film_against_unseen_ones(segment, seed):
     sequence = packer().draw(segment, np.random.default_rng(seed), text_only=False, augment=True)
@@ -114,7 +114,7 @@ def test_anything_may_be_missing_from_a_training_sequence():
         assert not any(q.hide_title for q in sequence.questions)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @drawn
 def test_wordings_speak_of_what_had_been_rated_before_them(segment, seed):
     sequence = draw_explanations(packer(), segment, np.random.default_rng(seed), 4)

@@ -3,7 +3,7 @@
 import ast
 from types import SimpleNamespace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ckf_demo.ui.pair import Pair
@@ -16,7 +16,6 @@ def texts(pair: Pair, checkpoint=ROOT / "checkpoints" / "ml-100k", asks=RATING) 
     return PythonTab.texts(tab, pair, ADDRESS)
 
 
-@settings(deadline=None)
 @given(taste=st.text(max_size=60), item=st.text(min_size=1, max_size=8))
 def test_the_code_is_python_and_holds_what_was_written(taste, item):
     pair = Pair(item=item, taste=taste, history=(("4", 5.0),), method="no-tokens")
