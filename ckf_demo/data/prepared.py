@@ -281,10 +281,11 @@ class Prepared:
     def restricted(
         self, kept: np.ndarray, users: np.ndarray | None = None, items: np.ndarray | None = None
     ) -> "Prepared":
-        """The data of some interactions (bool (n,)), numbered from 0 again.
+        """Keep some interactions (``kept``, bool (n,)), and number them, users and items from 0.
 
-        ``users`` and ``items`` are indices to keep, int (m,) in increasing order; by default those
-        of the interactions.
+        ``users`` and ``items`` are indices to keep, int (m,) in increasing order, and must hold
+        those of the kept interactions; by default they are only these. ``split`` and ``fit`` are
+        carried over, not made anew.
         """
         users = np.unique(self.user[kept]) if users is None else users
         items = np.unique(self.item[kept]) if items is None else items

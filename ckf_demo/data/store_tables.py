@@ -17,8 +17,8 @@ import pandas as pd
 from ckf_demo.data.splits import NEWCOMER_INTERACTIONS, TRAIN
 from ckf_demo.runtime.assets import ASSETS
 
-# Raise it with every change of `SCHEMA`. A file is made from raw data in seconds, so an
-# older one is made again and not migrated.
+# Raise it with every change of `SCHEMA`, `fold` or `core`, whose results are stored. A file is made
+# from raw data in seconds, so an older one is made again and not migrated.
 SCHEMA_VERSION = 2
 
 SCHEMA = ASSETS / "schema.sql"
@@ -93,8 +93,12 @@ def insert_meta(
 
 
 def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> None:
-    """Insert items: ``item``, ``title``, ``year`` (0 or missing if unknown) and ``genres``."""
+    """Insert items: ``item``, ``title``, ``year`` (0 or missing if unknown) and ``genres``.
+
+    Their row numbers become their positions.
+    """
     years = items["year"].fillna(0).astype("int64")
+    # spaces at both ends let a search find whole words
     folded = [
         f" {fold(title)}{f' {year}' if year else ''} "
         for title, year in zip(items["title"], years, strict=True)

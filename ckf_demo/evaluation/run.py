@@ -136,11 +136,11 @@ def checkpoint_named(dataset: str) -> Path:
 
 def _import(folder: Path, dataset: str) -> None:
     """Take the data in a folder, which must be a data set's; its test part may be new."""
-    origin = source_of(folder)
-    if origin.name != dataset:
+    origin = source(dataset)
+    if not origin.holds(folder):
         raise UserError(
-            f"{folder} holds {origin.label}, and the checkpoint was trained on "
-            f"{source(dataset).label}; name a checkpoint for it with --checkpoint."
+            f"{folder} holds {source_of(folder).label}, and the checkpoint was trained on "
+            f"{origin.label}; name a checkpoint for it with --checkpoint."
         )
     if not store_path(dataset).exists():
         prepare(dataset, folder)

@@ -178,16 +178,21 @@ def _collaborative(
 def _rankings(
     recommender: Recommender, folder: Path, queries: list[Query], progress: Progress
 ) -> dict[str, list[np.ndarray]]:
-    """What each ranks for every query, best first."""
+    """The top `CANDIDATES` items of each query, best first, by method.
+
+    Only CKF and its prior re-rank the candidate stage's items.
+    """
     knowledge = recommender.system.knowledge
     bar = progress.add_task("rankings", total=2 * len(queries))
     model = CachedModel(recommender, folder, lambda n: progress.advance(bar, n))
-    factors = [knowledge.candidate_scores(query.items, query.ratings) for query in queries]
+    # unlike the scores of clicks, these add a little popularity to the factors
+    stage_scores = [knowledge.candidate_scores(query.items, query.ratings) for query in queries]
     return {
         CKF: model.rankings(queries, recommender.methods[0], CANDIDATES),
         PRIOR: model.rankings(queries, COLLABORATIVE_METHOD, CANDIDATES),
         POPULARITY: [ranked(knowledge.item_count, q.seen, CANDIDATES) for q in queries],
         FACTORS: [
-            ranked(scores, q.seen, CANDIDATES) for scores, q in zip(factors, queries, strict=True)
+            ranked(scores, q.seen, CANDIDATES)
+            for scores, q in zip(stage_scores, queries, strict=True)
         ],
     }

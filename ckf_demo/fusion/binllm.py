@@ -71,12 +71,13 @@ class BinLLM(FusionMethod):
         return codes[0], codes[1]
 
     def fit(self, prepared: Prepared, knowledge: Knowledge, *, seed: int) -> dict[str, float]:
-        """Fit embeddings and codes on the rows that are learnt from; the loss of their product."""
+        """Fit the embeddings, then the codes on `Prepared.learning_rows`; losses by name."""
         losses = self.embeddings.source.fit(prepared, seed=seed)
         rows = prepared.learning_rows()
         users, features = map(torch.from_numpy, row_inputs(prepared, knowledge, rows))
         items = torch.from_numpy(prepared.item[rows].astype(np.int64))
         device = self.encode_user.weight.device
+        # factors need no history: `users` are folded in already
         history = torch.zeros(0, dtype=torch.int64)
         lengths = torch.zeros(len(rows), dtype=torch.int64)
         columns = history, torch.zeros(0), lengths, users, items, features

@@ -8,6 +8,7 @@ from ckf_demo.runtime.errors import UserError
 
 __all__ = ["SOURCES", "Bulk", "RawData", "Source", "source", "source_of"]
 
+# `source_of` takes the first that fits, so a narrower format stands before a wider one.
 SOURCES: dict[str, Source] = {
     each.name: each
     for each in (
@@ -25,7 +26,7 @@ SOURCES: dict[str, Source] = {
 
 
 def source_of(folder: Path) -> Source:
-    """The source that can read a folder; UserError says what a folder may hold."""
+    """The first of `SOURCES` whose files a folder holds; UserError says what a folder may hold."""
     for each in SOURCES.values():
         if each.holds(folder):
             return each

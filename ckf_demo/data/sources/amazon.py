@@ -59,7 +59,7 @@ def read(folder: Path) -> RawData:
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of reviews, and those of metadata."""
-    files = sorted(p for p in folder.iterdir() if p.name.endswith(ENDINGS) and p.is_file())
+    files = sorted(p for p in folder.glob("*") if p.name.endswith(ENDINGS) and p.is_file())
     meta = [path for path in files if path.name.startswith(META)]
     return [path for path in files if path not in meta], meta
 
