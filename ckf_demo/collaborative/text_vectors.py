@@ -1,6 +1,8 @@
 """Items as text, and sentence embeddings of this text."""
 
+import hashlib
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,18 +36,28 @@ def text_encoder(device: str = "cpu") -> "SentenceTransformer":
 
 
 def item_text_vectors(prepared: Prepared, device: str = "cpu") -> np.ndarray:
-    """MiniLM embeddings of the catalogue, float32 (I, 384) of unit length.
+    """MiniLM embeddings of the catalogue, float32 (I, 384) of unit length."""
+    return _kept(prepared.hash[:16], item_texts(prepared), device)
 
-    They are kept in the user's cache; the encoder is loaded only if they are missing.
+
+def encoded_texts(texts: Sequence[str], device: str = "cpu") -> np.ndarray:
+    """MiniLM embeddings of n texts, float32 (n, 384) of unit length."""
+    return _kept(hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16], texts, device)
+
+
+def _kept(name: str, texts: Sequence[str], device: str) -> np.ndarray:
+    """Embeddings that are kept in the user's cache under a name.
+
+    The encoder is loaded only if they are missing.
     """
-    path = cache_dir() / "text" / f"{prepared.hash[:16]}.npy"
+    path = cache_dir() / "text" / f"{name}.npy"
     if path.exists():
         try:
             return np.load(path)
         except DAMAGE as error:
             print(f"{path} is damaged ({error}) and is written again", file=sys.stderr)
     vectors = text_encoder(device).encode(
-        item_texts(prepared), normalize_embeddings=True, batch_size=64, show_progress_bar=True
+        list(texts), normalize_embeddings=True, batch_size=64, show_progress_bar=True
     )
     vectors = vectors.astype(np.float32)
     with replacing(path) as temporary, open(temporary, "wb") as file:

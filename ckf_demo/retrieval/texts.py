@@ -1,0 +1,87 @@
+"""Similarity of a text to the items' own texts, by meaning (MiniLM) and by words (tf-idf)."""
+
+from functools import cached_property
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ckf_demo.collaborative.text_vectors import encoded_texts, item_texts, text_encoder
+from ckf_demo.data.prepared import Prepared
+
+OUTLIER = 3.0
+"""Similarities count up to so many standard deviations: a single shared rare word has twenty."""
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Values in standard deviations from their mean, within ±`OUTLIER`: float32."""
+    spread = values.std() or 1.0
+    return np.clip((values - values.mean()) / spread, -OUTLIER, OUTLIER).astype(np.float32)
+
+
+class TextIndex:
+    """Texts of the catalogue's items.
+
+    Attributes
+    ----------
+    contents
+        What each item is about: its sentence, tags and genres; title, year and genres without such
+        facts. Compared by meaning, where a title misleads.
+    words
+        All that is written of each item, its title included. Compared by words.
+    """
+
+    def __init__(self, prepared: Prepared, device: str = "cpu"):
+        self.prepared, self.device = prepared, device
+        lines = item_texts(prepared)
+        self.contents, self.words = list(lines), list(lines)
+        if prepared.facts is not None:
+            for item, line in enumerate(lines):
+                about = prepared.facts.about(item)
+                self.words[item] = f"{line}. {prepared.facts.text(item)}"
+                if about:
+                    self.contents[item] = f"{about} {', '.join(prepared.genres[item])}"
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """MiniLM embeddings of the contents, float32 (I, 384) of unit length."""
+        return encoded_texts(self.contents, self.device)
+
+    @cached_property
+    def _word_index(self) -> tuple[TfidfVectorizer, object]:
+        vectorizer = TfidfVectorizer(
+            sublinear_tf=True, stop_words="english", ngram_range=(1, 2), strip_accents="unicode"
+        )
+        return vectorizer, vectorizer.fit_transform(self.words)
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """Words whose meaning is known: those of the texts, and whole words of the encoder."""
+        words = {word for word in self._word_index[0].vocabulary_ if " " not in word}
+        known = text_encoder(self.device).tokenizer.get_vocab()
+        return frozenset(words | {word for word in known if word.isalpha() and len(word) > 2})
+
+    def by_meaning(self, text: str) -> np.ndarray:
+        """Cosine of MiniLM embeddings: float32 (I,)."""
+        return self.vectors @ text_encoder(self.device).encode(text, normalize_embeddings=True)
+
+    def by_words(self, text: str) -> np.ndarray:
+        """Cosine of tf-idf vectors: float32 (I,)."""
+        vectorizer, matrix = self._word_index
+        return np.asarray((matrix @ vectorizer.transform([text]).T).todense()).ravel()
+
+    def similarity(self, text: str, literal: str) -> np.ndarray:
+        """Likeness of meaning to ``text`` and of words to ``literal``, summed: float32 (I,).
+
+        In standard deviations over the catalogue.
+        """
+        total = standardised(self.by_meaning(text))
+        if literal:
+            total = total + standardised(self.by_words(literal))
+        return standardised(total)
+
+    def similarity_to_item(self, item: int) -> np.ndarray:
+        """The same to the text of an item: float32 (I,)."""
+        _, matrix = self._word_index
+        words = np.asarray((matrix @ matrix[item].T).todense()).ravel()
+        meaning = self.vectors @ self.vectors[item]
+        return standardised(standardised(meaning) + standardised(words))
