@@ -1,5 +1,6 @@
 -- The tables of a store file, of `ckf_demo.data.store_tables.SCHEMA_VERSION`. `position` is the dense
--- index in `Prepared`. Searches compare `folded` and `core`. Interactions stand in the order of
+-- index in `Prepared`. Searches compare `folded`, `core`, `names` and `facts`. Interactions stand in
+-- the order of
 -- (user_position, position), so that a history takes few blocks of the file.
 
 CREATE TABLE meta (
@@ -25,6 +26,14 @@ CREATE TABLE items (
     title VARCHAR NOT NULL,
     year INTEGER,
     genres VARCHAR[] NOT NULL,
+    directors VARCHAR[] NOT NULL,
+    actors VARCHAR[] NOT NULL,
+    tags VARCHAR[] NOT NULL,
+    countries VARCHAR[] NOT NULL,
+    languages VARCHAR[] NOT NULL,
+    description VARCHAR NOT NULL,
+    names VARCHAR[] NOT NULL,
+    facts VARCHAR NOT NULL,
     folded VARCHAR NOT NULL,
     core VARCHAR NOT NULL,
     n_ratings INTEGER,

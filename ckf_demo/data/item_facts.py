@@ -32,6 +32,16 @@ class ItemFacts:
     def __len__(self) -> int:
         return len(self.descriptions)
 
+    @classmethod
+    def from_json(cls, columns: dict) -> "ItemFacts":
+        """The facts that `to_json` returned."""
+        names = {column: [tuple(each) for each in columns[column]] for column in COLUMNS}
+        return cls(**names, descriptions=columns["descriptions"])
+
+    def to_json(self) -> dict:
+        """Plain lists by column."""
+        return {f.name: [*map(_plain, getattr(self, f.name))] for f in fields(self)}
+
     def of(self, items: Sequence[int]) -> "ItemFacts":
         """The facts of some items, by index, in their order."""
         return ItemFacts(*([getattr(self, f.name)[i] for i in items] for f in fields(self)))
@@ -50,3 +60,7 @@ class ItemFacts:
             *([", ".join(self.tags[item])] if self.tags[item] else []),
         ]
         return ". ".join(part for part in (self.descriptions[item], *parts) if part)
+
+
+def _plain(value: str | tuple[str, ...]) -> str | list[str]:
+    return value if isinstance(value, str) else list(value)

@@ -10,6 +10,7 @@ from rich.console import Console
 from ckf_demo.data.bulk import bulk_hash, write_bulk_store
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import Bulk, RawData, Source, source
+from ckf_demo.data.sources.item_facts import FACTS_FILE, with_item_facts
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.data.store_tables import texts_hash
 from ckf_demo.runtime import downloads
@@ -103,7 +104,7 @@ def _read(source_spec: Source, data_dir: Path | None, scratch: Path, console: Co
         data_dir = Path(data_dir)
         if not data_dir.is_dir():
             raise UserError(f"{data_dir} is not a folder; give one that holds {source_spec.files}")
-        return source_spec.read(data_dir)
+        return with_item_facts(source_spec.read(data_dir), data_dir / FACTS_FILE)
     if source_spec.wheel is None:
         raise UserError(f"{source_spec.label} is not downloaded; give its folder with --data")
     with scratch_folder(scratch, source_spec.name) as folder:
@@ -122,7 +123,8 @@ def _is_up_to_date(
             if store.texts != texts_hash(texts) or store.hash != prepared.hash:
                 return False
             store.check()
-        return Prepared.load(prepared_file).hash == prepared.hash
+        there = Prepared.load(prepared_file)
+        return (there.hash, there.facts) == (prepared.hash, prepared.facts)
     except UserError:
         # Whether missing, damaged or of another version, both files are written again.
         return False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ckf_demo.data.item_facts import ItemFacts
 from ckf_demo.data.sources.base import FILMS, RawData
 from ckf_demo.data.splits import (
     TEST,
@@ -99,6 +100,9 @@ class Prepared:
     ``domain`` says what the items are (`ckf_demo.tasks.domains`). ``texts`` holds the text of an
     interaction, by its index: a review, or an explanation that was written for it. ``about_items``
     and ``about_users`` hold summaries of texts, by index; the target's own text may be among these.
+
+    ``facts`` is what the items are about, where the data say it. No hash covers it: a checkpoint
+    stays valid when facts are added.
     """
 
     dataset: str
@@ -124,6 +128,7 @@ class Prepared:
     texts: dict[int, str] = field(default_factory=dict)
     about_items: dict[int, str] = field(default_factory=dict)
     about_users: dict[int, str] = field(default_factory=dict)
+    facts: ItemFacts | None = None
 
     @classmethod
     def from_raw(cls, raw: RawData, dataset: str) -> "Prepared":
@@ -169,6 +174,7 @@ class Prepared:
             texts={int(row): texts[row] for row in np.flatnonzero(written)},
             about_items={item_of[i]: text for i, text in raw.about_items.items()},
             about_users={user_of[u]: text for u, text in raw.about_users.items()},
+            facts=raw.facts,
         )
 
     @property
@@ -255,7 +261,7 @@ class Prepared:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over everything that the data set holds."""
+        """SHA-256 over everything that the data set holds, but for the facts about items."""
         digest = hashlib.sha256(json.dumps([FORMAT, self._text()]).encode())
         for name in (*ARRAYS, "years", "ages"):
             digest.update(name.encode())
@@ -305,6 +311,7 @@ class Prepared:
             texts=_renumbered(self.texts, np.flatnonzero(kept)),
             about_items=_renumbered(self.about_items, items),
             about_users=_renumbered(self.about_users, users),
+            facts=self.facts and self.facts.of(items),
             **arrays,
         )
 
@@ -355,7 +362,10 @@ class Prepared:
 
     def save(self, path: Path) -> None:
         """Write the archive to ``path``, whole or not at all."""
-        text = np.frombuffer(json.dumps({"format": FORMAT, **self._text()}).encode(), np.uint8)
+        fields = {"format": FORMAT, **self._text()}
+        if self.facts is not None:
+            fields["facts"] = self.facts.to_json()
+        text = np.frombuffer(json.dumps(fields).encode(), np.uint8)
         arrays = {name: getattr(self, name) for name in (*ARRAYS, "years", "ages")}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, text=text, **arrays)
@@ -383,6 +393,8 @@ class Prepared:
             raise UserError(f"{path} has another format; run `ckf prepare` to make it again.")
         text["genres"] = [tuple(g) for g in text["genres"]]
         text |= {name: dict(text[name]) for name in TEXTS if name in text}
+        if "facts" in text:
+            text["facts"] = ItemFacts.from_json(text["facts"])
         return cls(**text, **arrays)
 
 

@@ -25,6 +25,7 @@ from ckf_demo.data.free_sql import (
     row_limit,
     run_select,
 )
+from ckf_demo.data.item_facts import COLUMNS
 from ckf_demo.data.prepared import LIKED_STARS, Prepared
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store_tables import (
@@ -45,14 +46,19 @@ RECENT_LIKES = 20
 _USERS = """
 SELECT id AS "user", age, gender, occupation, n_before, n_total, default_at AS "at" FROM users
 """
-_ITEMS = "SELECT id AS item, title, year, genres, n_ratings, mean_rating FROM items "
+_ITEMS = """
+SELECT id AS item, title, year, genres, n_ratings, mean_rating,
+    directors, actors, tags, countries, languages, description
+FROM items
+"""
 
 # Best first: the title equals the query, begins with it, holds all words, holds words that begin
-# with them, holds them anywhere. Among equals the most rated item comes first.
+# with them, holds them anywhere; then items whose people and tags hold them. Among equals the most
+# rated item comes first.
 _SEARCH = (
     _ITEMS
     + """
-WHERE list_bool_and(list_transform($words, lambda word: contains(folded, word)))
+WHERE list_bool_and(list_transform($words, lambda word: contains(folded || facts, word)))
 ORDER BY
     CASE
         WHEN core = $core THEN 0
@@ -61,10 +67,31 @@ ORDER BY
             $words, lambda word: contains(folded, ' ' || word || ' '))) THEN 2
         WHEN list_bool_and(list_transform(
             $words, lambda word: contains(folded, ' ' || word))) THEN 3
-        ELSE 4
+        WHEN list_bool_and(list_transform($words, lambda word: contains(folded, word))) THEN 4
+        ELSE 5
     END,
     n_ratings DESC,
     position
+LIMIT $limit
+"""
+)
+
+# Where nothing holds the words: the titles, people and surnames that are spelt most alike. A sixth
+# of the letters may differ.
+_SEARCH_MISSPELT = (
+    """
+WITH alike AS (
+    SELECT position, list_min(list_transform(
+        list_concat([core], names, list_transform(names, lambda name: split_part(name, ' ', -1))),
+        lambda text: damerau_levenshtein(text, $core) / greatest(length(text), length($core))
+    )) AS distance
+    FROM items
+)
+"""
+    + _ITEMS.replace("FROM items", "FROM items JOIN alike USING (position)")
+    + """
+WHERE distance <= 1 / 6
+ORDER BY distance, n_ratings DESC, position
 LIMIT $limit
 """
 )
@@ -139,6 +166,8 @@ def write_store(prepared: Prepared, path: Path, texts: Sequence[str] | None = No
             "genres": [list(genres) for genres in prepared.genres],
         }
     )
+    if prepared.facts is not None:
+        items = items.assign(**prepared.facts.to_json())
     interactions = pd.DataFrame(
         {
             "position": np.arange(len(prepared.user)),
@@ -313,18 +342,22 @@ class InteractionStore:
         return _item_frame(self._query(_CANDIDATES, parameters).df(), "score")
 
     def search_items(self, query: str, limit: int | None = 20) -> pd.DataFrame:
-        """Items whose title or year holds all words of the query, in any order.
+        """Items whose title, year, people or tags hold all words of the query, in any order.
 
-        Case, accents and punctuation do not matter, and parts of words count. An empty query
-        matches every item. Columns as in `items`, the best match first; among equals the most rated
-        item.
+        Case, accents and punctuation do not matter, and parts of words count. Where nothing holds
+        them, titles and names that are spelt much like the query count. An empty query matches
+        every item. Columns as in `items`, the best match first; among equals the most rated item.
         """
         words = fold(query).split()
         if query.strip() and not words:
             # No title holds punctuation alone; only a blank query means every item.
             limit = 0
         parameters = {"words": words or [""], "core": core(query), "limit": row_limit(limit)}
-        return _item_frame(self._query(_SEARCH, parameters).df())
+        found = self._query(_SEARCH, parameters).df()
+        if found.empty and words:
+            del parameters["words"]
+            found = self._query(_SEARCH_MISSPELT, parameters).df()
+        return _item_frame(found)
 
     def genres(self) -> list[str]:
         """All genres, in alphabetical order."""
@@ -436,5 +469,6 @@ def moment(at: int) -> int:
 
 def _item_frame(frame: pd.DataFrame, score: str = "mean_rating") -> pd.DataFrame:
     # DuckDB gives arrays for its lists.
-    frame = frame.assign(genres=frame["genres"].map(list).astype(object))
+    lists = [name for name in ("genres", *COLUMNS) if name in frame]
+    frame = frame.assign(**{name: frame[name].map(list).astype(object) for name in lists})
     return frame.astype({"year": "Int64", "n_ratings": "int64", score: "float64"})

@@ -14,12 +14,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ckf_demo.data.item_facts import COLUMNS
 from ckf_demo.data.splits import NEWCOMER_INTERACTIONS, TRAIN
 from ckf_demo.runtime.assets import ASSETS
 
 # Raise it with every change of `SCHEMA`, `fold` or `core`, whose results are stored. A file is made
 # from raw data in seconds, so an older one is made again and not migrated.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = ASSETS / "schema.sql"
 
@@ -95,8 +96,15 @@ def insert_meta(
 def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> None:
     """Insert items: ``item``, ``title``, ``year`` (0 or missing if unknown) and ``genres``.
 
-    Their row numbers become their positions.
+    Their row numbers become their positions. The columns of `ItemFacts` may be missing.
     """
+    nothing = [[]] * len(items)
+    facts = {name: items[name] if name in items else nothing for name in COLUMNS}
+    names = [
+        [fold(name) for name in (*directors, *actors)]
+        for directors, actors in zip(facts["directors"], facts["actors"], strict=True)
+    ]
+    tags = [[fold(tag) for tag in each] for each in facts["tags"]]
     years = items["year"].fillna(0).astype("int64")
     # spaces at both ends let a search find whole words
     folded = [
@@ -112,12 +120,17 @@ def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> 
             "genres": items["genres"].map(list),
             "folded": folded,
             "core": [core(title) for title in items["title"]],
+            **facts,
+            "description": items["descriptions"] if "descriptions" in items else "",
+            "names": names,
+            "facts": [f" {' '.join((*n, *t))} " for n, t in zip(names, tags, strict=True)],
         }
     )
+    lists = ("genres", *COLUMNS, "names")
     connection.register("raw_items", table)
     connection.execute(
-        "INSERT INTO items (position, id, title, year, genres, folded, core) SELECT position, "
-        "id, title, nullif(year, 0), genres::VARCHAR[], folded, core FROM raw_items"
+        "INSERT INTO items BY NAME SELECT * REPLACE (nullif(year, 0) AS year, "
+        f"{', '.join(f'{name}::VARCHAR[] AS {name}' for name in lists)}) FROM raw_items"
     )
     connection.unregister("raw_items")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ckf_demo.data.item_facts import ItemFacts
 from ckf_demo.runtime.errors import UserError
 
 FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
@@ -44,6 +45,8 @@ class RawData:
     about_items: Mapping[str, str] = field(default_factory=dict)
     """Summaries of texts, by id; texts that are to be predicted may be among their sources."""
     about_users: Mapping[str, str] = field(default_factory=dict)
+    facts: ItemFacts | None = None
+    """What the items are about, in the order of ``items``; None where the source does not say."""
 
     @classmethod
     def from_rows(

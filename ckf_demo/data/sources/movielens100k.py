@@ -10,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ckf_demo.data.sources.base import Line, RawData, Source, read_lines
+from ckf_demo.data.sources.item_facts import with_item_facts
 from ckf_demo.data.sources.titles import tidy_title
+from ckf_demo.runtime.assets import ASSETS
 from ckf_demo.runtime.errors import UserError
 
 # In the order of u.item's flags; "unknown" stands for no genre at all.
@@ -18,6 +20,9 @@ GENRES = tuple(
     """unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy
     Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western""".split()
 )
+FILM_FACTS = ASSETS / "film_facts.csv"
+"""What the films are about, written for this project."""
+
 RECBOLE_FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 ORIGINAL_FILES = ("u.data", "u.item", "u.user")
 HEADERS = (
@@ -61,7 +66,7 @@ def read(folder: Path) -> RawData:
             f"{folder} holds no MovieLens-100K; it must hold {SOURCE.files} (unpack the archive "
             "there)"
         )
-    return RawData.from_rows(
+    raw = RawData.from_rows(
         users=[_user(line) for line in users],
         items=[item_row(line) for line in items],
         interactions=[
@@ -74,6 +79,7 @@ def read(folder: Path) -> RawData:
             for line in interactions
         ],
     )
+    return with_item_facts(raw, FILM_FACTS)
 
 
 def _holds(folder: Path, names: tuple[str, ...]) -> bool:
