@@ -1,4 +1,4 @@
-"""What items are about, where a data set says it: people, tags, countries, languages, a sentence."""
+"""What items are about: people, tags, countries, languages and a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

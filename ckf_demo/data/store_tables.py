@@ -99,7 +99,7 @@ def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> 
     Their row numbers become their positions. The columns of `ItemFacts` may be missing.
     """
     nothing = [[]] * len(items)
-    facts = {name: items[name] if name in items else nothing for name in COLUMNS}
+    facts = {name: items.get(name, nothing) for name in COLUMNS}
     names = [
         [fold(name) for name in (*directors, *actors)]
         for directors, actors in zip(facts["directors"], facts["actors"], strict=True)
@@ -121,7 +121,7 @@ def insert_items(connection: duckdb.DuckDBPyConnection, items: pd.DataFrame) -> 
             "folded": folded,
             "core": [core(title) for title in items["title"]],
             **facts,
-            "description": items["descriptions"] if "descriptions" in items else "",
+            "description": items.get("descriptions", ""),
             "names": names,
             "facts": [f" {' '.join((*n, *t))} " for n, t in zip(names, tags, strict=True)],
         }

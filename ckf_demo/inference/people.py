@@ -19,6 +19,9 @@ from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.prompts import profile_text
 
+STRENGTH = 0.5
+"""How much a taste counts beside the model, from 0 to 1, unless the caller says otherwise."""
+
 PROFILE_FIELDS = ("age", "gender", "occupation")
 MAX_TASTE_CHARS, MAX_PROFILE_CHARS, MAX_HISTORY = 300, 40, 1000
 """Limits: characters of a taste, characters of a profile field, items of a history."""
@@ -29,7 +32,8 @@ class Described(TypedDict, total=False):
 
     ``user`` is an id of the data set. Instead, or to add to a known user, ``history`` is
     ``[{"item", "rating"}]``, ``taste`` a sentence, and ``profile`` has age, gender and occupation.
-    ``at`` (seconds since 1970) is the moment of the question: for a known user, only ratings
+    ``strength``, from 0 to 1, is how much the taste counts beside the model. ``at`` (seconds since
+    1970) is the moment of the question: for a known user, only ratings
     strictly before it are used.
     """
 
@@ -38,6 +42,7 @@ class Described(TypedDict, total=False):
     taste: str | None
     profile: Mapping | None
     at: int | None
+    strength: float | None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Person:
     taste: str
     user: str | None
     at: int | None
+    strength: float = STRENGTH
 
     def first(self, n: int | None) -> "Person":
         """The person with only the first ``n`` (0 to 100) ratings; None for all of the history.
@@ -108,6 +114,7 @@ class People:
         taste: str | None = None,
         profile: Mapping | None = None,
         at: int | None = None,
+        strength: float | None = None,
     ) -> Person:
         """Read the person that these arguments describe, with their whole history.
 
@@ -156,7 +163,7 @@ class People:
             items.append(item)
             ratings.append(stars)
         shown, given = np.array(items, np.int64), np.array(ratings, np.float32)
-        return Person(shown, given, profile_text(fields), taste, user, at)
+        return Person(shown, given, profile_text(fields), taste, user, at, _strength(strength))
 
     def history(self, user: str, at: int | None) -> list[dict]:
         """A known user's ratings before a moment: ``[{"item", "title", "rating", "timestamp"}]``,
@@ -171,6 +178,16 @@ class People:
             raise UserError(f"limit = {limit!r} is not a whole number.")
         matches = self.store.search_items(query, limit=int(limit))
         return _records(matches[["item", "title", "year", "genres"]])
+
+
+def _strength(value: Any) -> float:
+    try:
+        strength = STRENGTH if value is None else float(value)
+    except (TypeError, ValueError):
+        strength = math.nan
+    if not 0 <= strength <= 1:
+        raise UserError(f"A strength of {value!r} is outside 0 to 1; 0 ignores the taste.")
+    return strength
 
 
 def _stars(value: Any) -> float:

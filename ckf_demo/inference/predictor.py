@@ -19,7 +19,7 @@ from torch import Tensor
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
-from ckf_demo.collaborative.text_vectors import item_text_vectors, text_encoder
+from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
@@ -28,6 +28,7 @@ from ckf_demo.inference.people import People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
 from ckf_demo.model.system import System
+from ckf_demo.retrieval.wishes import TasteMatcher, TextMatch
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks import rating
@@ -39,8 +40,12 @@ NO_TOKENS, COLLABORATIVE_METHOD = "no-tokens", "collaborative"
 REMEMBERED = 20_000
 """Maximal number of cached answers; each is a few numbers and a key of a few kilobytes at most."""
 
-TASTE_WEIGHT = 0.5
-"""Weight of taste similarity in the candidate score, in standard deviations."""
+RATING_SHIFT, CLICK_SHIFT = 0.3, 0.6
+"""What a unit of a taste's evidence adds at full strength: to the logit of each further star, and
+to the logit of a like."""
+
+WITHOUT_WORDS = 0.3
+"""The share of candidates that are picked as if there were no taste."""
 
 
 class Predictor:
@@ -144,17 +149,24 @@ class Predictor:
         """The items' texts (title, year, genres) as unit vectors, float32 (I, 384)."""
         return item_text_vectors(self.prepared, str(self.system.engine.device))
 
-    @cached_property
-    def text_encoder(self):
-        """MiniLM."""
-        return text_encoder(str(self.system.engine.device))
-
     # A person, as the model sees them
+
+    @cached_property
+    def tastes(self) -> TasteMatcher:
+        """Reads taste sentences in the catalogue's terms."""
+        return TasteMatcher(self.prepared, str(self.system.engine.device))
+
+    def match(self, person: Person) -> TextMatch | None:
+        """The person's taste held against the catalogue; None where it changes nothing."""
+        if not person.taste or not person.strength:
+            return None
+        return self.tastes.match(person.taste)
 
     def context(self, person: Person, forgotten: Sequence[int] = ()) -> Context:
         """The person as the model sees them; labels of ``forgotten`` items do not count."""
+        taste = person.taste if self.match(person) is not None else ""
         context = Context.of(
-            person.items, person.ratings, self.system.config.prompt, person.profile, person.taste
+            person.items, person.ratings, self.system.config.prompt, person.profile, taste
         )
         knowledge = self.system.knowledge
         if not knowledge.uses_labels or person.user is None:
@@ -201,7 +213,25 @@ class Predictor:
                 computed = self._answers_without_cache(person, [k[1:] for k in new])
                 answers |= dict(zip(new, computed, strict=True))
                 self._answers.update(answers)
-        return [answers[k] for k in keys]
+        return self._shifted(person, questions, [answers[k] for k in keys])
+
+    def _shifted(
+        self, person: Person, questions: Sequence[tuple[str, int, str]], answers: list[Tensor]
+    ) -> list[Tensor]:
+        """Move stars and likes by what the person's taste says of each item."""
+        match = self.match(person)
+        if match is None:
+            return answers
+        shifted = []
+        for (task, item, _), answer in zip(questions, answers, strict=True):
+            evidence = person.strength * float(match.evidence[item])
+            if task == "rating":
+                steps = torch.arange(len(answer), dtype=answer.dtype, device=answer.device)
+                answer = (answer + RATING_SHIFT * evidence * steps).log_softmax(-1)
+            elif task == "ctr":
+                answer = answer + CLICK_SHIFT * evidence
+            shifted.append(answer)
+        return shifted
 
     def _answers_without_cache(
         self, person: Person, questions: Sequence[tuple[str, int, str]]
@@ -297,35 +327,48 @@ class Predictor:
     def catalogue_scores(self, person: Person) -> np.ndarray:
         """The candidate stage's score of every item, seen ones too: float32 (I,)."""
         scores = self.system.knowledge.candidate_scores(person.items, person.ratings)
-        if person.taste:
-            scores = scores + TASTE_WEIGHT * self.taste_similarity(person.taste)
-        return scores
+        return self._with_words(person, scores, np.arange(len(scores)))
 
-    def taste_similarity(self, taste: str) -> np.ndarray:
-        """Similarity of each item's text to a taste, float32 (I,), in standard deviations."""
-        similarity = self.text_vectors @ self.text_encoder.encode(taste, normalize_embeddings=True)
-        return ((similarity - similarity.mean()) / similarity.std()).astype(np.float32)
+    def _with_words(self, person: Person, scores: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Scores of some items (m,), mixed with the taste's at the person's strength.
+
+        Items that the taste rules out get minus infinity.
+        """
+        match = self.match(person)
+        if match is None:
+            return scores
+        of_model = (scores - scores.mean()) / (scores.std() or 1.0)
+        mixed = (1 - person.strength) * of_model + person.strength * match.scores[items]
+        return np.where(match.ruled_out[items], -np.inf, mixed)
 
     def candidates(
         self, person: Person, size: int, allowed: np.ndarray | None = None
     ) -> np.ndarray:
         """Pick the best ``size`` items of the catalogue minus the history (the candidate stage).
 
+        With a taste, part of them are picked without it (`WITHOUT_WORDS`), at the end.
         ``allowed`` is bool (I,), None for all.
         """
-        scores = self.catalogue_scores(person)
-        scores[person.items] = -np.inf
+        excluded = np.isin(np.arange(self.prepared.n_items), person.items)
         if allowed is not None:
-            scores[~allowed] = -np.inf
-        best = np.argsort(-scores, kind="stable")[:size]
-        return best[np.isfinite(scores[best])]
+            excluded |= ~allowed
+        match = self.match(person)
+        if match is None:
+            return _best(self.catalogue_scores(person), excluded, size)
+        excluded |= match.ruled_out
+        by_words = _best(self.catalogue_scores(person), excluded, size)
+        others = _best(self.catalogue_scores(replace(person, taste="")), excluded, size)
+        kept = by_words[: size - round(WITHOUT_WORDS * size)]
+        union = np.concatenate([kept, others, by_words])
+        return union[np.sort(np.unique(union, return_index=True)[1])][:size]
 
     def rerank(
         self, person: Person, candidates: np.ndarray, method: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Order candidates by the language model, best first; return them and their scores."""
+        """Order candidates by the language model and the taste, best first, with their scores."""
         questions = [("ranking", int(item), method) for item in candidates]
         scores = torch.stack(self.ask(person, questions)).float().cpu().numpy()
+        scores = self._with_words(person, scores, candidates)
         order = np.argsort(-scores, kind="stable")
         return candidates[order], scores[order]
 
@@ -378,3 +421,9 @@ class Predictor:
                 }
             )
         return top
+
+
+def _best(scores: np.ndarray, excluded: np.ndarray, size: int) -> np.ndarray:
+    """The items with the greatest scores (I,) among those that are not excluded, best first."""
+    best = np.argsort(-np.where(excluded, -np.inf, scores), kind="stable")[:size]
+    return best[~excluded[best]]

@@ -14,7 +14,7 @@ from ckf_demo.runtime.assets import asset
 
 TONES = frozenset(asset("film_themes.toml")["tone"])
 
-WEIGHT, TONE_WEIGHT = 6.0, 3.0
+WEIGHT, TONE_WEIGHT = 8.0, 4.0
 """What a fulfilled wish is worth, and one for a tone, in standard deviations of similarity: a
 constraint that some items fulfil comes before all likeness."""
 
@@ -29,6 +29,9 @@ FULFILLED = 0.85
 
 NEAR = 0.35
 """Least cosine of the nearest item of a sentence that names nothing and has only its meaning."""
+
+SIMILARITY_EVIDENCE = 0.25
+"""What a standard deviation of similarity says beside fulfilling all wishes, which says 1."""
 
 REMEMBERED = 64
 """Sentences whose scores are kept."""
@@ -68,6 +71,12 @@ class TextMatch:
         if not len(self.weights):
             return np.where(self.ruled_out, 0, 1).astype(np.float32)
         return np.where(self.ruled_out, 0, self.weights @ self.fits / self.weights.sum())
+
+    @cached_property
+    def evidence(self) -> np.ndarray:
+        """For or against each item, about −2 to 2: float32 (I,), for stars and probabilities."""
+        named = 2 * self.share - 1 if len(self.weights) else np.where(self.ruled_out, -1, 0)
+        return (named + SIMILARITY_EVIDENCE * self.similarity).astype(np.float32)
 
     def messages(self, things: str) -> list[str]:
         """What the catalogue cannot answer, in sentences; ``things`` is the word for items."""
