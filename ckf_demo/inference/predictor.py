@@ -28,6 +28,7 @@ from ckf_demo.inference.people import People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
 from ckf_demo.model.system import System
+from ckf_demo.retrieval.texts import standardised
 from ckf_demo.retrieval.wishes import TasteMatcher, TextMatch
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
@@ -337,8 +338,8 @@ class Predictor:
         match = self.match(person)
         if match is None:
             return scores
-        of_model = (scores - scores.mean()) / (scores.std() or 1.0)
-        mixed = (1 - person.strength) * of_model + person.strength * match.scores[items]
+        of_words = person.strength * match.scores[items]
+        mixed = (1 - person.strength) * standardised(scores) + of_words
         return np.where(match.ruled_out[items], -np.inf, mixed)
 
     def candidates(

@@ -19,9 +19,14 @@ from ckf_demo.runtime.assets import asset
 
 GENRE, DIRECTOR, ACTOR, THEME = "genre", "director", "actor", "theme"
 COUNTRY, LANGUAGE, YEARS, LIKENESS = "country", "language", "years", "likeness"
-SECOND_KIND = 0.9
-"""The fit of an item that a second reading of an ambiguous name finds, such as a theme of that
-name beside the genre, and of a co-production whose first country is another."""
+FURTHER = 0.9
+"""The fit of an item whose first country or language is another."""
+
+SECOND_READING = 0.5
+"""The fit of an item that a second reading of a name finds: a theme of the name of a genre."""
+
+FULFILLED = 0.85
+"""Least fit of an item that has what is wanted."""
 
 Words = tuple[str, ...]
 
@@ -41,7 +46,7 @@ class Term:
     @property
     def count(self) -> int:
         """How many items have it."""
-        return int((self.fit >= SECOND_KIND).sum())
+        return int((self.fit >= FULFILLED).sum())
 
 
 def words_of(text: str) -> list[str]:
@@ -154,7 +159,7 @@ class Lexicon:
     def _languages(self) -> dict[str, Term]:
         return {
             name: Term(LANGUAGE, f"in {name}", fit)
-            for name, fit in self._members(self.facts.languages, SECOND_KIND).items()
+            for name, fit in self._members(self.facts.languages, FURTHER).items()
         }
 
     def _members(
@@ -185,7 +190,7 @@ class Lexicon:
                 self._add(alias, term)
 
     def _add_places(self) -> None:
-        countries = self._members(self.facts.countries, SECOND_KIND)
+        countries = self._members(self.facts.countries, FURTHER)
         for name, aliases in self._sentences["countries"].items():
             if name in countries:
                 term = Term(COUNTRY, name, countries[name])
@@ -203,20 +208,30 @@ class Lexicon:
 
     def _add_themes(self) -> None:
         members = self._members(self.facts.tags)
-        for kind in asset("film_themes.toml").values():
-            for name, aliases in kind.items():
+        themes = asset("film_themes.toml")
+        for kind in ("subject", "setting", "tone"):
+            for name, aliases in themes[kind].items():
                 if name not in members:
                     continue
-                term = Term(THEME, name, members[name])
+                term = Term(THEME, name, self._toned(name, members))
                 for alias in (name, *aliases):
                     key = key_of(alias)
                     if any(known.kind == GENRE for known in self.terms.get(key, ())):
-                        term_of_alias = Term(THEME, name, SECOND_KIND * members[name])
+                        term_of_alias = Term(THEME, name, SECOND_READING * members[name])
                     else:
                         term_of_alias = term
                     self._add(alias, term_of_alias)
         for name, fit in members.items():
             self._add(name, Term(THEME, name, fit))
+
+    def _toned(self, name: str, members: dict[str, np.ndarray]) -> np.ndarray:
+        """The fit of a tag; of a tone, half for items that do not have its opposites either."""
+        opposites = asset("film_themes.toml")["opposite"].get(name)
+        if opposites is None:
+            return members[name]
+        against = [members[other] > 0 for other in opposites if other in members]
+        neutral = np.where(np.any(against, axis=0), 0.0, 0.5) if against else 0.5
+        return np.maximum(members[name], neutral).astype(np.float32)
 
     def _add_people(self) -> None:
         for kind, values in ((DIRECTOR, self.facts.directors), (ACTOR, self.facts.actors)):

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.retrieval.reading import Reader, Reading, Wish
-from ckf_demo.retrieval.terms import THEME, Lexicon
+from ckf_demo.retrieval.terms import FULFILLED, THEME, Lexicon
 from ckf_demo.retrieval.texts import TextIndex, standardised
 from ckf_demo.runtime.assets import asset
 
@@ -21,11 +21,8 @@ constraint that some items fulfil comes before all likeness."""
 SEVERAL = 0.05
 """Bonus of an item that fulfils a second of several alternatives."""
 
-RULED_OUT = 0.5
+RULED_OUT = 0.6
 """An item with at least this fit to an unwanted term is ruled out."""
-
-FULFILLED = 0.85
-"""Least fit of an item that has what is wanted."""
 
 NEAR = 0.35
 """Least cosine of the nearest item of a sentence that names nothing and has only its meaning."""
@@ -62,8 +59,9 @@ class TextMatch:
 
     @property
     def fulfilling(self) -> np.ndarray:
-        """Items that fulfil every named wish and no unwanted one: bool (I,)."""
-        return (self.fits >= FULFILLED).all(axis=0) & ~self.ruled_out
+        """Items that fulfil every wish but those for a tone, and no unwanted one: bool (I,)."""
+        named = self.fits[self.weights == WEIGHT]
+        return (named >= FULFILLED).all(axis=0) & ~self.ruled_out
 
     @property
     def share(self) -> np.ndarray:
@@ -83,8 +81,8 @@ class TextMatch:
         reading = self.reading
         lines = [f"Nothing here is by or with {name}." for name in reading.absent]
         if reading.groups and not self.fulfilling.any():
-            asked = " and ".join(" or ".join(w.name for w in group) for group in reading.groups)
-            lines.append(f"No {things} here fulfil all of it: {asked}. The nearest come first.")
+            wishes = " and ".join(" or ".join(w.name for w in group) for group in reading.groups)
+            lines.append(f"No {things} here fulfil all of it: {wishes}. The nearest come first.")
         if reading.not_understood:
             words = ", ".join(f"“{word}”" for word in reading.not_understood)
             lines.append(f"Not understood: {words}.")
