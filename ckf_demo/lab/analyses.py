@@ -314,6 +314,32 @@ def search(results: dict) -> list[Table]:
     return [(title, ["configuration", "own", "best", "what that changes", "minutes"], rows)]
 
 
+def words(results: dict) -> list[Table]:
+    """Tables of `ckf_demo.lab.words`: control, newcomers in words, stars and likes."""
+    tables = []
+    titles = {
+        "control": "Control: share of the top ten that fits, kept out, and changed",
+        "ranking": "Newcomers of whom only words are known",
+        "rating": "Stars with and without words",
+        "ctr": "Likes with and without words",
+    }
+    for task, title in titles.items():
+        for difference in (False, True):
+            chosen = [
+                row
+                for row in results["rows"]
+                if row["task"] == task and (row["kind"] == "difference") == difference
+            ]
+            heading = f"{title}, {part(results)}"
+            rows = [
+                [row["method"], row["metric"], row["group"], with_interval(row), row["n"]]
+                for row in chosen
+            ]
+            header = ["method", "metric", "group", "value", "n"]
+            tables.append((f"{heading}. {DIFFERENCES}" if difference else heading, header, rows))
+    return tables
+
+
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "knowledge_kept": forgetting,
     "sampled": sampled_ranking,
@@ -325,5 +351,6 @@ ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "given": reference_explanations,
     "faithful": faithful,
     "search": search,
+    "words": words,
 }
 """By the field ``analysis`` of stored results, whose values are older than the modules' names."""
