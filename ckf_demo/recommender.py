@@ -98,8 +98,24 @@ class Recommender:
         return self.store.default_at(str(user))
 
     def search_items(self, query: str, limit: int = 10) -> list[dict]:
-        """Search items by title: ``[{"item", "title", "year", "genres"}]``, best match first."""
+        """Search items by title, people or tags, misspelt ones too, the best match first.
+
+        Returns
+        -------
+        ``[{"item", "title", "year", "genres"}]``
+        """
         return self.predictor.people.search_items(query, limit)
+
+    def read_taste(self, taste: str) -> dict:
+        """Say how a taste sentence is understood.
+
+        Returns
+        -------
+        ``{"understood": [{"words", "kind", "name", "wanted", "spelt", "items"}], "meaning",
+        "not_understood", "messages"}``: names with how many items have them, words that are
+        compared by meaning, words without any, and what the catalogue cannot fulfil.
+        """
+        return self.predictor.read_taste(taste)
 
     def history(self, user: str, at: int | None = None) -> list[dict]:
         """The ratings of a known user before a moment, oldest first."""

@@ -100,6 +100,10 @@ class People:
             raise UserError(f"{problem}; search for one by title to get its id.")
         return index
 
+    def taste(self, text: object) -> str:
+        """A taste sentence as one printable line; UserError if it is no text or too long."""
+        return _line("taste", text, MAX_TASTE_CHARS)
+
     def anyone(self, **person: Unpack[Described]) -> Person:
         """Read the person, or return `nobody` without a description."""
         nothing = not any(person.get(key) for key in ("history", "taste", "profile"))
@@ -122,7 +126,7 @@ class People:
         """
         user = None if user in (None, "") else str(user)
         history = history or ()
-        taste = _line("taste", taste, MAX_TASTE_CHARS)
+        taste = self.taste(taste)
         fields = _profile(profile)
         if len(history) > MAX_HISTORY:
             raise UserError(

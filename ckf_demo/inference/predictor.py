@@ -163,6 +163,31 @@ class Predictor:
             return None
         return self.tastes.match(person.taste)
 
+    def read_taste(self, taste: str) -> dict[str, Any]:
+        """See `Recommender.read_taste`."""
+        taste = self.people.taste(taste)
+        reading = self.tastes.reader.read(taste)
+        match = self.tastes.match(taste)
+        messages = [] if match is None else match.messages(self.people.domain.things)
+        if taste and match is None:
+            messages = ["These words say nothing about the catalogue, so they change nothing."]
+        return {
+            "understood": [
+                {
+                    "words": wish.words,
+                    "kind": wish.kind,
+                    "name": wish.name if wish.terms else self.prepared.titles[wish.like[0]],
+                    "wanted": wish.wanted,
+                    "spelt": wish.spelt,
+                    "items": sum(term.count for term in wish.terms) or len(wish.like),
+                }
+                for wish in reading.wishes
+            ],
+            "meaning": " ".join(filter(None, (reading.remainder, reading.unwanted_remainder))),
+            "not_understood": list(reading.not_understood),
+            "messages": messages,
+        }
+
     def context(self, person: Person, forgotten: Sequence[int] = ()) -> Context:
         """The person as the model sees them; labels of ``forgotten`` items do not count."""
         taste = person.taste if self.match(person) is not None else ""

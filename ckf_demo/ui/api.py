@@ -71,6 +71,10 @@ class _Vocabulary:
             "user": (Id, "A user id of the data set, or empty for a new person."),
             "history": (list[Rated] | None, f"What they {rated}, oldest first, as [{item}, …]."),
             "taste": (str | None, "What they like, in a sentence."),
+            "strength": (
+                float | None,
+                "How much the taste counts beside the model, from 0 to 1; 0.5 if it is left out.",
+            ),
             "profile": (Profile | None, '{"age", "gender", "occupation"}, each optional.'),
             "item": (Id, f"The {thing}'s id."),
             "k": (int, "The length of the list."),
@@ -101,7 +105,7 @@ class _Vocabulary:
         UserError
             By the endpoint: when it takes an item and none was given.
         """
-        names = (*PERSON, *names)
+        names = (*PERSON, *names, "strength")
         arguments = {name: self._arguments[name] for name in names}
         kinds = {name: kind for name, (kind, _) in arguments.items()}
         parameters = [
@@ -159,10 +163,10 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
     vocabulary = _Vocabulary(recommender)
 
     def search_items(query: str, limit: int = 10) -> list[dict]:
-        """Find «things» by their title.
+        """Find «things» by title, people or theme; misspelt names are found, too.
 
         Args:
-            query: Part of a title.
+            query: Part of a title, a name or a theme.
             limit: The most «things» to return.
 
         Returns:
@@ -184,7 +188,20 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
-    for function in (search_items, history):
+    def read_taste(taste: str) -> dict:
+        """Say how a sentence about a taste is understood.
+
+        Args:
+            taste: What somebody likes, in a sentence.
+
+        Returns:
+            {"understood": [{"words", "kind", "name", "wanted", "spelt", "items"}, …], "meaning",
+            "not_understood", "messages"}: names with how many «things» have them, words that are
+            compared by meaning, words without any, and what the catalogue cannot fulfil.
+        """
+        return recommender.read_taste(taste)
+
+    for function in (search_items, history, read_taste):
         function.__doc__ = vocabulary.in_dataset_words(function)
         register_endpoint(service, function, concurrency_limit=4)
     for function, *names in _about_people(recommender, method_comparison):

@@ -42,6 +42,7 @@ class Pair:
     occupation: str = ""
     at: int | None = None
     method: str | None = None
+    strength: float | None = None
 
     @property
     def person(self) -> dict:
@@ -53,7 +54,13 @@ class Pair:
             "taste": self.taste or None,
             "profile": {name: value for name, value in profile.items() if value} or None,
             "at": self.at,
+            "strength": self.strength,
         }
+
+    @property
+    def described(self) -> bool:
+        """Whether anything says who the person is."""
+        return any((self.user, self.history, self.taste, self.age, self.occupation))
 
     @property
     def who(self) -> "Pair":
@@ -70,6 +77,7 @@ class Pair:
             "user": self.user,
             "rated": ",".join(f"{item}:{rating:g}" for item, rating in self.history),
             "taste": self.taste,
+            "strength": None if self.strength is None else f"{self.strength:g}",
             "age": self.age,
             "occupation": self.occupation,
             "item": self.item,
@@ -131,8 +139,9 @@ def from_query(
         age=_whole(params, "age", 1, OLDEST),
         occupation=_one_of(params, "occupation", occupations, mend),
         method=method,
+        strength=_share(params, "strength"),
     )
-    if any(person.person.values()):
+    if person.described:
         return person
     return replace(fallback.with_item(item), method=method or fallback.method)
 
@@ -162,6 +171,15 @@ def _whole(params: Mapping[str, str], name: str, low: int, high: int) -> int | N
     if not low <= int(text) <= high:
         raise UserError(f"{name}={text} in the address is not within {low} to {high}; mend it")
     return int(text)
+
+
+def _share(params: Mapping[str, str], name: str) -> float | None:
+    text = params.get(name)
+    if not text:
+        return None
+    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,4}", text) or float(text) > 1:
+        raise UserError(f"{name}={_short(text)} in the address is not within 0 to 1; mend it")
+    return float(text)
 
 
 def _rated(store, text: str, things: str) -> tuple[tuple[str, float], ...]:
@@ -273,6 +291,7 @@ def bar(recommender, pair: Pair) -> str:
         profile_of(recommender, pair),
         ", ".join(top_genres(history, recommender.prepared.liked_from)),
         f"“{pair.taste}”" if pair.taste else "",
+        f"words count {pair.strength:.0%}" if pair.taste and pair.strength is not None else "",
     ]
     about = ", ".join(film["genres"]) or number_note(film, recommender)
     method = ""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
+from ckf_demo.inference.people import STRENGTH
 from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import table_of
@@ -181,9 +182,18 @@ class Sidebar:
             max_length=LONGEST_TASTE,
             elem_id="taste",
         )
+        self.reading = panel("", elem_id="reading")
+        self.strength = gr.Slider(
+            0,
+            100,
+            value=100 * STRENGTH,
+            step=10,
+            label="How much these words count, in percent",
+            elem_id="strength",
+        )
         self.find = gr.Textbox(
             label=f"Find {self._things} {stars}",
-            placeholder="part of a title",
+            placeholder="part of a title, a name or a theme",
             elem_id="find-films",
         )
         self.found = panel(self.found_films("", ()), elem_id="found-films")
@@ -275,27 +285,40 @@ class Sidebar:
                 person = self.person(current, draft, *others)
             except UserError:
                 return gr.skip()
-            return person if any(person.person.values()) else gr.skip()
+            return person if person.described else gr.skip()
 
         self.draft.change(follow, [pair, *self.described], pair, **last)
+
+        def weigh(current: Pair, strength: float):
+            """A moved slider changes the answers at once, where words are asked about."""
+            if not current.taste or self.share(strength) == current.strength:
+                return gr.skip()
+            return replace(current, strength=self.share(strength))
+
+        self.strength.change(weigh, [pair, self.strength], pair, **last)
+        self.taste.change(self.reading_markup, self.taste, self.reading, **last)
 
         def use(current: Pair, *form):
             try:
                 person = self.person(current, *form)
             except UserError as error:
                 return gr.skip(), notice(str(error), "problem")
-            if not any(person.person.values()):
+            if not person.described:
                 return gr.skip(), notice(self.ask, "problem")
             return person, ""
 
-        self.use.click(use, [pair, *self.described], [pair, self.problem], **QUIET).then(
-            None, self.problem, **CLOSE_UNLESS_PROBLEM
-        )
+        gr.on(
+            [self.use.click, self.taste.submit],
+            use,
+            [pair, *self.described],
+            [pair, self.problem],
+            **last,
+        ).then(None, self.problem, **CLOSE_UNLESS_PROBLEM)
 
     @property
     def described(self) -> list:
         """The components of the form, as `form` fills them."""
-        return [self.draft, self.taste, self.new_age, self.new_occupation]
+        return [self.draft, self.taste, self.new_age, self.new_occupation, self.strength]
 
     def user_table(self, search: str, group: str, age: str, occupation: str) -> str:
         """The users that pass the filters, as a table (HTML)."""
@@ -401,12 +424,27 @@ class Sidebar:
         )
 
     def form(self, pair: Pair) -> tuple:
-        """The form of a new person as a pair describes them: films, taste, age, occupation."""
+        """The form of a new person as a pair describes them, as `described`."""
         known = pair.occupation in self.store.occupations()
-        return pair.history, pair.taste, pair.age, pair.occupation if known else ""
+        strength = STRENGTH if pair.strength is None else pair.strength
+        occupation = pair.occupation if known else ""
+        return pair.history, pair.taste, pair.age, occupation, round(100 * strength)
 
     @staticmethod
-    def person(pair: Pair, draft: tuple, taste: str, age: float | None, occupation: str) -> Pair:
+    def share(percent: float | None) -> float | None:
+        """The slider's value as a pair holds it; None where it is the usual one."""
+        share = STRENGTH if percent is None else percent / 100
+        return None if share == STRENGTH else share
+
+    @staticmethod
+    def person(
+        pair: Pair,
+        draft: tuple,
+        taste: str,
+        age: float | None,
+        occupation: str,
+        strength: float | None = None,
+    ) -> Pair:
         """The pair of the new person with the film that is already chosen.
 
         Raises `UserError` for an age that nobody has; a field that is not drawn yet sends 0.
@@ -420,7 +458,27 @@ class Sidebar:
             taste=(taste or "").strip(),
             age=years or None,
             occupation=occupation or "",
+            strength=Sidebar.share(strength),
         )
+
+    def reading_markup(self, taste: str) -> str:
+        """How the sentence is understood (HTML)."""
+        if not (taste or "").strip():
+            return ""
+        try:
+            reading = self.recommender.read_taste(taste)
+        except UserError as error:
+            return notice(str(error), "problem")
+        chips = "".join(
+            f'<li class="{"ckf-wanted" if wish["wanted"] else "ckf-unwanted"}">'
+            f"{'' if wish['wanted'] else 'not '}{escape(wish['name'])}"
+            f'<span class="ckf-facts">{wish["items"]:,}</span></li>'
+            for wish in reading["understood"]
+        )
+        if reading["meaning"]:
+            chips += f"<li>by meaning: {escape(reading['meaning'])}</li>"
+        shown = f'<ul class="ckf-reading" aria-label="Understood as">{chips}</ul>' if chips else ""
+        return shown + "".join(map(notice, reading["messages"]))
 
 
 def _add_or_remove(item: str, name: str, *, remove: bool) -> str:
