@@ -72,7 +72,7 @@ class Wish:
     @property
     def name(self) -> str:
         """What it asks for, in words."""
-        names = dict.fromkeys(term.name for term in self.terms)
+        names = dict.fromkeys(term.name for term in self.terms if term.kind == self.kind)
         return " or ".join(names) or self.spelt or self.words
 
 
@@ -390,7 +390,7 @@ class Reader:
             self._title(said, start, likeness=False)
 
     def _is_likeness(self, said: _Sentence, start: int) -> bool:
-        phrase = said.before(start, frozenset(self._like))
+        phrase = said.before(start, frozenset(self._like), longest=4)
         if phrase != "like":
             return bool(phrase)
         at = max(i for i in range(start) if said.tokens[i].word == "like")

@@ -1,12 +1,16 @@
 """Similarity of a text to the items' own texts, by meaning (MiniLM) and by words (tf-idf)."""
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ckf_demo.collaborative.text_vectors import encoded_texts, item_texts, text_encoder
 from ckf_demo.data.prepared import Prepared
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 OUTLIER = 3.0
 """Similarities count up to so many standard deviations: a single shared rare word has twenty."""
@@ -47,6 +51,11 @@ class TextIndex:
         return encoded_texts(self.contents, self.device)
 
     @cached_property
+    def encoder(self) -> "SentenceTransformer":
+        """MiniLM."""
+        return text_encoder(self.device)
+
+    @cached_property
     def _word_index(self) -> tuple[TfidfVectorizer, object]:
         vectorizer = TfidfVectorizer(
             sublinear_tf=True, stop_words="english", ngram_range=(1, 2), strip_accents="unicode"
@@ -57,12 +66,12 @@ class TextIndex:
     def vocabulary(self) -> frozenset[str]:
         """Words whose meaning is known: those of the texts, and whole words of the encoder."""
         words = {word for word in self._word_index[0].vocabulary_ if " " not in word}
-        known = text_encoder(self.device).tokenizer.get_vocab()
+        known = self.encoder.tokenizer.get_vocab()
         return frozenset(words | {word for word in known if word.isalpha() and len(word) > 2})
 
     def by_meaning(self, text: str) -> np.ndarray:
         """Cosine of MiniLM embeddings: float32 (I,)."""
-        return self.vectors @ text_encoder(self.device).encode(text, normalize_embeddings=True)
+        return self.vectors @ self.encoder.encode(text, normalize_embeddings=True)
 
     def by_words(self, text: str) -> np.ndarray:
         """Cosine of tf-idf vectors: float32 (I,)."""
