@@ -11,7 +11,7 @@ import pytest
 from support.paths import ROOT
 
 FLOORS = """
-    runtime data metrics collaborative baselines backbone tasks fusion
+    runtime data metrics collaborative retrieval baselines backbone tasks fusion
     training.config config model training inference recommender evaluation
     serving.hosting serving.fitted_baselines serving.method_comparison ui serving
     lab cli __main__

@@ -91,6 +91,7 @@ def plan(
     history: Sequence[Mapping] | None = None,
     taste: str | None = None,
     profile: Mapping | None = None,
+    strength: float | None = None,
     first: int = FIRST,
     targets: int = TARGETS,
 ) -> Replay:
@@ -111,7 +112,8 @@ def plan(
         for entry in entries:
             stars, title = float(entry["rating"]), recommender.store.item(entry["item"])["title"]
             added.append(Rated(str(entry["item"]), title, stars, stars >= LIKED_STARS, None))
-        person = {"history": entries or None, "taste": taste, "profile": profile}
+        words = {"taste": taste, "strength": strength}
+        person = {"history": entries or None, "profile": profile, **words}
         until = next((i for i, each in enumerate(added) if each.item == film["item"]), len(added))
         truth = added[until] if until < len(added) else None
         return Replay(person, tuple(added), (), 0, film["item"], truth, until)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.data import store_tables
+from ckf_demo.data.item_facts import COLUMNS
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.sources.movielens100k import read
@@ -87,7 +88,8 @@ def test_item_statistics_count_the_training_part_only(store):
         ["10", 2, 3.5], ["20", 2, 1.5], ["30", 2, 3.5], ["40", 1, 4.0], ["50", 1, 3.0]
     ]  # fmt: skip
     untitled = {"item": "40", "title": "unknown", "year": None, "genres": []}
-    assert store.item("40") == untitled | {"n_ratings": 1, "mean_rating": 4.0}
+    unknown = {name: [] for name in COLUMNS} | {"description": ""}
+    assert store.item("40") == untitled | {"n_ratings": 1, "mean_rating": 4.0} | unknown
 
 
 def test_users_have_their_default_moment(store):

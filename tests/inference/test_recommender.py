@@ -542,12 +542,12 @@ def test_tastes_are_compared_by_minilm(empty_cache, tmp_path):
     with tiny_recommender(tmp_path) as recommender:
         predictor = recommender.predictor
     # the real ones instead of those made up for the other tests
-    del predictor.text_vectors, predictor.text_encoder
+    del predictor.text_vectors, predictor.tastes
     vectors = predictor.text_vectors
     assert vectors.shape == (DATA.n_items, 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
     assert (empty_cache / "text").is_dir()
-    similarity = predictor.taste_similarity("battles and soldiers")
+    similarity = predictor.tastes.index.by_meaning("battles and soldiers")
     assert similarity[1] > similarity[0]
 
 

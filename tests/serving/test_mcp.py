@@ -9,8 +9,10 @@ import pytest
 from support.fakes import FakeRecommender
 from support.serving import ask_tools, served
 
-TOOLS = set("search_items history rate click rank explain contrast compare why query".split())
-PERSON = {"user", "history", "taste", "profile", "at"}
+TOOLS = set(
+    "search_items read_taste history rate click rank explain contrast compare why query".split()
+)
+PERSON = {"user", "history", "taste", "profile", "at", "strength"}
 
 
 @pytest.fixture(scope="module")

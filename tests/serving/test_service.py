@@ -117,7 +117,7 @@ class Visitor:
         return self.http.get(self._address).text
 
 
-RANK = ("3", None, None, None, 3, None, None)
+RANK = ("3", None, None, None, 3, None, None, None)
 
 
 def ranks(app, session: str | None = None) -> Visitor:
@@ -259,7 +259,7 @@ def test_a_client_that_hangs_up_frees_the_model(app, busy, endpoint, question, m
 
     owner = busy.counterfactuals if endpoint == "why" else busy
     monkeypatch.setattr(owner, question, yields if endpoint == "explain" else computes)
-    data = ("3", None, None, None, "7", None)
+    data = ("3", None, None, None, "7", None, None)
     data = {"rank": RANK, "explain": (*data, None)}.get(endpoint, data)
     gate = app.service.model
     asked = Visitor(app, "leaves").ask(endpoint, *data)
@@ -312,7 +312,7 @@ def test_all_questions_to_the_model_share_one_thread(app, busy, monkeypatch):
 
 
 def test_a_client_that_reads_slowly_holds_up_nobody(app):
-    slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None)
+    slow = Visitor(app, "slow").ask("explain", "3", None, None, None, "7", None, None, None)
     with slow.http.stream("GET", slow._address) as stream:
         wait_until(lambda: app.service.model.inside == 0)
         assert "event: complete" in ranks(app, "fast").read()
@@ -357,10 +357,10 @@ def log(monkeypatch):
 def test_each_answer_is_one_line_and_none_is_about_a_person(app, busy, log, capfd):
     person = ("15", [{"item": "4", "rating": 5}], f"films of {SECRET}", {"age": 119})
     calls = [
-        ("rate", (*person, "7", None, None)),
-        ("explain", (*person, "7", None, None)),
-        ("rate", (SECRET, None, None, None, "7", None, None)),
-        ("rate", ("15", None, SECRET, {"age": 119, "occupation": SECRET}, "7", None, None)),
+        ("rate", (*person, "7", None, None, None)),
+        ("explain", (*person, "7", None, None, None)),
+        ("rate", (SECRET, None, None, None, "7", None, None, None)),
+        ("rate", ("15", None, SECRET, {"age": 119, "occupation": SECRET}, "7", None, None, None)),
         ("search_items", (SECRET, 3)),
         ("history", ("15", None)),
         ("query", (f"SELECT '{SECRET}'",)),
@@ -401,15 +401,15 @@ def test_the_log_is_chosen_by_the_environment(monkeypatch):
 def test_two_servers_give_the_same_answers(app, tmp_path_factory):
     """Everything that an endpoint needs is in the request."""
     person = (None, [{"item": "4", "rating": 5}], "slow films", {"age": 40})
-    known = ("15", None, None, None, "7", None)
+    known = ("15", None, None, None, "7", None, None)
     calls = {
         "search_items": ("winter", 3),
         "history": ("15", None),
-        "rate": (*person, "7", None, None),
+        "rate": (*person, "7", None, None, None),
         "click": (*known, None),
-        "rank": (*person, 5, None, None),
+        "rank": (*person, 5, None, None, None),
         "explain": (*known, None),
-        "compare": (*person, "7", None),
+        "compare": (*person, "7", None, None),
         "why": known,
         "query": ("SELECT title, count(*) FROM ratings GROUP BY 1 ORDER BY 2, 1",),
     }

@@ -31,7 +31,7 @@ from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, NO_TOKENS, Predic
 from ckf_demo.model.system import System
 from ckf_demo.recommender import Recommender
 from ckf_demo.serving.method_comparison import MethodComparison, TrainedMethod
-from support.tiny import TASKS, Encoder, stir, tiny_config, tiny_llama, tiny_tokenizer
+from support.tiny import TASKS, give_texts, stir, tiny_config, tiny_llama, tiny_tokenizer
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
 SPLIT_TIME = 890_000_000
@@ -191,8 +191,7 @@ class FakeRecommender(Recommender):
         predictor.word_seconds = word_seconds
         system.engine.generate = predictor.write
         vectors = np.random.default_rng(3).normal(size=(data.n_items, 4)).astype(np.float32)
-        predictor.text_vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        predictor.text_encoder = Encoder()
+        give_texts(predictor, vectors)
         super().__init__(predictor, checkpoint or _checkpoint())
         self.calls: list[str] = []
         self.step_seconds = 0.0

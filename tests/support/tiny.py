@@ -221,6 +221,10 @@ def write_config(folder: Path, config: RunConfig, name: str = "config.toml") -> 
     return path
 
 
+KNOWN_WORDS = "battles soldiers quiet strong heart calm lonely harbours".split()
+"""The vocabulary of the made-up encoder."""
+
+
 class Encoder:
     """In the place of the sentence encoder: every taste lies along the first direction."""
 
@@ -229,11 +233,18 @@ class Encoder:
         return self
 
     def get_vocab(self) -> dict[str, int]:
-        return {"battles": 0, "soldiers": 1, "quiet": 2, "strong": 3}
+        return {word: number for number, word in enumerate(KNOWN_WORDS)}
 
     def encode(self, text: str, normalize_embeddings: bool) -> np.ndarray:
         assert normalize_embeddings
         return np.eye(4, dtype=np.float32)[0]
+
+
+def give_texts(predictor: Predictor, vectors: np.ndarray) -> None:
+    """Use made-up vectors (I, 4) as those of the items' texts, and the made-up encoder."""
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    predictor.text_vectors = predictor.tastes.index.vectors = vectors
+    predictor.tastes.index.encoder = Encoder()
 
 
 @contextmanager
@@ -249,9 +260,7 @@ def tiny_recommender(folder: Path) -> Iterator[Recommender]:
         recommender = Recommender(
             Predictor(system, store, {"name": "tiny", "tasks": list(TASKS)}), folder
         )
-        predictor = recommender.predictor
-        predictor.text_vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        predictor.text_encoder = Encoder()
+        give_texts(recommender.predictor, vectors)
         yield recommender
 
 

@@ -34,12 +34,14 @@ STORE, METHODS = FAKE.store, FAKE.methods
 
 def test_exactly_the_named_endpoints_are_offered(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    endpoints = "search_items history rate click rank explain contrast compare why query".split()
+    endpoints = (
+        "search_items read_taste history rate click rank explain contrast compare why query".split()
+    )
     assert set(offered) == {f"/{name}" for name in endpoints}
     assert "rating a person would give" in offered["/rate"]["description"]
     for name, own in (("/rate", "method"), ("/contrast", "other bridges_of")):
         names = [parameter["parameter_name"] for parameter in offered[name]["parameters"]]
-        assert names == f"user history taste profile item at {own}".split()
+        assert names == f"user history taste profile item at {own} strength".split()
 
 
 def test_search_finds_films_by_part_of_a_title(client):

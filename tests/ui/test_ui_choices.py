@@ -217,10 +217,10 @@ def test_it_speaks_of_places_and_never_of_films(recommender):
 
 def test_named_endpoints_answer_without_ratings(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    endpoints = "search_items history click rank explain contrast compare why query".split()
-    assert set(offered) == {f"/{name}" for name in endpoints}
+    endpoints = "search_items read_taste history click rank explain contrast compare why query"
+    assert set(offered) == {f"/{name}" for name in endpoints.split()}
     names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
-    assert names == "user history taste profile item at other bridges_of".split()
+    assert names == "user history taste profile item at other bridges_of strength".split()
     assert not any("film" in each["description"] for each in offered.values())
     *found, last = (own["item"] for own in client.predict("cafe", 3, api_name="/search_items"))
     assert len(found) == 2

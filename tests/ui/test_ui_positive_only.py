@@ -22,6 +22,7 @@ from ckf_demo.ui.why import SECTIONS, WhyTab
 from support.markup import visible
 from support.positive_only import load_positive_only
 from support.synthetic import made_up_choices
+from support.tiny import give_texts
 
 DATA = made_up_choices()
 REQUEST = SimpleNamespace(session_hash="somebody")
@@ -32,12 +33,10 @@ WRONG = re.compile(r"\b(films?|movies?|ratings?|rated|genres?)\b|★", re.IGNORE
 @pytest.fixture
 def recommender(positive_only_workplace, monkeypatch) -> Recommender:
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(
-        "ckf_demo.inference.predictor.item_text_vectors",
-        lambda prepared, device: rng.normal(size=(prepared.n_items, 4)).astype(np.float32),
-    )
     monkeypatch.setattr("ckf_demo.ui.markup.gr.Warning", lambda text: None)
-    return load_positive_only(positive_only_workplace)
+    recommender = load_positive_only(positive_only_workplace)
+    give_texts(recommender.predictor, rng.normal(size=(DATA.n_items, 4)).astype(np.float32))
+    return recommender
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Facts about items, from a table of their own: ``item_facts.csv`` in a data set's folder.
 
 Its header has ``item``, the item's id, and any of ``directors``, ``actors``, ``tags``,
-``countries``, ``languages`` and ``description``; a bar separates several names. Other columns are
-not read.
+``countries``, ``languages`` and ``description``; a bar separates several names. Where it has a
+``title``, such as "Fargo (1996)", rows with another title than the item's are left out, since ids
+may be those of other data. Other columns are not read.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def with_item_facts(raw: RawData, path: Path) -> RawData:
     if not path.exists():
         return raw
     ids = raw.items["item"].astype(str).tolist()
-    table = _read(path)
+    table = _of_same_titles(_read(path), raw.items)
     strangers = len(set(table.index) - set(ids))
     notes = raw.notes
     if strangers:
@@ -49,6 +50,17 @@ def _read(path: Path) -> pd.DataFrame:
     if len(twice):
         raise UserError(f"{path}: item {twice.iloc[0]!r} is there twice; keep one line of it")
     return table.set_index("item")
+
+
+def _of_same_titles(table: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose title, where the table has one, is that of the item with this id."""
+    if "title" not in table:
+        return table
+    names = [
+        title if pd.isna(y) else f"{title} ({y})" for title, y in items[["title", "year"]].values
+    ]
+    titles = pd.Series(names, index=items["item"].astype(str)).reindex(table.index)
+    return table[titles.isna() | (titles == table["title"])]
 
 
 def _facts(table: pd.DataFrame, ids: Sequence[str]) -> ItemFacts:
