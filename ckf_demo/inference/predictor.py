@@ -431,9 +431,15 @@ class Predictor:
         if person.user is not None and person.at is not None:
             rows = self.store.later(person.user, person.at)
             later = dict(zip(rows["item"], rows["rating"].astype(float), strict=True))
-        top = []
-        for rank, (item, score) in enumerate(zip(ordered[:k], scores[:k], strict=True), start=1):
+        top: list[dict[str, Any]] = []
+        listed = set()
+        for item, score in zip(ordered, scores, strict=True):
             entry = self.film(int(item))
+            if len(top) == k or (entry.title and (entry.title, entry.year) in listed):
+                # some catalogues have one item under two ids
+                continue
+            listed.add((entry.title, entry.year))
+            rank = len(top) + 1
             top.append(
                 {
                     "rank": rank,

@@ -10,6 +10,7 @@ list is held against what they liked later. *Rows*: stars and likes with and wit
 at k ratings. All intervals are over users, or over sentences for control.
 """
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
@@ -25,6 +28,7 @@ from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.base import progress_bars, split_part
 from ckf_demo.inference.people import Person, nobody
+from ckf_demo.inference.predictor import CLICK_SHIFT, RATING_SHIFT
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, People, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
@@ -51,6 +55,16 @@ Progress = Callable[[Sequence, str], Iterable]
 
 Score = Callable[[Person], np.ndarray]
 """Scores of the whole catalogue (I,) for a person."""
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """An answer with words: its row, evidence, log-probabilities of the stars (5,) and log-odds."""
+
+    row: int
+    evidence: float
+    logits: np.ndarray
+    odds: float
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ class Words:
             seed,
         )
         self.results = Results(weights)
+        self._shifted: list[Shifted] = []
 
     # Control
 
@@ -247,13 +262,48 @@ class Words:
                 taste = self.writer.sentence(liked, disliked, rng)
                 target = [(int(data.item[row]), self.predictor.methods[0])]
                 for name, text in (("without words", ""), (FULL, taste)):
-                    (answer,) = self.predictor.predictions(replace(person, taste=text), target)
+                    asked = replace(person, taste=text)
+                    (answer,) = self.predictor.predictions(asked, target)
                     answers[name].append((answer["rating"], answer["probability"]))
+                    if name == FULL and (match := self.predictor.match(asked)) is not None:
+                        evidence = asked.strength * float(match.evidence[target[0][0]])
+                        logits = np.log([answer["distribution"][str(s)] for s in range(1, 6)])
+                        odds = math.log(answer["probability"] / (1 - answer["probability"]))
+                        self._shifted.append(Shifted(int(row), evidence, logits, odds))
             for name, pairs in answers.items():
                 stars, likes = map(np.array, zip(*pairs, strict=True))
                 everybody = {f"k={k}": np.ones(len(rows), dtype=bool)}
                 self.results.add_scores(name, cases, everybody, stars, likes)
         self.results.add_difference(FULL, "without words")
+
+    def best_shifts(self) -> dict[str, float]:
+        """The shifts with the least loss on the rows that had words, and those in use."""
+        rows = np.array([each.row for each in self._shifted])
+        evidence = np.array([each.evidence for each in self._shifted])
+        steps = np.arange(5)
+        logits = np.stack([each.logits for each in self._shifted])
+        logits = logits - RATING_SHIFT * evidence[:, None] * steps
+        odds = np.array([each.odds for each in self._shifted]) - CLICK_SHIFT * evidence
+        stars, labels = self.prepared.rating[rows], self.prepared.liked[rows]
+
+        def rating_loss(shift: float) -> float:
+            expected = softmax(logits + shift * evidence[:, None] * steps, axis=1) @ (steps + 1)
+            return float(np.mean((expected - stars) ** 2))
+
+        def click_loss(shift: float) -> float:
+            return float(
+                np.mean(
+                    np.logaddexp(0, odds + shift * evidence) - labels * (odds + shift * evidence)
+                )
+            )
+
+        bounds = {"bounds": (0.0, 3.0), "method": "bounded"}
+        return {
+            "rating": float(minimize_scalar(rating_loss, **bounds).x),
+            "rating_in_use": RATING_SHIFT,
+            "click": float(minimize_scalar(click_loss, **bounds).x),
+            "click_in_use": CLICK_SHIFT,
+        }
 
 
 def ndcg(ranked: np.ndarray, relevant: np.ndarray) -> float:
@@ -288,6 +338,7 @@ def main(
         "split": split,
         "checkpoint": checkpoint.name,
         "rows": words.results.rows,
+        "shifts": words.best_shifts(),
         "sentences": sentences,
     }
     report.show(results)

@@ -31,13 +31,16 @@ def item_list(recommender, text: str) -> str:
     """Items whose title holds ``text``, to choose from (HTML)."""
     things = recommender.domain.things
     if not text.strip():
-        return notice(f"Type part of a title; {things} in any table or map can be chosen as well.")
+        return notice(
+            f"Type part of a title, a name or a theme; {things} in any table or map can be chosen "
+            "as well."
+        )
     return table_of(
         recommender.search_items(text.strip(), limit=MOST),
         [name_column(recommender), genres_column(recommender)],
         pick=itemgetter("item"),
         caption=f"{things.capitalize()} found",
-        empty=f"No title holds “{text.strip()}”; try a shorter part of it.",
+        empty=f"Nothing is found for “{text.strip()}”; try a shorter part of it.",
         height=260,
     )
 
@@ -50,7 +53,9 @@ class ItemPicker:
         thing = recommender.domain.thing
         with gr.Accordion(f"Choose another {thing}", open=False, elem_id="choose-film"):
             self.find = gr.Textbox(
-                label=f"Find a {thing}", placeholder="part of a title", elem_id="find-film"
+                label=f"Find a {thing}",
+                placeholder="part of a title, a name or a theme",
+                elem_id="find-film",
             )
             self.found = panel(self._listing(""), elem_id="films-found")
 

@@ -294,6 +294,11 @@ def bar(recommender, pair: Pair) -> str:
         f"words count {pair.strength:.0%}" if pair.taste and pair.strength is not None else "",
     ]
     about = ", ".join(film["genres"]) or number_note(film, recommender)
+    if film["directors"]:
+        about = f"{about} · directed by {' and '.join(film['directors'])}".removeprefix(" · ")
+    described = escape(film["description"])
+    if described:
+        described = f'<span class="ckf-facts ckf-described">{described}</span>'
     method = ""
     if pair.method:
         method = f"<strong>Answered by: {escape(recommender.labels[pair.method])}</strong>"
@@ -305,7 +310,7 @@ def bar(recommender, pair: Pair) -> str:
         f'<div class="ckf-what"><span class="ckf-over">'
         f"{recommender.domain.thing.capitalize()}</span>"
         f"<strong>{escape(film_text(film))}</strong>"
-        f'<span class="ckf-facts">{escape(about)}</span></div>'
+        f'<span class="ckf-facts">{escape(about)}</span>{described}</div>'
         f'<div class="ckf-when"><span class="ckf-over">Moment</span>{escape(moment)}{method}'
         '<span class="ckf-share"><button type="button" class="ckf-button" data-copy-link>Copy link'
         '</button> <span class="ckf-said" role="status"></span></span></div>'
