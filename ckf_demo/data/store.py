@@ -40,6 +40,9 @@ from ckf_demo.data.store_tables import (
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import store_path
 
+LONGEST_NAME = 80
+"""Characters of a query that is compared letter by letter where nothing holds its words."""
+
 RECENT_LIKES = 20
 """Number of last likes that candidates are retrieved for; neighbours are counted from as many."""
 
@@ -354,7 +357,7 @@ class InteractionStore:
             limit = 0
         parameters = {"words": words or [""], "core": core(query), "limit": row_limit(limit)}
         found = self._query(_SEARCH, parameters).df()
-        if found.empty and words:
+        if found.empty and words and len(query) <= LONGEST_NAME:
             del parameters["words"]
             found = self._query(_SEARCH_MISSPELT, parameters).df()
         return _item_frame(found)
