@@ -31,8 +31,8 @@ EXPLAINED = "text evidence polarity rating draft sentences regenerated dropped".
 STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
-    "results.json methods.json field.json robustness.json ranks.json settings.json MODEL_CARD.md "
-    "losses.csv"
+    "results.json methods.json field.json robustness.json ranks.json settings.json words.json "
+    "MODEL_CARD.md losses.csv"
 ).split()
 """Files of a checkpoint that say something about it without changing its answers."""
 

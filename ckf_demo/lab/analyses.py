@@ -315,29 +315,53 @@ def search(results: dict) -> list[Table]:
 
 
 def words(results: dict) -> list[Table]:
-    """Tables of `ckf_demo.lab.words`: control, newcomers in words, stars and likes."""
-    tables = []
-    titles = {
-        "control": "Control: share of the top ten that fits, kept out, and changed",
-        "ranking": "Newcomers of whom only words are known",
-        "rating": "Stars with and without words",
-        "ctr": "Likes with and without words",
-    }
-    for task, title in titles.items():
-        for difference in (False, True):
-            chosen = [
-                row
-                for row in results["rows"]
-                if row["task"] == task and (row["kind"] == "difference") == difference
-            ]
-            heading = f"{title}, {part(results)}"
-            rows = [
-                [row["method"], row["metric"], row["group"], with_interval(row), row["n"]]
-                for row in chosen
-            ]
-            header = ["method", "metric", "group", "value", "n"]
-            tables.append((f"{heading}. {DIFFERENCES}" if difference else heading, header, rows))
-    return tables
+    """Control by sentences, newcomers in words, stars and likes with and without words."""
+    made, where = ResultTables(results["rows"]), part(results)
+    asked: list[Column] = [
+        ("ranking", metric, "words", metric.replace("ndcg", "NDCG"))
+        for metric in ("ndcg@10", "recall@50", "ndcg@10 of 50")
+    ]
+    people = max((row["n"] for key, row in made.cells.items() if key[1] == "ranking"), default=0)
+    tables = [
+        made.by_group(f"{title} on {where}, by kind of sentence", made.methods, "control", metric)
+        for metric, title in (
+            ("fits", "Share of the top ten that fits"),
+            ("kept out", "Share of the top ten that the opposite keeps out"),
+            ("changed", "Share of the top ten that the opposite changes"),
+        )
+    ]
+    title = f"Newcomers of whom only words are known, {where}, {people} sentences"
+    tables += [
+        made.by_metric(title, made.methods, asked),
+        made.by_metric(DIFFERENCES, made.differences, asked, with_interval, "difference"),
+    ]
+    for task, metric, name in (("rating", "rmse", "RMSE"), ("ctr", "auc", "AUC")):
+        title = f"{name} by shown ratings, {where}"
+        tables += [
+            made.by_group(title, made.methods, task, metric),
+            made.by_group(
+                f"{title}: differences", made.differences, task, metric, with_interval, "difference"
+            ),
+        ]
+    shifts = [[name.replace("_", " "), f"{value:.2f}"] for name, value in results["shifts"].items()]
+    names = [n for n in made.methods if made.has([n], "control", "fits", "all")]
+    sentences = [
+        [row["text"], row["kind"], str(row["fitting"]), *(f"{row[name]:.1f}" for name in names)]
+        for row in results["sentences"]
+    ]
+    return [
+        *tables,
+        (
+            "Shifts of the answers by words: the best on these rows, and those in use",
+            ["shift", "value"],
+            shifts,
+        ),
+        (
+            f"Share of the top ten that fits each of {len(sentences)} sentences",
+            ["sentence", "kind", "fitting items", *names],
+            sentences,
+        ),
+    ]
 
 
 ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {

@@ -1,7 +1,7 @@
 """What words do: control over lists, newcomers who only say what they like, stars and likes.
 
     python -m ckf_demo.lab.words --checkpoint checkpoints/ml-100k --split valid \\
-        --json ckf_demo/lab/results/words.json
+        --json checkpoints/ml-100k/words.json
 
 *Control*: for the sentences of ``control_sentences.toml``, the share of the top ten that fits, by
 a condition on the store's items, and how many of the opposite's top ten do not. *Newcomers*: users
@@ -114,7 +114,7 @@ class Words:
     # Control
 
     def control(self, progress: Progress) -> list[dict]:
-        """Each sentence's share by every method; means are added to the results."""
+        """Each sentence's share by every method; means, also by kind, are added to the results."""
         sentences = control_sentences(self.recommender)
         n = len(sentences)
         weights = bootstrap.user_weights(np.arange(n), n, bootstrap.RESAMPLES, self.seed)
@@ -136,12 +136,16 @@ class Words:
             rows.append(row)
         places = np.arange(n)
         many = np.array([row["fitting"] >= TOP for row in rows])
-        named = np.array([row["kind"] != "nonsense" for row in rows])
+        kinds = np.array([row["kind"] for row in rows])
+        named = kinds != "nonsense"
+        groups = {"all": named} | {kind: kinds == kind for kind in dict.fromkeys(kinds[named])}
         for name in methods:
-            for metric, mask in (("", many), (": kept out", named), (": changed", named)):
+            for metric, counted in (("", many), (": kept out", named), (": changed", named)):
                 values = np.array([row[f"{name}{metric}"] for row in rows])
                 label = metric.removeprefix(": ") or "fits"
-                results.add_mean((name, "control", label, "all"), places[mask], values[mask])
+                for group, members in groups.items():
+                    mask = counted & members
+                    results.add_mean((name, "control", label, group), places[mask], values[mask])
         self.results.rows += results.rows
         return rows
 
@@ -341,9 +345,9 @@ def main(
         "shifts": words.best_shifts(),
         "sentences": sentences,
     }
-    report.show(results)
     if json is not None:
         write_json(json, results)
+    report.show(results)
 
 
 if __name__ == "__main__":
