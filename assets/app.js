@@ -744,7 +744,7 @@ window.ckf = (() => {
   ];
 
   // Series with intervals stand a little apart, so that these do not hide one another.
-  function lineTrace(series, aside, style) {
+  function lineTrace(series, aside, style, mode) {
     const { colour, symbol, dash } = LINES[series.style];
     const color = style.getPropertyValue(colour).trim() || style.color;
     const column = (place) => series.points.map((point) => point[place]);
@@ -769,7 +769,7 @@ window.ckf = (() => {
         width: 3,
       },
       type: "scatter",
-      mode: "lines+markers",
+      mode,
       name: series.name,
       line: { color, width: 2, dash },
       marker: {
@@ -846,9 +846,10 @@ window.ckf = (() => {
       hoverlabel: { align: "left" },
       dragmode: false,
     };
-    const step = 0.04 * Math.max(1, last / 10);
+    const step = data.categories ? 0.12 : 0.04 * Math.max(1, last / 10);
+    const mode = data.categories ? "markers" : "lines+markers";
     const traces = data.series.map((series, place) =>
-      lineTrace(series, (place - (data.series.length - 1) / 2) * step, style),
+      lineTrace(series, (place - (data.series.length - 1) / 2) * step, style, mode),
     );
     window.Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
   }

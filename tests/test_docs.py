@@ -20,8 +20,10 @@ PAGES = sorted(
 )
 CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 ROOMS = ("ckf_demo/", "tests/", "docs/", "assets/", "checkpoints/")
-MADE_BY_COMMANDS = re.compile(r"mine|xrec-yelp-(ctr|explanation)|ml-100k-(rating|ctr|ranking|expl)")
-"""Checkpoints that a command on the same page makes."""
+MADE_BY_COMMANDS = re.compile(
+    r"mine|xrec-yelp-(ctr|explanation)|ml-100k-(rating|ctr|ranking|expl)|/words\.(json|md)$"
+)
+"""Checkpoints and results that a command on the same page makes."""
 
 
 def name_of(page: Path) -> str:

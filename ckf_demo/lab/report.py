@@ -54,6 +54,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         f"{RESULTS}/collaborative-allmrec.json",
         f"{RESULTS}/prompt4nr.json",
     ),
+    "words": ("checkpoints/ml-100k/words.json",),
     "search": (f"{RESULTS}/search.json", f"{RESULTS}/search-ml-100k.json"),
     "explanations": (f"{RESULTS}/faithful-ml-100k.json",),
     "reference-explanations": (
@@ -94,6 +95,11 @@ def show(results: dict) -> None:
     evaluated.print_tables(tables(results))
 
 
+def is_measured(topic: str, root: Path = ROOT) -> bool:
+    """Whether all results of a topic are stored."""
+    return all((root / name).exists() for name in TOPICS[topic])
+
+
 def page(topic: str, root: Path = ROOT) -> str:
     """The page of a topic as Markdown: one section for each file of results.
 
@@ -131,13 +137,16 @@ def renew(topics: Sequence[str], root: Path = ROOT) -> list[Path]:
 @one_line_errors
 def main(
     topics: Annotated[list[str] | None, typer.Argument(help="Pages to renew.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Renew every page.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Renew every measured page.")] = False,
 ) -> None:
     """Renew the tables under docs/tables from the stored results."""
     if not topics and not everything:
         raise UserError(f"Name pages to renew, or --all: {', '.join(TOPICS)}.")
-    for path in renew(list(TOPICS) if everything else topics or []):
+    chosen = [topic for topic in TOPICS if is_measured(topic, ROOT)] if everything else topics or []
+    for path in renew(chosen, ROOT):
         print(path.relative_to(ROOT))
+    if everything and (left := [topic for topic in TOPICS if topic not in chosen]):
+        print(f"Not measured yet: {', '.join(left)}.")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,13 @@ def count(n: int, thing: str) -> str:
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
+def interval(low: float | None, high: float | None, written: Callable[[float], str]) -> str:
+    """A 95 % interval, "[0.66, 0.71]"; says so where there is none."""
+    if low is None or high is None:
+        return "no interval"
+    return f"[{written(low)}, {written(high)}]"
+
+
 def cell(value: float | None, written: Callable[[float], str] = number) -> Cell:
     """A figure that is sorted by its value; a dash where there is none."""
     return NONE if value is None else Cell(escape(written(value)), value)
@@ -115,6 +122,11 @@ def facts(text: str, **attributes: str) -> str:
 def card(heading: str, *parts: str, style: str = "ckf-card") -> str:
     """A section with a heading (HTML)."""
     return f'<section class="{style}"><h3>{escape(heading)}</h3>{"".join(parts)}</section>'
+
+
+def section(heading: str, about: str, *parts: str) -> str:
+    """A section with a heading and a paragraph of facts above its parts (HTML)."""
+    return f"<section><h3>{escape(heading)}</h3>{facts(about)}{''.join(parts)}</section>"
 
 
 def beside(*parts: str, style: str = "ckf-beside") -> str:
@@ -323,7 +335,8 @@ def line_plot(lines: Sequence[dict], *, x: str, y: str, ticks: Sequence[int], **
     """A line plot (HTML) of lines as `series` makes them; ``x`` and ``y`` say what the axes show.
 
     Options are ``ticktext``, ``percent``, ``zero`` (the axis begins there), ``k`` (a vertical
-    line), ``truth`` (height and text of a horizontal line) and ``notes`` (``x``, ``y``, ``text``).
+    line), ``truth`` (height and text of a horizontal line), ``notes`` (``x``, ``y``, ``text``) and
+    ``categories`` (x has no order: no lines between the points).
     """
     drawn = {"x": x, "y": y, "ticks": list(ticks), "series": list(lines), **options}
     return _drawn("lines", f"{y} against {x}; the table with it holds the same numbers", drawn)

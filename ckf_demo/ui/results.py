@@ -23,11 +23,12 @@ from ckf_demo.ui.charts import (
     cell,
     dot,
     dot_plot,
-    facts,
+    interval,
     legend,
     listing,
     number,
     plot_panel,
+    section,
     signed,
     stars_cell,
     table_of,
@@ -66,6 +67,7 @@ from ckf_demo.ui.stored_results import (
     read_published,
     verdict,
 )
+from ckf_demo.ui.word_results import groups_markup, sentences_markup
 
 COMPARISONS: dict[str, dict[str, str]] = asset("comparisons.toml")
 """Texts on the differences of each kind."""
@@ -79,20 +81,14 @@ COUNT = ("n", lambda row: Cell(f"{row.n:,}", row.n))
 """The column of n."""
 
 
-def _interval(row: Measured, written) -> str:
-    if row.low is None or row.high is None:
-        return "no interval"
-    return f"[{written(row.low)}, {written(row.high)}]"
-
-
 def _estimate(row: Measured, written) -> str:
-    return f"{written(row.value)} {_interval(row, written)}"
+    return f"{written(row.value)} {interval(row.low, row.high, written)}"
 
 
 def _figure(row: Measured | None, written) -> Cell:
     if row is None or row.value is None:
         return NONE
-    return two_lines(written(row.value), _interval(row, written), row.value)
+    return two_lines(written(row.value), interval(row.low, row.high, written), row.value)
 
 
 def _dot(row: Measured, name: str, style: str, written) -> dict:
@@ -106,10 +102,6 @@ def _method(name: str, own: str | None) -> Cell:
 
 def _group(name: str) -> str:
     return GROUP_LABELS.get(name, name)
-
-
-def _section(heading: str, about: str, *parts: str) -> str:
-    return f"<section><h3>{escape(heading)}</h3>{facts(about)}{''.join(parts)}</section>"
 
 
 def levels_markup(results: Results, view: View) -> str:
@@ -141,7 +133,7 @@ def levels_markup(results: Results, view: View) -> str:
         caption=f"{view.name}, {view.better}; n counts {view.counted}",
         height=640,
     )
-    return _section(
+    return section(
         f"{TASKS.get(view.task, view.task)}: {view.name}, {view.better}",
         f"{results.dataset}, {results.part}; {_group(view.group)}. {summary}",
         legend(*marks),
@@ -196,7 +188,7 @@ def settings_markup(results: Results, view: View) -> str:
         caption=f"{view.name} under each setting; n counts {view.counted}",
         height=640,
     )
-    return _section("Does the order of methods hold?", about, by_setting)
+    return section("Does the order of methods hold?", about, by_setting)
 
 
 def differences_markup(results: Results, view: View, kind: str) -> str:
@@ -229,7 +221,7 @@ def differences_markup(results: Results, view: View, kind: str) -> str:
         caption=f"{texts['heading']}: {view.name}; n counts {view.counted}",
         height=640,
     )
-    return _section(
+    return section(
         texts["heading"],
         f"{texts['about']} {summary}",
         legend((DIAMOND, "the interval excludes zero"), (RING, "it holds zero: not told apart")),
@@ -283,7 +275,7 @@ def published_markup(results: Results, view: View, published: Mapping | None) ->
     note = published["note"]
     if results.split != published["split"]:
         note += f" Ours are on the {results.part}: other rows, so the two do not compare directly."
-    return _section("Published figures", note, beside(ours, theirs, style="ckf-results"))
+    return section("Published figures", note, beside(ours, theirs, style="ckf-results"))
 
 
 def errors_markup(
@@ -337,7 +329,7 @@ def errors_markup(
             " Select a row to look at it on the other tabs. They ask at the user’s default moment, "
             "with another history than the row’s own, so their numbers can differ."
         )
-    return _section("Where it was most wrong", about, worst)
+    return section("Where it was most wrong", about, worst)
 
 
 class ResultsTab:
@@ -351,9 +343,9 @@ class ResultsTab:
             film["item"]: film_text(film) for film in self.store.items().to_dict("records")
         }
         lead(
-            "What was measured, each figure with its 95 % interval (bootstrap over users) and "
-            "with n, the number of cases it rests on. Every method was given the same rows and the "
-            "same histories."
+            "What was measured, each figure with its 95 % interval (bootstrap over users, for "
+            "sentences over sentences) and with n, the number of cases it rests on. Every method "
+            "was given the same rows and the same histories."
         )
         panel("".join(notice(text, "problem") for text in problems), elem_id="results-problems")
         source = next(iter(self._results), None)
@@ -424,7 +416,8 @@ class ResultsTab:
         differences = "".join(differences_markup(results, view, kind) for kind in COMPARISONS)
         published = published_markup(results, view, self._published.get(results.dataset))
         levels = levels_markup(results, view) + settings_markup(results, view)
-        return levels + differences + published
+        words = groups_markup(results, view) + sentences_markup(results, view)
+        return levels + words + differences + published
 
     def _errors(self, results: Results, task: str, pair: Pair | None = None) -> str:
         served = results.dataset == self.store.dataset

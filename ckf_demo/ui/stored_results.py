@@ -23,13 +23,37 @@ KINDS = {
     "robustness.json": "one part changed at a time",
     "ranks.json": "other ranks, full fine-tuning",
     "settings.json": "other settings of the data",
+    "words.json": "taste sentences",
 }
 """Files of results beside a checkpoint, and what sets them apart."""
 
+COUNTED = {
+    "control": "sentences",
+    "ranking": "ranking queries",
+    "explanation": "explanations",
+}
+"""What n counts, for tasks in which it does not count rows."""
+
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss", "ece", "candidate_loss", "loss"})
 EVERYTHING = "all"
-TASKS = {"rating": "Rating", "ctr": "Click", "ranking": "Ranking", "explanation": "Explanations"}
-METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS
+TASKS = {
+    "control": "Sentences",
+    "rating": "Rating",
+    "ctr": "Click",
+    "ranking": "Ranking",
+    "explanation": "Explanations",
+}
+WORD_METRICS = {
+    "fits": "share of the top ten that fits",
+    "kept out": "share that the opposite keeps out",
+    "changed": "share that the opposite changes",
+    "recall@50": "recall@50",
+    "ndcg@10 of 50": "NDCG@10 among 50 items",
+}
+METRICS = {metric: name for _, metric, name in COLUMNS} | EXPLANATION_LABELS | WORD_METRICS
+BY_WORDS = "words"
+"""The group of people of whom only words are known."""
+
 GROUP_LABELS = asset("groups.toml")
 BETTER, WORSE, OPEN = "better", "worse", "not told apart"
 VALUE, AGAINST, ABLATION, PAIR = "value", "against", "ablation", "pair"
@@ -72,10 +96,27 @@ class WrongRow(BaseModel):
     prior: float | None = None
 
 
-class Results(BaseModel):
-    """What ``ckf evaluate --json`` writes.
+class Sentence(BaseModel):
+    """A taste sentence, how many items fit it, and its measures by name."""
 
-    ``settings`` are groups that are settings of the data, the usual one first.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float]
+
+    kind: str
+    text: str
+    fitting: int
+
+    def share(self, method: str, metric: str) -> float | None:
+        """A method's measure: ``fits`` is stored under the method's name alone."""
+        name = method if metric == "fits" else f"{method}: {metric}"
+        return self.__pydantic_extra__.get(name)
+
+
+class Results(BaseModel):
+    """What ``ckf evaluate --json`` and the measurement of words write.
+
+    ``settings`` are groups that are settings of the data, the usual one first. ``sentences`` are
+    those of which the control over lists was measured.
     """
 
     dataset: str
@@ -84,6 +125,7 @@ class Results(BaseModel):
     rows: list[Measured]
     errors: list[WrongRow] = []
     settings: list[str] = []
+    sentences: list[Sentence] = []
 
     @field_validator("rows")
     @classmethod
@@ -170,7 +212,9 @@ class View:
         """What n counts."""
         if self.metric == "uauc":
             return "users with both liked and disliked items"
-        return {"ranking": "ranking queries", "explanation": "explanations"}.get(self.task, "rows")
+        if self.group == BY_WORDS:
+            return "sentences of newcomers"
+        return COUNTED.get(self.task, "rows")
 
 
 def part_name(split: str) -> str:

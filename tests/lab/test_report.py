@@ -9,18 +9,28 @@ from ckf_demo.lab import report
 from ckf_demo.lab.analyses import ANALYSES
 from ckf_demo.runtime.errors import UserError
 from support.paths import ROOT
+from support.words import WITH, words_results
 
 SHOWN = {name for names in report.TOPICS.values() for name in names}
+MEASURED = [topic for topic in report.TOPICS if report.is_measured(topic)]
 
 
-@pytest.mark.parametrize("topic", report.TOPICS)
+@pytest.mark.parametrize("topic", MEASURED)
 def test_a_page_says_what_its_results_say(topic):
     assert (ROOT / report.TABLES / f"{topic}.md").read_text(encoding="utf-8") == report.page(topic)
 
 
 def test_every_analysis_has_a_page():
-    results = [json.loads((ROOT / name).read_text(encoding="utf-8")) for name in SHOWN]
-    assert {found["analysis"] for found in results if "analysis" in found} == set(ANALYSES)
+    stored = [path for name in SHOWN if (path := ROOT / name).exists()]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in stored]
+    found = {each["analysis"] for each in results if "analysis" in each}
+    waiting = set(report.TOPICS) - set(MEASURED)  # pages whose results are still to come
+    assert found <= set(ANALYSES) <= found | waiting
+
+
+def test_a_page_is_there_exactly_when_its_results_are():
+    pages = {path.stem for path in (ROOT / report.TABLES).glob("*.md")}
+    assert pages & set(report.TOPICS) == set(MEASURED)
 
 
 def test_every_stored_result_is_on_a_page():
@@ -51,3 +61,29 @@ def test_pages_are_renewed_from_changed_results(tmp_path):
 def test_what_is_missing_is_one_clear_message(topic, says, tmp_path: Path):
     with pytest.raises(UserError, match=says):
         report.page(topic, tmp_path)
+
+
+def test_all_renews_what_is_measured_and_names_the_rest(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "TOPICS", {"words": ("words.json",), "later": ("later.json",)})
+    (tmp_path / "words.json").write_text(json.dumps(words_results()))
+    (tmp_path / report.TABLES).mkdir(parents=True)
+    report.main(None, True)
+    assert capsys.readouterr().out.splitlines() == [
+        "docs/tables/words.md",
+        "Not measured yet: later.",
+    ]
+    assert [path.name for path in (tmp_path / report.TABLES).iterdir()] == ["words.md"]
+
+
+def test_the_tables_of_words_hold_every_measure_and_sentence(capsys):
+    results = words_results()
+    text = report.markdown(results)
+    assert f"| {WITH} | 0.900 ±0.100 | 0.800 ±0.100 | 1.000 ±0.100 |" in text  # by kind
+    assert "Newcomers of whom only words are known, made-up, valid part, 30 sentences" in text
+    assert f"| {WITH} - popularity | +0.1000 (+0.0800 to +0.1200) |" in text
+    assert "**AUC by shown ratings, made-up, valid part**" in text
+    assert "| westerns | genre | 27 | 0.5 | 0.8 |" in text
+    assert "| rating in use | 0.60 |" in text
+    report.show(results)
+    assert "westerns" in capsys.readouterr().out

@@ -18,8 +18,10 @@ from ckf_demo.ui.app import build
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.stored_results import Measured, Results, View, read_all, read_results, verdict
+from ckf_demo.ui.word_results import groups_markup, sentences_markup
 from support.fakes import FakeRecommender
 from support.paths import ROOT
+from support.words import TEXT, WITH, WITHOUT, words_results
 
 AUC = View("ctr", "auc", "all")
 RMSE = View("rating", "rmse", "all")
@@ -275,6 +277,81 @@ def test_names_from_data_are_escaped(tmp_path):
         + tab.errors_markup(results, "ctr", {}, served=False)
     )
     assert not [mark for mark in ("<b>", "<u>", "<s>") if mark in shown]
+
+
+def words_written(folder: Path) -> Path:
+    """Results of words beside a checkpoint's own."""
+    path = write(folder, "here") / "words.json"
+    path.write_text(json.dumps(words_results()))
+    return path
+
+
+def lines_of(shown: str) -> dict:
+    return json.loads(unescape(shown.split('data-lines="')[1].split('"')[0]))
+
+
+def test_results_of_words_are_offered_and_begin_with_sentences(tmp_path):
+    shown = shown_tab(words_written(tmp_path).parent)
+    source = "here: taste sentences"
+    assert ("made-up, validation part: taste sentences", source) in shown.source.choices
+    update = shown.show(Pair(item="1"), source, "", "", "")
+    assert update[shown.shown] == (source, "control")
+    assert update[shown.errors] == ""
+    for part in ("Best of 2: with words", "by kind of sentence", "Sentence by sentence"):
+        assert part in update[shown.figures]
+    newcomers = shown.show(Pair(item="1"), source, "ranking", "ndcg@10", "words")[shown.figures]
+    assert "with words against each other method" in newcomers
+    assert "n counts sentences of newcomers" in newcomers and "data-lines" not in newcomers
+
+
+def test_shares_by_kind_are_points_without_order(tmp_path):
+    words = read_results(words_written(tmp_path))
+    shown = groups_markup(words, View("control", "fits", "all"))
+    plot = lines_of(shown)
+    assert plot["categories"] and plot["ticktext"] == ["genres", "years"]
+    own, text = plot["series"]
+    assert (own["name"], text["name"]) == (WITH, TEXT)
+    assert (own["open"], text["open"]) == (False, True)
+    assert [point[:2] for point in own["points"]] == [[0, 0.8], [1, 1.0]]
+    assert own["points"][0][2:4] == [pytest.approx(0.7), pytest.approx(0.9)]
+    assert "[0.700, 0.900]" in shown and "Intervals are over the sentences of a kind" in shown
+
+
+def test_likes_with_and_without_words_lie_at_their_number_of_ratings(tmp_path):
+    words = read_results(words_written(tmp_path))
+    shown = groups_markup(words, View("ctr", "auc", "k=0"))
+    plot = lines_of(shown)
+    assert plot["ticks"] == [0, 1, 3] and not plot["categories"]
+    values = {line["name"]: [point[1] for point in line["points"]] for line in plot["series"]}
+    assert values == {WITH: [0.7, 0.72, 0.74], WITHOUT: [0.6, 0.65, 0.7]}
+    assert "600" in shown and "Intervals are over users" in shown
+
+
+def test_each_sentence_has_its_share_of_the_chosen_measure(tmp_path):
+    path = words_written(tmp_path)
+    results = words_results()
+    results["sentences"][0][f"{WITH}: kept out"] = 0.3
+    path.write_text(json.dumps(results))
+    words = read_results(path)
+    fits = sentences_markup(words, View("control", "fits", "all"))
+    assert fits.index("westerns") < fits.index("before &lt;b&gt;1970&lt;/b&gt;")
+    assert "80 %" in fits and "30 %" not in fits and "<b>" not in fits
+    kept = sentences_markup(words, View("control", "kept out", "genre"))
+    assert "30 %" in kept and "1970" not in kept
+    assert sentences_markup(words, View("ctr", "auc", "k=0")) == ""
+
+
+def test_other_results_have_no_figures_of_words(results):
+    assert groups_markup(results, AUC) == sentences_markup(results, AUC) == ""
+
+
+def test_a_sentence_without_its_text_is_a_damaged_file(tmp_path):
+    path = words_written(tmp_path)
+    results = words_results()
+    del results["sentences"][1]["text"]
+    path.write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"words.json is damaged \(sentences.1.text"):
+        read_results(path)
 
 
 def test_the_committed_results_are_read():
