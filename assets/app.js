@@ -805,7 +805,7 @@ window.ckf = (() => {
     const last = data.ticks.at(-1) ?? 0;
     const layout = {
       width,
-      height: 330,
+      height: data.categories ? 400 : 330,
       margin: { l: 54, r: 12, t: 12, b: 48 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -813,6 +813,9 @@ window.ckf = (() => {
       xaxis: {
         title: { text: data.x, standoff: 8 },
         range: [-0.4, last + 0.4],
+        // Names of categories are longer than numbers.
+        automargin: Boolean(data.categories),
+        tickangle: data.categories ? -40 : undefined,
         tickvals: data.ticktext ? data.ticks : undefined,
         ticktext: data.ticktext,
         dtick: data.ticktext ? undefined : Math.max(1, Math.ceil(last / (narrow ? 6 : 12))),

@@ -38,7 +38,8 @@ def groups_markup(results: Results, view: View) -> str:
 
     Empty where no sentences were measured, or only one group.
     """
-    groups = [g for g in results.groups(view.task, view.metric) if g != EVERYTHING]
+    measured = [row for row in results.rows if (row.task, row.metric) == (view.task, view.metric)]
+    groups = [g for g in dict.fromkeys(row.group for row in measured) if g != EVERYTHING]
     if not results.sentences or len(groups) < 2:
         return ""
     values = {
@@ -54,17 +55,18 @@ def groups_markup(results: Results, view: View) -> str:
         for place, group in enumerate(groups)
     ]
     names = [group if by_ratings else GROUP_LABELS.get(group, group) for group in groups]
-    # Three colours and symbols, each filled and hollow, tell six methods apart.
+    # Three colours and symbols tell three methods apart, and six where each is also hollow.
+    paired = len(methods) > 3
     lines = [
         series(
-            place // 2,
+            place // 2 if paired else place,
             method,
             [
                 _point(values[method, group], x, name)
                 for group, x, name in zip(groups, places, names, strict=True)
                 if (method, group) in values
             ],
-            hollow=place % 2 == 1,
+            hollow=paired and place % 2 == 1,
         )
         for place, method in enumerate(methods)
     ]
@@ -92,7 +94,8 @@ def groups_markup(results: Results, view: View) -> str:
     )
     over = "users" if by_ratings else "the sentences of a kind"
     about = f"{results.dataset}, {results.part}; {view.better}. Intervals are over {over}."
-    return section(f"{view.name} by {axis}", about, beside(plot, numbers))
+    heading = f"{view.name[:1].upper()}{view.name[1:]} by {axis}"
+    return section(heading, about, beside(plot, numbers))
 
 
 def sentences_markup(results: Results, view: View) -> str:

@@ -311,10 +311,23 @@ def test_shares_by_kind_are_points_without_order(tmp_path):
     assert plot["categories"] and plot["ticktext"] == ["genres", "years"]
     own, text = plot["series"]
     assert (own["name"], text["name"]) == (WITH, TEXT)
-    assert (own["open"], text["open"]) == (False, True)
+    assert (own["style"], text["style"]) == (0, 1) and not (own["open"] or text["open"])
     assert [point[:2] for point in own["points"]] == [[0, 0.8], [1, 1.0]]
     assert own["points"][0][2:4] == [pytest.approx(0.7), pytest.approx(0.9)]
     assert "[0.700, 0.900]" in shown and "Intervals are over the sentences of a kind" in shown
+
+
+def test_six_methods_share_three_colours_filled_and_hollow(tmp_path):
+    rows = [
+        measured(name, 0.5, "control", "fits", group, n=9)
+        for name in "abcdef"
+        for group in ("genre", "years")
+    ]
+    sentences = words_results()["sentences"]
+    words = written(tmp_path, rows=rows, sentences=sentences)
+    series = lines_of(groups_markup(words, View("control", "fits", "all")))["series"]
+    looks = [(line["name"], line["style"], line["open"]) for line in series]
+    assert looks == [(n, k // 2, k % 2 == 1) for k, n in enumerate("fedcba")]
 
 
 def test_likes_with_and_without_words_lie_at_their_number_of_ratings(tmp_path):
