@@ -102,7 +102,7 @@ class Recommender:
 
         Returns
         -------
-        ``[{"item", "title", "year", "genres"}]``
+        ``[{"item", "title", "year", "genres", "directors", "tags"}]``
         """
         return self.predictor.people.search_items(query, limit)
 
@@ -171,9 +171,9 @@ class Recommender:
 
         Returns
         -------
-        ``[{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
-        "later_rating"}]``: the score is a logit comparable within one list, and the later rating
-        is the one that a known user gave at or after ``at``, or None.
+        ``[{"rank", "item", "title", "year", "genres", "directors", "tags", "score",
+        "collaborative_rank", "later_rating"}]``: the score is a logit comparable within one list,
+        and the later rating is the one that a known user gave at or after ``at``, or None.
         """
         predictor = self.predictor
         predictor.need("ranking")

@@ -39,6 +39,13 @@ SELECT table_name, column_name, data_type FROM duckdb_columns()
 WHERE NOT internal ORDER BY table_name <> 'ratings', table_name, column_index
 """
 
+_HAS_FACTS = "SELECT count(*) > 0 FROM items WHERE description <> '' OR trim(facts) <> ''"
+_ABOUT_FACTS = (
+    "directors, actors (as billed), tags (themes), countries and languages are lists of names, and "
+    "description is a sentence; they are empty where nothing is known. unnest(tags) gives each tag "
+    "a row. Searches compare names, facts, folded and core."
+)
+
 MAX_SQL = 10_000
 """Longest text of a free query, in characters."""
 
@@ -69,11 +76,13 @@ class QueryResult:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that free queries can read; ``columns`` holds pairs of name and type."""
+    """A table that free queries can read; ``columns`` holds pairs of name and type, ``about`` says
+    what some of them hold."""
 
     name: str
     columns: list[tuple[str, str]]
     n_rows: int
+    about: str = ""
 
 
 def run_select(
@@ -144,7 +153,9 @@ def readable_tables(cursor: duckdb.DuckDBPyConnection) -> list[Table]:
     counts = {
         table: cursor.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in columns
     }
-    return [Table(table, columns[table], counts[table]) for table in columns]
+    ((known,),) = cursor.execute(_HAS_FACTS).fetchall()
+    about = {"items": _ABOUT_FACTS} if known else {}
+    return [Table(table, columns[table], counts[table], about.get(table, "")) for table in columns]
 
 
 def as_text(identifier: str | int) -> str:

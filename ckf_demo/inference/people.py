@@ -181,7 +181,7 @@ class People:
         if not (isinstance(limit, int) or (isinstance(limit, float) and limit.is_integer())):
             raise UserError(f"limit = {limit!r} is not a whole number.")
         matches = self.store.search_items(query, limit=int(limit))
-        return _records(matches[["item", "title", "year", "genres"]])
+        return _records(matches[["item", "title", "year", "genres", "directors", "tags"]])
 
 
 def _strength(value: Any) -> float:

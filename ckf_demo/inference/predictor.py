@@ -20,6 +20,7 @@ from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.text_vectors import item_text_vectors
+from ckf_demo.data.item_facts import ItemFacts
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
@@ -427,6 +428,7 @@ class Predictor:
             raise UserError(f"No {thing} is left by these filters; widen the genre or the years.")
         ordered, scores = self.rerank(person, candidates, method)
         candidate_rank = {int(item): i for i, item in enumerate(candidates, start=1)}
+        facts = self.prepared.facts or ItemFacts.empty(self.prepared.n_items)
         later: dict[str, float] = {}
         if person.user is not None and person.at is not None:
             rows = self.store.later(person.user, person.at)
@@ -447,6 +449,8 @@ class Predictor:
                     "title": entry.title,
                     "year": entry.year,
                     "genres": list(entry.genres),
+                    "directors": list(facts.directors[item]),
+                    "tags": list(facts.tags[item]),
                     "score": float(score),
                     "collaborative_rank": candidate_rank[int(item)],
                     "later_rating": later.get(entry.item),

@@ -10,6 +10,7 @@ import gradio as gr
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import card, facts
 from ckf_demo.ui.controls import stop_button
+from ckf_demo.ui.items import about_item
 from ckf_demo.ui.markup import escape, film_text, panel, stars_text
 from ckf_demo.ui.pair import Pair, counted
 
@@ -91,15 +92,18 @@ def finished_answer(recommender, pair: Pair) -> Answer:
 
 
 def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
-    """The words so far; films found in the history are underlined, or linked to their row."""
-    step = answer.explanation
+    """The words so far, and what the item is about, which the words need not say.
+
+    Films found in the history are underlined, or linked to their row.
+    """
+    step, about = answer.explanation, about_item(recommender, answer.pair.item)
     if step is None:
         waiting = answer.silence or (
             "Nothing was written. “Explain again” starts it."
             if answer.finished
             else "The explanation comes after the figures."
         )
-        return card("Why?", facts(waiting), style=WORDS)
+        return card("Why?", facts(waiting), about, style=WORDS)
     text = escape(step["text"])
     titles = {
         escape(film["title"]): film["item"] for film in step.get("evidence", []) if film["title"]
@@ -124,6 +128,7 @@ def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
         HEADINGS.get(step.get("polarity", ""), "Why?"),
         f'<p aria-live="polite">{text}{caret}</p>',
         evidence_markup(recommender, step),
+        about,
         time,
         style=WORDS,
     )

@@ -170,7 +170,8 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
             limit: The most «things» to return.
 
         Returns:
-            «Things» as {"item", "title", "year", "genres"}; year is null where it is unknown.
+            «Things» as {"item", "title", "year", "genres", "directors", "tags"}; year is null
+            where it is unknown, and lists are empty where the data say nothing.
         """
         return recommender.search_items(query, limit=limit)
 
@@ -233,8 +234,9 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
         """Rank the whole catalogue, without what they have «rated», for a person.
 
         Returns:
-            [{"rank", "item", "title", "year", "genres", "score", "collaborative_rank",
-            "later_rating"}, …], best first.
+            [{"rank", "item", "title", "year", "genres", "directors", "tags", "score",
+            "collaborative_rank", "later_rating"}, …], best first; lists are empty where the data
+            say nothing.
         """
         return recommender.rank(**question)
 
@@ -308,7 +310,9 @@ def query_endpoint(store) -> Callable[[str], dict]:
         """Read the data set with one SELECT statement (DuckDB's SQL).
 
         The tables are ratings (user_id, item_id, title, year, genres, rating, time, part), users,
-        items and interactions. Nothing can be changed, and no file or address be reached.
+        items and interactions. Items also have lists of directors, actors, tags, countries and
+        languages, and a description, empty where the data say nothing. Nothing can be changed, and
+        no file or address be reached.
 
         Args:
             sql: The statement.

@@ -3,6 +3,7 @@ items with few ratings."""
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import gradio as gr
 import numpy as np
@@ -15,6 +16,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
 from ckf_demo.ui.controls import dropdown, lead, radio, stop_button
 from ckf_demo.ui.events import ANSWER, PRIVATE, QUIET
+from ckf_demo.ui.items import directed_by
 from ckf_demo.ui.markup import film_text, notice, panel, warn
 from ckf_demo.ui.measurement import CohortControls, Measurement
 from ckf_demo.ui.page import Page
@@ -222,7 +224,8 @@ class ColdStartTab:
 
     def _markup(self, latest: Latest, question: str, k: int) -> ReplayMarkup:
         film = film_text(self.recommender.store.item(latest.replay.item))
-        return ReplayMarkup(latest, QUESTIONS[question], k, self.labels, film, self.words)
+        directed = partial(directed_by, self.recommender)
+        return ReplayMarkup(latest, QUESTIONS[question], k, self.labels, film, self.words, directed)
 
     def move(self, k: float, latest: Latest | None, question: str) -> str:
         """What is predicted after the first k opinions (HTML)."""

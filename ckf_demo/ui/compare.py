@@ -2,7 +2,7 @@
 person and, if one likes, for a second one beside them. Baselines can be added, which are fitted
 before they are compared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -32,12 +32,14 @@ from ckf_demo.ui.charts import (
 from ckf_demo.ui.charts import STARS as FIVE_STARS
 from ckf_demo.ui.controls import lead, radio
 from ckf_demo.ui.events import ANSWER, QUIET
+from ckf_demo.ui.items import directed_by
 from ckf_demo.ui.markup import (
     Cell,
     Column,
     date_text,
     escape,
     film_text,
+    name_cell,
     notice,
     panel,
     percent,
@@ -91,6 +93,7 @@ class CompareTab:
     """Builds the tab's components in the current Blocks context and compares methods into them."""
 
     def __init__(self, recommender, method_comparison: MethodComparison) -> None:
+        self._directed = partial(directed_by, recommender)
         self.store, self.method_comparison = recommender.store, method_comparison
         self.words = words_of(recommender)
         methods, baselines = method_comparison.methods, method_comparison.baselines
@@ -245,7 +248,9 @@ class CompareTab:
 
     def markup(self, comparison: Comparison, pair: Pair) -> str:
         """What is answered so far (HTML)."""
-        markup = ComparisonMarkup(comparison, pair.item, self._labels, self.store, self.words)
+        markup = ComparisonMarkup(
+            comparison, pair.item, self._labels, self.store, self.words, self._directed
+        )
         answers = markup.films() if comparison.mode == FILM else markup.lists()
         return markup.progress() + answers
 
@@ -311,13 +316,15 @@ def name_of(pair: Pair) -> str:
 
 @dataclass(frozen=True)
 class ComparisonMarkup:
-    """What a comparison shows (HTML); ``item`` is marked in lists."""
+    """What a comparison shows (HTML); ``item`` is marked in lists, and ``directed`` says who
+    directed an item, by its id."""
 
     comparison: Comparison
     item: str
     labels: Mapping[str, str]
     store: InteractionStore
     words: Words
+    directed: Callable[[str], str]
 
     def progress(self) -> str:
         """One line on which method is being asked."""
@@ -395,7 +402,8 @@ class ComparisonMarkup:
             lines.append([method, *stars, cell(row["probability"], percent), cell(row["seconds"])])
         history = history_of(self.store, person)
         before = [row["rating"] for row in history if row["item"] == person.item]
-        about = f"{film_text(self.store.item(person.item))}."
+        named = (film_text(self.store.item(person.item)), self.directed(person.item))
+        about = f"{', '.join(filter(None, named))}."
         if before:
             about += f" They {words.rated} it before"
             about += f", {stars_text(before[-1])} of 5." if words.stars else "."
@@ -523,7 +531,7 @@ class ComparisonMarkup:
             [
                 (
                     Column(words.thing.capitalize(), pick=True, wide=True),
-                    lambda film: Cell(escape(film_text(film)), film["title"]),
+                    lambda film: name_cell(film, self.directed(film["item"])),
                 ),
                 ("Candidate stage", itemgetter("collaborative_rank")),
                 *((self.labels[name], partial(rank, name)) for name in self.comparison.methods),

@@ -11,7 +11,7 @@ from ckf_demo.ui.answer import evidence_markup
 from ckf_demo.ui.charts import card, facts
 from ckf_demo.ui.controls import stop_button
 from ckf_demo.ui.events import ONCE, QUIET
-from ckf_demo.ui.items import item_list
+from ckf_demo.ui.items import directed_by, item_list
 from ckf_demo.ui.markup import escape, film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
@@ -38,7 +38,8 @@ def sides_markup(recommender, result: Mapping, *, writing: bool = False) -> str:
         heading = _numbered(side) if alike else film_text(side)
         if side["side"] == BRIDGES:
             heading += f", through the bridges of user {side['whose']}"
-        figures = []
+        directed = directed_by(recommender, side["item"])
+        figures = [directed] if directed else []
         if side["rating"] is not None:
             figures.append(f"{side['rating']:.2f} of 5")
         if side["probability"] is not None:

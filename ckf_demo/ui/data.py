@@ -176,7 +176,8 @@ def schema_markup(tables: Sequence[Table]) -> str:
         f"<details{' open' if place == 0 else ''} style='margin-bottom:0.4rem'>"
         f'<summary><strong>{escape(each.name)}</strong> <span class="ckf-facts">'
         f"{count(each.n_rows, 'row')}</span></summary>"
-        f"{plain_table(['Column', 'Type'], each.columns, f'Columns of {each.name}')}</details>"
+        f"{plain_table(['Column', 'Type'], each.columns, f'Columns of {each.name}')}"
+        f"{facts(each.about) if each.about else ''}</details>"
         for place, each in enumerate(tables)
     )
 

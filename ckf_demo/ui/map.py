@@ -43,6 +43,7 @@ from ckf_demo.ui.markup import (
     Cell,
     Column,
     Row,
+    directed_text,
     escape,
     film_text,
     notice,
@@ -422,8 +423,9 @@ class MapTab:
 
     def _film_hover(self, film: dict) -> str:
         genres = f"<br>{escape(', '.join(film['genres']))}" if self._genres else ""
+        directed = f"<br>{escape(directed_text(film['directors']))}" if film["directors"] else ""
         return (
-            f"<b>{escape(film_text(film))}</b>{genres}"
+            f"<b>{escape(film_text(film))}</b>{genres}{directed}"
             f"<br>{int(film['n_ratings']):,} training {self.words.opinion}s"
         )
 

@@ -51,6 +51,17 @@ def film_text(film: dict) -> str:
     return f"{film['title']} ({year})" if year else film["title"]
 
 
+def directed_text(directors: Sequence[str]) -> str:
+    """ "directed by Ann Lee and Bo Ray", of more than three only the first, or nothing where no
+    director is known. Not escaped."""
+    if not directors:
+        return ""
+    if len(directors) > 3:
+        directors = (directors[0], f"{len(directors) - 1} others")
+    *first, last = directors
+    return f"directed by {' and '.join(filter(None, (', '.join(first), last)))}"
+
+
 def percent(probability: float) -> str:
     """A probability without decimals."""
     return f"{100 * probability:.0f} %"

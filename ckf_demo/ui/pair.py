@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.markup import date_text, escape, film_text, present
+from ckf_demo.ui.markup import date_text, directed_text, escape, film_text, present
 
 # Bounds of history length, in ratings, with the name the screen gives to each group.
 GROUPS = {"0": (0, 0), "1–3": (1, 3), "4–10": (4, 10), "more than 10": (11, math.inf)}
@@ -294,8 +294,7 @@ def bar(recommender, pair: Pair) -> str:
         f"words count {pair.strength:.0%}" if pair.taste and pair.strength is not None else "",
     ]
     about = ", ".join(film["genres"]) or number_note(film, recommender)
-    if film["directors"]:
-        about = f"{about} · directed by {' and '.join(film['directors'])}".removeprefix(" · ")
+    about = " · ".join(filter(None, (about, directed_text(film["directors"]))))
     described = escape(film["description"])
     if described:
         described = f'<span class="ckf-facts ckf-described">{described}</span>'

@@ -25,7 +25,7 @@ from ckf_demo.ui.charts import (
     signed,
     table_of,
 )
-from ckf_demo.ui.markup import Cell, Column, escape, notice, percent, stars_text
+from ckf_demo.ui.markup import Cell, Column, name_cell, notice, percent, stars_text
 from ckf_demo.ui.words import Words
 
 CARD = "ckf-card ckf-replayed"
@@ -96,7 +96,8 @@ def title_of(film: Rated) -> str:
 class ReplayMarkup:
     """What a replay shows (HTML) of one question, with the first ``k`` opinions known.
 
-    ``labels`` name the methods and ``film`` the item that is predicted.
+    ``labels`` name the methods and ``film`` the item that is predicted; ``directed`` says who
+    directed an item, by its id.
     """
 
     latest: Latest
@@ -105,6 +106,7 @@ class ReplayMarkup:
     labels: Mapping[str, str]
     film: str
     words: Words
+    directed: Callable[[str], str]
 
     def replay(self, *, negatives: bool = True, stopped: bool = False) -> str:
         """The prediction, its error and the bridge against k, each beside its table.
@@ -195,7 +197,7 @@ class ReplayMarkup:
         def added(step: Step) -> Cell:
             if not step.k:
                 return Cell("nothing yet", "")
-            return _added(replay.added[step.k - 1], self.words)
+            return self._added(replay.added[step.k - 1])
 
         caption = f"{question.what} for {self.film}"
         if values:
@@ -315,7 +317,7 @@ class ReplayMarkup:
         predictions = table_of(
             replay.targets,
             [
-                (Column(self.words.thing.capitalize(), pick=True, wide=True), title_of),
+                (Column(self.words.thing.capitalize(), pick=True, wide=True), self._name),
                 ("Gave", lambda target: self.words.opinion_cell(target.rating, target.liked)),
                 *self._named(methods, answer),
             ],
@@ -323,6 +325,17 @@ class ReplayMarkup:
             caption=f"What they did next, and what is predicted {known}",
         )
         return card(f"The next {self.words.things}, {known}", predictions)
+
+    def _name(self, film: Rated) -> Cell:
+        return name_cell({"item": film.item, "title": film.title}, self.directed(film.item))
+
+    def _added(self, film: Rated) -> Cell:
+        gave, name = self.words.opinion_cell(film.rating, film.liked), self._name(film)
+        return Cell(
+            f'<button type="button" class="ckf-pick">{name.markup}</button> '
+            f'<span class="ckf-gave">{gave.markup}</span>',
+            f"{name.sort} {gave.sort}",
+        )
 
 
 def _facts(replay: Replay, words: Words) -> str:
@@ -352,12 +365,3 @@ def _facts(replay: Replay, words: Words) -> str:
 
 def _short(title: str) -> str:
     return title if len(title) <= 24 else f"{title[:23]}…"
-
-
-def _added(film: Rated, words: Words) -> Cell:
-    gave, title = words.opinion_cell(film.rating, film.liked), title_of(film)
-    return Cell(
-        f'<button type="button" class="ckf-pick">{escape(title)}</button> '
-        f'<span class="ckf-gave">{gave.markup}</span>',
-        f"{title} {gave.sort}",
-    )

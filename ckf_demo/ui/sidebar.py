@@ -16,6 +16,7 @@ from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import table_of
 from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
+from ckf_demo.ui.items import name_note
 from ckf_demo.ui.markup import (
     Column,
     escape,
@@ -36,7 +37,6 @@ from ckf_demo.ui.pair import (
     Pair,
     counted,
     known_user,
-    number_note,
     opinions,
 )
 
@@ -386,7 +386,7 @@ class Sidebar:
             button = ""
             if removable or not self._rates:
                 button = _add_or_remove(item, name, remove=item in picked)
-            shown = name_cell(film, number_note(film, self.recommender)).markup
+            shown = name_cell(film, name_note(self.recommender, film)).markup
             rows.append(
                 f'<li><span>{shown}</span><span class="ckf-rate">{stars}{button}</span></li>'
             )

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from support.chromium import ARGUMENTS, CHROMIUM, PATIENCE
-from support.fakes import FakeRecommender
+from support.fakes import FakeRecommender, catalogue_with_facts
 from support.pages import serve, watch
 
 
@@ -30,6 +30,11 @@ def fake_cache(tmp_path_factory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def fake_address(fake_cache) -> Iterator[str]:
     yield from serve(FakeRecommender(word_seconds=0.01))
+
+
+@pytest.fixture(scope="module")
+def facts_address(fake_cache) -> Iterator[str]:
+    yield from serve(FakeRecommender(data=catalogue_with_facts()))
 
 
 @pytest.fixture(scope="module")

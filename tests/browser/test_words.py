@@ -4,7 +4,18 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from support.pages import FAKE, REAL, expect_field, fields, open_tab, served_with, settle
+from support.pages import (
+    FACTS,
+    FAKE,
+    REAL,
+    expect_field,
+    fields,
+    open_tab,
+    served_with,
+    settle,
+    too_wide,
+    violations,
+)
 
 
 def describe(page: Page, sentence: str) -> None:
@@ -53,3 +64,22 @@ def test_what_is_not_understood_is_said(address, new_page):
     assert page.locator("#reading b").count() == 0
     open_tab(page, "Top-K")
     assert all("Drama" in row for row in listed(page)[:5])
+
+
+@served_with(FACTS)
+def test_a_film_found_by_its_theme_is_described_beside_its_explanation(address, new_page):
+    page = new_page(address, width=375, height=812)
+    page.get_by_role("button", name="Choose another film").click()
+    page.get_by_label("Find a film").fill("sharks")
+    row = page.locator("#films-found tr[data-pick]")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(re.compile(r"directed by (Ann Lee|Bo Ray)"))
+    expect(row).to_contain_text("sharks")
+    row.locator("button").click()
+    expect_field(page, "item", "7")
+    about = page.locator("#explanation-predict .ckf-about")
+    expect(about).to_contain_text("Somebody looks for the sea.")
+    expect(about).to_contain_text("sharks, beach")
+    settle(page)
+    assert too_wide(page) <= 0
+    assert violations(page) == []

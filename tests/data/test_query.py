@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from ckf_demo.data.analyses import all_analyses
 from ckf_demo.data.free_sql import MAX_SQL
+from ckf_demo.data.item_facts import ItemFacts
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.runtime.errors import UserError
 from support.hostile_sql import NOT_A_SELECT, RUNAWAYS, WRONG_SELECTS
@@ -79,6 +81,9 @@ def test_the_schema_names_what_can_be_read(store):
 def test_every_ready_made_analysis_runs(tmp_path, data):
     prepared = data()
     prepared.ages[:40] = [20] * 20 + [50] * 20
+    some, none = [("A", "B")] * prepared.n_items, [()] * prepared.n_items
+    facts = ItemFacts(some, none, some, some, none, ["A sentence."] * prepared.n_items)
+    prepared = replace(prepared, facts=facts)
     write_store(prepared, tmp_path / "s.duckdb")
     with InteractionStore(tmp_path / "s.duckdb") as store:
         assert store.analyses() == list(all_analyses())
@@ -94,7 +99,9 @@ def test_analyses_of_fields_that_are_missing_are_left_out(tmp_path):
     write_store(data, tmp_path / "s.duckdb")
     with InteractionStore(tmp_path / "s.duckdb") as store:
         assert [each.title for each in all_analyses() if each not in store.analyses()] == [
-            "Genres by age"
+            "Genres by age",
+            *("Ratings by theme", "Ratings by director", "Ratings by country"),
+            "Best-known items and what they are about",
         ]
 
 

@@ -201,6 +201,7 @@ def test_a_ranking_for_everybody(recommender, person):
         assert row["title"] == DATA.titles[index]
         assert row["year"] == DATA.years[index]
         assert row["genres"] == list(DATA.genres[index])
+        assert row["directors"] == row["tags"] == []
         assert 1 <= row["collaborative_rank"] <= 20
 
 
@@ -396,8 +397,8 @@ def test_untrained_tokens_are_those_that_training_began_with(recommender):
 def test_search_and_history_are_plain_records(recommender):
     found = recommender.search_items("film 7", limit=3)
     assert len(found) == 3 or found[0]["item"] == "7"
-    genres = list(DATA.genres[6])
-    assert found[0] == {"item": "7", "title": "Film 7", "year": 1990, "genres": genres}
+    about = {"genres": list(DATA.genres[6]), "directors": [], "tags": []}
+    assert found[0] == {"item": "7", "title": "Film 7", "year": 1990, **about}
     history = recommender.history(USER)
     assert history[0].keys() == {"item", "title", "rating", "timestamp"}
     assert {type(v) for row in history for v in row.values()} == {str, float, int}

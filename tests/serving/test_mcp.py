@@ -6,7 +6,7 @@ from urllib.request import urlopen
 import jsonschema
 import pytest
 
-from support.fakes import FakeRecommender
+from support.fakes import FakeRecommender, catalogue_with_facts
 from support.serving import ask_tools, served
 
 TOOLS = set(
@@ -66,6 +66,17 @@ def test_tools_answer_in_json(address):
     assert explained["polarity"] in ("positive", "mixed", "negative")
     named = [(own["side"], own["item"]) for own in contrasted["sides"]]
     assert named == [("this", "7"), ("that", "8"), ("bridges", "7")]
+
+
+def test_tools_name_directors_and_themes(tmp_path):
+    calls = [("search_items", {"query": "sharks"}), ("rank", {"taste": "sharks", "k": 40})]
+    with served(FakeRecommender(data=catalogue_with_facts()), tmp_path) as demo:
+        tools, results = ask_tools(demo.local_url, *calls)
+    for name, result in zip(("search_items", "rank"), results, strict=True):
+        assert '"directors", "tags"' in tools[name].description
+        rows = {row["item"]: row for row in json.loads(result.content[0].text)}
+        assert rows["7"]["tags"] == ["sharks", "beach"]
+        assert rows["7"]["directors"] in (["Ann Lee"], ["Bo Ray"])
 
 
 def test_errors_of_tools_say_what_was_given(address):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ckf_demo.baselines import EASE, ItemMean, Popularity
 from ckf_demo.collaborative.registry import knowledge_of
+from ckf_demo.data.item_facts import ItemFacts
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import RawData
 from ckf_demo.data.splits import TEST, TRAIN, VALID
@@ -80,6 +81,23 @@ def catalogue() -> Prepared:
     days = (data.timestamp - SPLIT_TIME) / DAY
     split = np.select([days < 0, days < 2], [TRAIN, VALID], TEST).astype(data.split.dtype)
     return replace(data, split=split, fit=split == TRAIN)
+
+
+@cache
+def catalogue_with_facts() -> Prepared:
+    """The same, with two directors in turn, an actor, and a theme of the seventh film alone."""
+    data = catalogue()
+    n = data.n_items
+    tags = [("sharks", "beach") if item == "7" else ("quiet",) for item in data.item_ids]
+    facts = ItemFacts(
+        directors=[(("Ann Lee", "Bo Ray")[place % 2],) for place in range(n)],
+        actors=[("Cy Fox",)] * n,
+        tags=tags,
+        countries=[("France",)] * n,
+        languages=[("French",)] * n,
+        descriptions=["Somebody looks for the sea."] * n,
+    )
+    return replace(data, dataset="made-up-facts", facts=facts)
 
 
 @cache

@@ -19,6 +19,7 @@ expect.set_options(timeout=PATIENCE)
 
 # Values of the fixture ``address``.
 FAKE = "fake"
+FACTS = "facts"
 LONG_FAKE = pytest.param("fake", marks=pytest.mark.long)
 REAL = pytest.param("real", marks=pytest.mark.real)
 LONG_REAL = pytest.param("real", marks=[pytest.mark.real, pytest.mark.long])

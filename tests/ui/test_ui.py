@@ -47,7 +47,8 @@ def test_exactly_the_named_endpoints_are_offered(client):
 def test_search_finds_films_by_part_of_a_title(client):
     found = client.predict("winter", 3, api_name="/search_items")
     assert len(found) == 3 and all("Winter" in film["title"] for film in found)
-    assert set(found[0]) == {"item", "title", "year", "genres"}
+    assert set(found[0]) == {"item", "title", "year", "genres", "directors", "tags"}
+    assert found[0]["directors"] == found[0]["tags"] == []  # these data say nothing of films
 
 
 def test_history_is_strictly_before_the_moment(client):

@@ -66,7 +66,7 @@ def test_there_is_no_plot_where_none_suits(rows, types):
 
 
 def test_every_ready_made_analysis_of_the_fake_data_is_plotted(made):
-    for analysis in all_analyses():
+    for analysis in made.store.analyses():
         found = made.store.query(analysis.sql)
         assert plotted(found), analysis.title
 
