@@ -103,7 +103,8 @@ class Words:
         lexicon = self.predictor.tastes.reader.lexicon
         self.writer = NewcomerWords(lexicon, self.popularity + 0.5)
         weights = bootstrap.user_weights(
-            np.array([query.user for query in self.queries]),
+            # Rows have users whose part holds no like, and who are in no query.
+            self.prepared.user[self.prepared.rows(split=split)],
             self.prepared.n_users,
             bootstrap.RESAMPLES,
             seed,
