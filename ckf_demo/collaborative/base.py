@@ -94,6 +94,26 @@ class Labelled:
     fold: int | None = None
 
 
+WORDS = ("words' fit", "words' likeness", "ruled out by words")
+"""What a person's words say of an item: the share of the wishes that it fulfils (−1 for none, 1 for
+all), the likeness of its text in standard deviations, and whether it is ruled out (1)."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a person says of themselves.
+
+    ``profile`` is age, gender and occupation as one line, such as ``24, M, technician``; unknown
+    parts are missing. ``words`` float32 (I, 3) holds `WORDS` for every item; None without words.
+    """
+
+    profile: str = ""
+    words: np.ndarray | None = None
+
+
+UNDESCRIBED = Description()
+
+
 class Knowledge(ABC):
     """What other users' interactions say about a user and an item.
 
@@ -113,7 +133,7 @@ class Knowledge(ABC):
         float32 (I,), the number of fitted interactions with each item.
     """
 
-    feature_names: ClassVar[tuple[str, ...]]
+    feature_names: tuple[str, ...]
     level: ClassVar[str]
     uses_labels: ClassVar[bool] = False
     item_count: np.ndarray
@@ -122,6 +142,17 @@ class Knowledge(ABC):
     @abstractmethod
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> Self:
         """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
+
+    def for_serving(self, prepared: Prepared, *, seed: int = 0) -> Self:
+        """Tables of all training rows, in the basis of these; by default these."""
+        return self
+
+    def for_learning(self, prepared: Prepared, *, seed: int = 0) -> Self:
+        """Tables that have not seen what the language model learns from, in the basis of these.
+
+        By default these.
+        """
+        return self
 
     @property
     def n_items(self) -> int:
@@ -156,6 +187,7 @@ class Knowledge(ABC):
         targets: np.ndarray,
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
+        description: Description = UNDESCRIBED,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs of the fusion for pairs, each after a prefix of one history (n,), oldest first.
 
@@ -166,6 +198,8 @@ class Knowledge(ABC):
         labelled, counts
             Labels of the same user, and how many of them count for each pair: int (m,). Ignored
             unless ``uses_labels``.
+        description
+            What the person says of themselves; ignored by knowledge without such features.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from scipy import linalg
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import svds
 
-from ckf_demo.collaborative.base import Knowledge, Labelled
+from ckf_demo.collaborative.base import UNDESCRIBED, Description, Knowledge, Labelled
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.runtime.section import Section
@@ -310,6 +310,7 @@ class LikesKnowledge(Knowledge):
         targets: np.ndarray,
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
+        description: Description = UNDESCRIBED,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Knowledge.pair_inputs`, of a history of likes; ``ratings`` are ignored.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ckf_demo.collaborative.base import Description
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
@@ -44,5 +45,6 @@ def row_inputs(
             targets[group].astype(np.int64),
             labelled,
             counts,
+            Description(prepared.profile(user)),
         )
     return users, features

@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Knowledge, Labelled, Rows, part, unit_rows
+from ckf_demo.collaborative.base import (
+    UNDESCRIBED,
+    Description,
+    Knowledge,
+    Labelled,
+    Rows,
+    part,
+    unit_rows,
+)
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.data.prepared import Prepared
 
@@ -77,6 +85,7 @@ class PositiveOnlyKnowledge(Knowledge):
         targets: np.ndarray,
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
+        description: Description = UNDESCRIBED,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Knowledge.pair_inputs`; a residual says how much rarer than usual a choice is."""
         unique, which = np.unique(lengths, return_inverse=True)

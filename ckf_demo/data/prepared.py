@@ -210,6 +210,11 @@ class Prepared:
         """Whether any item has a genre."""
         return any(self.genres)
 
+    def profile(self, user: int) -> str:
+        """Age, gender and occupation of a user by index, as one line, whichever are known."""
+        parts = (int(self.ages[user]), self.genders[user], self.occupations[user])
+        return ", ".join(str(part) for part in parts if part)
+
     @cached_property
     def has_ages(self) -> bool:
         """Whether any user's age is known."""

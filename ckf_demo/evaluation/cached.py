@@ -15,7 +15,7 @@ import numpy as np
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.metrics.protocol import EvalInstances
 from ckf_demo.model.manifest import MANIFEST, manifest_text, unsealed
-from ckf_demo.model.predict import profile_of, score_candidates
+from ckf_demo.model.predict import score_candidates
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.caches import remembered
 from ckf_demo.runtime.errors import UserError
@@ -148,7 +148,7 @@ class CachedModel:
 
     def _candidate_scores(self, query: Query, films: np.ndarray, task: str) -> dict:
         system = self.recommender.system
-        profile = profile_of(system.prepared, query.user)
+        profile = system.prepared.profile(query.user)
         return score_candidates(system, query.items, query.ratings, films, task, profile=profile)
 
     def explanation(self, row: int, *, summaries: bool = False) -> dict:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.base import UNDESCRIBED, Description, Labelled
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.section import Section
@@ -59,17 +59,18 @@ class PairBatch:
         *,
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
+        description: Description = UNDESCRIBED,
     ) -> "PairBatch":
         """Fold a history (n,) in at every length (m,) and pair it with items (m,).
 
         ``labelled`` is what the training part says of the person besides, of which ``counts`` (m,)
-        labels count for each pair.
+        labels count for each pair. ``description`` is what they say of themselves.
         """
         items, targets = np.asarray(items, np.int64), np.asarray(targets, np.int64)
         lengths = np.asarray(lengths, np.int64)
         ratings = np.asarray(ratings, np.float32)
         users, residuals, features = knowledge.pair_inputs(
-            items, ratings, lengths, targets, labelled, counts
+            items, ratings, lengths, targets, labelled, counts, description
         )
         arrays = items, residuals, lengths, users, targets, features
         return cls(*(torch.from_numpy(a).to(device) for a in arrays))

@@ -17,6 +17,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from ckf_demo.collaborative.base import WORDS
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, MethodConfig, PairBatch
@@ -151,6 +152,7 @@ class CKF(FusionMethod):
         super().__init__(config, knowledge, shape)
         hidden_size, embedding_rms = shape.hidden_size, shape.embedding_rms
         self.embeddings = collaborative_embeddings(config, knowledge)
+        self.feature_names = knowledge.feature_names
         size, n_features = self.embeddings.size, len(knowledge.feature_names)
         self.register_buffer(
             "candidate_weights", torch.from_numpy(knowledge.candidate_weights), persistent=False
@@ -187,9 +189,13 @@ class CKF(FusionMethod):
             self.trust[task].copy_(within.logit() / STEEPNESS)
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and scale of the pair features from training rows (n, F)."""
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_scale.copy_(features.std(0) + 1e-6)
+        """Take mean and scale of the pair features from training rows (n, F).
+
+        What words say stays as it is: it is at unit scale where there are any, and mostly none are.
+        """
+        own = torch.tensor([name in WORDS for name in self.feature_names])
+        self.feature_mean.copy_(torch.where(own, 0, features.mean(0)))
+        self.feature_scale.copy_(torch.where(own, 1, features.std(0) + 1e-6))
 
     def standard(self, features: Tensor) -> Tensor:
         """Pair features (m, F) at unit scale, cut at three standard deviations."""

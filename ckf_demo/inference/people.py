@@ -5,7 +5,7 @@ people.read_person(history=[{"item": "50", "rating": 5}], taste="quiet science f
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack
 
@@ -49,7 +49,8 @@ class Described(TypedDict, total=False):
 class Person:
     """A person as all questions use them.
 
-    ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first;
+    ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first, behind
+    the items that the taste names;
     ``profile`` and ``taste`` are prompt lines, ``user`` the id of a known user, ``at`` the moment.
     """
 
@@ -81,10 +82,16 @@ class People:
     """Reads and checks descriptions of people, for one data set.
 
     All methods raise `UserError` for input that does not fit the data or the limits of this module.
+    ``opinions`` gives the items that a taste names, by index, with the stars that it says of them.
     """
 
-    def __init__(self, prepared: Prepared, store: InteractionStore):
-        self.prepared, self.store = prepared, store
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: InteractionStore,
+        opinions: Callable[[str], list[tuple[int, float]]] = lambda taste: [],
+    ):
+        self.prepared, self.store, self.opinions = prepared, store, opinions
 
     @property
     def domain(self) -> Domain:
@@ -166,8 +173,18 @@ class People:
                 del items[earlier], ratings[earlier]
             items.append(item)
             ratings.append(stars)
-        shown, given = np.array(items, np.int64), np.array(ratings, np.float32)
-        return Person(shown, given, profile_text(fields), taste, user, at, _strength(strength))
+        strength = _strength(strength)
+        # what a taste says of items counts like ratings, before those that were given
+        named = [pair for pair in self._named(taste, strength) if pair[0] not in items]
+        shown = np.array([item for item, _ in named] + items, np.int64)
+        given = np.array([stars for _, stars in named] + ratings, np.float32)
+        return Person(shown, given, profile_text(fields), taste, user, at, strength)
+
+    def _named(self, taste: str, strength: float) -> list[tuple[int, float]]:
+        if not (taste and strength):
+            return []
+        lowest = LIKED if self.prepared.feedback == "likes" else 0
+        return [(item, stars) for item, stars in self.opinions(taste) if stars >= lowest]
 
     def history(self, user: str, at: int | None) -> list[dict]:
         """A known user's ratings before a moment: ``[{"item", "title", "rating", "timestamp"}]``,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ckf_demo.backbone.precision import choose
 from ckf_demo.backbone.prefixes import LIMIT, PrefixCache
+from ckf_demo.collaborative.base import WORDS
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.collaborative.text_vectors import item_text_vectors
 from ckf_demo.data.item_facts import ItemFacts
@@ -25,7 +26,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.fusion.base import Fused, PairBatch
-from ckf_demo.inference.people import People, Person
+from ckf_demo.inference.people import STRENGTH, People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
 from ckf_demo.model.system import System
@@ -61,7 +62,7 @@ class Predictor:
     def __init__(self, system: System, store: InteractionStore, manifest: dict):
         self.system, self.store, self.manifest = system, store, manifest
         self.prepared = system.prepared
-        self.people = People(self.prepared, store)
+        self.people = People(self.prepared, store, self.opinions)
         self.tasks = task_list(manifest)
         trained = system.fusion.name
         self.methods: tuple[str, ...] = (
@@ -164,6 +165,11 @@ class Predictor:
             return None
         return self.tastes.match(person.taste)
 
+    def opinions(self, taste: str) -> list[tuple[int, float]]:
+        """Items that a taste names, by index, with the stars that it says of them."""
+        match = self.tastes.match(taste)
+        return [] if match is None else match.opinions
+
     def read_taste(self, taste: str) -> dict[str, Any]:
         """See `Recommender.read_taste`."""
         taste = self.people.taste(taste)
@@ -191,10 +197,14 @@ class Predictor:
 
     def context(self, person: Person, forgotten: Sequence[int] = ()) -> Context:
         """The person as the model sees them; labels of ``forgotten`` items do not count."""
-        taste = person.taste if self.match(person) is not None else ""
+        match = self.match(person)
+        taste = "" if match is None else person.taste
         context = Context.of(
             person.items, person.ratings, self.system.config.prompt, person.profile, taste
         )
+        if match is not None:
+            # at the usual strength they are as in training
+            context = replace(context, words=match.features * (person.strength / STRENGTH))
         knowledge = self.system.knowledge
         if not knowledge.uses_labels or person.user is None:
             return context
@@ -229,7 +239,8 @@ class Predictor:
         """
         with self.lock:
             prefix = tuple(self.context(person).prefix(self.system.writer).ids)
-            who: tuple = (prefix, person.items.tobytes(), person.ratings.tobytes())
+            said = (person.taste, person.strength) if person.taste else ()
+            who: tuple = (prefix, person.items.tobytes(), person.ratings.tobytes(), *said)
             if self.system.knowledge.uses_labels:
                 # labels of a known user count beside the history
                 who = (*who, person.user, person.at)
@@ -245,9 +256,12 @@ class Predictor:
     def _shifted(
         self, person: Person, questions: Sequence[tuple[str, int, str]], answers: list[Tensor]
     ) -> list[Tensor]:
-        """Move stars and likes by what the person's taste says of each item."""
+        """Move stars and likes by what the person's taste says of each item.
+
+        Knowledge that reads words itself has learnt how far.
+        """
         match = self.match(person)
-        if match is None:
+        if match is None or WORDS[0] in self.system.knowledge.feature_names:
             return answers
         shifted = []
         for (task, item, _), answer in zip(questions, answers, strict=True):
@@ -359,14 +373,14 @@ class Predictor:
     def _with_words(self, person: Person, scores: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Scores of some items (m,), mixed with the taste's at the person's strength.
 
-        Items that the taste rules out get minus infinity.
+        Items that the taste rules out or names itself get minus infinity.
         """
         match = self.match(person)
         if match is None:
             return scores
         of_words = person.strength * match.scores[items]
         mixed = (1 - person.strength) * standardised(scores) + of_words
-        return np.where(match.ruled_out[items], -np.inf, mixed)
+        return np.where(match.excluded[items], -np.inf, mixed)
 
     def candidates(
         self, person: Person, size: int, allowed: np.ndarray | None = None
@@ -382,7 +396,7 @@ class Predictor:
         match = self.match(person)
         if match is None:
             return _best(self.catalogue_scores(person), excluded, size)
-        excluded |= match.ruled_out
+        excluded |= match.excluded
         by_words = _best(self.catalogue_scores(person), excluded, size)
         others = _best(self.catalogue_scores(replace(person, taste="")), excluded, size)
         kept = by_words[: size - round(WITHOUT_WORDS * size)]

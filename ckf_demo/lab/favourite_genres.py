@@ -28,7 +28,6 @@ from ckf_demo.lab.commands import Checkpoints, Json, People, Split, dataset_of, 
 from ckf_demo.lab.favourites import favourite_genre
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.results import Results
-from ckf_demo.model.predict import profile_of
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, write_json
@@ -163,7 +162,7 @@ def measure(
                         system,
                         query.items,
                         query.ratings,
-                        profile=profile_of(system.prepared, query.user),
+                        profile=system.prepared.profile(query.user),
                         **options,
                     )
                     beside = answer.beside(nobody)

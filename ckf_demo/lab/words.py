@@ -100,8 +100,7 @@ class Words:
         liked = self.prepared.item[train & self.prepared.liked]
         self.popularity = np.bincount(liked, minlength=self.prepared.n_items).astype(np.float64)
         self.queries = ranking_queries(self.prepared, split)[:people]
-        lexicon = self.predictor.tastes.reader.lexicon
-        self.writer = NewcomerWords(lexicon, self.popularity + 0.5)
+        self.writer = NewcomerWords(self.predictor.tastes)
         weights = bootstrap.user_weights(
             # Rows have users whose part holds no like, and who are in no query.
             self.prepared.user[self.prepared.rows(split=split)],

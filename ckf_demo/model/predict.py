@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ckf_demo.backbone.engine import Branch, Prefix, Suffix
 from ckf_demo.backbone.prefixes import shared_length
-from ckf_demo.collaborative.base import Labelled
-from ckf_demo.data.prepared import Prepared
+from ckf_demo.collaborative.base import Description, Labelled
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.fusion.base import Fused, PairBatch
 from ckf_demo.model.system import COMPLETE, Ablation, System
@@ -28,7 +27,6 @@ from ckf_demo.tasks.prompts import (
     PrefixText,
     PromptConfig,
     PromptWriter,
-    profile_text,
     window_start,
 )
 
@@ -52,6 +50,13 @@ class Context:
     taste: str
     labelled: Labelled | None = field(default=None, kw_only=True)
     """What the training part says of the person, where the collaborative side uses labels."""
+    words: np.ndarray | None = field(default=None, kw_only=True)
+    """What their words say of every item, as in `Description`."""
+
+    @property
+    def description(self) -> Description:
+        """What the collaborative side gets of profile and words."""
+        return Description(self.profile, self.words)
 
     @classmethod
     def of(
@@ -117,6 +122,7 @@ def pairs_of(system: System, context: Context, questions: Sequence[Question]) ->
         np.array([q.item for q in questions], np.int64),
         labelled,
         None if labelled is None else np.array([q.labels for q in questions]),
+        context.description,
     )
 
 
@@ -331,13 +337,6 @@ def score_candidates(
     return {name: values.float().cpu().numpy() for name, values in scores.items()}
 
 
-def profile_of(prepared: Prepared, user: int) -> str:
-    """The profile line of a user by index."""
-    age, gender = int(prepared.ages[user]), prepared.genders[user]
-    occupation = prepared.occupations[user]
-    return profile_text({"age": age, "gender": gender, "occupation": occupation})
-
-
 def contexts_of_rows(
     system: System, rows: np.ndarray, k: int | None
 ) -> Iterator[tuple[np.ndarray, Context, np.ndarray, np.ndarray]]:
@@ -369,6 +368,6 @@ def contexts_of_rows(
             history = history[max(0, shared - k) : shared] if k else history[:0]
             lengths, start = np.full(len(group), len(history)), 0
         items, ratings = data.item[history].astype(np.int64), data.rating[history]
-        profile = profile_of(data, user)
+        profile = data.profile(user)
         context = Context(items, ratings, start, profile, "", labelled=labelled)
         yield group, context, lengths, labels

@@ -27,7 +27,7 @@ from ckf_demo.backbone.loading import (
 from ckf_demo.backbone.multilora import MultiLora
 from ckf_demo.backbone.sharing import shared_backbone
 from ckf_demo.backbone.updates import PairUpdates
-from ckf_demo.collaborative.base import Labelled
+from ckf_demo.collaborative.base import UNDESCRIBED, Description, Labelled
 from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.collaborative.registry import Knowledge, knowledge_of
 from ckf_demo.config import RunConfig
@@ -73,6 +73,9 @@ class System:
     ----------
     calibration
         Per task a slope and an intercept for logits, fitted on the validation part.
+    serving
+        The tables that a checkpoint is saved with. In training ``knowledge`` are others, which
+        have not seen what the language model learns from.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class System:
             history_tokens=self.fusion.history_tokens,
             token_width=self.fusion.token_width,
             domain=prepared.domain,
+            facts=_facts(prepared, config.prompt.tags),
         )
         self.writer.examples = worked_examples(
             self.writer, prepared, config.train.tasks, seed=config.train.seed
@@ -108,6 +112,7 @@ class System:
         if self.fusion.changes_weights:
             self.engine.updates = PairUpdates(model, self.fusion.targets)
         self.calibration: dict[str, tuple[float, float]] = {}
+        self.serving = knowledge
 
     @staticmethod
     def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
@@ -136,7 +141,8 @@ class System:
         name = config.backbone.name
         if warm_start is not None:
             checked_manifest(warm_start, prepared)
-            knowledge = knowledge_of(prepared).load(warm_start / COLLABORATIVE_FILE, prepared)
+            served = knowledge_of(prepared).load(warm_start / COLLABORATIVE_FILE, prepared)
+            knowledge = served.for_learning(prepared, seed=config.train.seed)
         elif knowledge is None:
             knowledge = cls.fit_knowledge(config, prepared)
         torch.manual_seed(config.train.seed)
@@ -144,7 +150,21 @@ class System:
         system = cls(config, prepared, knowledge, model, load_tokenizer(name))
         if warm_start is not None:
             system.load_weights(warm_start)
+            knowledge = served
+        system.serving = knowledge.for_serving(prepared, seed=config.train.seed)
         return system
+
+    def serve(self) -> None:
+        """Answer with the tables for serving from now on."""
+        if self.knowledge is self.serving:
+            return
+        self.knowledge = self.serving
+        weights = self.fusion.state_dict()
+        with torch.random.fork_rng(devices=[]):
+            self.fusion = self._new_fusion()
+        self.fusion.load_state_dict(weights)
+        if self.fusion.history_tokens:
+            self.engine.vectors = self.fusion.history_vectors
 
     def _new_fusion(self) -> FusionMethod:
         method = get_method(self.config.fusion.method)
@@ -177,6 +197,7 @@ class System:
         targets: np.ndarray,
         labelled: Labelled | None = None,
         counts: np.ndarray | None = None,
+        description: Description = UNDESCRIBED,
     ) -> PairBatch:
         """Fold in and batch (person, item) pairs of one history; see `PairBatch.build`."""
         return PairBatch.build(
@@ -188,6 +209,7 @@ class System:
             self.engine.device,
             labelled=labelled,
             counts=counts,
+            description=description,
         )
 
     def fuse(
@@ -280,7 +302,7 @@ class System:
             if tensor.ndim > 1 and not name.startswith("prior."):
                 tensors[name] = tensor.to(torch.bfloat16)
         save_file(tensors or {"nothing": torch.zeros(1)}, folder / FUSION)
-        self.knowledge.save(folder / COLLABORATIVE_FILE)
+        self.serving.save(folder / COLLABORATIVE_FILE)
         config = json.loads(self.config.model_dump_json())
         manifest = {
             "format": FORMAT,
@@ -380,6 +402,16 @@ class System:
         system.fusion.eval()
         system.lora.fold(system.engine.dtype)
         return system
+
+
+def _facts(prepared: Prepared, tags: int) -> list[str]:
+    """The first director and some tags of every item; empty texts where prompts show no facts."""
+    if prepared.facts is None or not tags:
+        return [""] * prepared.n_items
+    return [
+        ", ".join([*(f"by {name}" for name in directors[:1]), *of_item[:tags]])
+        for directors, of_item in zip(prepared.facts.directors, prepared.facts.tags, strict=True)
+    ]
 
 
 def _titles(prepared: Prepared, config: RunConfig) -> list[str]:

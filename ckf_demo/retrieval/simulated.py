@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ckf_demo.data.splits import TRAIN
 from ckf_demo.retrieval.terms import (
     ACTOR,
     COUNTRY,
@@ -19,9 +20,13 @@ from ckf_demo.retrieval.terms import (
     Lexicon,
     Term,
 )
+from ckf_demo.retrieval.wishes import TasteMatcher
 from ckf_demo.runtime.assets import asset
 
-NEGATION, TITLE = 0.25, 0.2
+DISLIKED = 2.0
+"""Items with at most so many stars are disliked."""
+
+NEGATION, TITLE = 0.25, 0.4
 """Shares of sentences that rule something out, and that name a liked item."""
 
 NUMBERS = (0.35, 0.45, 0.2)
@@ -32,20 +37,43 @@ SHARPNESS = 1.5
 
 
 class NewcomerWords:
-    """Writes sentences for one catalogue.
+    """Writes sentences for one data set.
 
-    ``popularity`` is float (I,), how often each item is liked: what stands out among a person's
-    likes is held against it.
+    What stands out among a person's likes is held against how often each item is liked in the
+    training part.
     """
 
-    def __init__(self, lexicon: Lexicon, popularity: np.ndarray):
-        self.lexicon = lexicon
+    def __init__(self, matcher: TasteMatcher):
+        self.matcher, self.prepared = matcher, matcher.prepared
+        self.lexicon = lexicon = matcher.reader.lexicon
+        data = self.prepared
+        liked = data.item[(data.split == TRAIN) & data.liked]
+        popularity = np.bincount(liked, minlength=data.n_items) + 0.5
         self._terms = [term for term in _terms(lexicon) if term.count >= 3]
         self._has = np.stack([term.fit >= 0.85 for term in self._terms]).astype(np.float32)
         self._base = self._has @ (popularity / popularity.sum())
         self._wordings = asset("taste_wordings.toml")
         themes = asset("film_themes.toml")
         self._kind_of = {n: k for k in ("subject", "setting", "tone") for n in themes[k]}
+
+    def words(
+        self, rows: np.ndarray, rng: np.random.Generator
+    ) -> tuple[str, np.ndarray | None, tuple[int, ...]]:
+        """A sentence of the user of some interactions, by index, and what it says of items.
+
+        Returns
+        -------
+        The sentence, its `TextMatch.features` and the liked items that it names; nothing where
+        there is nothing to say.
+        """
+        items, ratings = self.prepared.item[rows], self.prepared.rating[rows]
+        liked = items[self.prepared.likes(ratings)]
+        sentence = self.sentence(liked, items[ratings <= DISLIKED], rng)
+        match = self.matcher.match(sentence) if sentence else None
+        if match is None:
+            return "", None, ()
+        named = [item for item, stars in match.opinions if stars > DISLIKED]
+        return sentence, match.features, tuple(named)
 
     def sentence(self, liked: np.ndarray, disliked: np.ndarray, rng: np.random.Generator) -> str:
         """A sentence of somebody who liked and disliked some items (indices); "" without likes."""
@@ -54,7 +82,7 @@ class NewcomerWords:
         number = min(1 + int(rng.choice(3, p=NUMBERS)), len(self._terms))
         wishes = [self._phrase(term, rng) for term in self._drawn(liked, number, rng)]
         if rng.random() < TITLE or not wishes:
-            title = self.lexicon.prepared.titles[int(rng.choice(liked))]
+            title = self.prepared.titles[int(rng.choice(liked))]
             wishes = [*wishes[:2], self._pattern("wish", LIKENESS, rng).format(name=title)]
         name = ("one", "two", "three")[len(wishes) - 1]
         text = self._pattern("sentence", name, rng).format(**dict(zip("abc", wishes, strict=False)))

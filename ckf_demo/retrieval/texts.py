@@ -4,8 +4,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from ckf_demo.collaborative.likeness import full_texts, word_index
 from ckf_demo.collaborative.text_vectors import encoded_texts, item_texts, text_encoder
 from ckf_demo.data.prepared import Prepared
 
@@ -36,14 +38,11 @@ class TextIndex:
 
     def __init__(self, prepared: Prepared, device: str = "cpu"):
         self.prepared, self.device = prepared, device
-        lines = item_texts(prepared)
-        self.contents, self.words = list(lines), list(lines)
+        self.contents, self.words = item_texts(prepared), full_texts(prepared)
         if prepared.facts is not None:
-            for item, line in enumerate(lines):
-                about = prepared.facts.about(item)
-                self.words[item] = f"{line}. {prepared.facts.text(item)}"
-                if about:
-                    self.contents[item] = f"{about} {', '.join(prepared.genres[item])}"
+            for item, genres in enumerate(prepared.genres):
+                if about := prepared.facts.about(item):
+                    self.contents[item] = f"{about} {', '.join(genres)}"
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -56,11 +55,8 @@ class TextIndex:
         return text_encoder(self.device)
 
     @cached_property
-    def _word_index(self) -> tuple[TfidfVectorizer, object]:
-        vectorizer = TfidfVectorizer(
-            sublinear_tf=True, stop_words="english", ngram_range=(1, 2), strip_accents="unicode"
-        )
-        return vectorizer, vectorizer.fit_transform(self.words)
+    def _word_index(self) -> tuple[TfidfVectorizer, csr_matrix]:
+        return word_index(self.words)
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:

@@ -30,6 +30,9 @@ NEAR = 0.35
 SIMILARITY_EVIDENCE = 0.25
 """What a standard deviation of similarity says beside fulfilling all wishes, which says 1."""
 
+NAMED_LIKED, NAMED_DISLIKED = 5.0, 2.0
+"""Stars that "like Casablanca" and "nothing like Casablanca" say of Casablanca."""
+
 REMEMBERED = 64
 """Sentences whose scores are kept."""
 
@@ -40,7 +43,8 @@ class TextMatch:
 
     ``fits`` is float32 (groups, I), how well each item fulfils each group of wishes, ``weights``
     (groups,) what they are worth, and ``similarity`` float32 (I,) how alike its text is, in
-    standard deviations. ``ruled_out`` is bool (I,).
+    standard deviations. ``ruled_out`` is bool (I,): what the sentence does not want, and ``named``
+    bool (I,) the items that it names itself, which are not proposed.
     """
 
     reading: Reading
@@ -48,20 +52,26 @@ class TextMatch:
     weights: np.ndarray
     similarity: np.ndarray
     ruled_out: np.ndarray
+    named: np.ndarray
 
     @cached_property
     def scores(self) -> np.ndarray:
         """One number for each item, float32 (I,); ruled-out items are below all others."""
         scores = self.weights @ self.fits + self.similarity
-        if self.ruled_out.any():
-            scores = scores - np.where(self.ruled_out, np.ptp(scores) + WEIGHT, 0)
+        if self.excluded.any():
+            scores = scores - np.where(self.excluded, np.ptp(scores) + WEIGHT, 0)
         return scores.astype(np.float32)
+
+    @property
+    def excluded(self) -> np.ndarray:
+        """Items that are not proposed: bool (I,)."""
+        return self.ruled_out | self.named
 
     @property
     def fulfilling(self) -> np.ndarray:
         """Items that fulfil every wish but those for a tone, and no unwanted one: bool (I,)."""
         named = self.fits[self.weights == WEIGHT]
-        return (named >= FULFILLED).all(axis=0) & ~self.ruled_out
+        return (named >= FULFILLED).all(axis=0) & ~self.excluded
 
     @property
     def share(self) -> np.ndarray:
@@ -69,6 +79,19 @@ class TextMatch:
         if not len(self.weights):
             return np.where(self.ruled_out, 0, 1).astype(np.float32)
         return np.where(self.ruled_out, 0, self.weights @ self.fits / self.weights.sum())
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """What the words say of every item, as collaborative knowledge reads it: float32 (I, 3)."""
+        fit = 2 * self.share - 1 if len(self.weights) else np.zeros(len(self.ruled_out))
+        return np.stack([fit, self.similarity, self.ruled_out], axis=1).astype(np.float32)
+
+    @property
+    def opinions(self) -> list[tuple[int, float]]:
+        """Items that the sentence names, each with the stars that it says of it."""
+        reading = self.reading
+        stars = [(reading.like, NAMED_LIKED), (reading.unlike, NAMED_DISLIKED)]
+        return [(wish.like[0], value) for wishes, value in stars for wish in wishes]
 
     @cached_property
     def evidence(self) -> np.ndarray:
@@ -115,7 +138,7 @@ class TasteMatcher:
         n = self.prepared.n_items
         fits = np.array([self._group_fit(group) for group in reading.groups], np.float32)
         weights = [TONE_WEIGHT if self._is_tone(group) else WEIGHT for group in reading.groups]
-        ruled_out = np.zeros(n, dtype=bool)
+        ruled_out, named = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
         for wish in reading.unwanted:
             ruled_out |= wish.fit >= RULED_OUT
         parts = []
@@ -126,13 +149,12 @@ class TasteMatcher:
             # of several films of that title, the first
             near = self.index.similarity_to_item(wish.like[0])
             parts.append(near if wish.wanted else -near)
-            ruled_out[list(wish.like)] = True
+            named[list(wish.like)] = True
         if reading.unwanted_remainder:
             parts.append(-self.index.similarity(*[reading.unwanted_remainder] * 2))
         similarity = standardised(np.sum(parts, axis=0)) if parts else np.zeros(n, np.float32)
-        return TextMatch(
-            reading, fits.reshape(-1, n), np.array(weights, np.float32), similarity, ruled_out
-        )
+        weighted = np.array(weights, np.float32)
+        return TextMatch(reading, fits.reshape(-1, n), weighted, similarity, ruled_out, named)
 
     @staticmethod
     def _is_tone(group: tuple[Wish, ...]) -> bool:

@@ -54,6 +54,8 @@ class PromptConfig(Section):
     """Prompt4NR: the blank that is filled in for CTR (`ckf_demo.tasks.cloze`); empty for none."""
     examples: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
     """Worked examples from the training part before each prompt (`ckf_demo.tasks.examples`)."""
+    tags: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Tags of an item that are shown beside its title with its director; 0 for no facts."""
     titles: Literal["own", "shuffled", "none"] = "own"
     """``own``: titles as they are. ``shuffled``: those of other items, as a control of what the
     backbone had memorised. ``none``: every item is "a film"."""
@@ -94,7 +96,8 @@ class PromptWriter:
     """Writes prompts as token ids; the lines of a catalogue are tokenised once and kept.
 
     ``titles``, ``years`` and ``genres`` are by item index; a year of 0 is unknown, and items
-    without a title are left out of a shown history. ``feedback`` says what a history holds:
+    without a title are left out of a shown history. ``facts`` are words about every item, shown
+    with its genres; none by default. ``feedback`` says what a history holds:
     ``"ratings"`` or ``"likes"``. The user's token takes ``token_width`` places, and so does the
     item's. With ``history_tokens`` each history title is followed by a token of its item, −1 − item
     among the ids.
@@ -112,10 +115,12 @@ class PromptWriter:
         history_tokens: bool = False,
         token_width: int = 1,
         domain: str = FILMS,
+        facts: Sequence[str] = (),
     ):
         self.tokenizer, self.feedback, self.domain = tokenizer, feedback, DOMAINS[domain]
         self.history_tokens, self.token_width = history_tokens, token_width
         self.titles, self.years, self.genres = titles, years, genres
+        self.facts = facts or [""] * len(titles)
         self.config = config
         self.tasks = {name: self.domain.asked(task) for name, task in TASKS.items()}
         if config.cloze:
@@ -172,11 +177,12 @@ class PromptWriter:
         return PrefixText(ids, ends)
 
     def item_text(self, item: int, *, hide_title: bool = False) -> str:
-        """``Fargo, 1996, Crime, Drama``."""
+        """``Fargo, 1996, Crime, Drama``, and its facts where prompts show any."""
         title = "" if hide_title else self.titles[item]
         parts = [title or f"a {self.domain.thing}"]
         parts += [str(self.years[item])] if self.years[item] else []
-        return ", ".join([*parts, *self.genres[item]])
+        parts += self.genres[item]
+        return ", ".join([*parts, self.facts[item]] if self.facts[item] else parts)
 
     def pieces(
         self,

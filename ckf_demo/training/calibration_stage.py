@@ -21,6 +21,7 @@ class CalibrationStage(Stage):
     """
 
     name = "calibration"
+    serves = True
 
     @classmethod
     def needed(cls, system: System) -> bool:

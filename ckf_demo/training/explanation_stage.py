@@ -85,14 +85,14 @@ def draw_explanations(
             )
             for row, length in zip(written, lengths, strict=True)
         ]
-        description = packer.description(segment.user, rows[:0], rng, augment=True)
-        return packer.packed(rows[: int(lengths.max())], segment.start, description, questions)
+        told = packer.told(segment.user, rows[:0], rng, augment=True)
+        return packer.packed(rows[: int(lengths.max())], segment.start, told, questions)
     seen = int(data.history.lengths[rng.choice(segment.rows)])
     history, start = rows[:seen], window_start(seen, packer.prompt)
     if rng.random() < config.drop_history:
         history = rows[max(0, seen - int(rng.choice(SHORT_HISTORIES))) : seen]
         start = 0
-    profile, taste = packer.description(segment.user, rows[:seen], rng, augment=True)
+    told = packer.told(segment.user, rows[:seen], rng, augment=True)
     later = rows[seen:]
     later = data.item[later[data.split[later] == TRAIN][:size]]
     unseen = np.setdiff1d(np.arange(data.n_items), data.item[rows])
@@ -103,8 +103,10 @@ def draw_explanations(
         stars = float(rng.choice(VERDICT_STARS[verdict]))
         shown, length = history[start:], len(history)
         questions.append(
-            composed_question(data, packer.liked_together, item, stars, shown, length, taste, rng)
+            composed_question(
+                data, packer.liked_together, item, stars, shown, length, told.taste, rng
+            )
         )
     if rng.random() < 0.5:
         start = max(start, len(history) - int(rng.integers(FEW_SHOWN + 1)))
-    return packer.packed(history, start, (profile, taste), questions)
+    return packer.packed(history, start, told, questions)

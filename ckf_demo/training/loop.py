@@ -30,6 +30,8 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.settings import applied
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.system import COMPLETE, System
+from ckf_demo.retrieval.simulated import NewcomerWords
+from ckf_demo.retrieval.wishes import TasteMatcher
 from ckf_demo.runtime.caches import DAMAGE
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, clear_leftovers, exclusive, prepared_path, replacing
@@ -44,7 +46,7 @@ from ckf_demo.training.losses import (
     weighted_sum,
 )
 from ckf_demo.training.prior import fit_before
-from ckf_demo.training.ranking_stage import RankingStage
+from ckf_demo.training.ranking_stage import PoolStage, RankingStage
 from ckf_demo.training.sequences import (
     Packer,
     Segment,
@@ -55,7 +57,7 @@ from ckf_demo.training.sequences import (
 )
 from ckf_demo.training.stage import COLUMNS, SAVE_EVERY, Stage, console, in_words
 
-STAGES: tuple[type[Stage], ...] = (RankingStage, ExplanationStage, CalibrationStage)
+STAGES: tuple[type[Stage], ...] = (RankingStage, ExplanationStage, PoolStage, CalibrationStage)
 """The stages after the joint one, in this order; a configuration uses those that it needs."""
 
 
@@ -138,6 +140,7 @@ class Run:
             system.knowledge,
             co_liked_by_id(prepared),
             TextEvidence(prepared) if prepared.texts else None,
+            NewcomerWords(TasteMatcher(prepared)) if prepared.facts is not None else None,
         )
         if train.adapters_from:
             if warm_start is None:
@@ -147,7 +150,7 @@ class Run:
         if warm_start is not None:
             prior = read_manifest(warm_start)["training"].get("prior", {})
         else:
-            prior = fit_before(system, processes)
+            prior = fit_before(system, processes, packer.newcomers)
         segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
         return cls(system, packer, segments, prior, processes, folder)
 
@@ -406,6 +409,8 @@ class Run:
         stages = self.last_stages
         if name not in stages:
             raise UserError(f"No stage '{name}' for these tasks; there are: {', '.join(stages)}.")
+        if stages[name].serves:
+            self.system.serve()
         with Progress(*COLUMNS, console=console) as progress:
             stages[name](self.system, self.folder, self.packer, self.segments).run(progress)
 

@@ -1,4 +1,4 @@
-"""The stage for ranking: its adapter, then its weight in the pool with the candidate stage.
+"""The stages for ranking: its adapter, and later its weight in the pool with the candidate stage.
 
 One task in four gets too little of the joint stage to learn an order.
 """
@@ -15,7 +15,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import VALID
 from ckf_demo.model.manifest import read_manifest
-from ckf_demo.model.predict import profile_of, score_candidates
+from ckf_demo.model.predict import score_candidates
 from ckf_demo.model.system import System
 from ckf_demo.tasks import ranking
 from ckf_demo.training.losses import sequence_losses, sequence_losses_of
@@ -30,11 +30,7 @@ QUERIES = 400
 
 
 class RankingStage(Stage):
-    """Trains the ranking adapter, then sets its weight.
-
-    The adapter is the one that was best on validation, the one of before included. The weight is
-    the one with the best order of validation queries.
-    """
+    """Trains the ranking adapter; the best one on validation stays, that of before included."""
 
     name = "ranking"
 
@@ -66,18 +62,28 @@ class RankingStage(Stage):
             best = min(best, loss)
 
         self.train_adapter(TASK, config.ranking_steps, config.ranking_rate, loss_at, look, progress)
-        self._set_weight(progress)
 
-    def _set_weight(self, progress: Progress) -> None:
-        """Set the weight in the pool by the order of validation queries."""
+
+class PoolStage(Stage):
+    """Sets the weight of ranking by the order of validation queries."""
+
+    name = "pool"
+    serves = True
+
+    @classmethod
+    def needed(cls, system: System) -> bool:
+        return RankingStage.needed(system)
+
+    def run(self, progress: Progress) -> None:
+        """Choose among `WEIGHTS`, and write the checkpoint."""
         self.system.load_weights(self.folder)
+        self.system.calibration = read_manifest(self.folder)["calibration"]
         bar = progress.add_task("weight of ranking", total=None)
         ndcgs = weights_by_ndcg(self.system, lambda: progress.advance(bar))
         console.print(" ".join(f"{w:g}: {x:.4f}" for w, x in ndcgs.items()))
         weight = max(ndcgs, key=ndcgs.get)
-        record = read_manifest(self.folder).get("stages", {}).get(self.name, {"steps": 0})
         self.system.fusion.set_weight(TASK, weight)
-        self.save(record | {"weight": weight, "ndcg@10": round(ndcgs[weight], 5)})
+        self.save({"weight": weight, "ndcg@10": round(ndcgs[weight], 5)})
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def scored(
 
     A method without a prior has the same three times.
     """
-    profile = profile_of(system.prepared, query.user)
+    profile = system.prepared.profile(query.user)
     scores = score_candidates(system, query.items, query.ratings, items, TASK, profile=profile)
     ensemble = scores["own"]
     return scores.get("alone", ensemble), scores.get("prior", ensemble), ensemble

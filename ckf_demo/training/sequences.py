@@ -13,7 +13,8 @@ from ckf_demo.collaborative.co_liked_items import CoLikedItems as CoLikedModel
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.model.predict import Context, profile_of
+from ckf_demo.model.predict import Context
+from ckf_demo.retrieval.simulated import NewcomerWords
 from ckf_demo.tasks.base import Moment, Question
 from ckf_demo.tasks.explanations.evidence import TextEvidence
 from ckf_demo.tasks.explanations.facts import CoLikedItems
@@ -73,6 +74,19 @@ def co_liked_by_id(prepared: Prepared) -> CoLikedItems:
     return lambda a, b: model(prepared.item_index[a], prepared.item_index[b])
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a user says of themselves in a training sequence.
+
+    ``words`` is as in `Description`; ``named`` are items that the taste names, by index.
+    """
+
+    profile: str = ""
+    taste: str = ""
+    words: np.ndarray | None = None
+    named: tuple[int, ...] = ()
+
+
 @dataclass
 class Packer:
     """Draws packed sequences from segments."""
@@ -86,6 +100,8 @@ class Packer:
     """Whether the same people like two items, by their ids."""
     writings: TextEvidence | None = None
     """Texts that explanations are learnt from; without them explanations are composed of facts."""
+    newcomers: NewcomerWords | None = None
+    """Writes taste sentences; without it a taste is a list of genres."""
 
     def draw(
         self, segment: Segment, rng: np.random.Generator, *, text_only: bool, augment: bool
@@ -106,6 +122,11 @@ class Packer:
             history = rows[: int(lengths[targets].max())]
             start = segment.start
             before = rows[: int(lengths[targets].min())]
+        told = self.told(segment.user, before, rng, augment=augment)
+        if cut and told.named:
+            # the named items count like ratings
+            named = before[np.isin(data.item[before], told.named) & ~np.isin(before, history)]
+            history = np.concatenate([named, history])
         if len(targets) > config.rows:
             targets = self._some_targets(targets, rng)
         visible = {int(r): len(history) if cut else int(lengths[r]) for r in targets}
@@ -117,7 +138,6 @@ class Packer:
                 counts = self.knowledge.label_counts(segment.user, data.timestamp[targets])
                 labels = dict(zip(visible, map(int, counts), strict=True))
 
-        profile, taste = self.description(segment.user, before, rng, augment=augment)
         moment = Moment(
             prepared=data,
             knowledge=self.knowledge,
@@ -126,7 +146,7 @@ class Packer:
             labels=labels,
             history=history,
             shown_from=start,
-            taste=taste,
+            taste=told.taste,
             liked_together=self.liked_together,
             writings=self.writings,
             choices=config.choices,
@@ -142,9 +162,7 @@ class Packer:
                 questions += task.about_row(moment, row, hide_title=hide)
         for task in tasks:
             questions += task.about_moment(moment)
-        return self.packed(
-            history, start, (profile, taste), questions, text_only=text_only, labelled=labelled
-        )
+        return self.packed(history, start, told, questions, text_only=text_only, labelled=labelled)
 
     def _some_targets(self, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """`TrainConfig.rows` of the target rows, one with a text among them where there is one."""
@@ -160,29 +178,40 @@ class Packer:
         self,
         history: np.ndarray,
         start: int,
-        description: tuple[str, str],
+        told: Told,
         questions: list[Question],
         *,
         text_only: bool = False,
         labelled: Labelled | None = None,
     ) -> PackedSequence:
-        """A sequence of history rows, with profile and taste as its description."""
+        """A sequence of history rows, with what the user says of themselves."""
         items, ratings = self.prepared.item[history], self.prepared.rating[history]
         return PackedSequence(
-            items, ratings, start, *description, questions, text_only, labelled=labelled
+            items,
+            ratings,
+            start,
+            told.profile,
+            told.taste,
+            questions,
+            text_only,
+            labelled=labelled,
+            words=told.words,
         )
 
-    def description(
+    def told(
         self, user: int, before: np.ndarray, rng: np.random.Generator, *, augment: bool
-    ) -> tuple[str, str]:
-        """Profile and taste lines; ``augment`` drops either at random."""
+    ) -> Told:
+        """Profile and taste of a user by the rows before; ``augment`` drops either at random."""
         data, config = self.prepared, self.train
-        profile = taste = ""
+        profile = ""
         if not augment or rng.random() >= config.drop_profile:
-            profile = profile_of(data, user)
-        if augment and rng.random() < config.keep_taste:
-            taste = taste_from([data.genres[i] for i in data.item[before]], data.rating[before])
-        return profile, taste
+            profile = data.profile(user)
+        if not augment or rng.random() >= config.keep_taste:
+            return Told(profile)
+        if self.newcomers is None:
+            genres = [data.genres[i] for i in data.item[before]]
+            return Told(profile, taste_from(genres, data.rating[before]))
+        return Told(profile, *self.newcomers.words(before, rng))
 
     def with_texts(self, rows: np.ndarray) -> np.ndarray:
         """The rows of which a text is to be learnt."""

@@ -49,6 +49,8 @@ class Stage(ABC):
 
     name: ClassVar[str]
     """As in the manifest's ``stages`` and behind ``ckf train --stage``."""
+    serves: ClassVar[bool] = False
+    """Whether it works with the tables for serving."""
     system: System
     folder: Path
     packer: Packer

@@ -22,7 +22,7 @@ from ckf_demo.lab.bench.report import methods_markdown
 from ckf_demo.lab.favourites import favourite_genre, known_genres
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import item_tails
-from ckf_demo.model.predict import profile_of, score_candidates
+from ckf_demo.model.predict import score_candidates
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path, store_path
@@ -55,7 +55,7 @@ def test_candidates_are_scored_as_the_recommender_orders_them(method, monkeypatc
     system = system_of(method)
     query = ranking_queries(DATA, TEST)[0]
     films = np.array([3, 8, 1, 40])
-    profile = profile_of(system.prepared, query.user)
+    profile = system.prepared.profile(query.user)
     found = score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
     manifest = {"name": "tiny", "tasks": ["ranking"]}
     recommender = Recommender(Predictor(system, None, manifest), None)

@@ -14,7 +14,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query
 from ckf_demo.data.splits import VALID
 from ckf_demo.model.manifest import read_manifest, trained_checkpoints
-from ckf_demo.model.predict import profile_of, score_candidates, score_rows
+from ckf_demo.model.predict import score_candidates, score_rows
 from ckf_demo.model.system import System
 from ckf_demo.runtime.timing import Row, alternate
 
@@ -100,7 +100,7 @@ def answering(systems: Mapping[str, System], rounds: int) -> Iterator[Row]:
 
     def rank(system: System) -> None:
         for query, films in people:
-            profile = profile_of(system.prepared, query.user)
+            profile = system.prepared.profile(query.user)
             score_candidates(system, query.items, query.ratings, films, "ranking", profile=profile)
 
     asked = {

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ckf_demo.backbone.engine import Branch, Prefix
 from ckf_demo.collaborative.base import CANDIDATES
-from ckf_demo.model.predict import profile_of
 from ckf_demo.model.system import System
 from ckf_demo.tasks.prompts import window_start
 
@@ -55,7 +54,7 @@ def prompt(system: System, person: BenchPerson) -> list[int]:
     """Tokens of the shared prefix."""
     start = window_start(len(person.items), system.config.prompt)
     return system.writer.prefix(
-        person.items[start:], person.ratings[start:], profile_of(system.prepared, person.user)
+        person.items[start:], person.ratings[start:], system.prepared.profile(person.user)
     ).ids
 
 
