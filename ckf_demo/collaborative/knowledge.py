@@ -129,7 +129,7 @@ class CollaborativeKnowledge(Knowledge):
         """Tables of some rows in this basis: these, where they are of as many."""
         if self.item_count.sum() == len(rows):
             return self
-        fitted = self.fit(prepared, rows=rows, seed=seed).in_basis_of(self)
+        fitted = type(self).fit(prepared, rows=rows, seed=seed).in_basis_of(self)
         return fitted if self.levels_of is not None else replace(fitted, levels_of=None)
 
     def in_basis_of(self, other: "CollaborativeKnowledge") -> "CollaborativeKnowledge":

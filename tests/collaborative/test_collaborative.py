@@ -106,7 +106,7 @@ def test_after_a_prefix_all_is_as_after_the_cut_history(history, data):
     drawn = np.array(data.draw(st.lists(pairs, min_size=1, max_size=5)))
     users, _, features = KNOWLEDGE.pair_inputs(items, stars, *drawn.T)
     assert users.shape == (len(drawn), KNOWLEDGE.size)
-    assert features.shape == (len(drawn), len(FEATURE_NAMES))
+    assert features.shape == (len(drawn), len(KNOWLEDGE.feature_names))
     assert users.dtype == features.dtype == np.float32
     assert np.isfinite(features).all()
     for user, row, (n, target) in zip(users, features, drawn, strict=True):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ckf_demo.retrieval.simulated import NewcomerWords
-from ckf_demo.retrieval.terms import Lexicon
 from ckf_demo.retrieval.texts import standardised
 from ckf_demo.retrieval.wishes import TasteMatcher
 from support.films import films
@@ -46,7 +45,7 @@ def test_a_tone_orders_and_does_not_exclude(matcher):
 def test_what_a_title_is_like_leaves_the_title_out(matcher):
     match = matcher.match("like Rear Window")
     assert match is not None
-    assert titles(match.ruled_out) == ["Rear Window"]
+    assert titles(match.named) == ["Rear Window"]
 
 
 @pytest.mark.parametrize("sentence", ["", "asdf qwerty", "hello how are you"])
@@ -77,9 +76,8 @@ def test_standard_scores_are_bounded():
     assert not standardised(np.ones(4)).any()
 
 
-def test_sentences_of_newcomers_name_only_what_they_liked():
-    lexicon = Lexicon(DATA)
-    writer = NewcomerWords(lexicon, np.ones(DATA.n_items))
+def test_sentences_of_newcomers_name_only_what_they_liked(matcher):
+    writer = NewcomerWords(matcher)
     rng = np.random.default_rng(1)
     liked, disliked = np.array([3, 4]), np.array([0, 1])
     sentences = {writer.sentence(liked, disliked, rng) for _ in range(50)}

@@ -68,7 +68,7 @@ def test_a_ranking_stage_changes_ranking_alone_and_sets_its_weight(workplace):
     path = write_config(workplace, tiny_config(workplace / "backbone", train={"ranking_steps": 4}))
     train(path)
     folder = workplace / "checkpoints" / "tiny"
-    stage = read_manifest(folder)["stages"]["ranking"]
+    stage = read_manifest(folder)["stages"]["pool"]
     assert stage["weight"] in WEIGHTS
     assert 0 <= stage["ndcg@10"] <= 1
     system = reload(folder)
