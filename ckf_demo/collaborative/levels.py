@@ -23,7 +23,7 @@ GENRE_DAMPING, ITEM_DAMPING = 50.0, 20.0
 """Ratings without any difference that are added for a kind of person, by genre and by item."""
 SPREAD_DAMPING, SPREAD = 10.0, 0.95
 """Ratings with the usual spread, in stars, that are added to each item's."""
-RECENT = 0.15
+RECENT = 0.25
 """After this share of the rows a like counts half."""
 AGES = (18, 25, 35, 45, 55)
 """Years at which groups of age begin."""

@@ -19,7 +19,7 @@ from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.prompts import profile_text
 
-STRENGTH = 0.5
+STRENGTH = 0.3
 """How much a taste counts beside the model, from 0 to 1, unless the caller says otherwise."""
 
 PROFILE_FIELDS = ("age", "gender", "occupation")
