@@ -343,7 +343,10 @@ def words(results: dict) -> list[Table]:
                 f"{title}: differences", made.differences, task, metric, with_interval, "difference"
             ),
         ]
-    shifts = [[name.replace("_", " "), f"{value:.2f}"] for name, value in results["shifts"].items()]
+    strengths = [
+        [f"{row['strength']:g}", *(f"{row[name]:.3f}" for name in ("fits", "ndcg@10", "recall@50"))]
+        for row in results["strengths"]
+    ]
     names = [n for n in made.methods if made.has([n], "control", "fits", "all")]
     sentences = [
         [row["text"], row["kind"], str(row["fitting"]), *(f"{row[name]:.1f}" for name in names)]
@@ -352,9 +355,9 @@ def words(results: dict) -> list[Table]:
     return [
         *tables,
         (
-            "Shifts of the answers by words: the best on these rows, and those in use",
-            ["shift", "value"],
-            shifts,
+            f"The candidate stage at each strength of the words, {where}",
+            ["strength", "share that fits", "NDCG@10 of newcomers", "recall@50 of newcomers"],
+            strengths,
         ),
         (
             f"Share of the top ten that fits each of {len(sentences)} sentences",

@@ -6,11 +6,10 @@
 *Control*: for the sentences of ``control_sentences.toml``, the share of the top ten that fits, by
 a condition on the store's items, and how many of the opposite's top ten do not. *Newcomers*: users
 of whom no rating is shown; their words are made from what they liked before the moment, and the
-list is held against what they liked later. *Rows*: stars and likes with and without these words,
-at k ratings. All intervals are over users, or over sentences for control.
+list is held against what they liked later, also at other strengths. *Rows*: stars and likes with
+and without these words, at k ratings. All intervals are over users, or over sentences for control.
 """
 
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +18,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 
 from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.base import progress_bars, split_part
-from ckf_demo.inference.people import Person, nobody
-from ckf_demo.inference.predictor import CLICK_SHIFT, RATING_SHIFT
+from ckf_demo.inference.people import STRENGTH, Person, nobody
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, People, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
@@ -43,28 +39,22 @@ ANALYSIS = "words"
 SENTENCES = Path(__file__).parent / "control_sentences.toml"
 TOP = 10
 LENGTHS = (0, 1, 3)
-SENTENCES_EACH, ROWS = 3, 600
-"""Sentences of one newcomer, and rows that are scored with and without words."""
+SENTENCES_EACH, ROWS = 3, 1000
+"""Sentences of one newcomer, and rows that are scored at k ratings above 0."""
+STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+LIGHTLY = 0.02
+"""The strength with the best order for newcomers on validation."""
 
 POSITIVES, NEGATIVES = 3, 47
 """Candidates of the protocol of arXiv 2512.13001."""
 
-FULL, TEXT, STAGE = "with words", "text alone", "candidate stage with words"
+FULL, LIGHT, TEXT = "with words", "with words, lightly", "text alone"
+STAGE, BARE = "candidate stage with words", "without words"
 Progress = Callable[[Sequence, str], Iterable]
 """Goes through a sequence and shows, under a name, how far it is."""
 
 Score = Callable[[Person], np.ndarray]
 """Scores of the whole catalogue (I,) for a person."""
-
-
-@dataclass(frozen=True)
-class Shifted:
-    """An answer with words: its row, evidence, log-probabilities of the stars (5,) and log-odds."""
-
-    row: int
-    evidence: float
-    logits: np.ndarray
-    odds: float
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ class Words:
             seed,
         )
         self.results = Results(weights)
-        self._shifted: list[Shifted] = []
+        self.sampled = people is not None
 
     # Control
 
@@ -149,9 +139,13 @@ class Words:
         self.results.rows += results.rows
         return rows
 
-    def top(self, taste: str, score: Score | None) -> list[int]:
+    @staticmethod
+    def _many(sentence: Control) -> bool:
+        return bool(sentence.fits.sum() >= TOP)
+
+    def top(self, taste: str, score: Score | None, strength: float = STRENGTH) -> list[int]:
         """The top ten of a sentence, by scores or by the whole system."""
-        person = replace(nobody(), taste=taste)
+        person = replace(self.person(taste), strength=strength)
         if score is not None:
             return list(np.argsort(-score(person), kind="stable")[:TOP])
         pool = self.predictor.candidates(person, CANDIDATES)
@@ -188,8 +182,8 @@ class Words:
         """Lists for people of whom only words are known."""
         methods: dict[str, Score | None] = {"popularity": lambda person: self.popularity}
         methods |= self.text_methods()
-        methods |= {"candidate stage": lambda person: self.stage(replace(person, taste=""))}
-        methods |= {STAGE: self.stage, FULL: None}
+        methods |= {"candidate stage": lambda person: self.stage(nobody())}
+        methods |= {STAGE: self.stage, FULL: None, LIGHT: None, f"{STAGE}, lightly": self.stage}
         users: list[int] = []
         values: dict[tuple[str, str], list[float]] = {}
         rng = np.random.default_rng(self.seed)
@@ -198,7 +192,9 @@ class Words:
             for person in self.people(query, rng):
                 users.append(query.user)
                 for name, score in methods.items():
-                    ranked = self._ranked(person, score, query.seen)
+                    light = "lightly" in name
+                    asked = replace(person, strength=LIGHTLY) if light else person
+                    ranked = self._ranked(asked, score, query.seen)
                     relevant = np.unique(query.relevant)
                     self._append(values, name, "ndcg@10", ndcg(ranked[:TOP], relevant))
                     share = np.isin(relevant, ranked[:50]).mean()
@@ -212,16 +208,17 @@ class Words:
             whose = np.array(users)
             if len(each) == len(whose):
                 self.results.add_mean((name, "ranking", metric, "words"), whose, np.array(each))
-        for name in methods:
-            if name != FULL:
-                self.results.add_difference(FULL, name)
+        for own in (FULL, LIGHT):
+            for name in methods:
+                if name != own:
+                    self.results.add_difference(own, name)
 
     def people(self, query: Query, rng: np.random.Generator) -> list[Person]:
         """The query's user as newcomers with different words."""
         liked = query.items[self.prepared.likes(query.ratings)]
         disliked = query.items[query.ratings <= 2]
         texts = [self.writer.sentence(liked, disliked, rng) for _ in range(SENTENCES_EACH)]
-        return [replace(nobody(), taste=text) for text in dict.fromkeys(texts) if text]
+        return [self.person(text) for text in dict.fromkeys(texts) if text]
 
     def _ranked(self, person: Person, score: Score | None, seen: np.ndarray) -> np.ndarray:
         if score is not None:
@@ -246,68 +243,90 @@ class Words:
     def _append(values: dict, name: str, metric: str, value: float) -> None:
         values.setdefault((name, metric), []).append(value)
 
+    # Strength
+
+    def strengths(self, progress: Progress) -> list[dict]:
+        """What the candidate stage gives at each strength: fit, NDCG@10 and recall@50, with means
+        over sentences and newcomers."""
+        sentences = [each for each in control_sentences(self.recommender) if self._many(each)]
+        rng = np.random.default_rng(self.seed)
+        asked = [(query, person) for query in self.queries for person in self.people(query, rng)]
+        rows = []
+        for strength in progress(STRENGTHS, "strengths"):
+            fits = [
+                each.fits[self.top(each.text, self.stage, strength)].mean() for each in sentences
+            ]
+            values = [self._values(query, person, strength) for query, person in asked]
+            ndcgs, recalls = np.array(values).T
+            rows.append(
+                {
+                    "strength": strength,
+                    "fits": float(np.mean(fits)),
+                    "ndcg@10": float(ndcgs.mean()),
+                    "recall@50": float(recalls.mean()),
+                }
+            )
+        return rows
+
+    def _values(self, query: Query, person: Person, strength: float) -> tuple[float, float]:
+        ranked = self._ranked(replace(person, strength=strength), self.stage, query.seen)
+        relevant = np.unique(query.relevant)
+        return ndcg(ranked[:TOP], relevant), float(np.isin(relevant, ranked[:50]).mean())
+
     # Stars and likes
 
     def rows(self, progress: Progress) -> None:
-        """Stars and likes of sampled rows, with and without words, at k ratings."""
+        """Stars and likes of rows with and without words, at k ratings.
+
+        All rows at k = 0, otherwise a sample. The words of a row are made of what its user liked
+        before; rows that are near each other in time share theirs.
+        """
         data, rng = self.prepared, np.random.default_rng(self.seed)
-        rows = sample_by_user(data, data.rows(split=self.split), ROWS, self.seed)
-        cases = EvalInstances(data, rows)
         for k in LENGTHS:
-            answers: dict[str, list[tuple[float, float]]] = {"without words": [], FULL: []}
-            for row in progress(rows, f"{k} ratings"):
-                before = data.history.before(int(row))
-                liked = data.item[before[data.liked[before]]]
-                disliked = data.item[before[data.rating[before] <= 2]]
-                shown = before[len(before) - k :] if k else before[:0]
-                person = replace(
-                    nobody(), items=data.item[shown].astype(np.int64), ratings=data.rating[shown]
-                )
-                taste = self.writer.sentence(liked, disliked, rng)
-                target = [(int(data.item[row]), self.predictor.methods[0])]
-                for name, text in (("without words", ""), (FULL, taste)):
-                    asked = replace(person, taste=text)
-                    (answer,) = self.predictor.predictions(asked, target)
-                    answers[name].append((answer["rating"], answer["probability"]))
-                    if name == FULL and (match := self.predictor.match(asked)) is not None:
-                        evidence = asked.strength * float(match.evidence[target[0][0]])
-                        logits = np.log([answer["distribution"][str(s)] for s in range(1, 6)])
-                        odds = math.log(answer["probability"] / (1 - answer["probability"]))
-                        self._shifted.append(Shifted(int(row), evidence, logits, odds))
-            for name, pairs in answers.items():
-                stars, likes = map(np.array, zip(*pairs, strict=True))
-                everybody = {f"k={k}": np.ones(len(rows), dtype=bool)}
-                self.results.add_scores(name, cases, everybody, stars, likes)
-        self.results.add_difference(FULL, "without words")
+            rows = data.rows(split=self.split)
+            if k or self.sampled:
+                rows = sample_by_user(data, rows, ROWS, self.seed)
+            cases = EvalInstances(data, rows)
+            answers = {name: np.empty((len(rows), 2)) for name in (BARE, FULL)}
+            for places, taste, shown in progress(self._moments(rows, k, rng), f"{k} ratings"):
+                targets = [
+                    (int(item), self.predictor.methods[0]) for item in data.item[rows[places]]
+                ]
+                for name, text in ((BARE, ""), (FULL, taste)):
+                    person = self.person(text, shown)
+                    answered = self.predictor.predictions(person, targets)
+                    answers[name][places] = [(a["rating"], a["probability"]) for a in answered]
+            everybody = {f"k={k}": np.ones(len(rows), dtype=bool)}
+            for name, values in answers.items():
+                self.results.add_scores(name, cases, everybody, *values.T)
+        self.results.add_difference(FULL, BARE)
 
-    def best_shifts(self) -> dict[str, float]:
-        """The shifts with the least loss on the rows that had words, and those in use."""
-        rows = np.array([each.row for each in self._shifted])
-        evidence = np.array([each.evidence for each in self._shifted])
-        steps = np.arange(5)
-        logits = np.stack([each.logits for each in self._shifted])
-        logits = logits - RATING_SHIFT * evidence[:, None] * steps
-        odds = np.array([each.odds for each in self._shifted]) - CLICK_SHIFT * evidence
-        stars, labels = self.prepared.rating[rows], self.prepared.liked[rows]
+    def _moments(
+        self, rows: np.ndarray, k: int, rng: np.random.Generator
+    ) -> list[tuple[np.ndarray, str, np.ndarray]]:
+        """Groups of rows that are asked about at once: places in ``rows``, words, shown rows."""
+        data, groups = self.prepared, []
+        for user in np.unique(data.user[rows]):
+            places = np.flatnonzero(data.user[rows] == user)
+            history, lengths = data.history.rows_of(int(user)), data.history.lengths[rows[places]]
+            moments = np.unique(lengths)
+            for part in np.array_split(moments, min(SENTENCES_EACH, len(moments))):
+                taste, _, _ = self.writer.words(history[: part[0]], rng)
+                for group in [part] if not k else np.split(part, len(part)):
+                    last = int(group[0])
+                    shown = history[max(0, last - k) : last] if k else history[:0]
+                    groups.append((places[np.isin(lengths, group)], taste, shown))
+        return groups
 
-        def rating_loss(shift: float) -> float:
-            expected = softmax(logits + shift * evidence[:, None] * steps, axis=1) @ (steps + 1)
-            return float(np.mean((expected - stars) ** 2))
-
-        def click_loss(shift: float) -> float:
-            return float(
-                np.mean(
-                    np.logaddexp(0, odds + shift * evidence) - labels * (odds + shift * evidence)
-                )
-            )
-
-        bounds = {"bounds": (0.0, 3.0), "method": "bounded"}
-        return {
-            "rating": float(minimize_scalar(rating_loss, **bounds).x),
-            "rating_in_use": RATING_SHIFT,
-            "click": float(minimize_scalar(click_loss, **bounds).x),
-            "click_in_use": CLICK_SHIFT,
-        }
+    def person(self, taste: str, shown: np.ndarray | None = None) -> Person:
+        """Somebody of whom words and some rows are known."""
+        data, people = self.prepared, self.predictor.people
+        rows = [] if shown is None else shown
+        history = [
+            {"item": data.item_ids[data.item[row]], "rating": float(data.rating[row])}
+            for row in rows
+        ]
+        return people.anyone(history=history, taste=taste)
 
 
 def ndcg(ranked: np.ndarray, relevant: np.ndarray) -> float:
@@ -335,6 +354,7 @@ def main(
 
         sentences = words.control(progress)
         words.newcomers(progress)
+        strengths = words.strengths(progress)
         words.rows(progress)
     results = {
         "analysis": ANALYSIS,
@@ -342,7 +362,7 @@ def main(
         "split": split,
         "checkpoint": checkpoint.name,
         "rows": words.results.rows,
-        "shifts": words.best_shifts(),
+        "strengths": strengths,
         "sentences": sentences,
     }
     if json is not None:

@@ -55,6 +55,9 @@ def words_results() -> dict:
         }
         for kind, text, fitting in (("genre", "westerns", 27), ("years", "before <b>1970</b>", 300))
     ]
-    shifts = {"rating": 0.5, "rating_in_use": 0.6, "click": 0.9, "click_in_use": 1.0}
+    strengths = [
+        {"strength": x, "fits": x, "ndcg@10": 0.2 - x / 10, "recall@50": 0.3 - x / 10}
+        for x in (0.0, 0.3, 1.0)
+    ]
     named = {"analysis": "words", "dataset": "made-up", "split": "valid", "checkpoint": "made-up"}
-    return named | {"rows": rows, "shifts": shifts, "sentences": sentences}
+    return named | {"rows": rows, "strengths": strengths, "sentences": sentences}
