@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ckf_demo.collaborative.base import Rows
+from ckf_demo.collaborative.base import Description, Rows
+from ckf_demo.collaborative.crossfitting import crossfitted
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.collaborative.text_vectors import item_text_vectors
@@ -30,9 +32,8 @@ LOWEST, HIGHEST = 1.0, 5.0
 class TrainingData:
     """What baselines may learn from; it holds nothing of the test part.
 
-    ``knowledge`` is the collaborative knowledge that the language model gets as well. It is fitted
-    on the first 60 % of all rows; models on top of it learn from the next 20 %, as the language
-    model does.
+    ``knowledge`` is the collaborative knowledge that the language model gets as well, as it is
+    served: of ratings, fitted on all training rows. Models on top of it learn from `examples`.
     """
 
     prepared: Prepared
@@ -100,14 +101,31 @@ class TrainingData:
             )
         return self._features[key]
 
+    @cached_property
+    def examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows int (n,) and pair features float32 (n, F) that models on top of features learn from.
+
+        These are the same as for the language model's prior, without words.
+        """
+        if isinstance(self.knowledge, CollaborativeKnowledge):
+            return crossfitted(self.prepared, None, 0)
+        rows = self.prepared.learning_rows()
+        return rows, row_features(self.prepared, self.knowledge, rows)
+
     def _by_history(self, instances: EvalInstances) -> np.ndarray:
-        """Features for cut or given histories, of users who are known by these alone."""
+        """Features for cut or given histories, and the profiles of users of the data."""
         table = np.empty((len(instances), len(self.knowledge.feature_names)), dtype=np.float32)
         for positions, items, ratings in instances.by_history():
-            lengths = np.full(len(positions), len(items))
-            _, _, table[positions] = self.knowledge.pair_inputs(
-                items, ratings, lengths, instances.items[positions]
-            )
+            for user in np.unique(instances.users[positions]):
+                of_user = positions[instances.users[positions] == user]
+                profile = self.prepared.profile(int(user)) if user >= 0 else ""
+                _, _, table[of_user] = self.knowledge.pair_inputs(
+                    items,
+                    ratings,
+                    np.full(len(of_user), len(items)),
+                    instances.items[of_user],
+                    description=Description(profile),
+                )
         return table
 
 
@@ -186,7 +204,7 @@ class RatingBaseline(Baseline):
 class FeatureBaseline(Baseline):
     """Scikit-learn models of the folded-in collaborative features, one for ratings, one for CTR.
 
-    Trained on the rows that the language model is trained on, each with its own history.
+    Trained on the rows that the language model's prior is trained on, with the same histories.
     """
 
     needs = ("collaborative knowledge", "history")

@@ -26,23 +26,25 @@ class Boosting(FeatureBaseline):
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.data = data
-        learning, validation = data.learning, data.validation
-        x, x_valid = data.features(learning), data.features(validation)
-        ratings, labels = [], []
+        validation = data.validation
+        rows, x = data.examples
+        stars, labels = data.prepared.rating[rows], data.prepared.liked[rows]
+        x_valid = data.features(validation)
+        by_error, by_loss = [], []
         for leaves in LEAVES:
             regressor = HistGradientBoostingRegressor(**_options(leaves, MOST_TREES))
-            staged = regressor.fit(x, learning.ratings).staged_predict(x_valid)
+            staged = regressor.fit(x, stars).staged_predict(x_valid)
             errors = [rmse(validation.ratings, clipped(p)) for p in staged]
-            ratings.append((min(errors), leaves, int(np.argmin(errors)) + 1))
+            by_error.append((min(errors), leaves, int(np.argmin(errors)) + 1))
             classifier = HistGradientBoostingClassifier(**_options(leaves, MOST_TREES))
-            staged = classifier.fit(x, learning.labels).staged_predict_proba(x_valid)
+            staged = classifier.fit(x, labels).staged_predict_proba(x_valid)
             losses = [log_loss(validation.labels, p[:, 1]) for p in staged]
-            labels.append((min(losses), leaves, int(np.argmin(losses)) + 1))
-        self.chosen = min(ratings)[1:], min(labels)[1:]
+            by_loss.append((min(losses), leaves, int(np.argmin(losses)) + 1))
+        self.chosen = min(by_error)[1:], min(by_loss)[1:]
         self.regressor = HistGradientBoostingRegressor(**_options(*self.chosen[0]))
-        self.regressor.fit(x, learning.ratings)
+        self.regressor.fit(x, stars)
         self.classifier = HistGradientBoostingClassifier(**_options(*self.chosen[1]))
-        self.classifier.fit(x, learning.labels)
+        self.classifier.fit(x, labels)
 
 
 def _options(leaves: int, trees: int) -> dict:

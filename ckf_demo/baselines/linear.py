@@ -21,16 +21,18 @@ class Linear(FeatureBaseline):
         from sklearn.preprocessing import StandardScaler
 
         self.data = data
-        learning, validation = data.learning, data.validation
-        x, x_valid = data.features(learning), data.features(validation)
+        validation = data.validation
+        rows, x = data.examples
+        stars, labels = data.prepared.rating[rows], data.prepared.liked[rows]
+        x_valid = data.features(validation)
         best_rmse, best_loss = float("inf"), float("inf")
         for penalty in PENALTIES:
-            ridge = make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(x, learning.ratings)
+            ridge = make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(x, stars)
             error = rmse(validation.ratings, clipped(np.asarray(ridge.predict(x_valid))))
             if error < best_rmse:
                 best_rmse, self.regressor = error, ridge
             logistic = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty))
-            logistic.fit(x, learning.labels)
+            logistic.fit(x, labels)
             loss = log_loss(validation.labels, logistic.predict_proba(x_valid)[:, 1])
             if loss < best_loss:
                 best_loss, self.classifier = loss, logistic
