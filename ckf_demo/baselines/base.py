@@ -118,13 +118,12 @@ class TrainingData:
         for positions, items, ratings in instances.by_history():
             for user in np.unique(instances.users[positions]):
                 of_user = positions[instances.users[positions] == user]
-                profile = self.prepared.profile(int(user)) if user >= 0 else ""
                 _, _, table[of_user] = self.knowledge.pair_inputs(
                     items,
                     ratings,
                     np.full(len(of_user), len(items)),
                     instances.items[of_user],
-                    description=Description(profile),
+                    description=Description(instances.profile(int(user))),
                 )
         return table
 

@@ -71,6 +71,10 @@ class EvalInstances:
         lengths = self.prepared.history.lengths[self.rows]
         return lengths if self.k is None else np.minimum(lengths, self.k)
 
+    def profile(self, user: int) -> str:
+        """The profile line of one of `users`."""
+        return self.prepared.profile(user)
+
     def by_history(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Targets grouped by the history they share.
 
@@ -91,19 +95,30 @@ class EvalInstances:
 class AdHocInstances(EvalInstances):
     """Targets, int item indices (n,), for a given history: items and stars (m,), oldest first.
 
-    The user need not be in the data and is -1; the targets have no ratings and labels.
+    The user need not be in the data and is -1; the targets have no ratings and labels. ``line`` is
+    the user's profile, as prompts show it.
     """
 
     history: tuple[np.ndarray, np.ndarray]
     targets: np.ndarray
+    line: str
 
     def __init__(
-        self, prepared: Prepared, history: np.ndarray, ratings: np.ndarray, targets: np.ndarray
+        self,
+        prepared: Prepared,
+        history: np.ndarray,
+        ratings: np.ndarray,
+        targets: np.ndarray,
+        line: str = "",
     ):
         super().__init__(prepared, np.full(len(targets), -1))
         # a frozen class is filled in this way
         object.__setattr__(self, "history", (history, ratings))
         object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "line", line)
+
+    def profile(self, user: int) -> str:
+        return self.line
 
     @property
     def users(self) -> np.ndarray:

@@ -78,7 +78,8 @@ class FittedBaselines:
         recommender = self.recommender
         targets = np.array([recommender.place(item) for item in items], np.int64)
         described = recommender.person(**person)
-        return AdHocInstances(recommender.prepared, described.items, described.ratings, targets)
+        history = described.items, described.ratings
+        return AdHocInstances(recommender.prepared, *history, targets, described.profile)
 
     @cached_property
     def _material(self) -> TrainingData:

@@ -101,10 +101,13 @@ def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
     monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
     expected = fitted[name].score(cases)
     for positions, items, ratings in cases.by_history():
-        found = fitted[name].score(AdHocInstances(data, items, ratings, cases.items[positions]))
-        for whole, own in ((expected.rating, found.rating), (expected.ctr, found.ctr)):
-            if whole is not None:
-                np.testing.assert_allclose(own, whole[positions], rtol=1e-4, atol=1e-5)
+        for user in np.unique(cases.users[positions]):
+            of_user = positions[cases.users[positions] == user]
+            person = (data, items, ratings, cases.items[of_user], data.profile(int(user)))
+            found = fitted[name].score(AdHocInstances(*person))
+            for whole, own in ((expected.rating, found.rating), (expected.ctr, found.ctr)):
+                if whole is not None:
+                    np.testing.assert_allclose(own, whole[of_user], rtol=1e-4, atol=1e-5)
 
 
 @RANKING
