@@ -4,6 +4,7 @@ All of it is fitted on ratings r_uv less the item's and the user's level, and sh
 towards what an item's text predicts, so that a rare item or kind of person adds little.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ RECENT = 0.25
 """After this share of the rows a like counts half."""
 AGES = (18, 25, 35, 45, 55)
 """Years at which groups of age begin."""
+AGE = re.compile("[0-9]{1,3}")
 
 
 class Kinds:
@@ -35,17 +37,17 @@ class Kinds:
     def __init__(self, prepared: Prepared):
         self.genders = sorted({*prepared.genders} - {""})
         self.occupations = sorted({*prepared.occupations} - {""})
-        self._column = {
-            name: len(AGES) + 1 + place
-            for place, name in enumerate([*self.genders, *self.occupations])
-        }
+        # a name may be a gender and an occupation, such as "other"
+        names = dict.fromkeys([*self.genders, *self.occupations])
+        self._column = {name: len(AGES) + 1 + place for place, name in enumerate(names)}
         self.size = len(AGES) + 1 + len(self._column)
 
     def columns(self, profile: str) -> list[int]:
-        """The groups of a profile line as prompts show it, ``24, M, technician``."""
-        parts = profile.split(", ") if profile else []
-        ages = [int(np.digitize(int(part), AGES)) for part in parts[:1] if part.isdigit()]
-        return ages + [self._column[part] for part in parts if part in self._column]
+        """The groups of a profile line as prompts show it, ``24, M, technician``; each once."""
+        first, *_ = parts = profile.split(", ")
+        # other digits, such as "²", are words that a visitor wrote
+        ages = [int(np.digitize(int(first), AGES))] if AGE.fullmatch(first) else []
+        return ages + [self._column[part] for part in dict.fromkeys(parts) if part in self._column]
 
     def of_users(self, prepared: Prepared) -> np.ndarray:
         """The groups of every user: float32 (U, size) of 0 and 1."""
