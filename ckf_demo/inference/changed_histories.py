@@ -39,7 +39,8 @@ class Change:
         """The person with the changed history."""
         if self.stars is None:
             items, ratings = (np.delete(a, self.place) for a in (person.items, person.ratings))
-            return replace(person, items=items, ratings=ratings)
+            named = person.named - (self.place < person.named)
+            return replace(person, items=items, ratings=ratings, named=named)
         ratings = person.ratings.copy()
         ratings[self.place] = self.stars
         return replace(person, ratings=ratings)

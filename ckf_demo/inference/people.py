@@ -50,8 +50,8 @@ class Person:
     """A person as all questions use them.
 
     ``items`` int64 (n,) and ``ratings`` float32 (n,) are the whole history, oldest first, behind
-    the items that the taste names;
-    ``profile`` and ``taste`` are prompt lines, ``user`` the id of a known user, ``at`` the moment.
+    the ``named`` items that the taste names. ``profile`` and ``taste`` are prompt lines, ``user``
+    the id of a known user, ``at`` the moment.
     """
 
     items: np.ndarray
@@ -61,15 +61,17 @@ class Person:
     user: str | None
     at: int | None
     strength: float = STRENGTH
+    named: int = 0
 
     def first(self, n: int | None) -> "Person":
         """The person with only the first ``n`` (0 to 100) ratings; None for all of the history.
 
-        Their id is dropped, because the training part has more ratings of the user than these.
+        What the taste names stays, and does not count. Their id is dropped, because the training
+        part has more ratings of the user than these.
         """
         if n is None:
             return self
-        n = whole(n, "first", least=0)
+        n = self.named + whole(n, "first", least=0)
         return replace(self, items=self.items[:n], ratings=self.ratings[:n], user=None)
 
 
@@ -175,16 +177,18 @@ class People:
             ratings.append(stars)
         strength = _strength(strength)
         # what a taste says of items counts like ratings, before those that were given
-        named = [pair for pair in self._named(taste, strength) if pair[0] not in items]
-        shown = np.array([item for item, _ in named] + items, np.int64)
-        given = np.array([stars for _, stars in named] + ratings, np.float32)
-        return Person(shown, given, profile_text(fields), taste, user, at, strength)
+        named = {i: stars for i, stars in self._named(taste, strength).items() if i not in items}
+        shown = np.array([*named, *items], np.int64)
+        given = np.array([*named.values(), *ratings], np.float32)
+        line = profile_text(fields)
+        return Person(shown, given, line, taste, user, at, strength, named=len(named))
 
-    def _named(self, taste: str, strength: float) -> list[tuple[int, float]]:
+    def _named(self, taste: str, strength: float) -> dict[int, float]:
+        """The items that a taste names, each once, with the stars that it says of them."""
         if not (taste and strength):
-            return []
+            return {}
         lowest = LIKED if self.prepared.feedback == "likes" else 0
-        return [(item, stars) for item, stars in self.opinions(taste) if stars >= lowest]
+        return {item: stars for item, stars in self.opinions(taste) if stars >= lowest}
 
     def history(self, user: str, at: int | None) -> list[dict]:
         """A known user's ratings before a moment: ``[{"item", "title", "rating", "timestamp"}]``,
