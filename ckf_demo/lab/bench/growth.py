@@ -65,10 +65,14 @@ def _propose(knowledge: CollaborativeKnowledge, person: BenchPerson) -> np.ndarr
 def repeated(knowledge: CollaborativeKnowledge, times: int) -> CollaborativeKnowledge:
     """The same tables over a catalogue that is so many times as large."""
 
-    def tile(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array] * times)
+    def tile(array: np.ndarray, axis: int = 0) -> np.ndarray:
+        return np.concatenate([array] * times, axis=axis)
 
     rating, watching = knowledge.rating_model, knowledge.implicit_model
+    levels = knowledge.levels_of
+    if levels is not None:
+        arrays = {name: tile(array, axis=-1) for name, array in levels.arrays().items()}
+        levels = replace(levels, **arrays | {"by_genre": levels.by_genre})
     return replace(
         knowledge,
         rating_model=replace(rating, items=tile(rating.items), item_bias=tile(rating.item_bias)),
@@ -76,6 +80,7 @@ def repeated(knowledge: CollaborativeKnowledge, times: int) -> CollaborativeKnow
         item_count=tile(knowledge.item_count),
         genre_matrix=tile(knowledge.genre_matrix),
         years=tile(knowledge.years),
+        levels_of=levels,
     )
 
 
