@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ckf_demo.collaborative.base import Description
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.lab.bench import ranking
 from ckf_demo.lab.bench.profile import Questions, counted_passes, shares
@@ -123,8 +124,10 @@ def test_the_collaborative_method_is_the_prior(recommender):
     stars = np.array([e["rating"] for e in person], np.float32)
     target = DATA.item_index[ITEM]
     system = recommender.system
+    said = Description(DATA.profile(DATA.user_index[USER]))
+    pairs = system.pairs(items, stars, np.array([len(items)]), [target], description=said)
     with torch.no_grad():
-        fused = system.fuse(system.pairs(items, stars, np.array([len(items)]), [target]))
+        fused = system.fuse(pairs)
     expected = fused.prior["rating"].softmax(-1)[0].tolist()
     result = recommender.rate(user=USER, item=ITEM, method="collaborative")
     assert list(result["distribution"].values()) == pytest.approx(expected, abs=1e-5)
