@@ -108,7 +108,9 @@ class TrainingData:
         These are the same as for the language model's prior, without words.
         """
         if isinstance(self.knowledge, CollaborativeKnowledge):
-            return crossfitted(self.prepared, None, 0)
+            rows, features = crossfitted(self.prepared, None, 0)
+            # tables of older checkpoints have only the first of the features
+            return rows, features[:, : len(self.knowledge.feature_names)]
         rows = self.prepared.learning_rows()
         return rows, row_features(self.prepared, self.knowledge, rows)
 

@@ -8,6 +8,7 @@ import pytest
 from ckf_demo.baselines import BASELINES, ctrl, morec
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
@@ -99,6 +100,9 @@ def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
     # who is known by training rows may be known there by more than a history
     tables = fitted["LightGCN"].kept["ctr"]
     monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
+    # somebody has no profile
+    monkeypatch.setattr(Prepared, "profile", lambda prepared, user: "")
+    monkeypatch.setattr(material, "_features", {})
     expected = fitted[name].score(cases)
     for positions, items, ratings in cases.by_history():
         for user in np.unique(cases.users[positions]):
@@ -151,6 +155,14 @@ def test_personal_baselines_beat_everybodys_mean(fitted, material):
 def test_features_by_user_equal_features_by_history(material):
     cases = EvalInstances(material.prepared, material.prepared.rows(split=1))
     assert material.features(cases) == pytest.approx(material._by_history(cases), abs=1e-4)
+
+
+def test_tables_without_levels_have_fewer_features_to_learn_from(material):
+    older = TrainingData(material.prepared, replace(material.knowledge, levels_of=None))
+    (rows, features), (same, fewer) = material.examples, older.examples
+    assert (features.shape[1], fewer.shape[1]) == (24, 12)
+    np.testing.assert_array_equal(rows, same)
+    np.testing.assert_array_equal(features[:, :12], fewer)
 
 
 def test_biased_mf_folds_in_as_the_collaborative_model_does(fitted, material):
