@@ -18,7 +18,15 @@ def word_index(texts: Sequence[str]) -> tuple[TfidfVectorizer, csr_matrix]:
     vectorizer = TfidfVectorizer(
         sublinear_tf=True, stop_words="english", ngram_range=(1, 2), strip_accents="unicode"
     )
-    return vectorizer, vectorizer.fit_transform(texts)
+    return vectorizer, _rows(vectorizer, texts)
+
+
+def _rows(vectorizer: TfidfVectorizer, documents: Sequence) -> csr_matrix:
+    """Fit the vectorizer: rows (n, terms), without any terms where no document has one."""
+    terms = vectorizer.build_analyzer()
+    if not any(map(terms, documents)):
+        return csr_matrix((len(documents), 0))
+    return vectorizer.fit_transform(documents)
 
 
 def full_texts(prepared: Prepared) -> list[str]:
@@ -44,12 +52,8 @@ class Likeness:
                 [f"director {name}" for name in directors] + [f"actor {name}" for name in actors]
                 for directors, actors in zip(facts.directors, facts.actors, strict=True)
             ]
-            rows["people"] = TfidfVectorizer(analyzer=list, use_idf=False, norm=None).fit_transform(
-                people
-            )
-            rows["tags"] = TfidfVectorizer(analyzer=list, smooth_idf=False).fit_transform(
-                [list(tags) for tags in facts.tags]
-            )
+            rows["people"] = _rows(TfidfVectorizer(analyzer=list, use_idf=False, norm=None), people)
+            rows["tags"] = _rows(TfidfVectorizer(analyzer=list, smooth_idf=False), facts.tags)
         return cls(rows)
 
     def between(self, kind: str, some: np.ndarray, others: np.ndarray) -> np.ndarray:
