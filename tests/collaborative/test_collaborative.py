@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from lenskit.als import BiasedMFScorer, ImplicitMFScorer
 from lenskit.data import ItemList
 
-from ckf_demo.collaborative.base import Rows, train_scorer
+from ckf_demo.collaborative.base import WORDS, Description, Rows, train_scorer
 from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
-from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, LEVEL_NAMES, CollaborativeKnowledge
+from ckf_demo.data.splits import TRAIN
 from support.tiny import tiny_data, tiny_knowledge
 
 DATA, KNOWLEDGE = tiny_data(), tiny_knowledge()
@@ -177,3 +178,96 @@ def test_fitting_is_repeatable_and_leaves_torch_its_threads():
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(one.items, other.items)
+
+
+# What a person says of themselves
+
+LIKED, LIKED_STARS = np.array([3, 8, 1, 40]), np.array([5, 2, 4, 5], np.float32)
+EVERY = np.arange(DATA.n_items)
+
+
+def described(profile: str = "", words: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Pair features of every item for four ratings, by name."""
+    features = KNOWLEDGE.pair_inputs(
+        LIKED, LIKED_STARS, np.full(len(EVERY), 4), EVERY, description=Description(profile, words)
+    )[2]
+    return dict(zip(KNOWLEDGE.feature_names, features.T, strict=True))
+
+
+def test_features_of_words_are_the_words_and_zeros_without_any():
+    words = np.random.default_rng(0).normal(size=(DATA.n_items, len(WORDS))).astype(np.float32)
+    silent, spoken = described(), described(words=words)
+    for place, name in enumerate(WORDS):
+        assert not silent.pop(name).any()
+        np.testing.assert_array_equal(spoken.pop(name), words[:, place])
+    for name, feature in silent.items():
+        np.testing.assert_array_equal(feature, spoken[name])
+
+
+def test_a_profile_changes_what_groups_say_and_nothing_else():
+    nobody, woman, man = described(), described("30, F"), described("30, M, writer")
+    groups = {"group by genre", "group by item"}
+    for name, feature in nobody.items():
+        assert np.array_equal(feature, woman[name]) == (name not in groups), name
+        assert np.array_equal(woman[name], man[name]) == (name not in groups), name
+    assert not any(nobody[name].any() for name in groups)
+
+
+# Tables for learning and for serving
+
+
+@pytest.fixture(scope="module")
+def serving() -> CollaborativeKnowledge:
+    return KNOWLEDGE.for_serving(DATA)
+
+
+def answers(knowledge: CollaborativeKnowledge) -> list[np.ndarray]:
+    """Pair features after two histories, and candidate scores."""
+    lengths = np.repeat([0, 4], len(EVERY))
+    said = Description("30, F, writer")
+    pairs = LIKED, LIKED_STARS, lengths, np.tile(EVERY, 2)
+    features = knowledge.pair_inputs(*pairs, description=said)[2]
+    return [features, knowledge.candidate_scores(LIKED, LIKED_STARS)]
+
+
+def test_turning_into_another_basis_leaves_all_answers(serving):
+    plain = CollaborativeKnowledge.fit(DATA, rows=DATA.rows(split=TRAIN))
+    for expected, found in zip(answers(plain), answers(serving), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    # the factors themselves are others, and nearer to those that they were turned to
+    for name in ("rating_model", "implicit_model"):
+        before, after, basis = (getattr(k, name).items for k in (plain, serving, KNOWLEDGE))
+        assert np.linalg.norm(after - basis) < np.linalg.norm(before - basis)
+
+
+def test_tables_for_serving_have_seen_the_training_part_and_those_for_learning_have_not(serving):
+    assert serving.item_count.sum() == (DATA.split == TRAIN).sum()
+    assert serving.for_serving(DATA) is serving
+    assert KNOWLEDGE.for_learning(DATA) is KNOWLEDGE
+    learning = serving.for_learning(DATA)
+    assert learning.item_count.sum() == DATA.fit.sum()
+    for expected, found in zip(answers(KNOWLEDGE), answers(learning), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_tables_for_serving_know_nothing_of_later_parts(serving):
+    later = DATA.split != TRAIN
+    changed = dataclasses.replace(
+        DATA, rating=np.where(later, 6 - DATA.rating, DATA.rating).astype(np.float32)
+    )
+    other = KNOWLEDGE.for_serving(changed)
+    for name, tensor in serving.tensors().items():
+        np.testing.assert_array_equal(other.tensors()[name], tensor, err_msg=name)
+
+
+def test_tables_of_older_checkpoints_stay_without_levels(tmp_path):
+    older = dataclasses.replace(KNOWLEDGE, levels_of=None)
+    older.save(tmp_path / "tables.safetensors")
+    loaded = CollaborativeKnowledge.load(tmp_path / "tables.safetensors", DATA)
+    assert loaded.feature_names == FEATURE_NAMES
+    for expected, found in zip(answers(older), answers(loaded), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    # the first features are the same as with levels
+    assert KNOWLEDGE.feature_names == FEATURE_NAMES + LEVEL_NAMES
+    np.testing.assert_array_equal(answers(loaded)[0], answers(KNOWLEDGE)[0][:, :12])
+    assert loaded.for_serving(DATA).feature_names == FEATURE_NAMES

@@ -3,20 +3,33 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, CollaborativeKnowledge
+from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.training.loop import Run
 from ckf_demo.training.losses import sequence_losses_of
 from support.synthetic import made_up
-from support.tiny import TASKS, save_backbone, tiny_config
+from support.tiny import (
+    TASKS,
+    save_backbone,
+    save_checkpoint,
+    tiny_config,
+    tiny_knowledge,
+    tiny_system,
+)
 from support.training import DATA, draws, reload
 
+FIT = CollaborativeKnowledge.__dict__["fit"]
 FILES = [
     *(f"adapters/{name}/adapter_model.safetensors" for name in ("shared", *TASKS)),
     "fusion.safetensors",
@@ -46,6 +59,78 @@ def test_what_is_served_is_what_was_trained(workplace):
     served = reload(run.folder)
     one, other = ([*system.engine.model.parameters()] for system in (served, run.system))
     torch.testing.assert_close(one, other)
+
+
+@pytest.fixture
+def own_tables(workplace, monkeypatch) -> Path:
+    """A workplace in which tables are fitted to the rows that they are to be of."""
+    monkeypatch.setattr(CollaborativeKnowledge, "fit", FIT)
+    return workplace
+
+
+def test_a_checkpoint_holds_the_tables_for_serving_and_training_used_others(own_tables):
+    config = tiny_config(own_tables / "backbone", train={"ranking_steps": 2})
+    run = Run.prepare(config, DATA)
+    learnt = run.system.knowledge
+    assert learnt.item_count.sum() == DATA.fit.sum()
+    assert run.packer.knowledge is learnt
+    while run.step < 6:
+        run.train_step()
+    run._check()
+    assert run.system.knowledge is learnt
+    served = reload(run.folder)
+    assert served.knowledge.item_count.sum() == (DATA.split == TRAIN).sum()
+    np.testing.assert_array_equal(served.knowledge.item_table, run.system.serving.item_table)
+    # the stages that set weights and calibration work with what is served
+    run.finish("ranking")
+    assert run.system.knowledge is learnt
+    for stage in ("pool", "calibration"):
+        run.finish(stage)
+        assert run.system.knowledge is run.system.serving
+        np.testing.assert_array_equal(
+            run.system.fusion.embeddings.table, run.system.serving.item_table
+        )
+    served, rows = reload(run.folder), DATA.rows(split=VALID)[:20]
+    run.system.lora.eval()
+    for task, scores in score_rows(served, rows).items():
+        np.testing.assert_allclose(scores, score_rows(run.system, rows)[task], atol=2e-2)
+
+
+def test_a_later_run_learns_with_tables_that_have_not_seen_the_answers(own_tables):
+    config = tiny_config(own_tables / "backbone")
+    run = Run.prepare(config, DATA)
+    while run.step < 4:
+        run.train_step()
+    run._check()
+    later = Run.prepare(config, DATA, warm_start=run.folder)
+    np.testing.assert_array_equal(
+        later.system.serving.item_table, reload(run.folder).knowledge.item_table
+    )
+    assert later.system.knowledge.item_count.sum() == DATA.fit.sum()
+    # in the basis of the tables that are served, so that its weights mean the same
+    one, other = (s.item_table for s in (later.system.knowledge, later.system.serving))
+    again = CollaborativeKnowledge.fit(DATA).item_table
+    assert np.linalg.norm(one - other) <= np.linalg.norm(again - other)
+
+
+def test_a_checkpoint_with_older_tables_answers_as_it_did(stirred, tmp_path):
+    knowledge = replace(tiny_knowledge(), levels_of=None)
+    system = tiny_system(tiny_config(stirred / "backbone"), knowledge=knowledge)
+    save_checkpoint(system, stirred / "backbone", tmp_path / "older")
+    loaded = reload(tmp_path / "older")
+    assert loaded.knowledge.feature_names == FEATURE_NAMES
+    assert loaded.fusion.feature_mean.shape == (12,)
+    np.testing.assert_array_equal(
+        loaded.knowledge.candidate_scores(np.array([1, 2]), np.array([5.0, 4.0])),
+        knowledge.candidate_scores(np.array([1, 2]), np.array([5.0, 4.0])),
+    )
+    rows = DATA.rows(split=VALID)[:10]
+    pairs = [
+        s.fuse(s.pairs(DATA.item[rows], DATA.rating[rows], np.array([4, 10]), np.array([0, 1])))
+        for s in (system, loaded)
+    ]
+    for task, prior in pairs[0].prior.items():
+        torch.testing.assert_close(pairs[1].prior[task], prior, atol=2e-2, rtol=2e-2)
 
 
 def test_saving_over_a_checkpoint_leaves_one_that_loads(checkpoint):

@@ -46,6 +46,41 @@ def test_what_a_title_is_like_leaves_the_title_out(matcher):
     match = matcher.match("like Rear Window")
     assert match is not None
     assert titles(match.named) == ["Rear Window"]
+    assert not match.ruled_out.any()
+    assert titles(match.excluded) == ["Rear Window"]
+    assert not match.fulfilling[0]
+    assert np.argmin(match.scores) == 0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("like Jaws", [("Jaws", 5.0)]),
+        ("nothing like Jaws", [("Jaws", 2.0)]),
+        ("like Jaws but not like Annie Hall", [("Jaws", 5.0), ("Annie Hall", 2.0)]),
+        ("westerns, no romance", []),
+    ],
+)
+def test_what_a_sentence_names_is_liked_or_not(matcher, sentence, said):
+    match = matcher.match(sentence)
+    assert match is not None
+    assert [(DATA.titles[item], stars) for item, stars in match.opinions] == said
+
+
+def test_words_say_of_every_item_how_well_it_fits_and_whether_it_is_ruled_out(matcher):
+    match = matcher.match("comedies with Cary Grant, no secret agents")
+    assert match is not None
+    fit, likeness, ruled_out = match.features.T
+    assert match.features.dtype == np.float32
+    assert (fit[1], fit[5]) == (1, -1)
+    assert fit.min() >= -1 and fit.max() <= 1
+    np.testing.assert_array_equal(likeness, match.similarity)
+    np.testing.assert_array_equal(ruled_out, match.ruled_out)
+    # a sentence without wishes fits nothing and nothing not
+    match = matcher.match("like Jaws")
+    assert match is not None
+    assert not match.features[:, [0, 2]].any()
+    assert match.features[:, 1].any()
 
 
 @pytest.mark.parametrize("sentence", ["", "asdf qwerty", "hello how are you"])
@@ -74,6 +109,25 @@ def test_standard_scores_are_bounded():
     values = standardised(np.array([0.0] * 99 + [1000.0]))
     assert (values.min(), values.max()) == pytest.approx((-0.1005, 3.0), abs=1e-3)
     assert not standardised(np.ones(4)).any()
+
+
+def test_what_newcomers_say_is_read_as_what_visitors_say_is(matcher):
+    """Their words are the features of their sentence, and they name only what they liked."""
+    writer, rng = NewcomerWords(matcher), np.random.default_rng(0)
+    named_ever: set[int] = set()
+    for user in range(DATA.n_users):
+        rows = DATA.history.rows_of(user)[:8]
+        for _ in range(5):
+            sentence, words, named = writer.words(rows, rng)
+            assert sentence
+            match = matcher.match(sentence)
+            assert match is not None and words is not None
+            np.testing.assert_array_equal(words, match.features)
+            assert {item for item, stars in match.opinions if stars == 5} == set(named)
+            assert set(named) <= set(DATA.item[rows[DATA.liked[rows]]])
+            named_ever |= set(named)
+    assert len(named_ever) > 3
+    assert writer.words(rows[:0], rng) == ("", None, ())
 
 
 def test_sentences_of_newcomers_name_only_what_they_liked(matcher):

@@ -248,12 +248,16 @@ def give_texts(predictor: Predictor, vectors: np.ndarray) -> None:
 
 
 @contextmanager
-def tiny_recommender(folder: Path) -> Iterator[Recommender]:
-    """The recommender over `tiny_system`, with a store in the folder and texts as vectors."""
-    data = tiny_data()
+def tiny_recommender(folder: Path, data: Prepared | None = None) -> Iterator[Recommender]:
+    """The recommender over `tiny_system`, with a store in the folder and texts as vectors.
+
+    Over other data than the made-up ones, tables are fitted.
+    """
+    knowledge = None if data is None else CollaborativeKnowledge.fit(data)
+    system = tiny_system(data=data, knowledge=knowledge)
+    data = system.prepared
     path = folder / "made-up.duckdb"
     write_store(data, path)
-    system = tiny_system()
     system.calibration = {"ctr": (0.9, -0.1)}
     vectors = np.random.default_rng(0).normal(size=(data.n_items, 4)).astype(np.float32)
     with InteractionStore(path) as store:

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
+from ckf_demo.retrieval.simulated import NewcomerWords
+from ckf_demo.retrieval.wishes import TasteMatcher
 from ckf_demo.training.explanation_stage import draw_explanations
-from ckf_demo.training.sequences import PackedSequence, Packer
+from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
+from support.films import films
+from support.tiny import Encoder
 from support.training import CONFIG, DATA, SEGMENTS, draws, packer, shared_system
 
 # a segment, and a seed of what is drawn of it
@@ -147,3 +152,91 @@ def test_middling_verdicts_are_worded_most():
     assert shares["mixed"] == pytest.approx(0.5, abs=0.12)
     assert shares["good"] > 0.1
     assert shares["poor"] > 0.1
+
+
+# Taste sentences
+
+FILMS = films()
+FILM_SEGMENTS = segments_of(FILMS, FILMS.learning_rows(), CONFIG.prompt)
+
+
+@pytest.fixture(scope="module")
+def speaking() -> Packer:
+    """A packer over a dozen films, whose users say what they like whenever they can."""
+    matcher = TasteMatcher(FILMS)
+    vectors = np.random.default_rng(0).normal(size=(FILMS.n_items, 4)).astype(np.float32)
+    matcher.index.vectors, matcher.index.encoder = vectors, Encoder()
+    # everybody rated nearly everything, so nothing is left to rank
+    changes = {"keep_taste": 1.0, "drop_history": 0.7, "tasks": ("rating", "ctr")}
+    return Packer(
+        FILMS,
+        CONFIG.train.model_copy(update=changes),
+        CONFIG.prompt,
+        CollaborativeKnowledge.fit(FILMS),
+        lambda a, b: False,
+        newcomers=NewcomerWords(matcher),
+    )
+
+
+def spoken(packer: Packer, n: int) -> list[tuple[int, PackedSequence]]:
+    """Users and training sequences in which they say something."""
+    rng = np.random.default_rng(0)
+    drawn = [FILM_SEGMENTS[i % len(FILM_SEGMENTS)] for i in range(n)]
+    sequences = [(s.user, packer.draw(s, rng, text_only=False, augment=True)) for s in drawn]
+    return [(user, sequence) for user, sequence in sequences if sequence.taste]
+
+
+def test_a_taste_names_only_what_its_user_had_liked_before(speaking):
+    stars = {(u, v): r for u, v, r in zip(FILMS.user, FILMS.item, FILMS.rating, strict=True)}
+    moment = {(u, v): t for u, v, t in zip(FILMS.user, FILMS.item, FILMS.timestamp, strict=True)}
+    named_ever = 0
+    sequences = spoken(speaking, 200)
+    assert len(sequences) > 150
+    for user, sequence in sequences:
+        match = speaking.newcomers.matcher.match(sequence.taste)
+        np.testing.assert_array_equal(sequence.words, match.features)
+        begins = min(moment[user, q.item] for q in sequence.questions if q.task == "rating")
+        for item, said in match.opinions:
+            named_ever += 1
+            assert said == 5
+            assert stars[user, item] >= 4
+            assert moment[user, item] < begins
+            # it counts like a rating, as what visitors name does
+            assert item in sequence.items
+        # what is known is of before, in order, each once
+        known = [moment[user, item] for item in sequence.items]
+        assert known == sorted(known)
+        assert len(set(sequence.items)) == len(sequence.items)
+        for question in sequence.questions:
+            assert question.item not in sequence.items[: question.length]
+    assert named_ever > 50
+
+
+def test_a_taste_does_not_know_the_answers(speaking):
+    """Other ratings at and after the first target leave what is said as it is."""
+    segment = FILM_SEGMENTS[0]
+    first = FILMS.timestamp[segment.rows].min()
+    later = (FILMS.user == segment.user) & (FILMS.timestamp >= first)
+    assert later.any()
+    changed = replace(
+        FILMS, rating=np.where(later, 6 - FILMS.rating, FILMS.rating).astype(np.float32)
+    )
+    other = replace(speaking, prepared=changed)
+    said = set()
+    for seed in range(20):
+        one, two = (
+            p.draw(segment, np.random.default_rng(seed), text_only=False, augment=True)
+            for p in (speaking, other)
+        )
+        assert (one.taste, one.profile) == (two.taste, two.profile)
+        np.testing.assert_array_equal(one.words, two.words)
+        np.testing.assert_array_equal(one.items, two.items)
+        said.add(one.taste)
+    assert len(said) > 5
+
+
+def test_validation_sequences_say_nothing(speaking):
+    rng = np.random.default_rng(0)
+    sequence = speaking.draw(FILM_SEGMENTS[0], rng, text_only=False, augment=False)
+    assert sequence.taste == ""
+    assert sequence.words is None
