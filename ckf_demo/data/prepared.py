@@ -102,7 +102,7 @@ class Prepared:
     and ``about_users`` hold summaries of texts, by index; the target's own text may be among these.
 
     ``facts`` is what the items are about, where the data say it. No hash covers it: a checkpoint
-    stays valid when facts are added.
+    still loads when facts are added.
     """
 
     dataset: str
@@ -327,8 +327,8 @@ class Prepared:
     def learning_rows(self) -> np.ndarray:
         """Interaction indices that the language model learns from, in time order.
 
-        They are the rows that collaborative models do not see. If these see the whole training
-        part, both learn from it, and collaborative signals must come out of fold.
+        They are the rows of the training part that are not in ``fit``. If ``fit`` is the whole
+        training part, both learn from it, and collaborative signals must come out of fold.
         """
         train = self.split == TRAIN
         unseen = train & ~self.fit

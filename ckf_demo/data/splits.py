@@ -1,8 +1,10 @@
 """One split in time: rows in order, the first 80 % train, then 10 % validation, then 10 % test.
 
-The training part is cut once more: collaborative models see only its first three quarters (60 % of
-all rows). The language model is trained on the rest, with users folded in from their histories. So
-the collaborative signals that it is trained on have not seen the label, as at serving time.
+The training part is cut once more. The collaborative tables that the language model learns with are
+fitted on its first three quarters (60 % of all rows), and the language model is trained on the
+rest, with users folded in from their histories. So the signals that it learns from have not seen
+the label, as at serving time. The tables that serve are fitted on the whole training part
+(`ckf_demo.collaborative.base.Knowledge.for_serving`).
 """
 
 from collections.abc import Sequence
@@ -41,7 +43,7 @@ def time_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     split : int8 array (n,), fit : bool array (n,)
-        The part of each row, and whether collaborative models may be fitted on it.
+        The part of each row, and whether the tables for learning may be fitted on it.
     """
     split = np.full(n, TEST, dtype=np.int8)
     n_train, n_valid = int(n * TRAIN_SHARE), int(n * VALID_SHARE)
@@ -55,7 +57,7 @@ def time_split(n: int) -> tuple[np.ndarray, np.ndarray]:
 def leave_last_out(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each user's last row is for test, the one before for validation, all others for training.
 
-    Users with fewer than three rows are for training alone. Collaborative models see the first
+    Users with fewer than three rows are for training alone. The tables for learning see the first
     three quarters of the training rows in time. Unlike a split in time, this split trains on rows
     of other users that are later than a test row.
 

@@ -59,7 +59,7 @@ class TrainConfig(Section):
     keep_taste: float = 0.3
     """Share of sequences with a taste line."""
     hide_title: float = 0.5
-    """Share of candidates shown by year and genres only: a title is an item id in disguise."""
+    """Share of candidates shown without their title, which is an item id in disguise."""
     show_summaries: float = Field(0.0, ge=0, le=1, exclude_if=lambda value: value == 0.0)
     """Share of explanations that are learnt with a summary of the item beside what others wrote
     (`ckf_demo.tasks.explanations.evidence`)."""

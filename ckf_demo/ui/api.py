@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 import gradio as gr
 from gradio.utils import get_function_description
 
+from ckf_demo.inference.people import STRENGTH
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving.method_comparison import MethodComparison
 from ckf_demo.ui.events import DATA_QUEUE, GATED
@@ -73,7 +74,8 @@ class _Vocabulary:
             "taste": (str | None, "What they like, in a sentence."),
             "strength": (
                 float | None,
-                "How much the taste counts beside the model, from 0 to 1; 0.5 if it is left out.",
+                "How much the taste counts beside the model, from 0 to 1; "
+                f"{STRENGTH:g} if it is left out.",
             ),
             "profile": (Profile | None, '{"age", "gender", "occupation"}, each optional.'),
             "item": (Id, f"The {thing}'s id."),

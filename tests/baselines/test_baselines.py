@@ -8,7 +8,6 @@ import pytest
 from ckf_demo.baselines import BASELINES, ctrl, morec
 from ckf_demo.baselines.base import TrainingData
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
-from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.metrics import metrics
 from ckf_demo.metrics.protocol import AdHocInstances, EvalInstances
@@ -100,9 +99,6 @@ def test_somebody_gets_the_answer_of_a_person_with_the_same_history(
     # who is known by training rows may be known there by more than a history
     tables = fitted["LightGCN"].kept["ctr"]
     monkeypatch.setattr(tables, "knows_user", np.zeros_like(tables.knows_user))
-    # somebody has no profile
-    monkeypatch.setattr(Prepared, "profile", lambda prepared, user: "")
-    monkeypatch.setattr(material, "_features", {})
     expected = fitted[name].score(cases)
     for positions, items, ratings in cases.by_history():
         for user in np.unique(cases.users[positions]):
