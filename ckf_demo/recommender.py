@@ -106,16 +106,17 @@ class Recommender:
         """
         return self.predictor.people.search_items(query, limit)
 
-    def read_taste(self, taste: str) -> dict:
-        """Say how a taste sentence is understood.
+    def read_taste(self, taste: str, item: str | int | None = None) -> dict:
+        """Say how a taste sentence is understood, and what of it holds for an item.
 
         Returns
         -------
-        ``{"understood": [{"words", "kind", "name", "wanted", "spelt", "items"}], "meaning",
-        "not_understood", "messages"}``: names with how many items have them, words that are
-        compared by meaning, words without any, and what the catalogue cannot fulfil.
+        ``{"understood": [{"words", "kind", "name", "wanted", "spelt", "items", "holds"}],
+        "meaning", "not_understood", "messages"}``: names with how many items have them, words that
+        are compared by meaning, words without any, and what the catalogue cannot fulfil. ``holds``
+        says whether the item has what is named; None without an item, and for a likeness.
         """
-        return self.predictor.read_taste(taste)
+        return self.predictor.read_taste(taste, item)
 
     def history(self, user: str, at: int | None = None) -> list[dict]:
         """The ratings of a known user before a moment, oldest first."""

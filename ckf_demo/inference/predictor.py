@@ -30,6 +30,7 @@ from ckf_demo.inference.people import STRENGTH, People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
 from ckf_demo.model.system import System
+from ckf_demo.retrieval.terms import FULFILLED
 from ckf_demo.retrieval.texts import standardised
 from ckf_demo.retrieval.wishes import TasteMatcher, TextMatch
 from ckf_demo.runtime.errors import UserError
@@ -170,9 +171,10 @@ class Predictor:
         match = self.tastes.match(taste)
         return [] if match is None else match.opinions
 
-    def read_taste(self, taste: str) -> dict[str, Any]:
+    def read_taste(self, taste: str, item: str | int | None = None) -> dict[str, Any]:
         """See `Recommender.read_taste`."""
         taste = self.people.taste(taste)
+        target = None if item in (None, "") else self.people.item(item)
         reading = self.tastes.reader.read(taste)
         match = self.tastes.match(taste)
         messages = [] if match is None else match.messages(self.people.domain.things)
@@ -187,6 +189,11 @@ class Predictor:
                     "wanted": wish.wanted,
                     "spelt": wish.spelt,
                     "items": sum(term.count for term in wish.terms) or len(wish.like),
+                    "holds": (
+                        None
+                        if target is None or not wish.terms
+                        else bool(wish.fit[target] >= FULFILLED)
+                    ),
                 }
                 for wish in reading.wishes
             ],

@@ -191,18 +191,20 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
             raise UserError("no user was given; give a user id of the data set")
         return recommender.history(str(user), at=at)
 
-    def read_taste(taste: str) -> dict:
-        """Say how a sentence about a taste is understood.
+    def read_taste(taste: str, item: str | int | None = None) -> dict:
+        """Say how a sentence about a taste is understood, and what of it holds for a «thing».
 
         Args:
             taste: What somebody likes, in a sentence.
+            item: A «thing»'s id, for "holds".
 
         Returns:
-            {"understood": [{"words", "kind", "name", "wanted", "spelt", "items"}, …], "meaning",
-            "not_understood", "messages"}: names with how many «things» have them, words that are
-            compared by meaning, words without any, and what the catalogue cannot fulfil.
+            {"understood": [{"words", "kind", "name", "wanted", "spelt", "items", "holds"}, …],
+            "meaning", "not_understood", "messages"}: names with how many «things» have them and
+            whether the given one does, words that are compared by meaning, words without any, and
+            what the catalogue cannot fulfil.
         """
-        return recommender.read_taste(taste)
+        return recommender.read_taste(taste, item)
 
     for function in (search_items, history, read_taste):
         function.__doc__ = vocabulary.in_dataset_words(function)

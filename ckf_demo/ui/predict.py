@@ -153,6 +153,23 @@ def _of_a_like(recommender) -> str:
     return "of a rating of 4 or 5" if liked_from == 4 else f"of at least {liked_from:g} stars"
 
 
+def wishes_markup(recommender, pair: Pair) -> str:
+    """Which wishes of the taste the item fulfils and which not (HTML); empty without a taste."""
+    if not pair.taste or not pair.item or pair.strength == 0:
+        return ""
+    lines = [
+        f'<li class="{"ckf-wanted" if wish["holds"] == wish["wanted"] else "ckf-unwanted"}">'
+        f"{'has' if wish['holds'] else 'has no'} {escape(wish['name'])}"
+        f'<span class="ckf-facts">{"wanted" if wish["wanted"] else "not wanted"}</span></li>'
+        for wish in recommender.read_taste(pair.taste, pair.item)["understood"]
+        if wish["holds"] is not None
+    ]
+    if not lines:
+        return ""
+    label = f"What of the sentence holds for this {recommender.domain.thing}"
+    return f'<ul class="ckf-reading" aria-label="{escape(label)}">{"".join(lines)}</ul>'
+
+
 def click_card(recommender, answer: Answer) -> str:
     """The probability of a like on one line with the other methods' marks."""
     if answer.click is None:
@@ -167,6 +184,7 @@ def click_card(recommender, answer: Answer) -> str:
     return card(
         "Would they like it?",
         _figure(percent(probability), "", f"probability {_of_a_like(recommender)}"),
+        wishes_markup(recommender, answer.pair),
         note,
         _line(_points(answer, "probability", probability, percent), ticks=(0, 0.25, 0.5, 0.75, 1)),
         _seconds(answer.click),
