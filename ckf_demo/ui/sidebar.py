@@ -187,7 +187,7 @@ class Sidebar:
             0,
             100,
             value=100 * STRENGTH,
-            step=10,
+            step=1,
             label="How much these words count, in percent",
             elem_id="strength",
         )

@@ -16,7 +16,7 @@ from ckf_demo.ui.data import DataTab, result_markup, schema_markup
 from ckf_demo.ui.items import about_item, item_list
 from ckf_demo.ui.markup import directed_text
 from ckf_demo.ui.pair import Pair, bar
-from ckf_demo.ui.predict import history_markup
+from ckf_demo.ui.predict import history_markup, wishes_markup
 from ckf_demo.ui.topk import Ranking, TopKTab
 from support.fakes import FakeMethodComparison, FakeRecommender
 from support.films import films
@@ -133,3 +133,15 @@ def test_themes_directors_and_countries_have_analyses_of_their_own(told, fake):
 def test_the_schema_says_what_the_columns_of_facts_hold(told, fake):
     assert "tags (themes)" in schema_markup(told.store.schema())
     assert "tags (themes)" not in schema_markup(fake.store.schema())
+
+
+@pytest.mark.parametrize("taste", ["dramas", "no dramas"])
+def test_wishes_of_a_taste_are_held_against_the_film(fake, taste):
+    data = fake.prepared
+    place = next(i for i, genres in enumerate(data.genres) if "Drama" in genres)
+    pair = Pair(item=data.item_ids[place], taste=taste)
+    shown = wishes_markup(fake, pair)
+    assert "has Drama" in shown
+    assert ("ckf-wanted" in shown) == (taste == "dramas")
+    assert not wishes_markup(fake, replace(pair, strength=0.0))
+    assert not wishes_markup(fake, replace(pair, taste=""))
