@@ -159,10 +159,11 @@ class System:
         if self.knowledge is self.serving:
             return
         self.knowledge = self.serving
-        weights = self.fusion.state_dict()
+        weights, training = self.fusion.state_dict(), self.fusion.training
         with torch.random.fork_rng(devices=[]):
             self.fusion = self._new_fusion()
         self.fusion.load_state_dict(weights)
+        self.fusion.train(training)
         if self.fusion.history_tokens:
             self.engine.vectors = self.fusion.history_vectors
 

@@ -130,10 +130,10 @@ def test_states_are_saved_between_optimiser_steps(workplace, monkeypatch):
     """Gradients are not part of a state, so that none may be pending when it is saved."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
 
-    def ends(self: CalibrationStage, progress: object) -> None:
+    def ends(self: Run, name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CalibrationStage, "run", ends)
+    monkeypatch.setattr(Run, "finish", ends)
     config = tiny_config(
         workplace / "backbone", train={"accumulate": 3, "steps": 8, "validate_every": 8}
     )
