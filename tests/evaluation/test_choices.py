@@ -276,7 +276,8 @@ def test_joint_training_is_held_against_clicks_alone(workplace):
     single = cells["CKF-S ctr", "auc"]
     assert single == alone[choices.CKF, "auc"]
     assert cells["CKF-S ctr's language model alone", "auc"] == alone[choices.ALONE, "auc"]
-    difference = pytest.approx(cells[choices.CKF, "auc"] - single)
+    # each figure is rounded on its own
+    difference = pytest.approx(cells[choices.CKF, "auc"] - single, abs=2e-6)
     assert cells[f"{choices.CKF} - CKF-S ctr", "auc"] == difference
     assert (f"{choices.ALONE} - CKF-S ctr's language model alone", "auc") in cells
 
