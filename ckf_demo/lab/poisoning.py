@@ -32,7 +32,7 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
-from ckf_demo.data.splits import TEST
+from ckf_demo.data.splits import TEST, TRAIN
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, one_line_errors
 from ckf_demo.metrics import bootstrap
@@ -83,11 +83,16 @@ def fakes(prepared: Prepared, target: int, count: int, attack: str, seed: int) -
 def poisoned(prepared: Prepared, made_up: Fakes) -> Prepared:
     """The rows that collaborative models are fitted on, and those of fake people behind them.
 
-    Good for fitting alone: the fakes are in no list of users and have no times.
+    Good for fitting alone: the fakes have no profiles and no times.
     """
     fit = prepared.fit
+    names = [f"fake {number}" for number in range(made_up.user.max(initial=-1) + 1)]
     return replace(
         prepared,
+        user_ids=[*prepared.user_ids, *names],
+        ages=np.append(prepared.ages, np.zeros(len(names), np.int32)),
+        genders=[*prepared.genders, *[""] * len(names)],
+        occupations=[*prepared.occupations, *[""] * len(names)],
         user=np.concatenate([prepared.user[fit], made_up.user + prepared.n_users]),
         item=np.concatenate([prepared.item[fit], made_up.item]),
         rating=np.concatenate([prepared.rating[fit], made_up.rating]),
@@ -115,12 +120,24 @@ def aligned(
             distances[f"{stored} {when}"] = float(
                 np.linalg.norm(items[kept] - clean_items[kept]) / size
             )
-    return replace(fitted, **models), distances
+    # tables of older checkpoints have no levels
+    levels = None if clean.levels_of is None else fitted.levels_of
+    return replace(fitted, **models, levels_of=levels), distances
+
+
+def seen_by(clean: CollaborativeKnowledge, prepared: Prepared) -> Prepared:
+    """The data with the rows of a checkpoint's tables in ``fit``.
+
+    These are the training part; the tables of older checkpoints have seen ``Prepared.fit`` alone.
+    """
+    if clean.item_count.sum() == prepared.fit.sum():
+        return prepared
+    return replace(prepared, fit=prepared.split == TRAIN)
 
 
 def refit_agrees(clean: CollaborativeKnowledge, prepared: Prepared, seed: int) -> float:
     """Greatest relative difference of a refit without fakes to the checkpoint's factors."""
-    again = CollaborativeKnowledge.fit(prepared, seed=seed)
+    again = CollaborativeKnowledge.fit(prepared, seed=seed).in_basis_of(clean)
     return max(
         float(
             np.abs(getattr(again, name).items - getattr(clean, name).items).max()
@@ -209,6 +226,7 @@ def measure(
         if name not in ATTACKS:
             raise UserError(f"No attack '{name}'; there are {', '.join(ATTACKS)}.")
     clean = CollaborativeKnowledge.load(checkpoint / COLLABORATIVE_FILE, prepared)
+    trained_on, prepared = prepared, seen_by(clean, prepared)
     items = chosen_targets(prepared, targets, seed)
     queries = chosen_people(prepared, items, people, seed)
     if not items or not queries:
@@ -226,8 +244,8 @@ def measure(
         if attack in reranked:
             system = System.load(
                 checkpoint,
-                prepared,
-                source=prepared,
+                trained_on,
+                source=trained_on,
                 knowledge=knowledge,
                 quantization=dense_precision(),
             )
