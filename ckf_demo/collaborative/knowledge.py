@@ -126,11 +126,10 @@ class CollaborativeKnowledge(Knowledge):
         return self._of(prepared, np.flatnonzero(prepared.fit), seed)
 
     def _of(self, prepared: Prepared, rows: np.ndarray, seed: int) -> "CollaborativeKnowledge":
-        """Tables of some rows in this basis: these, where they are of as many."""
-        if self.item_count.sum() == len(rows):
+        """Tables of some rows in this basis, with levels: these, where they are such."""
+        if self.levels_of is not None and self.item_count.sum() == len(rows):
             return self
-        fitted = type(self).fit(prepared, rows=rows, seed=seed).in_basis_of(self)
-        return fitted if self.levels_of is not None else replace(fitted, levels_of=None)
+        return type(self).fit(prepared, rows=rows, seed=seed).in_basis_of(self)
 
     def in_basis_of(self, other: "CollaborativeKnowledge") -> "CollaborativeKnowledge":
         """The same tables with their factors turned to lie as those of ``other`` do.

@@ -16,6 +16,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ckf_demo.collaborative.base import WORDS
 from ckf_demo.collaborative.registry import Knowledge
@@ -191,11 +192,27 @@ class CKF(FusionMethod):
     def standardise(self, features: Tensor) -> None:
         """Take mean and scale of the pair features from training rows (n, F).
 
-        What words say stays as it is: it is at unit scale where there are any, and mostly none are.
+        Features that have theirs keep it. What words say stays as it is: it is at unit scale where
+        there are any, and mostly none are.
         """
-        own = torch.tensor([name in WORDS for name in self.feature_names])
-        self.feature_mean.copy_(torch.where(own, 0, features.mean(0)))
-        self.feature_scale.copy_(torch.where(own, 1, features.std(0) + 1e-6))
+        given = (self.feature_mean != 0) | (self.feature_scale != 1)
+        kept = given | torch.tensor([name in WORDS for name in self.feature_names])
+        self.feature_mean.copy_(torch.where(kept, self.feature_mean, features.mean(0)))
+        self.feature_scale.copy_(torch.where(kept, self.feature_scale, features.std(0) + 1e-6))
+
+    def extended(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a checkpoint of fewer pair features; the others have no effect yet."""
+        new = len(self.feature_mean) - len(tensors["feature_mean"])
+        if not new:
+            return tensors
+        padded = {
+            name: functional.pad(tensor, (0, new))
+            for name, tensor in tensors.items()
+            if name in ("project_item.weight", "prior.body.0.weight", "feature_mean")
+            or (name.startswith("prior.flat.") and name.endswith(".weight"))
+        }
+        scale = functional.pad(tensors["feature_scale"], (0, new), value=1.0)
+        return tensors | padded | {"feature_scale": scale}
 
     def standard(self, features: Tensor) -> Tensor:
         """Pair features (m, F) at unit scale, cut at three standard deviations."""

@@ -46,6 +46,7 @@ from ckf_demo.training.losses import (
     weighted_sum,
 )
 from ckf_demo.training.prior import fit_before
+from ckf_demo.training.prior_stage import PriorStage
 from ckf_demo.training.ranking_stage import PoolStage, RankingStage
 from ckf_demo.training.sequences import (
     Packer,
@@ -397,6 +398,12 @@ class Run:
         return stages[stages.index(begun[-1]) :]
 
     @property
+    def stages(self) -> dict[str, type[Stage]]:
+        """The stages that can run on weights in a checkpoint's folder, by name."""
+        prior = {PriorStage.name: PriorStage} if PriorStage.needed(self.system) else {}
+        return prior | self.last_stages
+
+    @property
     def last_stages(self) -> dict[str, type[Stage]]:
         """The stages that follow the joint one in this configuration, by name."""
         return {stage.name: stage for stage in STAGES if stage.needed(self.system)}
@@ -406,7 +413,7 @@ class Run:
 
         UserError for a stage that this configuration does not need.
         """
-        stages = self.last_stages
+        stages = self.stages
         if name not in stages:
             raise UserError(f"No stage '{name}' for these tasks; there are: {', '.join(stages)}.")
         if stages[name].serves:
