@@ -93,13 +93,14 @@ class CollaborativePrior(nn.Module):
 
     Ratings and CTR: two hidden layers beside a linear path, so that what is linear stays linear.
     Features beyond three standard deviations are cut: new people must not be extrapolated.
-    Ranking: the score of the candidate stage (m,) times a fitted scale.
+    Ranking: the score of the candidate stage (m,) times a fitted scale, with a fitted weight for
+    what words say, where the last features are `WORDS`.
 
     Where the knowledge has a score of its own as its first feature (``kind`` is ``"score"``), the
     logit for CTR is that score on a fitted scale, and nothing else is learnt.
     """
 
-    def __init__(self, size: int, kind: str = "deep"):
+    def __init__(self, size: int, kind: str = "deep", *, reads_words: bool = False):
         super().__init__()
         self.kind = kind
         width = 64
@@ -114,6 +115,7 @@ class CollaborativePrior(nn.Module):
         self.deep = nn.ModuleDict({t: nn.Linear(width, n) for t, n in PRIOR_SIZES.items()})
         self.flat = nn.ModuleDict({t: nn.Linear(size, n) for t, n in PRIOR_SIZES.items()})
         self.choice_scale = nn.Parameter(torch.tensor(1.0))
+        self.words = nn.Parameter(torch.zeros(len(WORDS))) if reads_words else None
 
     def forward(self, features: Tensor, choice: Tensor) -> dict[str, Tensor]:
         if self.kind == "score":
@@ -123,6 +125,8 @@ class CollaborativePrior(nn.Module):
         hidden = self.body(features)
         out = {t: self.deep[t](hidden) + self.flat[t](features) for t in PRIOR_SIZES}
         out = {t: x if PRIOR_SIZES[t] > 1 else x[:, 0] for t, x in out.items()}
+        if self.words is not None:
+            choice = choice + features[:, -len(self.words) :] @ self.words
         return out | {"ranking": self.choice_scale * choice}
 
 
@@ -170,7 +174,7 @@ class CKF(FusionMethod):
         for layer in (self.project_user, self.project_item):
             nn.init.normal_(layer.weight, std=embedding_rms / layer.in_features**0.5)
             nn.init.normal_(layer.bias, std=embedding_rms)
-        self.prior = CollaborativePrior(n_features, config.prior)
+        self.prior = self.new_prior()
         self.trust = nn.ParameterDict({t: nn.Parameter(torch.tensor(0.0)) for t in POOLED})
         self.dropout = nn.Dropout(config.dropout)
 
@@ -182,6 +186,13 @@ class CKF(FusionMethod):
     def own_prior(self) -> CollaborativePrior:
         """`prior`, which this method always has."""
         return cast(CollaborativePrior, self.prior)
+
+    def new_prior(self) -> CollaborativePrior:
+        """A prior that is not fitted yet."""
+        names = self.feature_names
+        return CollaborativePrior(
+            len(names), self.config.prior, reads_words=names[-len(WORDS) :] == WORDS
+        )
 
     def set_weight(self, task: str, weight: float) -> None:
         """Set a pooling weight; 0 and 1 are taken as one in a thousand from it."""
@@ -211,8 +222,10 @@ class CKF(FusionMethod):
             if name in ("project_item.weight", "prior.body.0.weight", "feature_mean")
             or (name.startswith("prior.flat.") and name.endswith(".weight"))
         }
-        scale = functional.pad(tensors["feature_scale"], (0, new), value=1.0)
-        return tensors | padded | {"feature_scale": scale}
+        padded["feature_scale"] = functional.pad(tensors["feature_scale"], (0, new), value=1.0)
+        if (words := self.own_prior.words) is not None:
+            padded["prior.words"] = torch.zeros_like(words)
+        return tensors | padded
 
     def standard(self, features: Tensor) -> Tensor:
         """Pair features (m, F) at unit scale, cut at three standard deviations."""

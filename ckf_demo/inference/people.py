@@ -19,8 +19,9 @@ from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.prompts import profile_text
 
-STRENGTH = 0.3
-"""How much a taste counts beside the model, from 0 to 1, unless the caller says otherwise."""
+STRENGTH, LEARNT = 0.35, 0.1
+"""How much a taste counts, from 0 to 1, unless the caller says otherwise, and where it counts as
+much as training found right. Above that its wishes become constraints."""
 
 PROFILE_FIELDS = ("age", "gender", "occupation")
 MAX_TASTE_CHARS, MAX_PROFILE_CHARS, MAX_HISTORY = 300, 40, 1000

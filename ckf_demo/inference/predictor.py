@@ -26,7 +26,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.fusion.base import Fused, PairBatch
-from ckf_demo.inference.people import STRENGTH, People, Person
+from ckf_demo.inference.people import LEARNT, People, Person
 from ckf_demo.model.manifest import read_manifest, task_list
 from ckf_demo.model.predict import Context, answer_states, fuse, pairs_of
 from ckf_demo.model.system import System
@@ -210,8 +210,7 @@ class Predictor:
             person.items, person.ratings, self.system.config.prompt, person.profile, taste
         )
         if match is not None:
-            # at the usual strength they are as in training
-            context = replace(context, words=match.features * (person.strength / STRENGTH))
+            context = replace(context, words=self._said(person, match))
         knowledge = self.system.knowledge
         if not knowledge.uses_labels or person.user is None:
             return context
@@ -221,6 +220,16 @@ class Predictor:
         kept = ~np.isin(labelled.items[:count], forgotten)
         items, labels = labelled.items[:count][kept], labelled.labels[:count][kept]
         return replace(context, labelled=replace(labelled, items=items, labels=labels))
+
+    @staticmethod
+    def _said(person: Person, match: TextMatch) -> np.ndarray:
+        """What the person's words say of every item, less below the learnt strength: (I, 3)."""
+        return match.features * min(1.0, person.strength / LEARNT)
+
+    @property
+    def _reads_words(self) -> bool:
+        """Whether the prior has learnt how far words move an answer."""
+        return WORDS[0] in self.system.knowledge.feature_names
 
     def pairs(self, person: Person, targets: np.ndarray) -> PairBatch:
         """The person with each of several items (m,)."""
@@ -268,7 +277,7 @@ class Predictor:
         Knowledge that reads words itself has learnt how far.
         """
         match = self.match(person)
-        if match is None or WORDS[0] in self.system.knowledge.feature_names:
+        if match is None or self._reads_words:
             return answers
         shifted = []
         for (task, item, _), answer in zip(questions, answers, strict=True):
@@ -375,19 +384,24 @@ class Predictor:
     def catalogue_scores(self, person: Person) -> np.ndarray:
         """The candidate stage's score of every item, seen ones too: float32 (I,)."""
         scores = self.system.knowledge.candidate_scores(person.items, person.ratings)
+        prior, match = self.system.fusion.prior, self.match(person)
+        if match is not None and getattr(prior, "words", None) is not None:
+            scores = scores + self._said(person, match) @ prior.words.detach().cpu().numpy()
         return self._with_words(person, scores, np.arange(len(scores)))
 
     def _with_words(self, person: Person, scores: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Scores of some items (m,), mixed with the taste's at the person's strength.
+        """Scores of some items (m,), mixed with the taste's above the learnt strength.
 
         Items that the taste rules out or names itself get minus infinity.
         """
         match = self.match(person)
         if match is None:
             return scores
-        of_words = person.strength * match.scores[items]
-        mixed = (1 - person.strength) * standardised(scores) + of_words
-        return np.where(match.excluded[items], -np.inf, mixed)
+        learnt = LEARNT if self._reads_words else 0.0
+        share = max(0.0, (person.strength - learnt) / (1 - learnt))
+        if share:
+            scores = (1 - share) * standardised(scores) + share * match.scores[items]
+        return np.where(match.excluded[items], -np.inf, scores)
 
     def candidates(
         self, person: Person, size: int, allowed: np.ndarray | None = None

@@ -24,7 +24,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import Query, ranking_queries
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.evaluation.base import progress_bars, split_part
-from ckf_demo.inference.people import STRENGTH, Person, nobody
+from ckf_demo.inference.people import LEARNT, STRENGTH, Person, nobody
 from ckf_demo.lab import report
 from ckf_demo.lab.commands import Json, People, Split, one_line_errors
 from ckf_demo.metrics import bootstrap
@@ -41,14 +41,12 @@ TOP = 10
 LENGTHS = (0, 1, 3)
 SENTENCES_EACH, ROWS = 3, 1000
 """Sentences of one newcomer, and rows that are scored at k ratings above 0."""
-STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-LIGHTLY = 0.02
-"""The strength with the best order for newcomers on validation."""
+STRENGTHS = (0.0, 0.05, LEARNT, 0.2, 0.3, STRENGTH, 0.5, 1.0)
 
 POSITIVES, NEGATIVES = 3, 47
 """Candidates of the protocol of arXiv 2512.13001."""
 
-FULL, LIGHT, TEXT = "with words", "with words, lightly", "text alone"
+FULL, AS_LEARNT, TEXT = "with words", "with words as learnt", "text alone"
 STAGE, BARE = "candidate stage with words", "without words"
 Progress = Callable[[Sequence, str], Iterable]
 """Goes through a sequence and shows, under a name, how far it is."""
@@ -183,7 +181,12 @@ class Words:
         methods: dict[str, Score | None] = {"popularity": lambda person: self.popularity}
         methods |= self.text_methods()
         methods |= {"candidate stage": lambda person: self.stage(nobody())}
-        methods |= {STAGE: self.stage, FULL: None, LIGHT: None, f"{STAGE}, lightly": self.stage}
+        methods |= {
+            STAGE: self.stage,
+            FULL: None,
+            AS_LEARNT: None,
+            f"{STAGE} as learnt": self.stage,
+        }
         users: list[int] = []
         values: dict[tuple[str, str], list[float]] = {}
         rng = np.random.default_rng(self.seed)
@@ -192,8 +195,8 @@ class Words:
             for person in self.people(query, rng):
                 users.append(query.user)
                 for name, score in methods.items():
-                    light = "lightly" in name
-                    asked = replace(person, strength=LIGHTLY) if light else person
+                    learnt = "as learnt" in name
+                    asked = replace(person, strength=LEARNT) if learnt else person
                     ranked = self._ranked(asked, score, query.seen)
                     relevant = np.unique(query.relevant)
                     self._append(values, name, "ndcg@10", ndcg(ranked[:TOP], relevant))
@@ -208,7 +211,7 @@ class Words:
             whose = np.array(users)
             if len(each) == len(whose):
                 self.results.add_mean((name, "ranking", metric, "words"), whose, np.array(each))
-        for own in (FULL, LIGHT):
+        for own in (FULL, AS_LEARNT):
             for name in methods:
                 if name != own:
                     self.results.add_difference(own, name)

@@ -12,15 +12,18 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ckf_demo.collaborative.base import WORDS
 from ckf_demo.collaborative.crossfitting import crossfitted
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.pair_features import row_features
 from ckf_demo.collaborative.registry import Knowledge
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.splits import VALID
-from ckf_demo.fusion.ckf import CKF
+from ckf_demo.data.ranking_queries import ranking_queries
+from ckf_demo.data.splits import TRAIN, VALID
+from ckf_demo.fusion.ckf import CKF, CollaborativePrior
 from ckf_demo.model.system import System
 from ckf_demo.retrieval.simulated import NewcomerWords
+from ckf_demo.retrieval.wishes import NAMED_LIKED
 from ckf_demo.tasks import ctr, ranking, rating
 from ckf_demo.tasks.base import Targets
 from ckf_demo.tasks.negatives import not_chosen, with_negatives
@@ -29,6 +32,8 @@ from ckf_demo.training.stage import console, in_words
 
 EPOCHS, BATCH, RATE, DECAY = 20, 512, 3e-3, 0.1
 GROUP = 10
+LISTS = 2
+"""Sentences of each user from which the weights of words in lists are learnt."""
 
 
 def fit_before(
@@ -81,7 +86,10 @@ def fit_prior(
             examples = crossfitted(prepared, None if newcomers is None else newcomers.words, seed)
         else:
             examples = None
-        return _fit_network(fusion, prepared, knowledge, serving, examples, seed)
+        losses = _fit_network(fusion, prepared, knowledge, serving, examples, seed)
+        if newcomers is not None and fusion.own_prior.words is not None:
+            _fit_words(fusion.own_prior, prepared, knowledge, newcomers, seed)
+        return losses
     finally:
         fusion.to(device)
 
@@ -154,6 +162,58 @@ def _fit_network(
         losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     return losses
+
+
+def _fit_words(
+    prior: CollaborativePrior,
+    prepared: Prepared,
+    knowledge: Knowledge,
+    newcomers: NewcomerWords,
+    seed: int,
+) -> None:
+    """Fit what words add to the candidate stage's scores, so that what is liked later comes first.
+
+    Newcomers are users of the training part at their tenth interaction, of whom words alone are
+    known. The loss is the cross-entropy of the whole catalogue's softmax.
+    """
+    rng = np.random.default_rng(seed)
+    choices, words, chosen = [], [], []
+    for query in ranking_queries(prepared, TRAIN):
+        history = prepared.history.rows_of(query.user)
+        before = history[prepared.timestamp[history] < query.at]
+        for _ in range(LISTS):
+            _, features, named = newcomers.words(before, rng)
+            if features is None:
+                continue
+            items = np.array(named, np.int64)
+            scores = knowledge.candidate_scores(items, np.full(len(items), NAMED_LIKED))
+            scores[query.seen] = -np.inf
+            choices.append(scores)
+            words.append(features)
+            chosen.append(np.unique(query.relevant))
+    if not choices:
+        return
+    choice = torch.from_numpy(np.stack(choices))
+    features = torch.from_numpy(np.stack(words))
+    weights = torch.zeros(1 + features.shape[2], requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        scores = (weights[0].exp() * choice + features @ weights[1:]).log_softmax(-1)
+        value = -torch.stack(
+            [of_list[items].mean() for of_list, items in zip(scores, chosen, strict=True)]
+        ).mean()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    fitted = weights.detach()
+    with torch.no_grad():
+        cast(Tensor, prior.words).copy_(fitted[1:] / fitted[0].exp())
+    console.print(
+        f"  words in lists: {in_words(dict(zip(WORDS, prior.words.tolist(), strict=True)))}"
+    )
 
 
 def _fit_scale(fusion: CKF, prepared: Prepared, knowledge: Knowledge) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from rich.progress import Progress
 
-from ckf_demo.fusion.ckf import CKF, CollaborativePrior
+from ckf_demo.fusion.ckf import CKF
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.system import System
 from ckf_demo.training.prior import fit_prior
@@ -31,8 +31,7 @@ class PriorStage(Stage):
         system.calibration = read_manifest(self.folder)["calibration"]
         fusion = cast(CKF, system.fusion)
         torch.manual_seed(system.config.train.seed)
-        fusion.prior = CollaborativePrior(len(fusion.feature_names), fusion.own_prior.kind)
-        fusion.prior.to(fusion.feature_mean.device)
+        fusion.prior = fusion.new_prior().to(fusion.feature_mean.device)
         losses = fit_prior(
             fusion,
             system.prepared,
