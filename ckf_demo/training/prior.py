@@ -32,6 +32,8 @@ from ckf_demo.training.stage import console, in_words
 
 EPOCHS, BATCH, RATE, DECAY = 20, 512, 3e-3, 0.1
 GROUP = 10
+NEVER = -1e4
+"""The score of an item that is no candidate; finite, so that gradients are."""
 LISTS = 2
 """Sentences of each user from which the weights of words in lists are learnt."""
 
@@ -141,13 +143,14 @@ def _fit_network(
         groups = torch.from_numpy(rng.permutation(len(liked)))
         batches = torch.from_numpy(rng.permutation(len(stars))).split(BATCH)
         for batch, group in zip(batches, groups.tensor_split(len(batches)), strict=True):
-            out = prior(features[batch], choice[group].flatten())
+            out = prior(features[batch], torch.zeros(len(batch)))
             loss = ctr.TASK.loss(out["ctr"], Targets(likes[batch]))
             if rated:
                 distribution = out["rating"].log_softmax(-1)
                 loss = loss + rating.TASK.loss(distribution, Targets(stars[batch]))
             groups_of_items = Targets(counts=counts[group].flatten(), group=GROUP)
-            loss = loss + ranking.TASK.loss(out["ranking"], groups_of_items)
+            chosen = prior.choice_scale * choice[group].flatten()
+            loss = loss + ranking.TASK.loss(chosen, groups_of_items)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -187,7 +190,7 @@ def _fit_words(
                 continue
             items = np.array(named, np.int64)
             scores = knowledge.candidate_scores(items, np.full(len(items), NAMED_LIKED))
-            scores[query.seen] = -np.inf
+            scores[query.seen] = NEVER
             choices.append(scores)
             words.append(features)
             chosen.append(np.unique(query.relevant))
