@@ -2,12 +2,14 @@
 
 import numpy as np
 from rich.progress import Progress
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import System
-from ckf_demo.tasks import ctr
+from ckf_demo.tasks import ctr, rating
 from ckf_demo.tasks.negatives import with_negatives
+from ckf_demo.training.ranking_stage import WEIGHTS
 from ckf_demo.training.stage import Stage, console
 
 TASK = ctr.TASK.name
@@ -17,7 +19,8 @@ class CalibrationStage(Stage):
     """Fits the calibration, and the weight in the pool where the configuration wants that.
 
     With ``pool_on_validation`` the language model's own logit and the prior's are fitted side by
-    side, which gives their weights in the pool as well.
+    side, which gives their weights in the pool as well; for ratings the weight is the one with the
+    least squared error.
     """
 
     name = "calibration"
@@ -56,7 +59,24 @@ class CalibrationStage(Stage):
             fitted = LogisticRegression(C=1e6).fit(_logit(scores[TASK])[:, None], liked)
             slope = float(fitted.coef_[0, 0])
         system.calibration = {TASK: (slope, float(fitted.intercept_[0]))}
+        if config.pool_on_validation and rating.TASK.name in config.tasks:
+            record["rating_weight"] = self._rating_weight(chosen)
         self.save(record)
+
+    def _rating_weight(self, rows: np.ndarray) -> float:
+        """Set and return the weight of ratings with the least squared error on some rows."""
+        task, system = rating.TASK.name, self.system
+        alone = np.log(score_rows(system, rows, tasks=(task,))[f"{task} alone"])
+        prior = score_rows(system, rows, tasks=(task,), prior_only=True)[task]
+        stars, steps = system.prepared.rating[rows], np.arange(1, 6)
+        errors = {}
+        for weight in WEIGHTS:
+            pooled = softmax(weight * alone + (1 - weight) * np.log(prior), axis=1) @ steps
+            errors[weight] = float(np.mean((pooled - stars) ** 2))
+        best = min(errors, key=errors.__getitem__)
+        console.print(f"weight of the language model for ratings: {best:g}")
+        system.fusion.set_weight(task, best)
+        return best
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

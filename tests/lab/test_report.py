@@ -84,6 +84,6 @@ def test_the_tables_of_words_hold_every_measure_and_sentence(capsys):
     assert f"| {WITH} - popularity | +0.1000 (+0.0800 to +0.1200) |" in text
     assert "**AUC by shown ratings, made-up, valid part**" in text
     assert "| westerns | genre | 27 | 0.5 | 0.8 |" in text
-    assert "| rating in use | 0.60 |" in text
+    assert "| 0.3 | 0.300 | 0.170 | 0.270 |" in text
     report.show(results)
     assert "westerns" in capsys.readouterr().out
