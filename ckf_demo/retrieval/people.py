@@ -6,12 +6,15 @@ from functools import cached_property
 from rapidfuzz import fuzz, process
 
 from ckf_demo.retrieval.spoken import Sentence, filler_of
-from ckf_demo.retrieval.terms import ACTOR, DIRECTOR, Lexicon, Term, Words, singular
+from ckf_demo.retrieval.terms import ACTOR, COUNTRY, DIRECTOR, GENRE, Lexicon, Term, Words, singular
 from ckf_demo.runtime.assets import asset
 
 NAME_LIKENESS, COMMON_LIKENESS = 84, 90
 """Least similarity (`rapidfuzz.fuzz.ratio`, 0 to 100) of a misspelt name, and of one whose
 spelling is a word of its own."""
+
+MOST_LETTERS = 2
+"""Letters that a misspelt full name may have too many or too few."""
 
 LONGEST_NAME = 4
 """Words."""
@@ -66,6 +69,22 @@ class People:
                     said.take(
                         start, start + 2, self._in_role(said, start, terms), spelt=terms[0].name
                     )
+
+    def note_unknown(self, said: Sentence) -> None:
+        """Note full names in capitals, by their first name, that nobody here has."""
+        for start in range(len(said.tokens) - 1):
+            end = start + 2
+            tokens = said.tokens[start:end]
+            if not (said.free(start, end) and all(t.capital for t in tokens)):
+                continue
+            kinds = {t.kind for t in self.lexicon.terms.get((singular(tokens[1].word),), ())}
+            plain = kinds & {GENRE, COUNTRY} or (singular(tokens[0].word),) in self.lexicon.terms
+            quiet = {token.word for token in tokens} & {*self.filler, *GROUPS}
+            if plain or quiet or tokens[0].closes or not self._is_first_name(tokens[0].word):
+                continue
+            if not self.knows(said, start, end):
+                said.absent.append(said.name(start, end))
+                said.hide(start, end)
 
     def knows(self, said: Sentence, start: int, end: int) -> bool:
         """Whether tokens begin with the name of a person here, as it is, familiar or misspelt."""
@@ -197,12 +216,21 @@ class People:
         """Those of a person's terms that the words before the name speak of."""
         by = said.before(start, self.by)
         kind = DIRECTOR if by else ACTOR if said.before(start, self.cues) else ""
-        return [term for term in terms if term.kind == kind] or terms
+        if not kind and said.text(start - 1, start) in ("and", "or", ",", "und", "et", "y"):
+            # "with A and B"
+            before = [m for m in said.mentions if m.end == start - 1 and m.terms]
+            kinds = {term.kind for m in before for term in m.terms}
+            kind = kinds.pop() if len(kinds) == 1 else ""
+        known = sorted(terms, key=lambda term: -term.count)
+        return [term for term in known if term.kind == kind] or known
 
     def _take_unknown(self, said: Sentence, start: int, end: int, by: bool) -> None:
         """A name in capitals or after "by" or "with": misspelt, or of nobody in the catalogue."""
         token = said.tokens[start]
         if not token.capital and token.word in self.vocabulary:
+            return
+        # a German noun has a capital and is no name for it
+        if said.language == "german" and end - start == 1 and not said.before(start, self.by):
             return
         end = min(end, start + LONGEST_NAME)
         for last in range(end, max(start + 1, end - 2), -1) if end - start > 1 else [end]:
@@ -210,8 +238,10 @@ class People:
             if terms:
                 said.take(start, last, self._in_role(said, start, terms), spelt=name)
                 return
-        # a German noun has a capital and is no name for it
-        if by and not (said.language == "german" and end - start == 1):
+        terms = self._most_known(self._by_first.get(token.word, [])) if end - start == 1 else []
+        if by and len({term.name for term in terms}) == 1:
+            said.take(start, end, self._in_role(said, start, terms), spelt=terms[0].name)
+        elif by:
             said.absent.append(" ".join(word.capitalize() for word in said.words(start, end)))
             said.hide(start, end)
 
@@ -226,11 +256,14 @@ class People:
                 return [], ""
             names = self._surnames_by_initial.get(text[0], [])
             match = process.extractOne(text, names, scorer=fuzz.ratio, score_cutoff=NAME_LIKENESS)
-            return (self._of_surname((match[0],)), match[0].capitalize()) if match else ([], "")
+            # "stoner" is made from a name and not a name with a fault
+            if match is None or text.startswith(match[0]):
+                return [], ""
+            return self._of_surname((match[0],)), match[0].capitalize()
         match = process.extractOne(
             text, self._full_names, scorer=fuzz.ratio, score_cutoff=NAME_LIKENESS
         )
-        if not match:
+        if not match or abs(len(match[0]) - len(text)) > MOST_LETTERS:
             return [], ""
         terms = self.lexicon.people[tuple(match[0].split())]
         return terms, terms[0].name

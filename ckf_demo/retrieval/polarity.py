@@ -10,6 +10,9 @@ _REJECTS = frozenset(
 _ACCEPTS = frozenset(
     "love loves loved like likes liked enjoy enjoys enjoyed want wants wanted adore adores".split()
 )
+_COPULAS = ("is", "was", "are", "were", "ist", "war", "sind", "est", "sont", "es", "son", "seems")
+_SUBJECTS = frozenset({"it", "they", "them", "these", "those"})
+_RELATIVE = frozenset({"that", "which", "who"})
 _PRONOUNS = frozenset("it them one those these that".split())
 _MORE = frozenset({"more", "lots", "plenty"})
 _JOINS = frozenset({"and", "or", "und", "et", "y"})
@@ -24,6 +27,12 @@ class Polarity:
     def __init__(self, filler: frozenset[str]):
         words = asset("sentences.toml")["polarity"]
         self._negative, self._neutral = words["negative"], words["neutral"]
+        self._tolerant = words["tolerant"]
+        self._after = [
+            *words["after"],
+            *(f"{verb} {word}" for verb in _COPULAS for word in words["after_is"]),
+            *(f"{one} {word}" for one in ("it", "them") for word in words["after_is"]),
+        ]
         self._foreign = {**words["foreign"]}
         self._positive = frozenset(words["positive"])
         self._subjects = frozenset(asset("sentences.toml")["likeness"]["verb"])
@@ -31,17 +40,32 @@ class Polarity:
 
     def mark(self, said: Sentence) -> None:
         """Mark negative words, and take those that only look like one."""
+        for _, end in said.phrases(self._tolerant):
+            _, last = said.clause(end, ENDS | TURNS | {","})
+            said.hide(end, last)
         negative = [*self._negative, *self._foreign.get(said.language, ())]
-        for phrases, is_negative in ((self._neutral, False), (negative, True)):
-            for start, end in said.phrases(phrases):
+        self._mark_phrases(said, self._neutral, False)
+        self._mark_after(said)
+        self._mark_phrases(said, negative, True)
+
+    @staticmethod
+    def _mark_phrases(said: Sentence, phrases: list[str], negative: bool) -> None:
+        for start, end in said.phrases(phrases):
+            said.hide(start, end)
+            said.tokens[end - 1].negative = negative
+
+    def _mark_after(self, said: Sentence) -> None:
+        """Take what is said against something behind it: "westerns bore me"."""
+        for start, end in said.phrases(self._after):
+            if said.text(start - 1, start) not in _RELATIVE:
                 said.hide(start, end)
-                said.tokens[end - 1].negative = is_negative
+                said.against.append(end - 1)
 
     def apply(self, said: Sentence) -> None:
         """Set for every mention and every free word whether it is wanted."""
         marked = [i for i, token in enumerate(said.tokens) if token.negative]
         self._forward(said)
-        for at in marked:
+        for at in sorted({*marked, *said.against}):
             self._backward(said, at)
         # a name stands as a whole on the side where it begins
         for mention in said.mentions:
@@ -104,6 +128,7 @@ class Polarity:
             return
         before = [m for m in mentions if m.end <= at]
         if not before:
+            self._backward_over_clause(said, start, at)
             return
         between = said.words(before[-1].end, at)
         # "I love westerns and do not ..." speaks of something else
@@ -113,6 +138,15 @@ class Polarity:
             mention.wanted = False
         for token in said.tokens[start:at]:
             token.negative = True
+
+    def _backward_over_clause(self, said: Sentence, start: int, at: int) -> None:
+        """ "Horror? No thanks." and "but it was boring" speak of what was named before them."""
+        words = said.words(start, at + 1)
+        alone = all(said.tokens[i].taken for i in range(start, at + 1))
+        names = [m.end for m in said.mentions if m.end <= start]
+        follows = bool(names) and all(t.mark for t in said.tokens[max(names) : start])
+        if (alone and follows) or (at in said.against and _SUBJECTS & set(words)):
+            self._set_last(said, start, False)
 
     def _refer(self, said: Sentence) -> None:
         """A clause such as "but I hated it" speaks of what was named before it."""

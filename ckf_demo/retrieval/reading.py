@@ -39,7 +39,20 @@ WORD_LIKENESS = 85
 COMPOUND = re.compile(r"(?<=\w{3})film(?:e|en)?$")
 """The end of a German name of a genre."""
 
-SHOUTED = frozenset({"us", "la"})
+ENDINGS = {
+    "german": [("es", ""), ("en", ""), ("er", ""), ("em", ""), ("e", "")],
+    "french": [("e", ""), ("ive", "if"), ("euse", "eux")],
+    "spanish": [("a", "o"), ("o", "a")],
+}
+"""Endings of words by language, each with the ending of the form that the lexicon may have."""
+
+FOR = frozenset("for with fur mit pour para con avec".split())
+"""Words before those for whom the film shall be."""
+
+OLDEST_CHILD = 12
+"""Years of age up to which a film for somebody is one for children."""
+
+SHOUTED = frozenset({"us", "la", "ai", "it"})
 """Words that name a place only in capitals."""
 
 
@@ -134,6 +147,7 @@ class Reader:
         self._joining = frozenset(words["polarity"]["joining"])
         self._languages = words["languages"]["before"]
         self._filler = frozenset(words["filler"]["words"]) | ENGLISH
+        self._long_filler = sorted(word for word in self._filler if len(word) >= 5)
         self._idioms = words["filler"]["phrases"]
         self._mine, self._relations = (
             frozenset(words["company"]["mine"]),
@@ -152,11 +166,13 @@ class Reader:
         """Read a sentence; nothing in it is an error."""
         said = Sentence.of(sentence)
         self._titles.find(said)
-        self._hide_idioms(said)
         self._hide_company(said)
+        self._hide_ages(said)
+        self._hide_idioms(said)
         self._polarity.mark(said)
         find_years(said, self.lexicon)
         self._people.find_full(said)
+        self._people.note_unknown(said)
         self._find_terms(said, range(max(self.lexicon.longest, 3), 1, -1))
         self._people.find_surnames(said)
         self._find_terms(said, [1])
@@ -194,13 +210,33 @@ class Reader:
                 end += 1
             if said.text(end, end + 1) not in self._relations:
                 continue
-            for_them = said.text(start - 1, start) in ("for", "with", "fur", "mit", "pour", "para")
-            terms = self.lexicon.terms.get(("child",)) or self.lexicon.terms.get(("children",))
-            if for_them and terms and said.tokens[end].word in self._children:
-                said.take(start, end + 1, terms)
-            said.hide(start, end + 1)
+            child = said.tokens[end].word in self._children
+            if not (child and self._for_children(said, start, end + 1)):
+                said.hide(start, end + 1)
 
-    # Terms
+    def _hide_ages(self, said: Sentence) -> None:
+        """Take "a 9 year old": up to an age it asks for children's films."""
+        for start, token in enumerate(said.tokens):
+            if not (token.free and token.word.isdigit() and len(token.word) < 3):
+                continue
+            if not re.match(
+                r"(?:years?|yrs?|jahre?|ans|anos) ?(?:olds?|alt)?", said.text(start + 1, start + 3)
+            ):
+                continue
+            end = start + 2 + (said.text(start + 2, start + 3) in ("old", "olds", "alt"))
+            end += said.text(end, end + 1) in self._relations | {"boy", "girl", "boys", "girls"}
+            first = start - (said.text(start - 1, start) in self._mine | {"a", "an"})
+            young = int(token.word) <= OLDEST_CHILD
+            if not (young and self._for_children(said, first, end)):
+                said.hide(first, end)
+
+    def _for_children(self, said: Sentence, start: int, end: int) -> bool:
+        """Take tokens as a wish for children's films, where it is a film for or with them."""
+        terms = self.lexicon.terms.get(("child",)) or self.lexicon.terms.get(("children",))
+        if not terms or said.text(start - 1, start) not in FOR or not said.free(start, end):
+            return False
+        said.take(start, end, terms)
+        return True
 
     def _find_terms(self, said: Sentence, lengths: Iterable[int]) -> None:
         lexicon = self.lexicon
@@ -224,8 +260,11 @@ class Reader:
         if len(key) > 1 or key in self.lexicon.terms or key in self._joined:
             return key
         stem = COMPOUND.sub("", key[0])
-        stems = [(stem,), (stem.removesuffix("s"),)] if stem != key[0] else []
-        return next((each for each in stems if each in self.lexicon.terms), key)
+        stems = [stem, stem.removesuffix("s")] if stem != key[0] else []
+        for ending, other in ENDINGS.get(said.language, ()):
+            if key[0].endswith(ending) and len(key[0]) > 5:
+                stems.append(key[0].removesuffix(ending) + other)
+        return next(((each,) for each in stems if (each,) in self.lexicon.terms), key)
 
     def _joined_genres(self, key: tuple[str, ...]) -> list[list[Term]]:
         """Terms of each genre that an everyday name joins."""
@@ -287,6 +326,8 @@ class Reader:
         groups: list[list[Mention]] = []
         lists: dict[str, list[Wish]] = {"unwanted": [], "like": [], "unlike": []}
         for mention in sorted(said.mentions, key=lambda each: each.start):
+            if self._is_said_twice(said, mention):
+                continue
             if mention.like:
                 lists["like" if mention.wanted else "unlike"].append(self._wish(said, mention))
             elif not mention.wanted:
@@ -303,7 +344,7 @@ class Reader:
                 continue
             if token.word in self.vocabulary or singular(token.word) in self.vocabulary:
                 rest[token.negative].append(token.word)
-            else:
+            elif not self._is_near_filler(token.word):
                 strange.append(token.word)
         return Reading(
             groups=tuple(tuple(self._wish(said, m) for m in group) for group in groups),
@@ -315,6 +356,25 @@ class Reader:
             absent=tuple(said.absent),
             not_understood=tuple(strange),
         )
+
+    @staticmethod
+    def _is_said_twice(said: Sentence, mention: Mention) -> bool:
+        """Whether something was asked for before; "not too scary" does not take "scary" back."""
+        if mention.like:
+            return False
+        same = [m for m in said.mentions if m.terms == mention.terms and m is not mention]
+        if mention.wanted:
+            return any(m.wanted and m.start < mention.start for m in same)
+        words = said.words(mention.start, mention.end)
+        weak = said.text(mention.start - 1, mention.start) in ("too", "so", "that", "very")
+        return any(m.wanted and (weak or said.words(m.start, m.end) != words) for m in same)
+
+    def _is_near_filler(self, word: str) -> bool:
+        """Whether a word is one that says nothing, misspelt: "moovie"."""
+        near = process.extractOne(
+            word, self._long_filler, scorer=fuzz.ratio, score_cutoff=WORD_LIKENESS
+        )
+        return len(word) >= 5 and near is not None
 
     def _wish(self, said: Sentence, mention: Mention) -> Wish:
         words = said.text(mention.start, mention.end)

@@ -12,17 +12,21 @@ from ckf_demo.runtime.assets import asset
 ENDS = frozenset(";.:!?")
 """Marks that end what a negative word rules out."""
 
-TURNS = frozenset({"but", "aber", "sondern", "mais", "pero", "sino"})
+TURNS = frozenset({"but", "unless", "aber", "sondern", "mais", "pero", "sino"})
 """Words that set a clause against the one before."""
 
 ADVERBS = frozenset("really so too very much big huge that quite particularly actually a".split())
 """Words that may stand inside a phrase: "not a big fan of"."""
 
+_COMMON = frozenset(asset("sentences.toml")["filler"]["words"])
 _FOREIGN = {
     language: frozenset(words) for language, words in asset("sentences.toml")["foreign"].items()
 }
-_NOT_ENGLISH = {"de", "un", "con", "la", "el", "en", "me", "o"}
-ENGLISH = (frozenset(ENGLISH_STOP_WORDS) - _NOT_ENGLISH) | {
+_NOT_FILLER = frozenset(
+    "de un con la el en o bill cry fire thin thick system mill sincere serious detail".split()
+)
+"""Words of the list of stop words that say something, or are of another language."""
+ENGLISH = (frozenset(ENGLISH_STOP_WORDS) - _NOT_FILLER) | {
     "d",
     "s",
     "t",
@@ -38,10 +42,13 @@ ENGLISH = (frozenset(ENGLISH_STOP_WORDS) - _NOT_ENGLISH) | {
 class Token:
     """A word or a punctuation mark of the sentence.
 
-    ``capital`` and ``shouted`` say how it is written, ``closes`` that it is a possessive.
+    ``shown`` is how it is written; "" for the second part of a word such as "I've". ``capital``
+    and ``shouted`` say that it begins with a capital or is all capitals, ``closes`` that it is a
+    possessive.
     """
 
     word: str
+    shown: str = ""
     capital: bool = False
     shouted: bool = False
     closes: bool = False
@@ -69,13 +76,17 @@ class Mention:
 
 @dataclass
 class Sentence:
-    """Tokens, the mentions among them, and the names and titles that nothing here has."""
+    """Tokens, the mentions among them, and the names and titles that nothing here has.
+
+    ``against`` are the last tokens of what is said against something before them.
+    """
 
     tokens: list[Token]
     language: str = ""
     mentions: list[Mention] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
+    against: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, text: str) -> "Sentence":
@@ -93,8 +104,7 @@ class Sentence:
 
     def name(self, start: int, end: int) -> str:
         """The same, with capitals as they were written."""
-        tokens = self.tokens[start:end]
-        return " ".join(t.word.capitalize() if t.capital else t.word for t in tokens)
+        return " ".join(token.shown for token in self.tokens[start:end] if token.shown)
 
     def free(self, start: int, end: int) -> bool:
         """Whether the tokens are there and nothing has taken them."""
@@ -162,7 +172,7 @@ _SHORTENED = (
     (re.compile(r"\betc\.", re.I), "etc"),
     (re.compile(r"\b(mr|mrs|ms|dr|st|vs)\.", re.I), r"\1"),
     (re.compile(r"\b((?:19|20)?\d0)(?:['’]s|ies|er|ern)\b", re.I), r"\1s"),
-    (re.compile(r"\b(?:ann[ée]es|años|anos) (\d0)\b", re.I), r"\1s"),
+    (re.compile(r"\b(?:ann[ée]es|a[ñn]os|los) (\d0)\b", re.I), r"\1s"),
 )
 
 
@@ -176,13 +186,16 @@ def _tokens(sentence: str) -> list[Token]:
         text = match.group()
         if not (text[0].isalnum()):
             joins = text in "/&+"
-            tokens.append(Token("or" if text == "/" else "and" if joins else text, mark=not joins))
+            word = "or" if text == "/" else "and" if joins else text
+            tokens.append(Token(word, text, mark=not joins))
             continue
         # "L'Enfer" and "d'Hitchcock" have their capital behind the article
         capital = text[0].isupper() or bool(re.match(r"[dl]['’][A-Z]", text))
+        follows = bool(re.search(r"['’`´][a-z]", text))
+        shouted = len(text) > 1 and text.isupper() and text.isalpha()
         words = [
-            Token(word, capital, len(text) > 1 and text.isupper() and text.isalpha())
-            for word in words_of(text)
+            Token(word, "" if place else text, capital and not (place and follows), shouted)
+            for place, word in enumerate(words_of(text))
         ]
         if words and re.search(r"['’`´][sS]$", text):
             words[-1].closes = True
@@ -193,7 +206,9 @@ def _tokens(sentence: str) -> list[Token]:
 def _language(words: list[str]) -> str:
     """The language of a sentence by its function words; "" for English."""
     english = sum(word in ENGLISH for word in words)
-    counts = {name: sum(word in known for word in words) for name, known in _FOREIGN.items()}
+    # "film", "genre" and "a" are of every language
+    telling = [w for w in words if w not in _COMMON and not (len(w) == 1 and w in ENGLISH)]
+    counts = {name: sum(word in known for word in telling) for name, known in _FOREIGN.items()}
     name = max(counts, key=lambda each: counts[each])
     return name if counts[name] and counts[name] >= english else ""
 

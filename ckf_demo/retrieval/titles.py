@@ -29,17 +29,21 @@ JOINS = frozenset({",", "and", "or", "und", "oder", "et", "ou", "y", "plus"})
 SAYS = frozenset({"is", "was", "were", "are", "rocks", "rules"})
 
 _SERIES = re.compile(
-    r"(?P<mark>: | - | \(| or\b| and the\b)|(?: |: part )(?P<number>\d|[IV]+)(?P<rest>:|$)", re.I
+    r"(?P<mark>: | - | \(| or\b| and the\b|(?<=[A-Z]\.) the\b)"
+    r"|(?: |: part )(?P<number>\d|[IV]+)(?P<rest>:|$)",
+    re.I,
 )
+_IN_BRACKETS = re.compile(r"\( \d{4} \)")
 
 
 def normal(words: Words) -> Words:
-    """A title's words without article and "part", numerals as digits."""
+    """A title's words without article, "part" and "and"; numerals as digits."""
     if words[:1] in (("the",), ("a",), ("an",)) and len(words) > 1:
         words = words[1:]
     if len(words) < 2:
         return words
-    return words[:1] + tuple(NUMERALS.get(word, word) for word in words[1:] if word != "part")
+    numbered = [NUMERALS.get(word, word) for word in words[1:-1] if word not in ("part", "and")]
+    return words[0], *numbered, NUMERALS.get(words[-1], words[-1])
 
 
 class Titles:
@@ -79,8 +83,13 @@ class Titles:
                 names.add(title[: match.start()])
                 if match["number"]:
                     names.add(title[: match.end("number")])
+            if match := re.match(r"\S+ \S+'s (.+ .+)", title):
+                # "Romeo and Juliet" without its author
+                names.add(match[1])
+            if match := re.match(r"(?:[A-Z]\.){2,}", title):
+                names.add(match[0].replace(".", ""))
             for key in {normal(tuple(words_of(name))) for name in names}:
-                if key and key[-1] not in ENGLISH:
+                if key and (key[-1] not in ENGLISH or len(key[-1]) == 1):
                     found[key].append(item)
         return dict(found)
 
@@ -135,18 +144,26 @@ class Titles:
         parts, at, plain = [], 0, True
         while at < len(said.tokens):
             end, items = self._longest(said, at)
+            if not items and self._at_edge(said, at, not parts):
+                at = self._behind_joins(said, at + 1)
+                continue
             if not items:
                 return False
             plain = plain and self._is_plain(said, at, end)
             parts.append((at, end, items))
             at = self._behind_joins(said, end)
-            if at == end < len(said.tokens):
+            if at == end < len(said.tokens) and not self._at_edge(said, at, False):
                 return False
         if len(parts) < 2 or plain:
             return False
         for start, end, items in parts:
             said.take(start, end, [], like=tuple(items))
         return True
+
+    def _at_edge(self, said: Sentence, at: int, first: bool) -> bool:
+        """Whether a word says nothing at the beginning of a list, or only such words follow."""
+        rest = said.tokens[at : at + 1] if first else said.tokens[at:]
+        return all(token.mark or token.word in self.filler for token in rest)
 
     def _longest(self, said: Sentence, start: int) -> tuple[int, list[int]]:
         for end in self._ends(said, start):
@@ -188,6 +205,8 @@ class Titles:
             end = end or self._other_member(said, at)
             if end is None:
                 return found
+            if _IN_BRACKETS.fullmatch(said.text(end, end + 3)):
+                end += 3
             while said.text(end, end + 1) in ('"', "”", "too"):
                 end += 1
             at = end
@@ -239,7 +258,7 @@ class Titles:
     def _take(self, said: Sentence, start: int, end: int, items: list[int]) -> None:
         said.take(start, end, [], like=tuple(items))
         # "Heat (1995)"
-        if re.fullmatch(r"\( \d{4} \)", said.text(end, end + 3)):
+        if _IN_BRACKETS.fullmatch(said.text(end, end + 3)):
             said.hide(end, end + 3)
 
     def _is_plain(self, said: Sentence, start: int, end: int) -> bool:
@@ -265,9 +284,13 @@ class Titles:
             if not items or self._is_plain(said, start, end):
                 continue
             several = len(normal(words)) > 1 and said.tokens[end - 1].word not in ENGLISH
-            spoken_of = said.text(end, end + 1) in SAYS and not said.tokens[end].taken
+            dated = bool(_IN_BRACKETS.fullmatch(said.text(end, end + 3)))
+            spoken_of = dated or said.text(end, end + 1) in SAYS
             if alone or (words not in self.lexicon.people and named and (several or spoken_of)):
                 self._take(said, start, end, items)
+                behind = self._behind_joins(said, end)
+                if behind > end and said.tokens[end].word in JOINS:
+                    self._members(said, behind, strong=True)
                 return
 
     # Names that are no title here
@@ -294,7 +317,8 @@ class Titles:
         end = at = start
         while at < len(said.tokens) and said.tokens[at].free:
             token = said.tokens[at]
-            if token.capital or (end > start and token.word.isdigit()):
+            # the second part of "You've" goes with the first
+            if token.capital or (end > start and (token.word.isdigit() or not token.shown)):
                 end = at + 1
             elif token.word not in SMALL:
                 break
@@ -304,8 +328,9 @@ class Titles:
     def _is_something_else(self, said: Sentence, start: int, end: int, names: Words) -> bool:
         """Whether a run of capitals is a person, or begins or ends with a genre and the like."""
         lexicon = self.lexicon
-        edges = {names[0], names[-1]}
-        if any((singular(word),) in lexicon.terms or word in self.filler for word in edges):
+        if names[-1] in self.filler:
+            return True
+        if any((singular(word),) in lexicon.terms for word in (names[0], names[-1])):
             return True
         if any(t.closes for t in said.tokens[start:end]) or said.text(end, end + 1) in (
             "brothers",
