@@ -25,6 +25,9 @@ SHORTEST_MISSPELT = 6
 BY = {"by", "directed by", "made by"}
 """Words after which a name in small letters is one."""
 
+PARTICLES = frozenset("de van von der di da del".split())
+"""Words in small letters within a name."""
+
 GROUPS = ("brothers", "sisters")
 
 
@@ -163,10 +166,12 @@ class People:
         start, end = at, at + 1
         while start and self._goes_on(said, start - 1) and not said.tokens[start - 1].closes:
             start -= 1
-        while (
-            end < len(said.tokens) and self._goes_on(said, end) and not said.tokens[end - 1].closes
-        ):
-            end += 1
+        while end < len(said.tokens) and not said.tokens[end - 1].closes:
+            # "Louis de Funès"
+            last = end + (said.tokens[end].free and said.tokens[end].word in PARTICLES)
+            if last == len(said.tokens) or not self._goes_on(said, last):
+                break
+            end = last + 1
         if start < at and said.begins(start) and not self._is_first_name(said.tokens[start].word):
             start += 1
         return start, end
@@ -242,7 +247,8 @@ class People:
         if by and len({term.name for term in terms}) == 1:
             said.take(start, end, self._in_role(said, start, terms), spelt=terms[0].name)
         elif by:
-            said.absent.append(" ".join(word.capitalize() for word in said.words(start, end)))
+            name = said.name(start, end)
+            said.absent.append(name if token.capital else name.title())
             said.hide(start, end)
 
     def misspelt_surname(self, word: str) -> tuple[list[Term], str]:

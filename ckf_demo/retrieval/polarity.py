@@ -33,7 +33,7 @@ class Polarity:
             *(f"{verb} {word}" for verb in _COPULAS for word in words["after_is"]),
             *(f"{one} {word}" for one in ("it", "them") for word in words["after_is"]),
         ]
-        self._foreign = {**words["foreign"]}
+        self._foreign = words["foreign"]
         self._positive = frozenset(words["positive"])
         self._subjects = frozenset(asset("sentences.toml")["likeness"]["verb"])
         self._filler = filler
@@ -87,7 +87,7 @@ class Polarity:
             elif token.word in ENDS or (i not in inside and self._turns(said, i, passed)):
                 negative = False
             if i in starts:
-                starts[i].wanted = not negative
+                starts[i].wanted = not (negative or said.text(i - 1, i) == "too")
             passed = passed or i in inside or self._says_something(said, i)
             token.negative = negative
 

@@ -170,6 +170,8 @@ class Sentence:
 _SHORTENED = (
     (re.compile(r"\be\. ?g\.|\beg\b\.?", re.I), "for example"),
     (re.compile(r"\betc\.", re.I), "etc"),
+    # "Samuel L. Jackson" is one sentence
+    (re.compile(r"(?<=[a-z] )([A-HJ-Z])\.(?= [A-Z])"), r"\1"),
     (re.compile(r"\b(mr|mrs|ms|dr|st|vs)\.", re.I), r"\1"),
     (re.compile(r"\b((?:19|20)?\d0)(?:['’]s|ies|er|ern)\b", re.I), r"\1s"),
     (re.compile(r"\b(?:ann[ée]es|a[ñn]os|los) (\d0)\b", re.I), r"\1s"),

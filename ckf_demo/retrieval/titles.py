@@ -108,7 +108,7 @@ class Titles:
         return several or self._numbered(key)
 
     def _numbered(self, key: Words) -> list[int]:
-        """ "Die Hard 3": the third film of those whose titles so begin."""
+        """The third film of those whose titles begin with "Die Hard", for "Die Hard 3"."""
         if len(key) < 2 or not re.fullmatch(r"[2-9]", key[-1]):
             return []
         items, place = self._series.get(key[:-1], []), int(key[-1])
@@ -303,7 +303,7 @@ class Titles:
             return next((m.end for m in said.mentions if m.start == start), None)
         end = self._capitals_end(said, start)
         words = self._words(said, start, end)
-        names = words[1:] if words[:1] == ("the",) else words
+        names = words[1:] if words[:1] in (("the",), ("a",), ("an",)) else words
         if not names:
             return None
         if len(words) < 2 or self._is_something_else(said, start, end, names):
@@ -338,7 +338,8 @@ class Titles:
         ):
             return True
         if len(names) == 1:
-            return names[0] in lexicon.surnames and said.tokens[start].word not in ARTICLES
+            # "a Hitchcock film" speaks of a person, "The Matrix" of a film
+            return not said.tokens[start].capital or names == self._words(said, start, end)
         return self.people.knows(said, start, end)
 
     # Misspelt titles

@@ -45,7 +45,7 @@ MORE = (
      "big city|loneliness|bleak|disturbing", US, "English", "A driver looks at the city."),
     ("Fargo", 1996, "Crime Drama", "Joel Coen|Ethan Coen", "Frances McDormand",
      "kidnapping|dark comedy", US, "English", "A kidnapping fails."),
-    ("Heat", 1995, "Action Crime", "Michael Mann", "Al Pacino|Robert De Niro", "heist|police",
+    ("Heat", 1995, "Action Crime", "Michael Mann", "Al Pacino|Robert De Niro|Samuel L. Jackson", "heist|police",
      US, "English", "A thief and a policeman."),
     ("E.T. the Extra-Terrestrial", 1982, "Children's Sci-Fi", "Steven Spielberg",
      "Henry Thomas|Drew Barrymore", "aliens|heartwarming|family friendly", US, "English",
@@ -110,6 +110,7 @@ DISNEY = ["Animation", "Children's"]
         ("older movies with Jimmy Stewart", ["James Stewart", "older"], []),
         ("with Bob De Niro and Al Pacino", ["Al Pacino", "Robert De Niro"], []),
         ("jim carey movies", ["Jim Carrey"], []),
+        ("films with Samuel L. Jackson", ["Samuel L. Jackson"], []),
         ("a Hichcock film", ["Alfred Hitchcock"], []),
         ("the Coen Brothers are great", ["Joel Coen or Ethan Coen"], []),
         ("anything with Arnold", ["Arnold Schwarzenegger"], []),
@@ -230,4 +231,4 @@ def test_reading_is_quick():
     started = time.perf_counter()
     for _ in range(5):
         READER.read(sentence)
-    assert (time.perf_counter() - started) / 5 < 0.5
+    assert (time.perf_counter() - started) / 5 < 0.1
