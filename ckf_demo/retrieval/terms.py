@@ -49,13 +49,17 @@ class Term:
         return int((self.fit >= FULFILLED).sum())
 
 
+_AUXILIARY = "do|does|did|is|was|are|were|would|could|should|have|has|had|wo"
+
+
 def words_of(text: str) -> list[str]:
     """The words of a text as they are compared: lower case, no accents, "n't" as "not"."""
     text = re.sub(r"[’‘`´]", "'", text.casefold())
-    text = re.sub(r"\b(?:can't|cant)\b", "can not", text)
-    text = re.sub(r"n't\b", " not", text)
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = re.sub(r"\b(?:can't|cant|cannot)\b", "can not", bare)
+    bare = re.sub(rf"\b({_AUXILIARY})n'?t\b", r"\1 not", bare)
+    bare = re.sub(r"n't\b", " not", bare)
     bare = re.sub(r"(?<=\w)'s\b", "", bare)
     return re.findall(r"[^\W_]+", bare)
 
@@ -114,6 +118,12 @@ class Lexicon:
     def single_words(self) -> list[str]:
         """Names of one word with five letters or more."""
         return sorted({key[0] for key in self.terms if len(key) == 1 and len(key[0]) >= 5})
+
+    @cached_property
+    def common_words(self) -> frozenset[str]:
+        """Words that the items' texts write in small letters, which are no names for certain."""
+        texts = " ".join(filter(None, self.facts.descriptions))
+        return frozenset(re.findall(r"(?<![^\W_])[^\W\d_A-Z]+", texts))
 
     @cached_property
     def titles(self) -> dict[Words, list[int]]:

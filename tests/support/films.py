@@ -37,11 +37,12 @@ FILMS = [
 
 
 @cache
-def films() -> Prepared:
-    """The films, rated by ten made-up users."""
+def films(more: tuple[tuple, ...] = ()) -> Prepared:
+    """The films and ``more`` rows of that form, rated by ten made-up users."""
+    rows = [*FILMS, *more]
     items = [
         (str(number), title, year, tuple(genres.split()))
-        for number, (title, year, genres, *_) in enumerate(FILMS, start=1)
+        for number, (title, year, genres, *_) in enumerate(rows, start=1)
     ]
     users = [(str(number), None, None, None) for number in range(1, 11)]
     interactions = [
@@ -49,7 +50,7 @@ def films() -> Prepared:
         for place, user in enumerate(users)
         for turn, item in enumerate(items)
     ]
-    names = [[tuple(filter(None, cell.split("|"))) for cell in row[3:8]] for row in FILMS]
-    facts = ItemFacts(*map(list, zip(*names, strict=True)), [row[8] for row in FILMS])
+    names = [[tuple(filter(None, cell.split("|"))) for cell in row[3:8]] for row in rows]
+    facts = ItemFacts(*map(list, zip(*names, strict=True)), [row[8] for row in rows])
     raw = RawData.from_rows(users=users, items=items, interactions=interactions)
     return Prepared.from_raw(replace(raw, facts=facts), "dozen")
