@@ -39,7 +39,7 @@ ANALYSIS = "words"
 SENTENCES = Path(__file__).parent / "control_sentences.toml"
 TOP = 10
 LENGTHS = (0, 1, 3)
-SENTENCES_EACH, ROWS = 3, 1000
+SENTENCES_EACH, ROWS = 2, 1000
 """Sentences of one newcomer, and rows that are scored at k ratings above 0."""
 STRENGTHS = (0.0, 0.05, LEARNT, 0.2, 0.3, STRENGTH, 0.5, 1.0)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
-from ckf_demo.inference.people import STRENGTH
+from ckf_demo.inference.people import LEARNT, STRENGTH
 from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import table_of
@@ -189,6 +189,7 @@ class Sidebar:
             value=100 * STRENGTH,
             step=1,
             label="How much these words count, in percent",
+            info=f"{LEARNT:.0%} is what training found right; above, wishes become constraints.",
             elem_id="strength",
         )
         self.find = gr.Textbox(
