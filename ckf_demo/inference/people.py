@@ -19,7 +19,7 @@ from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.domains import DOMAINS, Domain
 from ckf_demo.tasks.prompts import profile_text
 
-STRENGTH, LEARNT = 0.35, 0.1
+STRENGTH, LEARNT = 0.5, 0.1
 """How much a taste counts, from 0 to 1, unless the caller says otherwise, and where it counts as
 much as training found right. Above that its wishes become constraints."""
 

@@ -41,7 +41,7 @@ TOP = 10
 LENGTHS = (0, 1, 3)
 SENTENCES_EACH, ROWS = 2, 1000
 """Sentences of one newcomer, and rows that are scored at k ratings above 0."""
-STRENGTHS = (0.0, 0.05, LEARNT, 0.2, 0.3, STRENGTH, 0.5, 1.0)
+STRENGTHS = (0.0, 0.05, LEARNT, 0.2, 0.3, 0.4, STRENGTH, 1.0)
 
 POSITIVES, NEGATIVES = 3, 47
 """Candidates of the protocol of arXiv 2512.13001."""
