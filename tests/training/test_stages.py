@@ -1,14 +1,19 @@
 """The stages after the joint one: each changes what is its own, and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from ckf_demo.collaborative.knowledge import FEATURE_NAMES, LEVEL_NAMES
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import VALID
 from ckf_demo.fusion.ckf import STEEPNESS
 from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
+from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.training import ranking_stage
 from ckf_demo.training.loop import Run, train
@@ -109,3 +114,42 @@ def test_a_weight_is_chosen_by_people_to_choose_on_and_few_enough(monkeypatch):
     few, again = ([q.user for q in queries_to_choose_on(likes, seed=0)] for _ in range(2))
     assert len(few) == 3 and few == again
     assert set(few) <= {query.user for query in queries}
+
+
+def test_a_prior_stage_fits_the_prior_alone(workplace):
+    path = write_config(workplace, tiny_config(workplace / "backbone"))
+    train(path)
+    folder = workplace / "checkpoints" / "tiny"
+    adapters = {p: p.read_bytes() for p in folder.glob("adapters/*/adapter_model.safetensors")}
+    before = load_file(folder / "fusion.safetensors")
+    train(path, stage="prior")
+    after = load_file(folder / "fusion.safetensors")
+    assert adapters and all(p.read_bytes() == content for p, content in adapters.items())
+    others = [name for name in before if not name.startswith("prior.")]
+    assert others and all(torch.equal(before[name], after[name]) for name in others)
+    assert read_manifest(folder)["stages"]["prior"].keys() >= {"ctr", "rating"}
+
+
+def test_weights_of_fewer_pair_features_answer_as_before(workplace):
+    """Features that a checkpoint did not have change nothing until a prior has learnt them."""
+    system = System.for_training(tiny_config(workplace / "backbone"), DATA)
+    fusion = system.fusion.eval()
+    old = len(FEATURE_NAMES)
+    tensors = fusion.state_dict()
+    for name in ("feature_mean", "feature_scale", "prior.body.0.weight", "project_item.weight"):
+        tensors[name] = tensors[name][..., : tensors[name].shape[-1] - len(LEVEL_NAMES)]
+    for name in [n for n in tensors if n.startswith("prior.flat.") and n.endswith("weight")]:
+        tensors[name] = tensors[name][:, :old]
+    tensors.pop("prior.words", None)
+    extended = fusion.extended(tensors)
+    assert {n: t.shape for n, t in extended.items()} == {
+        n: t.shape for n, t in fusion.state_dict().items()
+    }
+    fusion.load_state_dict(extended)
+    pairs = system.pairs(np.array([0, 1]), np.array([5.0, 2.0]), np.array([2]), np.array([3]))
+    known = pairs.features.clone()
+    known[:, old:] = 7
+    other = replace(pairs, features=known)
+    for task, answer in fusion(pairs).prior.items():
+        if task != "ranking":
+            assert torch.equal(answer, fusion(other).prior[task])
