@@ -303,11 +303,19 @@ class Explanation:
             yield system.writer.decode(tokens).strip()
 
 
+MIDDLING = 3.0
+"""Stars that are neither praised nor advised against."""
+
+
 def predicted_stars(predictor: Predictor, person: Person, target: int, method: str) -> float | None:
-    """The rating that sets the tone; None if the checkpoint was not trained for ratings."""
+    """The rating that sets the tone; None if the checkpoint was not trained for ratings.
+
+    What the person does not ask for is not praised, whatever its rating.
+    """
     if "rating" not in predictor.tasks and predictor.text_evidence is not None:
         return None
-    return float(rating.expectation(predictor.ask(person, [("rating", target, method)])[0]))
+    stars = float(rating.expectation(predictor.ask(person, [("rating", target, method)])[0]))
+    return min(stars, MIDDLING) if predictor.is_unwanted(person, target) else stars
 
 
 @torch.inference_mode()

@@ -48,6 +48,9 @@ RATING_SHIFT, CLICK_SHIFT = 0.3, 0.6
 """What a unit of a taste's evidence adds at full strength: to the logit of each further star, and
 to the logit of a like."""
 
+UNFULFILLED = 0.5
+"""An item that fulfils less than this share of the wishes is not what was asked for."""
+
 WITHOUT_WORDS = 0.3
 """The share of candidates that are picked as if there were no taste."""
 
@@ -165,6 +168,13 @@ class Predictor:
         if not person.taste or not person.strength:
             return None
         return self.tastes.match(person.taste)
+
+    def is_unwanted(self, person: Person, target: int) -> bool:
+        """Whether the person's words, as constraints, ask for something else than an item."""
+        match = self.match(person)
+        if match is None or person.strength <= LEARNT:
+            return False
+        return bool(match.ruled_out[target] or match.share[target] < UNFULFILLED)
 
     def opinions(self, taste: str) -> list[tuple[int, float]]:
         """Items that a taste names, by index, with the stars that it says of them."""

@@ -159,7 +159,7 @@ def wishes_markup(recommender, pair: Pair) -> str:
         return ""
     lines = [
         f'<li class="{"ckf-wanted" if wish["holds"] == wish["wanted"] else "ckf-unwanted"}">'
-        f"{'has' if wish['holds'] else 'has no'} {escape(wish['name'])}"
+        f"{escape(wish['name'])}: {'yes' if wish['holds'] else 'no'}"
         f'<span class="ckf-facts">{"wanted" if wish["wanted"] else "not wanted"}</span></li>'
         for wish in recommender.read_taste(pair.taste, pair.item)["understood"]
         if wish["holds"] is not None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ckf_demo.inference.explaining import predicted_stars
 from ckf_demo.inference.people import STRENGTH, People
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.recommender import Recommender
@@ -152,3 +153,17 @@ def test_without_a_film_the_taste_stays(recommender):
         item=ASKED[0], taste="films like Jaws", history=GIVEN
     )
     assert {row["title"] for row in last["without"]} == {"Jaws", "Annie Hall", "Silence"}
+
+
+def test_what_is_not_asked_for_is_not_praised(recommender):
+    """The words of an explanation follow the wishes, where these are constraints."""
+    data = recommender.prepared
+    genre = next(genres[0] for genres in data.genres if genres)
+    without = next(i for i, genres in enumerate(data.genres) if genre not in genres)
+    person = recommender.person(taste=f"no {genre.lower()}")
+    assert not recommender.predictor.is_unwanted(person, without)
+    unwanted = next(i for i, genres in enumerate(data.genres) if genre in genres)
+    assert recommender.predictor.is_unwanted(person, unwanted)
+    assert not recommender.predictor.is_unwanted(replace(person, strength=0.1), unwanted)
+    stars = predicted_stars(recommender.predictor, person, unwanted, recommender.methods[0])
+    assert stars is not None and stars <= 3

@@ -141,7 +141,7 @@ def test_wishes_of_a_taste_are_held_against_the_film(fake, taste):
     place = next(i for i, genres in enumerate(data.genres) if "Drama" in genres)
     pair = Pair(item=data.item_ids[place], taste=taste)
     shown = wishes_markup(fake, pair)
-    assert "has Drama" in shown
+    assert "Drama: yes" in shown
     assert ("ckf-wanted" in shown) == (taste == "dramas")
     assert not wishes_markup(fake, replace(pair, strength=0.0))
     assert not wishes_markup(fake, replace(pair, taste=""))
