@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ckf_demo.inference.explaining import predicted_stars
-from ckf_demo.inference.people import STRENGTH, People
+from ckf_demo.inference.people import LEARNT, STRENGTH, People
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.recommender import Recommender
 from support.films import films
@@ -107,7 +107,8 @@ def test_words_reach_the_model_as_strong_as_they_are_meant(predictor):
     match = predictor.tastes.match("westerns, no romance")
     assert match is not None
     np.testing.assert_allclose(words(), match.features)
-    np.testing.assert_allclose(words(strength=STRENGTH / 2), match.features / 2)
+    np.testing.assert_allclose(words(strength=LEARNT / 2), match.features / 2)
+    np.testing.assert_allclose(words(strength=STRENGTH), match.features)
     assert words(strength=0) is None
     nobody = predictor.people.read_person(history=GIVEN)
     assert predictor.context(nobody).words is None
