@@ -34,7 +34,7 @@ def choose_another(page: Page, table: str) -> None:
     """Choose the first film of a table that is not the chosen one; it becomes the pair's film."""
     row = page.locator(f"{table} tr[data-pick]:not(.ckf-selected)").first
     item = row.get_attribute("data-pick")
-    name = row.locator(".ckf-pick").inner_text()
+    name = row.locator(".ckf-pick").inner_text().splitlines()[0]
     row.locator(".ckf-pick").click()
     expect_field(page, "item", item)
     expect(page.locator("#pair .ckf-what strong")).to_have_text(name)

@@ -270,4 +270,4 @@ def test_tables_of_older_checkpoints_stay_without_levels(tmp_path):
     # the first features are the same as with levels
     assert KNOWLEDGE.feature_names == FEATURE_NAMES + LEVEL_NAMES
     np.testing.assert_array_equal(answers(loaded)[0], answers(KNOWLEDGE)[0][:, :12])
-    assert loaded.for_serving(DATA).feature_names == FEATURE_NAMES
+    assert loaded.for_serving(DATA).feature_names == KNOWLEDGE.feature_names

@@ -52,7 +52,7 @@ def test_an_unknown_stage_is_one_clear_message(workplace):
     with pytest.raises(UserError, match="No checkpoint"):
         train(path, stage="calibration")
     train(path)
-    with pytest.raises(UserError, match="No stage 'singing'.*there are: calibration"):
+    with pytest.raises(UserError, match="No stage 'singing'.*there are: prior, calibration"):
         train(path, stage="singing")
     with pytest.raises(UserError, match="leave --resume and --warm-start away"):
         train(path, stage="calibration", resume=True)
