@@ -52,10 +52,8 @@ class Kinds:
     def of_users(self, prepared: Prepared) -> np.ndarray:
         """The groups of every user: float32 (U, size) of 0 and 1."""
         table = np.zeros((len(prepared.ages), self.size), np.float32)
-        rows = zip(prepared.ages, prepared.genders, prepared.occupations, strict=True)
-        for user, (age, gender, occupation) in enumerate(rows):
-            profile = ", ".join(filter(None, [str(age) if age else "", gender, occupation]))
-            table[user, self.columns(profile)] = 1
+        for user in range(len(table)):
+            table[user, self.columns(prepared.profile(user))] = 1
         return table
 
 
