@@ -1,4 +1,4 @@
-"""The ``ckf`` command: prepare, train, tune, evaluate, score, bench, methods, serve.
+"""The ``ckf`` command: prepare, train, tune, evaluate, score, match, bench, methods, serve.
 
 Every command ends with exit code 0, or with 2 and one line on stderr that says what to do. Heavy
 modules are imported inside the commands, so that ``--help`` answers at once.
@@ -222,7 +222,8 @@ def score(
         Path,
         typer.Option(
             metavar="FILE",
-            help="User ids: a text file with one a line, or CSV or Parquet with a column `user`.",
+            help="People: a text file with a user id a line; CSV, Parquet or JSON with a column "
+            "`user`; or ratings and people as the page and `ckf match` write them.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="File to write the lists to.")],
@@ -251,6 +252,41 @@ def score(
     from ckf_demo.serving.batch_scoring import score as run_scoring
 
     run_scoring(checkpoint, users, k, out, engine.value, workers=workers, threads=threads)
+
+
+@app.command(name="match")
+def match_ratings(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A Letterboxd or IMDb export (zip or CSV), or a table or lines of title, year "
+            "and rating.",
+        ),
+    ],
+    checkpoint: Checkpoint = CHECKPOINT,
+    scale: Annotated[
+        int | None,
+        typer.Option(help="Highest rating of the file: 5, 10 or 100.", show_default="recognised"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json", help="Write the person here, as `ckf score --users` reads it."
+        ),
+    ] = None,
+    unmatched: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write the ratings that match nothing here."),
+    ] = None,
+) -> None:
+    """Match your own ratings with the films of a data set.
+
+    **Example:** `ckf match letterboxd.zip --out me.json`
+    """
+    from ckf_demo.serving.match_command import match
+
+    match(file, checkpoint, scale, out, unmatched)
 
 
 @app.command()

@@ -118,6 +118,14 @@ class Recommender:
         """
         return self.predictor.read_taste(taste, item)
 
+    def match_ratings(self, ratings: bytes | str | list, scale: int | None = None) -> dict:
+        """Find the items of somebody's own ratings: a file's bytes, a text, or a list of objects.
+
+        See `ckf_demo.data.rating_rows.read_ratings` for what is read, and
+        `ckf_demo.retrieval.own_ratings.as_answer` for what is returned.
+        """
+        return self.predictor.people.own_ratings(ratings, scale)
+
     def history(self, user: str, at: int | None = None) -> list[dict]:
         """The ratings of a known user before a moment, oldest first."""
         return self.predictor.people.history(str(user), at)

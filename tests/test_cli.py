@@ -17,7 +17,7 @@ from ckf_demo.runtime.errors import UserError
 from support.commands import run_ckf
 from support.paths import ROOT
 
-COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "bench", "methods", "serve")
+COMMANDS = ("prepare", "train", "tune", "evaluate", "score", "match", "bench", "methods", "serve")
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -> None:

@@ -7,13 +7,16 @@ people.read_person(history=[{"item": "50", "rating": 5}], taste="quiet science f
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.rating_rows import LEAST, read_ratings
 from ckf_demo.data.store import InteractionStore, moment
+from ckf_demo.retrieval.own_ratings import MOST, Matches, TitleMatcher, as_answer
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.ctr import LIKED
 from ckf_demo.tasks.domains import DOMAINS, Domain
@@ -24,7 +27,7 @@ STRENGTH, LEARNT = 0.5, 0.1
 much as training found right. Above that its wishes become constraints."""
 
 PROFILE_FIELDS = ("age", "gender", "occupation")
-MAX_TASTE_CHARS, MAX_PROFILE_CHARS, MAX_HISTORY = 300, 40, 1000
+MAX_TASTE_CHARS, MAX_PROFILE_CHARS, MAX_HISTORY = 300, 40, MOST
 """Limits: characters of a taste, characters of a profile field, items of a history."""
 
 
@@ -33,6 +36,7 @@ class Described(TypedDict, total=False):
 
     ``user`` is an id of the data set. Instead, or to add to a known user, ``history`` is
     ``[{"item", "rating"}]``, ``taste`` a sentence, and ``profile`` has age, gender and occupation.
+    An entry of the history that is "imported" may have half a star.
     ``strength``, from 0 to 1, is how much the taste counts beside the model. ``at`` (seconds since
     1970) is the moment of the question: for a known user, only ratings
     strictly before it are used.
@@ -110,6 +114,24 @@ class People:
             raise UserError(f"{problem}; search for one by title to get its id.")
         return index
 
+    @cached_property
+    def least(self) -> float:
+        """The lowest rating that somebody may give: half a star where the data have half stars."""
+        return LEAST if np.any(self.prepared.rating % 1 == LEAST) else 1.0
+
+    def match_ratings(self, ratings: object, scale: object = None) -> Matches:
+        """The items that somebody's own ratings are about, as `read_ratings` takes them."""
+        return self.matcher.match(read_ratings(ratings, scale))
+
+    @cached_property
+    def matcher(self) -> TitleMatcher:
+        """Finds the items of titles."""
+        return TitleMatcher(self.prepared)
+
+    def own_ratings(self, ratings: object, scale: object = None) -> dict:
+        """See `Recommender.match_ratings`."""
+        return as_answer(self.prepared, self.match_ratings(ratings, scale))
+
     def taste(self, text: object) -> str:
         """A taste sentence as one printable line; UserError if it is no text or too long."""
         return _line("taste", text, MAX_TASTE_CHARS)
@@ -166,7 +188,8 @@ class People:
                 raise UserError(
                     f"{entry!r} is not a history entry; give item and rating for each {thing}."
                 )
-            item, stars = self.item(entry["item"]), _stars(entry["rating"])
+            least = LEAST if entry.get("imported") else self.least
+            item, stars = self.item(entry["item"]), _stars(entry["rating"], least)
             if self.prepared.feedback == "likes" and stars < LIKED:
                 # histories of this data contain only likes, so the model knows no other ratings
                 continue
@@ -216,13 +239,16 @@ def _strength(value: Any) -> float:
     return strength
 
 
-def _stars(value: Any) -> float:
+def _stars(value: Any, least: float) -> float:
     try:
-        stars = float(value)
+        stars = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         stars = math.nan
-    if not 1 <= stars <= 5:
-        raise UserError(f"A rating of {value!r} is outside 1 to 5; give one to five stars.")
+    if not least <= stars <= 5:
+        half = "" if least < 1 else "; imported ratings may have half a star"
+        raise UserError(
+            f"A rating of {value!r} is outside {least:g} to 5; give {least:g} to 5 stars{half}."
+        )
     return stars
 
 

@@ -10,17 +10,20 @@ import importlib.util
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ckf_demo.data.exports import read_table
+from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.store import InteractionStore
+from ckf_demo.inference.people import People
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.runtime.paths import exclusive, replacing, store_path, writing
+from ckf_demo.runtime.paths import exclusive, prepared_path, replacing, store_path, writing
 
 RANKED = {"rank": pa.int32(), "item": pa.string(), "title": pa.string(), "score": pa.float64()}
 """The columns of each item of a list."""
@@ -31,8 +34,21 @@ ENGINES = ("local", "ray")
 USERS_PER_BATCH = 16
 LEAST_BATCHES, MOST_BATCHES = 32, 10_000
 
+DESCRIBED = ("history", "taste", "profile", "strength", "at")
+"""Columns and keys of a file of people that describe a person."""
+
+
+@dataclass(frozen=True)
+class DescribedPerson:
+    """Somebody who is more than a user's id: a name, and the keywords of `Described`."""
+
+    name: str
+    person: dict
+
+
+Asked = str | DescribedPerson
 Row = dict[str, object]
-Batch = tuple[int, list[str]]
+Batch = tuple[int, list[Asked]]
 Ranked = tuple[int, list[Row]]
 """The number of a batch with its users, and with its rows."""
 
@@ -45,8 +61,8 @@ class Ranker:
 
         self.recommender = Recommender.load(checkpoint, quantization=quantization)
 
-    def rank(self, users: list[str], k: int) -> list[Row]:
-        """The rows of each user in turn, best first.
+    def rank(self, users: Sequence[Asked], k: int) -> list[Row]:
+        """The rows of each user or described person in turn, best first.
 
         Caches of earlier users are cleared. Otherwise the last digits of scores, and so the lists,
         would depend on how users are distributed over workers.
@@ -54,9 +70,18 @@ class Ranker:
         rows = []
         for user in users:
             self.recommender.forget()
-            for row in self.recommender.rank(user=user, k=k):
-                rows.append({"user": user} | {name: row[name] for name in RANKED})
+            name, person = _name(user), _person(user)
+            for row in self.recommender.rank(**person, k=k):
+                rows.append({"user": name} | {column: row[column] for column in RANKED})
         return rows
+
+
+def _name(asked: Asked) -> str:
+    return asked if isinstance(asked, str) else asked.name
+
+
+def _person(asked: Asked) -> dict:
+    return {"user": asked} if isinstance(asked, str) else asked.person
 
 
 def score(
@@ -69,9 +94,10 @@ def score(
     workers: int | None = None,
     threads: int | None = None,
 ) -> None:
-    """Rank for every user of ``users_file`` and write columns user, rank, item, title, score.
+    """Rank for everybody in ``users_file`` and write columns user, rank, item, title, score.
 
-    Each user is ranked for at their default moment. Rows are in the order of the users and by rank.
+    Each user is ranked for at their default moment, unless the file names another. Rows are in the
+    order of the users and by rank.
     ``engine`` is ``"local"`` (this process) or ``"ray"`` (``workers`` of ``threads`` threads each,
     by default one for every two cores of the cluster, or of this machine without one). UserError
     for an unreadable or empty file, an unknown user, a missing engine, or options that the engine
@@ -122,26 +148,33 @@ def _busy(out: Path) -> None:
     raise UserError(f"another process is writing {out}; wait for it, or name another --out")
 
 
-def in_batches(users: list[str]) -> list[list[str]]:
+def in_batches(users: Sequence[Asked]) -> list[list[Asked]]:
     """Users in batches, which depend on the users alone; at most `MOST_BATCHES` of them.
 
     They are small enough that workers end at about the same time and that a kill loses little.
     """
     size = min(USERS_PER_BATCH, math.ceil(len(users) / LEAST_BATCHES))
     size = max(size, math.ceil(len(users) / MOST_BATCHES))
-    return [users[start : start + size] for start in range(0, len(users), size)]
+    return [list(users[start : start + size]) for start in range(0, len(users), size)]
 
 
-def _made_of(manifest: dict, users: list[str], k: int) -> dict[str, object]:
+def _made_of(manifest: dict, users: Sequence[Asked], k: int) -> dict[str, object]:
     """Everything that the lists depend on."""
     store = store_path(manifest["dataset"])
     state = store.stat() if store.exists() else None
     return {
         "checkpoint": {key: manifest.get(key) for key in ("dataset", "hashes", "calibration")},
         "store": None if state is None else [state.st_size, state.st_mtime_ns],
-        "users": hashlib.sha256("\n".join(users).encode()).hexdigest(),
+        "users": hashlib.sha256("\n".join(map(_line, users)).encode()).hexdigest(),
         "k": k,
     }
+
+
+def _line(asked: Asked) -> str:
+    """A text that tells people apart."""
+    if isinstance(asked, str):
+        return asked
+    return f"{asked.name} {json.dumps(asked.person, sort_keys=True, default=str)}"
 
 
 class Parts:
@@ -203,35 +236,75 @@ def _rank_with_ray(
             print(f"{pool.restarts} workers died and were started again; their batches were redone")
 
 
-def read_users(file: Path) -> list[str]:
-    """The distinct users of a file, in its order.
+def read_users(file: Path) -> list[Asked]:
+    """The distinct people of a file, in its order: of one that the page wrote, or a list of ids.
 
-    A Parquet or CSV file has them in its column ``user``; any other file has one id a line.
-    UserError when the file is missing, unreadable, without that column, or without users.
+    A CSV, Parquet or JSON file has ids in its column ``user``, or else one person's ratings in the
+    columns ``item`` and ``rating``. JSON objects may also describe a person as `Described` does,
+    with a ``name``. Any other file has one id a line.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, unreadable, without these columns, or without people.
     """
     if not file.is_file():
         raise UserError(f"{file} is not a file; give one with a user id a line")
-    if file.suffix in {".parquet", ".csv"}:
-        try:
-            table = pd.read_csv(file, dtype=str) if file.suffix == ".csv" else pd.read_parquet(file)
-        except ValueError as error:
-            raise UserError(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
-        if "user" not in table:
-            raise UserError(f"{file} has no column `user`; it has {', '.join(map(str, table))}")
-        ids = table["user"].dropna().astype(str)
+    if file.suffix in {".parquet", ".csv", ".json", ".jsonl"}:
+        users = _from_table(file)
     else:
-        ids = file.read_text(encoding="utf-8").splitlines()
-    users = list(dict.fromkeys(user.strip() for user in ids if user.strip()))
-    if not users:
+        users = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    distinct = list({_line(user): user for user in users if user}.values())
+    if not distinct:
         raise UserError(f"{file} names no user; give a user id a line")
+    return distinct
+
+
+def _from_table(file: Path) -> list[Asked]:
+    table = read_table(file)
+    columns = [name for name in DESCRIBED if name in table]
+    if "user" not in table and {"item", "rating"} <= set(table):
+        rows = table[["item", "rating"]].to_dict("records")
+        ratings = [{**row, "imported": True} for row in rows if row["item"]]
+        return [DescribedPerson(file.stem, {"history": ratings})] if ratings else []
+    if "user" not in table and "history" not in columns and "taste" not in columns:
+        raise UserError(f"{file} has no column `user`; it has {', '.join(map(str, table))}")
+    users: list[Asked] = []
+    for place, row in enumerate(table.to_dict("records"), start=1):
+        user = str(row.get("user", "")).strip()
+        said = {name: row[name] for name in columns if row[name] != ""}
+        if "at" in said:
+            said["at"] = _whole(file, said["at"])
+        name = str(row.get("name", "")) or user or f"person {place}"
+        if said:
+            users.append(DescribedPerson(name, said | ({"user": user} if user else {})))
+        else:
+            users.append(user)
     return users
 
 
-def check_users(users: list[str], dataset: str) -> None:
-    """UserError that names unknown users, at most ten of them, before minutes are spent."""
+def _whole(file: Path, text: str) -> int:
+    if not text.removeprefix("-").isdigit():
+        raise UserError(f"{file} has at = {text!r}, which is no moment in seconds since 1970")
+    return int(text)
+
+
+def check_users(users: Sequence[Asked], dataset: str) -> None:
+    """UserError that names unknown users, at most ten of them, before minutes are spent.
+
+    People who are described are read, and the first who does not fit the data is named.
+    """
     with InteractionStore.open(dataset) as store:
         ids = set(store.users()["user"])
-    unknown = [user for user in users if user not in ids]
+        described = [user for user in users if isinstance(user, DescribedPerson)]
+        if described:
+            people = People(Prepared.load(prepared_path(dataset)), store)
+            for each in described:
+                try:
+                    people.read_person(**each.person)
+                except UserError as error:
+                    raise UserError(f"{each.name}: {error}") from error
+    unknown = [user for user in users if isinstance(user, str) and user not in ids]
     if unknown:
         more = ", …" if len(unknown) > 10 else ""
         raise UserError(

@@ -72,7 +72,7 @@ class Workers:
         return len(self.processes) - self.count
 
     def ranked(
-        self, batches: Sequence[tuple[int, list[str]]], k: int
+        self, batches: Sequence[tuple[int, list]], k: int
     ) -> Iterator[tuple[int, list[dict[str, object]]]]:
         """Number and rows of each batch, in the order in which they are done.
 
@@ -111,7 +111,7 @@ def _worker(ranker: type) -> type:
         def ready(self) -> int:
             return os.getpid()
 
-        def batch(self, number: int, users: list[str], k: int) -> Ranked:
+        def batch(self, number: int, users: list, k: int) -> Ranked:
             return number, os.getpid(), self.ranker.rank(users, k)
 
     return Worker

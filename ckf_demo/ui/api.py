@@ -22,10 +22,22 @@ from ckf_demo.ui.service import Service
 
 
 class Rated(TypedDict):
-    """One entry of a history: an item's id, and one to five stars."""
+    """One entry of a history: an item's id, and one to five stars.
+
+    Entries of ``/match_ratings`` are "imported" and may have half a star. Gradio's schema knows no
+    single key that may be left out, so it does not name that one.
+    """
 
     item: str | int
     rating: float
+
+
+class OwnRating(TypedDict, total=False):
+    """One of somebody's own ratings, on any scale; the year may be left out."""
+
+    title: str
+    year: int | None
+    rating: float | str
 
 
 class Profile(TypedDict, total=False):
@@ -206,7 +218,23 @@ def add_endpoints(recommender, method_comparison: MethodComparison, service: Ser
         """
         return recommender.read_taste(taste, item)
 
-    for function in (search_items, history, read_taste):
+    def match_ratings(ratings: str | list[OwnRating], scale: int | None = None) -> dict:
+        """Find the «things» that somebody's own ratings are about, by title and year.
+
+        Args:
+            ratings: The text of a Letterboxd or IMDb export, of a table with title, year and
+                rating, or of lines such as "Fargo (1996) 4.5"; or [{"title", "year", "rating"}, …].
+            scale: The highest rating, 5, 10 or 100; recognised if it is left out.
+
+        Returns:
+            {"source", "scale", "matched": [{"title", "year", "rating", "item", "item_title",
+            "item_year"}, …], "questions": [{"title", "year", "rating", "reason", "candidates"}, …],
+            "not_found": [{"title", "year", "rating", "reason"}, …], "left_out": {reason: rows},
+            "notes", "history": what the other endpoints take as a history}; ratings are stars.
+        """
+        return recommender.match_ratings(ratings, scale)
+
+    for function in (search_items, history, read_taste, match_ratings):
         function.__doc__ = vocabulary.in_dataset_words(function)
         register_endpoint(service, function, concurrency_limit=4)
     for function, *names in _about_people(recommender, method_comparison):

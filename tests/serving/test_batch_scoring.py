@@ -13,11 +13,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from ckf_demo.data.exports import exported
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.serving import batch_scoring as scoring
-from ckf_demo.serving.batch_scoring import in_batches, read_users, score
+from ckf_demo.serving.batch_scoring import DescribedPerson, in_batches, read_users, score
 from ckf_demo.serving.workers import Workers
 from support.commands import run_ckf
+from support.fakes import FakeRecommender
 from support.paths import CHECKPOINT
 
 USERS = [f"u{i}" for i in range(90)]
@@ -238,7 +240,7 @@ def test_a_ranker_asks_the_recommender_for_each_user(monkeypatch):
     forgotten: list[int] = []
     recommender = SimpleNamespace(
         forget=lambda: forgotten.append(1),
-        rank=lambda user, k: [
+        rank=lambda k, user: [
             {"rank": i, "item": str(i), "title": f"Film {i} for {user}", "score": 1 / i, "year": 1}
             for i in range(1, k + 1)
         ],
@@ -274,6 +276,45 @@ def test_users_are_read_from_every_kind_of_file(tmp_path):
     pd.DataFrame({"user": ["007", "8", "007"]}).to_parquet(tmp_path / "users.parquet")
     for kind in ("txt", "csv", "parquet"):
         assert read_users(tmp_path / f"users.{kind}") == ["007", "8"], kind
+
+
+def test_people_that_the_page_writes_are_read(tmp_path):
+    people = [
+        {"user": "=7", "ratings": 12},
+        {"user": "007", "ratings": None},
+        {"user": "NA", "ratings": 1},
+    ]
+    for kind in ("csv", "parquet", "json"):
+        (tmp_path / f"cohort.{kind}").write_bytes(exported(people, kind))
+        assert read_users(tmp_path / f"cohort.{kind}") == ["=7", "007", "NA"], kind
+    history = [{"item": "01", "title": "-Alien", "rating": 0.5}, {"item": "2", "rating": 4.0}]
+    for kind in ("csv", "parquet", "json"):
+        (tmp_path / f"ann.{kind}").write_bytes(exported(history, kind))
+        (person,) = read_users(tmp_path / f"ann.{kind}")
+        rated = [(entry["item"], float(entry["rating"])) for entry in person.person["history"]]
+        assert (person.name, rated) == ("ann", [("01", 0.5), ("2", 4.0)]), kind
+    file = tmp_path / "people.json"
+    file.write_text('[{"name": "Bo", "taste": "quiet films"}, {"user": "8", "at": 5}, {"user": 9}]')
+    bo, eight, nine = read_users(file)
+    assert (bo.name, bo.person) == ("Bo", {"taste": "quiet films"})
+    assert (eight.name, eight.person, nine) == ("8", {"user": "8", "at": 5}, "9")
+
+
+def test_described_people_are_ranked_and_checked(monkeypatch, tmp_path):
+    recommender = FakeRecommender()
+    monkeypatch.setattr(scoring.InteractionStore, "open", lambda dataset: recommender.store)
+    monkeypatch.setattr(recommender.store, "close", lambda: None)
+    monkeypatch.setattr(scoring.Prepared, "load", lambda path: recommender.prepared)
+    ann = DescribedPerson("Ann", {"history": [{"item": "7", "rating": 0.5, "imported": True}]})
+    scoring.check_users([ann, "8"], "made-up")
+    wrong = DescribedPerson("Bo", {"history": [{"item": "999", "rating": 3}]})
+    with pytest.raises(UserError, match="^Bo: Unknown film '999'"):
+        scoring.check_users([wrong], "made-up")
+    loader = SimpleNamespace(load=lambda checkpoint, quantization: recommender)
+    monkeypatch.setattr("ckf_demo.recommender.Recommender", loader)
+    rows = scoring.Ranker(Path("somewhere")).rank([ann, "8"], 2)
+    assert [row["user"] for row in rows] == ["Ann", "Ann", "8", "8"]
+    assert "7" not in [row["item"] for row in rows[:2]]
 
 
 def test_unreadable_user_files_are_explained(tmp_path):

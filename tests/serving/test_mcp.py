@@ -10,7 +10,8 @@ from support.fakes import FakeRecommender, catalogue_with_facts
 from support.serving import ask_tools, served
 
 TOOLS = set(
-    "search_items read_taste history rate click rank explain contrast compare why query".split()
+    "search_items read_taste match_ratings history rate click rank explain contrast compare why "
+    "query".split()
 )
 PERSON = {"user", "history", "taste", "profile", "at", "strength"}
 
@@ -89,3 +90,32 @@ def test_errors_of_tools_say_what_was_given(address):
     assert unknown.isError and "user '999'" in unknown.content[0].text
     assert wrong.isError and "magic" in wrong.content[0].text
     assert bad.isError and "Traceback" not in bad.content[0].text
+
+
+def test_own_ratings_become_a_history(address):
+    ratings = "Quiet Harbour (1930) 9/10\nThe Quiet Orchard; 1932; 1/10\nQuiet Machin, 4"
+    listed = [{"title": "Quiet Harbour", "rating": 7}, {"title": "Nothing", "rating": 10}]
+    _, results = ask_tools(
+        address,
+        ("match_ratings", {"ratings": ratings}),
+        ("match_ratings", {"ratings": listed, "scale": 10}),
+        ("match_ratings", {"ratings": ""}),
+    )
+    lines, objects = (json.loads(result.content[0].text) for result in results[:2])
+    assert lines["history"] == [
+        {"item": "1", "rating": 4.5, "imported": True},
+        {"item": "2", "rating": 0.5, "imported": True},
+    ]
+    (question,) = lines["questions"]
+    assert question["candidates"] == [{"item": "3", "title": "Quiet Machine", "year": 1934}]
+    assert [row["rating"] for row in objects["matched"]] == [3.5]
+    assert objects["not_found"][0]["reason"] == "the catalogue has no such title"
+    assert results[2].isError and "no ratings were given" in results[2].content[0].text
+    # half a star counts where it was imported
+    _, (rated, refused) = ask_tools(
+        address,
+        ("click", {"history": lines["history"], "item": "7"}),
+        ("click", {"history": [{"item": "2", "rating": 0.5}], "item": "7"}),
+    )
+    assert 0 < json.loads(rated.content[0].text)["probability"] < 1
+    assert refused.isError and "outside 1 to 5; give 1 to 5 stars" in refused.content[0].text
