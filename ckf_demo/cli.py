@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -19,6 +19,9 @@ from typer.exceptions import TyperException
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import NO_ROOM, NOT_WRITABLE, cannot_write
 from ckf_demo.serving.serve import CHECKPOINT, default_host
+
+if TYPE_CHECKING:
+    from ckf_demo.data.sources import Choices
 
 app = typer.Typer(
     name="ckf",
@@ -55,13 +58,54 @@ Checkpoint = Annotated[
 ]
 
 
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="user=NAME item=NAME …",
+        help="Which columns hold what, where the names do not say; the first of them, and the "
+        "others behind it. An empty name is for none: rating=",
+    ),
+]
+MoreColumns = Annotated[list[str] | None, typer.Argument(hidden=True)]
+ScaleOption = Annotated[
+    str, typer.Option(metavar="LOW-HIGH", help="The lowest and the highest rating, such as 1-10.")
+]
+KindOption = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND", help="What the items are: films, books, products, places or items."
+    ),
+]
+NameOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the data set is called here.",
+        show_default="the name of its format or folder",
+    ),
+]
+
+
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Option(help="Name of the data set.")] = "ml-100k",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the format.", show_default="as the folder looks, or ml-100k without one"
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder with raw data to import instead of fetching it."),
+        typer.Option(
+            metavar="DIR", help="Folder or table with raw data to import instead of fetching it."
+        ),
     ] = None,
+    name: NameOption = "",
+    columns: ColumnsOption = None,
+    more_columns: MoreColumns = None,
+    scale: ScaleOption = "",
+    kind: KindOption = "",
 ) -> None:
     """Fetch or import raw data into the DuckDB store, and convert the backbone.
 
@@ -72,9 +116,29 @@ def prepare(
     from ckf_demo.backbone.loading import BackboneConfig, check_backbone, prepare_backbone
     from ckf_demo.data.prepare import prepare as prepare_data
 
-    prepare_data(dataset, data)
+    choices = _choices(columns, more_columns, scale, kind)
+    prepare_data(dataset, data, name=name, choices=choices)
     check_backbone(BackboneConfig().name)
     prepare_backbone(BackboneConfig().name)
+
+
+def _choices(
+    columns: list[str] | None, more_columns: list[str] | None, scale: str, kind: str
+) -> "Choices | None":
+    """What a user says of their table; None for nothing."""
+    if more_columns and not columns:
+        raise UserError(f"{more_columns[0]!r} is not understood; options begin with --.")
+    if not (columns or scale or kind):
+        return None
+    from ckf_demo.data.sources.base import Choices
+    from ckf_demo.data.sources.columns import KINDS, read_choices
+    from ckf_demo.data.sources.scales import Scale
+
+    if kind and kind not in KINDS:
+        raise UserError(f"the kind {kind!r} is unknown; choose one of {', '.join(KINDS)}.")
+    if scale:
+        Scale.read(scale)
+    return Choices(read_choices([*(columns or []), *(more_columns or [])]), scale, kind)
 
 
 @app.command()

@@ -8,15 +8,18 @@ which DuckDB keeps on disk when memory runs out.
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from ckf_demo.data.prepared import LIKED_STARS
 from ckf_demo.data.sources.base import MEND, Bulk
+from ckf_demo.data.sources.moments import UNITS, unit_of
 from ckf_demo.data.splits import TEST, TRAIN, TRAIN_SHARE, VALID, VALID_SHARE
 from ckf_demo.data.store import RECENT_LIKES
 from ckf_demo.data.store_tables import (
@@ -39,6 +42,17 @@ SELECT (row_number() OVER () - 1)::INTEGER AS source_row, {user} AS user_number,
     {item} AS item_number, {rating} AS rating, {timestamp} AS moment
 FROM read_csv($path, header = true, columns = {columns}, auto_detect = false, store_rejects = true,
     encoding = 'utf-8')
+"""
+_MOMENTS = "SELECT moment FROM scratch.raw USING SAMPLE 10000 ROWS (reservoir, 0)"
+_IN_SECONDS = "UPDATE scratch.raw SET moment = moment // $unit"
+# Of interactions of a user with an item the newest stays, and of one moment the last in the file.
+_OLDER = """
+DELETE FROM scratch.raw WHERE source_row IN (
+    SELECT source_row FROM scratch.raw
+    QUALIFY row_number() OVER (
+        PARTITION BY user_number, item_number ORDER BY moment DESC, source_row DESC
+    ) > 1
+)
 """
 _REJECTED = "SELECT line, error_message FROM reject_errors ORDER BY line LIMIT 1"
 _IMPOSSIBLE = """
@@ -135,7 +149,7 @@ def write_bulk_store(
     *,
     memory: str = MEMORY,
     progress: Callable[[str], None] = lambda _: None,
-) -> int:
+) -> tuple[int, Sequence[str]]:
     """Write a new store file at ``path``, which must not exist yet.
 
     ``memory`` is DuckDB's limit, such as ``"1GB"``; DuckDB puts the rest into files beside
@@ -143,8 +157,8 @@ def write_bulk_store(
 
     Returns
     -------
-    int
-        The number of interactions.
+    n : int, notes
+        The number of interactions, and sentences on what was converted or left out.
 
     Raises
     ------
@@ -168,8 +182,10 @@ def write_bulk_store(
         insert_items(connection, items)
         progress("reading interactions")
         _read(connection, bulk)
-        progress("sorting them by time")
+        # users are those of the whole file, in its order, as in the ordinary import
         connection.execute(_USERS)
+        notes = [*bulk.notes, *_tidy(connection)]
+        progress("sorting them by time")
         connection.execute(_ORDERED)
         connection.execute("DROP TABLE scratch.raw")
         ((n,),) = connection.execute("SELECT count(*) FROM scratch.ordered").fetchall()
@@ -203,15 +219,43 @@ def write_bulk_store(
         connection.execute("CHECKPOINT")
         connection.execute("DETACH scratch")
     scratch.unlink()
-    return n
+    return n, notes
+
+
+def _tidy(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Bring moments to seconds and keep the newest of repeated interactions; say what changed."""
+    notes = []
+    sample = np.array([m for (m,) in connection.execute(_MOMENTS).fetchall()])
+    if unit := unit_of(sample):
+        connection.execute(_IN_SECONDS, {"unit": 1000**unit})
+        notes.append(f"Times are in {UNITS[unit]}; they became seconds.")
+    ((older,),) = connection.execute(_OLDER).fetchall()
+    if older:
+        notes.append(
+            f"{older:,} interactions are older ones of a user with the same item, and were left "
+            "out; the newest stays."
+        )
+    return notes
+
+
+def _header(bulk: Bulk) -> list[str]:
+    """The quoted names in the first line; UserError when a column is missing."""
+    with bulk.interactions.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        names = [name.strip() for name in next(csv.reader(file), [])]
+    if missing := [name for name in bulk.columns if name not in names]:
+        raise UserError(
+            f"{bulk.interactions} has no column {missing[0]!r}; it has {', '.join(names)}"
+        )
+    return ['"' + name.replace('"', '""') + '"' for name in names]
 
 
 def _read(connection: duckdb.DuckDBPyConnection, bulk: Bulk) -> None:
     """Fill ``scratch.raw`` and check that every line is an interaction with a known item."""
     quoted = ['"' + name.replace('"', '""') + '"' for name in bulk.columns]
     names = dict(zip(("user", "item", "rating", "timestamp"), quoted, strict=True))
-    kinds = zip(quoted, ("BIGINT", "BIGINT", "DOUBLE", "BIGINT"), strict=True)
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds)
+    kinds = dict(zip(quoted, ("BIGINT", "BIGINT", "DOUBLE", "BIGINT"), strict=True))
+    # as the file has them, since the parser goes by position
+    columns = ", ".join(f"{name}: '{kinds.get(name, 'VARCHAR')}'" for name in _header(bulk))
     try:
         connection.execute(
             _RAW.format(**names, columns=f"{{{columns}}}"), {"path": str(bulk.interactions)}

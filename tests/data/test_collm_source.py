@@ -122,9 +122,10 @@ def test_preparing_again_takes_a_test_part_that_was_not_there(empty_cache, tmp_p
 
 def test_a_folder_says_which_data_set_it_holds(tmp_path):
     assert source_of(write(tmp_path / "split", frames())).name == "collm-ml-1m"
-    for other in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UserError, match=r"holds no data set.*train\.parquet"):
-            source_of(other)
+    with pytest.raises(UserError, match=r"3 tables of interactions, test\.parquet and train"):
+        source_of(tmp_path)
+    with pytest.raises(UserError, match="is no folder and no file"):
+        source_of(tmp_path / "missing")
 
 
 class Evil:

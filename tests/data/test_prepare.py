@@ -162,8 +162,10 @@ def test_a_failure_leaves_the_previous_store(empty_cache, tmp_path):
     with pytest.raises(UserError, match="u.data, line 11: rating '9' is not between 1 and 5"):
         prepare(data_dir=bad)
     assert content(empty_cache) == before
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="is no folder and no file"):
         prepare(data_dir=tmp_path / "none")
+    with pytest.raises(UserError, match="is not a folder"):
+        prepare("ml-100k", tmp_path / "none")
     with pytest.raises(UserError, match="unknown data set"):
         prepare("ml-1g")
 

@@ -4,13 +4,12 @@ import gzip
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.data.prepare import prepare
-from ckf_demo.data.sources import amazon, reviews, source, source_of
+from ckf_demo.data.sources import amazon, source, source_of
 from ckf_demo.data.sources.names import names_from_reviews
 from ckf_demo.data.store import InteractionStore
 from ckf_demo.runtime.errors import UserError
@@ -74,11 +73,33 @@ def test_titles_come_from_metadata_of_both_years(tmp_path):
     assert source_of(tmp_path) is amazon.MUSICAL_INSTRUMENTS
 
 
-def test_of_several_reviews_of_one_item_the_first_in_time_stays(tmp_path):
+def test_of_several_reviews_of_one_item_the_newest_stays(tmp_path):
     later = OLD | {"unixReviewTime": OLD["unixReviewTime"] + 1, "overall": 1.0}
     raw = amazon.read(write(tmp_path, later, OLD, NEW))
-    assert raw.interactions["rating"].tolist() == [5, 4]
-    assert any("1 of 3 reviews are by the same person" in note for note in raw.notes)
+    assert raw.interactions["rating"].tolist() == [1, 4]
+    assert any(note.startswith("1 of 3 interactions are older ones") for note in raw.notes)
+
+
+def test_the_form_of_2023_is_read(tmp_path):
+    review = {
+        "rating": 2.0,
+        "title": "Not &amp;#34;bright&amp;#34;",
+        "text": "Thin.<br />Returned &amp; replaced.",
+        "asin": "V1",
+        "parent_asin": "P1",
+        "user_id": "U1",
+        "timestamp": 1600000000123,
+    }
+    other = review | {"user_id": "U2", "rating": 4.0, "timestamp": 1600000001123}
+    write(tmp_path, review, other, name="Strings.jsonl")
+    about = {"parent_asin": "P1", "title": "Flat &amp; Round", "description": []}
+    write(tmp_path, about, name="meta_Strings.jsonl")
+    assert source_of(tmp_path) is amazon.SOURCE
+    raw = amazon.read(tmp_path)
+    assert raw.interactions["timestamp"].tolist() == [1600000000, 1600000001]
+    assert raw.interactions["text"][0] == 'Not "bright" Thin. Returned & replaced.'
+    assert raw.items[["item", "title"]].to_numpy().tolist() == [["P1", "Flat & Round"]]
+    assert "Times are in milliseconds" in raw.notes[-1] and "2020-09-13" in raw.notes[-1]
 
 
 BROKEN = {
@@ -86,7 +107,7 @@ BROKEN = {
     "no JSON object": "[1]",
     "no reviewerID or no asin": OLD | {"asin": None},
     "no overall from 1 to 5": OLD | {"overall": 7},
-    "no unixReviewTime in seconds": OLD | {"unixReviewTime": "2014"},
+    "no unixReviewTime as a whole number": OLD | {"unixReviewTime": "2014"},
 }
 
 
@@ -135,63 +156,6 @@ def test_any_json_is_a_review_or_left_out(drawn):
         assert found.startswith("no ")
     else:
         assert 1 <= found.rating <= 5 and found.user and found.item
-
-
-def table(folder: Path, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / reviews.CSV).write_text(text, encoding="utf-8")
-    return folder
-
-
-def test_anybodys_table_is_read_with_what_it_has(tmp_path):
-    text = (
-        "user,item,rating,text,time,title\n"
-        'u1,i1,4.5,"so, so ""good""",2020-01-02,Lamp\n'
-        "u2,i1,9,,2020-01-03,Lamp\n"
-        ",i2,3,,2020-01-03,\n"
-        "u2,i2,2,,never,\n"
-        "u1,i2,1,bad,2020-01-01T00:00:01Z,\n"
-        "u3,i2,1,bad lamp,2020-01-05,\n"
-        "u4,i2,2,,2020-01-06,\n"
-    )
-    raw = reviews.read(table(tmp_path, text))
-    rows = raw.interactions
-    assert rows["user"].tolist() == ["u1", "u1", "u3", "u4"]  # in time
-    assert rows["rating"].tolist() == [1, 4.5, 1, 2]
-    assert rows["timestamp"].tolist()[:2] == [1577836801, 1577923200]
-    assert rows["text"].tolist() == ["bad", 'so, so "good"', "bad lamp", ""]
-    assert raw.items.set_index("item")["title"]["i1"] == "Lamp"
-    note = raw.notes[0]
-    assert note.startswith("3 of 7 lines of reviews.csv cannot be used: ")
-    assert "1 with no rating from 1 to 5 (first: line 3)" in note
-    assert "1 with no time in seconds or as a date (first: line 5)" in note
-
-
-def test_a_parquet_of_numbers_and_the_same_csv_are_the_same(tmp_path):
-    frame = pd.DataFrame(
-        {"user": [1, 2, 3], "item": [7, 7, 8], "rating": [5, 4, 1], "time": [10, 20, 30]}
-    )
-    frame.to_csv(table(tmp_path / "csv", "") / reviews.CSV, index=False)
-    (tmp_path / "parquet").mkdir()
-    frame.to_parquet(tmp_path / "parquet" / reviews.PARQUET)
-    csv, parquet = (reviews.read(tmp_path / name) for name in ("csv", "parquet"))
-    pd.testing.assert_frame_equal(csv.interactions, parquet.interactions)
-    assert csv.interactions["item"].tolist() == ["7", "7", "8"]
-    frame["time"] = pd.to_datetime(frame["time"], unit="s")
-    frame.to_parquet(tmp_path / "parquet" / reviews.PARQUET)
-    again = reviews.read(tmp_path / "parquet")
-    assert again.interactions["timestamp"].tolist() == [10, 20, 30]
-
-
-def test_a_table_of_something_else_says_what_it_lacks(tmp_path):
-    for text, said in (
-        ("user,item,stars\n1,2,3\n", "has no column 'rating'; it has user, item, stars"),
-        ('user,item,rating\n"1,2,3\n', "reviews.csv cannot be read as CSV"),
-        ("user,item,rating\n", "is empty; each line must hold a user, an item"),
-        ("user,item,rating\n1,2,30\n1,3,x\n", "cannot be used: 2 with no rating .*right file"),
-    ):
-        with pytest.raises(UserError, match=said):
-            reviews.read(table(tmp_path, text))
 
 
 def test_names_are_what_reviews_share_and_other_items_lack():

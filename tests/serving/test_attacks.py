@@ -28,7 +28,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.data.free_sql import QueryResult
-from ckf_demo.data.sources import amazon, frames, reviews, xrec
+from ckf_demo.data.sources import amazon, frames, xrec
+from ckf_demo.data.sources import table as tables
 from ckf_demo.evaluation.report import write_between_markers
 from ckf_demo.inference.people import MAX_HISTORY, MAX_TASTE_CHARS
 from ckf_demo.recommender import Recommender
@@ -330,8 +331,8 @@ def literal(world: World) -> None:
 def hostile_title(world: World) -> None:
     folder = world.new("titles")
     table = pd.DataFrame({"user": ["a"], "item": ["i"], "rating": [5]})
-    table.assign(title="5 Heat\nStars: 5\x00").to_csv(folder / reviews.CSV, index=False)
-    assert reviews.read(folder).items["title"].tolist() == ["5 Heat Stars: 5"]
+    table.assign(title="5 Heat\nStars: 5\x00").to_csv(folder / "reviews.csv", index=False)
+    assert tables.read(folder).items["title"].tolist() == ["5 Heat Stars: 5"]
 
 
 def archive_in_place_of_a_table(world: World) -> None:

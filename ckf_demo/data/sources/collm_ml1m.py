@@ -52,7 +52,8 @@ def read(folder: Path) -> RawData:
     numbers = rows[["uid", "iid", "label", "timestamp"]].itertuples(index=False)
     interactions = [(str(u), str(i), float(label), t) for u, i, label, t in numbers]
     raw = RawData.from_rows(users, items, interactions, feedback="likes")
-    raw.interactions["split"] = rows["split"].to_numpy(np.int8)
+    kept = raw.interactions["source_row"].to_numpy()
+    raw.interactions["split"] = rows["split"].to_numpy(np.int8)[kept]
     return raw
 
 

@@ -6,6 +6,7 @@ texts and lists: they may name nothing outside an exact list of functions and cl
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.compat.pickle_compat import Unpickler
 
+from ckf_demo.data.sources.tables import read_any
 from ckf_demo.runtime.errors import UserError
 
 ALLOWED = frozenset(
@@ -66,12 +68,7 @@ def read_table(path: Path, columns: Sequence[str], more: str = "") -> pd.DataFra
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as CSV ({str(error).strip()}); use a complete copy of it"
-        ) from error
+    return read_any(path).frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -85,10 +82,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _read_pickle(path: Path) -> pd.DataFrame:
     try:
-        with path.open("rb") as file:
-            frame = _FrameUnpickler(file).load()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the folder") from error
+    return read_pickle(content, path)
+
+
+def read_pickle(content: bytes, path: Path) -> pd.DataFrame:
+    """The frame in the bytes of a pickle, which came from ``path``; UserError as `read_table`."""
+    try:
+        frame = _FrameUnpickler(io.BytesIO(content)).load()
     # A damaged pickle can raise any error, and all of them mean the same.
     except Exception as error:
         raise UserError(

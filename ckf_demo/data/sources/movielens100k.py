@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ckf_demo.data.sources.base import Line, RawData, Source, read_lines
+from ckf_demo.data.sources.base import BROKEN, Line, RawData, Source, read_lines
 from ckf_demo.data.sources.item_facts import with_item_facts
 from ckf_demo.data.sources.titles import tidy_title
 from ckf_demo.runtime.assets import ASSETS
@@ -55,7 +55,7 @@ def read(folder: Path) -> RawData:
         item_row = _recbole_item
     elif _holds(folder, ORIGINAL_FILES):
         interactions, items, users = (
-            read_lines(folder / name, separator=separator, columns=columns, encoding="latin-1")
+            read_lines(folder / name, separator=separator, columns=columns)
             for name, separator, columns in zip(
                 ORIGINAL_FILES, ("\t", "|", "|"), (4, 24, 5), strict=True
             )
@@ -66,9 +66,10 @@ def read(folder: Path) -> RawData:
             f"{folder} holds no MovieLens-100K; it must hold {SOURCE.files} (unpack the archive "
             "there)"
         )
+    films, notes = _named([item_row(line) for line in items], folder)
     raw = RawData.from_rows(
         users=[_user(line) for line in users],
-        items=[item_row(line) for line in items],
+        items=films,
         interactions=[
             (
                 line.text(0, "user id"),
@@ -78,8 +79,24 @@ def read(folder: Path) -> RawData:
             )
             for line in interactions
         ],
+        notes=notes,
     )
     return with_item_facts(raw, FILM_FACTS)
+
+
+def _named(films: list[ItemRow], folder: Path) -> tuple[list[ItemRow], list[str]]:
+    """The films, with those that have no title called by their ids, and a sentence on these.
+
+    UserError when half of the films have none.
+    """
+    untitled = sum(not title for _, title, *_ in films)
+    if not untitled:
+        return films, []
+    said = f"{untitled:,} of {len(films):,} films have no title"
+    if untitled >= BROKEN * len(films):
+        raise UserError(f"{said} in {folder}; use a complete copy of the data set")
+    named = [(film, title or film, year, genres) for film, title, year, genres in films]
+    return named, [f"{said}, and are called by their ids."]
 
 
 def _holds(folder: Path, names: tuple[str, ...]) -> bool:
@@ -94,7 +111,7 @@ def _user(line: Line) -> tuple[str, int | None, str | None, str | None]:
 
 
 def _recbole_item(line: Line) -> ItemRow:
-    raw_title = line.text(1, "title")
+    raw_title = line[1].strip()
     title, year_in_title = tidy_title(_MISSPELT.get(raw_title, raw_title))
     # One film's year column holds the "(V)" for video, and its title kept the year.
     column = line[2].strip()
@@ -103,7 +120,7 @@ def _recbole_item(line: Line) -> ItemRow:
 
 
 def _original_item(line: Line) -> ItemRow:
-    title, year = tidy_title(line.text(1, "title"))
+    title, year = tidy_title(line[1].strip())
     flags = [flag.strip() for flag in line[5:]]
     if not set(flags) <= {"0", "1"}:
         raise line.error("genre flags other than 0 and 1")

@@ -12,9 +12,13 @@ import unicodedata
 from ckf_demo.runtime.assets import word_list
 
 _ARTICLES = word_list("articles")
+_NO_WIDTH = " \u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _BRACKETS = re.compile(r"\(([^()]*)\)")
-# "(1995)" at the end, perhaps with the medium behind it: "(1995) (V)".
-_YEAR = re.compile(r"\s*\((1[89]\d\d|20\d\d)\)\s*(?:\((?:V|TV|VG)\)\s*)?$")
+# "(1995)" at the end, perhaps with the medium behind it: "(1995) (V)". A series has the years of
+# its first and last part, or is not over: "(2006–2007)", "(2007-)".
+_YEAR = re.compile(
+    r"\s*\((1[89]\d\d|20\d\d)(?:\s*[-–—‑‒]\s*(?:\d{1,4})?)?\s*\)\s*(?:\((?:V|TV|VG)\)\s*)?$"
+)
 
 
 def turn_article(title: str) -> str:
@@ -44,9 +48,10 @@ def _turn_one(title: str) -> str:
 def tidy_title(title: str) -> tuple[str, int | None]:
     """A catalogue's title as people say it, and the year at its end (or None).
 
-    Spaces are collapsed and characters composed (Unicode NFC).
+    Spaces are collapsed, characters composed (Unicode NFC), and those without width at the ends are
+    left out.
     """
-    plain = " ".join(unicodedata.normalize("NFC", title).split())
+    plain = " ".join(unicodedata.normalize("NFC", title).split()).strip(_NO_WIDTH)
     match = _YEAR.search(plain)
     if match is None or match.start() == 0:
         return turn_article(plain), None

@@ -16,7 +16,7 @@ There are no dates. The number of a row is its time: the interactions of a part,
 pairs, one part after another. So "before" means in an earlier part or further up in the same one,
 and explained pairs are their users' last interactions in that part. An explained pair is removed
 from the interactions, where the authors' tables may hold it: else a target would be in its own
-history. No other pair may occur twice.
+history. Of other pairs that occur twice the last stays.
 
 An item has a title if an explanation names it, in any part, and an empty one otherwise. The text of
 an explained pair is its explanation. Summaries of users and items may have been written from what
@@ -36,7 +36,7 @@ import pandas as pd
 
 from ckf_demo.data.sources.base import BOOKS, PLACES, RawData, Skipping, Source
 from ckf_demo.data.sources.frames import read_table
-from ckf_demo.data.sources.reviews import plain
+from ckf_demo.data.sources.plain_text import plain
 from ckf_demo.data.splits import TEST, TRAIN, VALID
 from ckf_demo.runtime.errors import UserError
 
@@ -56,8 +56,8 @@ LIKED = 1.0
 def read(folder: Path, domain: str = PLACES) -> RawData:
     """Read the six files from a folder; ``domain`` says what the items are.
 
-    Raises UserError when a file is missing or of another kind, a table lacks a column, an item has
-    two titles, or a pair is there twice.
+    Raises UserError when a file is missing or of another kind, a table lacks a column, or an
+    item has two titles.
     """
     parts = _form(folder)
     titles: dict[int, str] = {}
@@ -72,13 +72,6 @@ def read(folder: Path, domain: str = PLACES) -> RawData:
         tables.append(pairs.assign(text="", split=split, file=pairs_name))
         tables.append(explained.assign(split=split, file=explained_name))
     rows = _without_targets(pd.concat(tables, ignore_index=True), notes)
-    twice = rows[rows.duplicated(["user", "item"])]
-    if len(twice):
-        user, item, *_, name = twice.iloc[0]
-        raise UserError(
-            f"{folder / name}: user {user} and item {item} stand together a second "
-            "time, so that the pair would be in its own history; keep one of them"
-        )
     raw = RawData.from_rows(
         [(str(user), None, None, None) for user in dict.fromkeys(rows["user"])],
         [(str(item), titles.get(item, ""), None, ()) for item in dict.fromkeys(rows["item"])],
@@ -93,7 +86,8 @@ def read(folder: Path, domain: str = PLACES) -> RawData:
         about_items=about["item"],
         about_users=about["user"],
     )
-    raw.interactions["split"] = rows["split"].to_numpy(np.int8)
+    kept = raw.interactions["source_row"].to_numpy()
+    raw.interactions["split"] = rows["split"].to_numpy(np.int8)[kept]
     return raw
 
 
