@@ -18,8 +18,14 @@ INSTALL := $(PIP) install --no-compile
 .DELETE_ON_ERROR:
 .PHONY: demo test test-long bench lint install browser clean
 
+# DATA=DIR makes and serves a demo of your own interactions, and NAME=NAME says what they are called.
 demo: $(VENV)/installed
+ifdef DATA
+	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python -m ckf_demo demo \
+		--data "$(DATA)" $(if $(NAME),--name "$(NAME)") $(DEMO_ARGS)
+else
 	@GRADIO_SERVER_NAME=$(HOST) GRADIO_SERVER_PORT=$(PORT) $(VENV)/bin/python app.py
+endif
 
 # Files in their order, since browser tests, the longest, come first there.
 test: $(VENV)/installed-dev browser

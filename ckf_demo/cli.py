@@ -1,4 +1,4 @@
-"""The ``ckf`` command: prepare, train, tune, evaluate, score, match, bench, methods, serve.
+"""The ``ckf`` command: demo, prepare, train, tune, evaluate, score, match, bench, methods, serve.
 
 Every command ends with exit code 0, or with 2 and one line on stderr that says what to do. Heavy
 modules are imported inside the commands, so that ``--help`` answers at once.
@@ -474,6 +474,66 @@ def methods(
         cells = t["checkpoint"], t["method"], ", ".join(t["tasks"]), count
         table.add_row(*cells, f"{t['megabytes']:g}", minutes)
     Console().print(table)
+
+
+@app.command()
+def demo(
+    host: Annotated[
+        str,
+        typer.Option(
+            default_factory=default_host,
+            show_default="127.0.0.1",
+            envvar="GRADIO_SERVER_NAME",
+            help="Address to listen on; 0.0.0.0 lets other machines connect.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder or table with your interactions."),
+    ] = None,
+    name: NameOption = "",
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="Name of the format.", show_default="as it looks"),
+    ] = None,
+    columns: ColumnsOption = None,
+    more_columns: MoreColumns = None,
+    scale: ScaleOption = "",
+    kind: KindOption = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the checkpoint.", show_default="the user's cache"
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
+    ] = 7860,
+    only_make: Annotated[
+        bool, typer.Option("--no-serve", help="Make the checkpoint and do not serve it.")
+    ] = False,
+) -> None:
+    """Import your interactions, make a checkpoint for them in minutes, and serve it.
+
+    The adapters and the fusion of a shipped checkpoint are carried over; tables, prior and
+    calibration are fitted on your data. The same command goes on where it was interrupted.
+
+    **Example:** `ckf demo --data ratings/ --name mine`
+    """
+    from ckf_demo.serving.own_data import make
+    from ckf_demo.serving.serve import check_address, others_beside
+    from ckf_demo.serving.serve import serve as run_server
+
+    if data is None and dataset is None:
+        raise UserError(
+            "name your interactions with --data, or a format that is fetched: --dataset"
+        )
+    if not only_make:
+        check_address(host, port)
+    choices = _choices(columns, more_columns, scale, kind)
+    folder = make(data, name, choices, dataset=dataset, folder=out)
+    if not only_make:
+        run_server(host, port, [folder, CHECKPOINT, *others_beside(CHECKPOINT, folder)])
 
 
 @app.command()

@@ -53,6 +53,8 @@ class Settings:
     """(User, item) pairs that are explained; 0 for none."""
     without_tokens: bool = True
     """Whether the language model answers once more without its collaborative tokens."""
+    baselines: Sequence[str] | None = None
+    """Names of the baselines to measure, for data of ratings; None for all."""
     tasks: Sequence[str] = tuple(TASKS)
     """What is measured, as far as the checkpoint answers it."""
     resamples: int = bootstrap.RESAMPLES

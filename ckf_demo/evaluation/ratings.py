@@ -216,7 +216,7 @@ def measure(
         names.pop("no-tokens", None)
     own, *variants = names.values()
     results.kinds.update(dict.fromkeys(variants, "answer"))
-    measurement.baselines(TrainingData(prepared, recommender.system.knowledge))
+    measurement.baselines(TrainingData(prepared, recommender.system.knowledge), settings.baselines)
     measurement.model(recommender, folder, names)
     # `ckf_demo.lab.reference_explanations` measures explanations of data whose users wrote texts
     explains = "explanation" in tasks and not prepared.texts

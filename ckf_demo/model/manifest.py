@@ -21,7 +21,11 @@ _NEEDED = {
     *("format", "name", "method", "tasks", "dataset", "backbone", "hashes", "calibration"),
     *("seed", "versions", "config"),
 }
-_ENTRIES = _NEEDED | {"training", "stages", SEAL}
+BORROWED = "borrowed"
+"""The manifest's entry that names the checkpoint whose adapters this one uses."""
+_ENTRIES = _NEEDED | {"training", "stages", BORROWED, SEAL}
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"
+"""The project's own checkpoints."""
 
 
 MEND = "restore it from the repository."
@@ -127,6 +131,34 @@ def verify_files(folder: Path, manifest: dict) -> None:
             raise UserError(
                 f"The checkpoint {folder} is damaged: {name} does not have the hash in its "
                 f"manifest; {MEND}"
+            )
+    if BORROWED in manifest:
+        _verify_borrowed(folder, manifest)
+
+
+def adapters_folder(folder: Path, manifest: dict) -> Path:
+    """Where the adapters of a checkpoint are: in its folder, or in that of another one.
+
+    A checkpoint with adapters that were carried over names the other one, which is beside it or
+    among the project's own.
+    """
+    if BORROWED not in manifest:
+        return Path(folder) / ADAPTERS
+    name = manifest[BORROWED]["checkpoint"]
+    beside = Path(folder).parent / name / ADAPTERS
+    return beside if beside.is_dir() else SHIPPED / name / ADAPTERS
+
+
+def _verify_borrowed(folder: Path, manifest: dict) -> None:
+    """Raise a UserError when borrowed adapters are gone or others than at the time."""
+    place = adapters_folder(folder, manifest)
+    for name, expected in manifest[BORROWED]["files"].items():
+        path = place / name
+        if not path.exists() or sha256(path) != expected:
+            raise UserError(
+                f"The checkpoint {folder} uses the adapters of "
+                f"'{manifest[BORROWED]['checkpoint']}', and {path} is missing or has changed; "
+                "make it again with ckf demo --data."
             )
 
 

@@ -36,10 +36,13 @@ from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.model.manifest import (
     ADAPTERS,
+    BORROWED,
     FORMAT,
     MANIFEST,
+    adapters_folder,
     checked_manifest,
     config_hash,
+    read_manifest,
     write_manifest,
 )
 from ckf_demo.runtime.errors import UserError
@@ -73,6 +76,8 @@ class System:
     ----------
     calibration
         Per task a slope and an intercept for logits, fitted on the validation part.
+    borrowed
+        The checkpoint whose adapters this one has and is saved with, or None for its own.
     serving
         The tables that a checkpoint is saved with. In training ``knowledge`` are others, which
         have not seen what the language model learns from.
@@ -112,6 +117,7 @@ class System:
         if self.fusion.changes_weights:
             self.engine.updates = PairUpdates(model, self.fusion.targets)
         self.calibration: dict[str, tuple[float, float]] = {}
+        self.borrowed: dict | None = None
         self.serving = knowledge
 
     @staticmethod
@@ -296,7 +302,7 @@ class System:
 
     def _write(self, folder: Path, extra: dict) -> None:
         """Write the files of a checkpoint into a new folder."""
-        if self.lora.adapter_parameters():
+        if self.lora.adapter_parameters() and self.borrowed is None:
             self.lora.save(folder / ADAPTERS)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.fusion.state_dict().items()}
         for name, tensor in tensors.items():
@@ -325,6 +331,7 @@ class System:
             "seed": self.config.train.seed,
             "versions": {p: version(p) for p in ("torch", "transformers", "peft", "lenskit")},
             "config": config,
+            **({BORROWED: self.borrowed} if self.borrowed else {}),
             **extra,
         }
         write_manifest(folder, manifest)
@@ -334,7 +341,9 @@ class System:
 
         ``source`` is the data it was trained on, if they are not this system's.
         """
-        self.lora.load(Path(folder) / ADAPTERS)
+        manifest = read_manifest(folder)
+        self.lora.load(adapters_folder(folder, manifest))
+        self.borrowed = manifest.get(BORROWED)
         tensors = load_file(Path(folder) / FUSION)
         if source is None:
             tensors = self.fusion.extended(tensors)

@@ -99,7 +99,13 @@ def _prepare_data(dataset: str) -> None:
     from ckf_demo.runtime.paths import prepared_path
 
     chosen = SOURCES.get(dataset)
-    if chosen is None or chosen.wheel is not None:
+    if chosen is None:
+        if not prepared_path(dataset).exists():
+            raise UserError(
+                f"'{dataset}' is not prepared here; run ckf demo --data FOLDER --name {dataset} "
+                "with the folder that holds it."
+            )
+    elif chosen.wheel is not None:
         prepare(dataset, None)
     elif not prepared_path(dataset).exists():
         raise UserError(
@@ -123,16 +129,22 @@ def lacking(manifest: dict) -> list[str]:
     return [task for task in TASKS if task not in manifest["tasks"]]
 
 
-def others_beside(checkpoint: Path) -> list[Path]:
-    """Checkpoints in the same folder that are served beside one: each named as its data set, which
-    is prepared, and trained for all that a page asks."""
+def others_beside(checkpoint: Path, *known: Path) -> list[Path]:
+    """Checkpoints that are served beside one: those in the same folder and the user's own.
+
+    Each is named as its data set, which is prepared or can be fetched, and trained for all that a
+    page asks. Those with the data set of one that is ``known`` are left out.
+    """
+    from ckf_demo.data.sources import SOURCES
     from ckf_demo.model.manifest import MANIFEST, read_manifest
     from ckf_demo.runtime.paths import prepared_path
+    from ckf_demo.serving.own_data import own_checkpoints
 
     served = []
-    for path in sorted(checkpoint.parent.glob(f"*/{MANIFEST}")):
-        folder = path.parent
-        if folder.resolve() == checkpoint.resolve():
+    taken = {folder.name for folder in (checkpoint, *known)}
+    beside = [path.parent for path in sorted(checkpoint.parent.glob(f"*/{MANIFEST}"))]
+    for folder in (*beside, *own_checkpoints()):
+        if folder.name in taken:
             continue
         try:
             manifest = read_manifest(folder)
@@ -140,9 +152,12 @@ def others_beside(checkpoint: Path) -> list[Path]:
             # this one was not asked for, so the others are served
             say(f"{folder.name} is not served: {error}")
             continue
-        named = manifest["dataset"] == folder.name and prepared_path(folder.name).exists()
+        source = SOURCES.get(folder.name)
+        there = prepared_path(folder.name).exists() or (source is not None and source.wheel)
+        named = manifest["dataset"] == folder.name and there
         if named and lacking(manifest) in ([], UNASKED):
             served.append(folder)
+            taken.add(folder.name)
     return served
 
 

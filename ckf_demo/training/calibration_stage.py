@@ -12,7 +12,7 @@ from ckf_demo.tasks.negatives import with_negatives
 from ckf_demo.training.ranking_stage import WEIGHTS
 from ckf_demo.training.stage import Stage, console
 
-TASK = ctr.TASK.name
+TASK, RATING = ctr.TASK.name, rating.TASK.name
 
 
 class CalibrationStage(Stage):
@@ -43,7 +43,19 @@ class CalibrationStage(Stage):
         rng = np.random.default_rng(0)
         chosen = np.sort(rng.choice(rows, size, replace=False))
         chosen, items, liked = with_negatives(system.prepared, system.knowledge, chosen, rng)
-        scores = score_rows(system, chosen, tasks=(TASK,), targets=items)
+        rates = config.pool_on_validation and RATING in config.tasks
+        # ratings are asked of the rows themselves, which CTR on data of ratings is too
+        together = (
+            (TASK, RATING) if rates and np.array_equal(items, _items(system, chosen)) else (TASK,)
+        )
+        bar = progress.add_task(self.name, total=len(chosen))
+        scores = score_rows(
+            system,
+            chosen,
+            tasks=together,
+            targets=items,
+            progress=lambda n: progress.advance(bar, n),
+        )
         record: dict[str, float] = {"rows": size}
         if config.pool_on_validation:
             prior = score_rows(system, chosen, tasks=(TASK,), targets=items, prior_only=True)[TASK]
@@ -59,14 +71,18 @@ class CalibrationStage(Stage):
             fitted = LogisticRegression(C=1e6).fit(_logit(scores[TASK])[:, None], liked)
             slope = float(fitted.coef_[0, 0])
         system.calibration = {TASK: (slope, float(fitted.intercept_[0]))}
-        if config.pool_on_validation and rating.TASK.name in config.tasks:
-            record["rating_weight"] = self._rating_weight(chosen)
+        if rates:
+            if RATING not in scores:
+                scores |= score_rows(system, chosen, tasks=(RATING,))
+            record["rating_weight"] = self._rating_weight(chosen, scores[f"{RATING} alone"])
         self.save(record)
 
-    def _rating_weight(self, rows: np.ndarray) -> float:
-        """Set and return the weight of ratings with the least squared error on some rows."""
-        task, system = rating.TASK.name, self.system
-        alone = np.log(score_rows(system, rows, tasks=(task,))[f"{task} alone"])
+    def _rating_weight(self, rows: np.ndarray, alone: np.ndarray) -> float:
+        """Set and return the weight of ratings with the least squared error on some rows (n,).
+
+        ``alone`` (n, 5) are the language model's probabilities.
+        """
+        task, system, alone = RATING, self.system, np.log(alone)
         prior = score_rows(system, rows, tasks=(task,), prior_only=True)[task]
         stars, steps = system.prepared.rating[rows], np.arange(1, 6)
         errors = {}
@@ -77,6 +93,10 @@ class CalibrationStage(Stage):
         console.print(f"weight of the language model for ratings: {best:g}")
         system.fusion.set_weight(task, best)
         return best
+
+
+def _items(system: System, rows: np.ndarray) -> np.ndarray:
+    return system.prepared.item[rows]
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

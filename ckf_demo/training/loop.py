@@ -73,6 +73,20 @@ def _training_rows(prepared: Prepared, config: RunConfig) -> np.ndarray:
     return rows[np.isin(prepared.user[rows], kept)]
 
 
+def _packer(system: System) -> Packer:
+    """Draws training sequences for a system."""
+    prepared, config = system.prepared, system.config
+    return Packer(
+        prepared,
+        config.train,
+        config.prompt,
+        system.knowledge,
+        co_liked_by_id(prepared),
+        TextEvidence(prepared) if prepared.texts else None,
+        NewcomerWords(TasteMatcher(prepared)) if prepared.facts is not None else None,
+    )
+
+
 class Run:
     """One training run: its inputs, its optimiser and how far it has come.
 
@@ -134,15 +148,7 @@ class Run:
         system = System.for_training(
             config, prepared, warm_start, knowledge=knowledge, device=processes.device
         )
-        packer = Packer(
-            prepared,
-            train,
-            config.prompt,
-            system.knowledge,
-            co_liked_by_id(prepared),
-            TextEvidence(prepared) if prepared.texts else None,
-            NewcomerWords(TasteMatcher(prepared)) if prepared.facts is not None else None,
-        )
+        packer = _packer(system)
         if train.adapters_from:
             if warm_start is None:
                 system.lora.load(Path(train.adapters_from) / "adapters")
@@ -154,6 +160,19 @@ class Run:
             prior = fit_before(system, processes, packer.newcomers)
         segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
         return cls(system, packer, segments, prior, processes, folder)
+
+    @classmethod
+    def of_checkpoint(cls, folder: Path, prepared: Prepared, system: System | None = None) -> "Run":
+        """A run on the checkpoint in a folder, which is written there again.
+
+        ``system`` is the checkpoint where it is loaded for training already.
+        """
+        manifest = read_manifest(folder)
+        config = RunConfig.model_validate(manifest["config"])
+        system = system or System.for_training(config, prepared, folder)
+        segments = segments_of(prepared, _training_rows(prepared, config), config.prompt)
+        prior = manifest["training"].get("prior", {})
+        return cls(system, _packer(system), segments, prior, Processes(), folder)
 
     @property
     def state_path(self) -> Path:
@@ -227,6 +246,7 @@ class Run:
         sequence = self.packer.draw(
             segment, rng, text_only=text_only or not fusion.fuses, augment=True
         )
+        self.system.borrowed = None
         self.system.lora.train()
         fusion.train()
         if fusion.prior is not None:

@@ -91,6 +91,7 @@ class Stage(ABC):
         look(0)
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
         bar = progress.add_task(self.name, total=steps)
+        self.system.borrowed = None
         for step in range(steps):
             torch.manual_seed(step)
             self.system.lora.train()
