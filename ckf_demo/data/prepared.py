@@ -206,6 +206,13 @@ class Prepared:
         return self.feedback == "ratings"
 
     @cached_property
+    def stars(self) -> np.ndarray:
+        """Ratings that people can give, in stars: one to five, in halves if any rating is not
+        whole."""
+        halves = self.has_ratings and bool((self.rating % 1 != 0).any())
+        return np.arange(1, 11) / 2 if halves else np.arange(1.0, 6.0)
+
+    @cached_property
     def has_genres(self) -> bool:
         """Whether any item has a genre."""
         return any(self.genres)

@@ -354,12 +354,25 @@ class Predictor:
                 answer = next(answers)
                 if task == "rating":
                     row["rating"] = float(rating.expectation(answer))
-                    stars = enumerate(answer.exp().tolist(), start=1)
-                    row["distribution"] = {str(star): p for star, p in stars}
+                    row["distribution"] = self._distribution(answer)
                 else:
                     row["probability"] = float(answer.sigmoid())
             rows.append(row)
         return rows
+
+    def _distribution(self, answer: Tensor) -> dict[str, float]:
+        """Probabilities by stars, in the steps of the data."""
+        probabilities, stars = answer.exp().double().cpu().numpy(), self.prepared.stars
+        if len(stars) > len(probabilities):
+            probabilities = rating.in_halves(probabilities, self._frequencies)
+        return {f"{star:g}": float(p) for star, p in zip(stars, probabilities, strict=True)}
+
+    @cached_property
+    def _frequencies(self) -> np.ndarray:
+        """How often half a star to five, in steps of a half, was given in the training part."""
+        given = self.prepared.rating[self.prepared.split == TRAIN]
+        places = np.clip(np.round(given * 2), 1, 10).astype(int) - 1
+        return np.bincount(places, minlength=10).astype(float)
 
     def average(self, target: int) -> dict[str, Any]:
         """The average of an item over all users in the training part, as a row of `predictions`."""

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 from torch.nn import functional as F
 
 from ckf_demo.tasks.base import Moment, Question, Targets, Task, pool
 
 STARS = torch.arange(1.0, 6.0)
+HALVES = np.arange(1, 11) / 2
+STEEPEST = 60.0
+"""The largest t of `in_halves`; beyond it numbers are too large."""
 
 
 def nearest_star(stars: Tensor | float) -> Tensor:
@@ -19,6 +24,32 @@ def nearest_star(stars: Tensor | float) -> Tensor:
 def expectation(log_probabilities: Tensor) -> Tensor:
     """Expected stars (m,), from (m, 5)."""
     return log_probabilities.exp() @ STARS.to(log_probabilities)
+
+
+def in_halves(probabilities: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Probabilities of half a star to five in steps of a half (10,), with the same expectation.
+
+    The five answers are trained on the nearest whole star, where halves count for the upper one. So
+    the answer of d stars stands for d and d - ½ stars, as frequent to one another as in the data.
+    These are then weighed by exp(t · stars) with the t that keeps the expectation.
+
+    Parameters
+    ----------
+    probabilities : (5,)
+        Of one to five stars.
+    frequencies : (10,)
+        How often each rating was given.
+    """
+    pairs = frequencies.reshape(5, 2) + 1e-9
+    halves = (probabilities[:, None] * pairs / pairs.sum(1, keepdims=True)).ravel()
+    mean = float(np.clip(probabilities @ np.arange(1, 6), HALVES[0] + 0.01, HALVES[-1] - 0.01))
+
+    def tilted(t: float) -> np.ndarray:
+        weights = halves * np.exp(t * (HALVES - mean))
+        return weights / weights.sum()
+
+    t = brentq(lambda t: tilted(t) @ HALVES - mean, -STEEPEST, STEEPEST)
+    return tilted(t)
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def star_picker(item: str, title: str, rating: float | None) -> str:
 
 
 def spread(distribution: dict[str, float]) -> tuple[float, float]:
-    """Expectation and standard deviation of a distribution over the ratings "1" to "5"."""
-    mean = sum(int(rating) * p for rating, p in distribution.items())
-    variance = sum((int(rating) - mean) ** 2 * p for rating, p in distribution.items())
+    """Expectation and standard deviation of a distribution over ratings."""
+    mean = sum(float(rating) * p for rating, p in distribution.items())
+    variance = sum((float(rating) - mean) ** 2 * p for rating, p in distribution.items())
     return mean, math.sqrt(max(variance, 0.0))

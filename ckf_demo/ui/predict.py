@@ -3,6 +3,7 @@ the history they rest on, and the prompt as the model got it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 
 import gradio as gr
@@ -40,7 +41,6 @@ from ckf_demo.ui.pair import (
 )
 from ckf_demo.ui.stops import Stops
 
-RATINGS = ("1", "2", "3", "4", "5")
 # The marks of the methods on both lines: shape first, colour second.
 MARKS = {
     "ckf": '<circle cx="8" cy="8" r="6" class="ckf-fill"/>',
@@ -107,7 +107,7 @@ def _seconds(answer: dict) -> str:
 
 
 def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
-    """Five bars, their expectation with its standard deviation, and the methods' ratings."""
+    """A bar for each rating, their mean with its standard deviation, and the methods' ratings."""
     if answer.rating is None:
         return notice("Working on the rating.")
     distribution = answer.rating["distribution"]
@@ -117,15 +117,16 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
         f'<div class="ckf-bar"><span class="ckf-value">{percent(distribution[rating])}</span>'
         f'<span class="ckf-column" style="height:{100 * distribution[rating] / highest:.1f}%">'
         f'</span><span class="ckf-label">{rating}</span></div>'
-        for rating in RATINGS
+        for rating in distribution
     )
-    spoken = ", ".join(f"{rating}: {percent(distribution[rating])}" for rating in RATINGS)
+    spoken = ", ".join(f"{rating}: {percent(p)}" for rating, p in distribution.items())
     points = _points(answer, "rating", mean, "{:.2f}".format)
     if truth is not None:
         rating, timestamp = truth
         label = f"What they gave it on {date_text(timestamp)}"
         points.append(("truth", label, rating, stars_text(rating)))
-    low, high = max(_rating_place(mean - deviation), 0), min(_rating_place(mean + deviation), 1)
+    place = partial(_rating_place, columns=len(distribution))
+    low, high = max(place(mean - deviation), 0), min(place(mean + deviation), 1)
     whisker = (
         f'<span class="ckf-whisker" style="left:{100 * low:.2f}%;'
         f'right:{100 - 100 * high:.2f}%"></span>'
@@ -135,14 +136,14 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
         _figure(f"{mean:.2f}", " of 5", f"± {deviation:.2f} (one standard deviation)"),
         f'<div class="ckf-bars" role="img" aria-label="Probability of each rating: {spoken}">'
         f"{bars}</div>",
-        _line(points, _rating_place, track=whisker),
+        _line(points, place, track=whisker),
         _seconds(answer.rating),
     )
 
 
-def _rating_place(rating: float) -> float:
-    """Where a rating lies across five equal columns, as a share of their width."""
-    return (rating - 0.5) / 5
+def _rating_place(rating: float, columns: int = 5) -> float:
+    """Where a rating lies across equal columns up to five stars, as a share of their width."""
+    return rating / 5 - 0.5 / columns
 
 
 def _of_a_like(recommender) -> str:
@@ -208,13 +209,14 @@ def figures(recommender, answer: Answer) -> str:
     distributions = [
         (row["label"], row["distribution"]) for row in rows if row["distribution"]
     ] or [(answer.label, answer.rating["distribution"])]
+    least = next(iter(distributions[0][1]))
     return plain_table(
-        ["Method", "Rating (1–5)", "Likes it"],
+        ["Method", f"Rating ({least}–5)", "Likes it"],
         zip(labels, ratings, likes, strict=True),
         f"Expected rating and probability {event}, by method",
     ) + plain_table(
-        ["Probability of", *RATINGS],
-        [(label, *(percent(d[rating]) for rating in RATINGS)) for label, d in distributions],
+        ["Probability of", *distributions[0][1]],
+        [(label, *map(percent, d.values())) for label, d in distributions],
         "Probability of each rating",
     )
 
