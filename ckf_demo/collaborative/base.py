@@ -223,16 +223,19 @@ class Knowledge(ABC):
         """Candidate-stage score of every item for a history (n,), oldest first: float32 (I,)."""
         raise TypeError(f"{type(self).__name__} has no candidate stage")
 
-    @property
-    def candidate_terms(self) -> dict[str, float]:
-        """Weights of the pair features that `candidate_scores` is made of, by feature name."""
-        return {}
+    def choices(
+        self, items: np.ndarray, ratings: np.ndarray, lengths: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray:
+        """Candidate-stage scores of pairs, each after a prefix of one history: float32 (m,).
 
-    @property
-    def candidate_weights(self) -> np.ndarray:
-        """float32 (F,): pair features times these weights are `candidate_scores`."""
-        weights = dict.fromkeys(self.feature_names, 0.0) | self.candidate_terms
-        return np.array(list(weights.values()), np.float32)
+        Zeros where there is no candidate stage. The arguments are as in `pair_inputs`.
+        """
+        scores = np.zeros(len(targets), np.float32)
+        for length in () if self.uses_labels else np.unique(lengths):
+            asked = lengths == length
+            whole = self.candidate_scores(items[:length], ratings[:length])
+            scores[asked] = whole[targets[asked]]
+        return scores
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:

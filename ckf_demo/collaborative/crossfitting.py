@@ -47,7 +47,7 @@ def crossfitted(
     features: list[np.ndarray] = []
     for fold in range(FOLDS):
         others = rows[part[prepared.user[rows]] != fold]
-        tables = CollaborativeKnowledge.fit(prepared, rows=others, seed=seed)
+        tables = CollaborativeKnowledge.fit(prepared, rows=others, seed=seed, retrieves=False)
         mine = used[part[prepared.user[used]] == fold]
         for user in np.unique(prepared.user[mine]):
             of_user = mine[prepared.user[mine] == user]

@@ -28,6 +28,7 @@ from ckf_demo.collaborative.biased_mf import BiasedMF
 from ckf_demo.collaborative.implicit_mf import ImplicitMF
 from ckf_demo.collaborative.levels import Kinds, Levels
 from ckf_demo.collaborative.likeness import Likeness
+from ckf_demo.collaborative.retrievers import Retrievers
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.splits import TRAIN
 
@@ -61,8 +62,9 @@ LEVEL_NAMES = (
 """Pair features of tables that have `Levels`."""
 
 POPULARITY_WEIGHT, BIAS_WEIGHT = 1.0, 0.3
-WATCHING_WEIGHT = 3.0
-"""Of the watching model's score beside the logarithm of late likes."""
+WATCHING_WEIGHT, RETRIEVER_WEIGHT = 3.0, 0.6
+"""Of the watching model's score and of each other retriever's, beside the logarithm of late
+likes."""
 LAST = 5
 """Ratings that say how the person rates just now."""
 
@@ -89,14 +91,25 @@ class CollaborativeKnowledge(Knowledge):
     kinds: Kinds
     levels_of: Levels | None
     """None in checkpoints that were trained without them."""
+    retrievers: Retrievers | None = None
+    """Retrievers beside the watching model; None where only pair features are wanted."""
 
     level: ClassVar[str] = "item bias"
 
     @classmethod
     def fit(
-        cls, prepared: Prepared, *, rows: np.ndarray | None = None, seed: int = 0
+        cls,
+        prepared: Prepared,
+        *,
+        rows: np.ndarray | None = None,
+        seed: int = 0,
+        retrieves: bool = True,
     ) -> "CollaborativeKnowledge":
-        """Fit on some interactions, by index in the order of time; by default `Prepared.fit`."""
+        """Fit on some interactions, by index in the order of time; by default `Prepared.fit`.
+
+        Without ``retrieves`` the candidate stage has the watching model alone, which takes less
+        time.
+        """
         places = np.flatnonzero(prepared.fit) if rows is None else rows
         data, genres = Rows.of(prepared, places), genre_matrix(prepared)
         likeness = Likeness.of(prepared)
@@ -115,6 +128,7 @@ class CollaborativeKnowledge(Knowledge):
             likeness=likeness,
             kinds=Kinds(prepared),
             levels_of=Levels.fit(prepared, places, likeness, mean, bias, genres),
+            retrievers=Retrievers.fit(prepared, places, seed) if retrieves else None,
         )
 
     def for_serving(self, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
@@ -126,8 +140,9 @@ class CollaborativeKnowledge(Knowledge):
         return self._of(prepared, np.flatnonzero(prepared.fit), seed)
 
     def _of(self, prepared: Prepared, rows: np.ndarray, seed: int) -> "CollaborativeKnowledge":
-        """Tables of some rows in this basis, with levels: these, where they are such."""
-        if self.levels_of is not None and self.item_count.sum() == len(rows):
+        """Tables of some rows in this basis, with all parts: these, where they are such."""
+        complete = self.levels_of is not None and self.retrievers is not None
+        if complete and self.item_count.sum() == len(rows):
             return self
         return type(self).fit(prepared, rows=rows, seed=seed).in_basis_of(self)
 
@@ -284,18 +299,8 @@ class CollaborativeKnowledge(Knowledge):
         features += [*(none if words is None else words[targets]).T]
         return features
 
-    @property
-    def candidate_terms(self) -> dict[str, float]:
-        if self.levels_of is not None:
-            return {"watching factors": WATCHING_WEIGHT, "recent likes": 1.0}
-        return {
-            "watching factors": 1.0,
-            "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
-            "item bias": BIAS_WEIGHT,
-        }
-
     def candidate_scores(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        """The watching model's score plus what is liked of late, which orders short histories.
+        """The scores of unlike retrievers, and what is liked of late, which orders short histories.
 
         The weights lie in the flat best region of recall at 100 and NDCG@10 on validation rows.
         Tables without `Levels` have popularity and item bias in the place of late likes.
@@ -303,6 +308,8 @@ class CollaborativeKnowledge(Knowledge):
         scores = self.implicit_model.items @ self.implicit_model.fold_in(items)
         if self.levels_of is not None:
             scores = WATCHING_WEIGHT * scores + self.levels_of.recent_likes
+            if self.retrievers is not None:
+                scores = scores + RETRIEVER_WEIGHT * self.retrievers.scores(items, ratings)
         else:
             popularity = np.log1p(self.item_count) / np.log1p(self.item_count.max())
             scores = scores + POPULARITY_WEIGHT * popularity + BIAS_WEIGHT * self.item_bias
@@ -313,12 +320,15 @@ class CollaborativeKnowledge(Knowledge):
         tensors |= {f"watching.{k}": v for k, v in self.implicit_model.arrays().items()}
         if self.levels_of is not None:
             tensors |= {f"levels.{k}": v for k, v in self.levels_of.arrays().items()}
+        if self.retrievers is not None:
+            tensors |= {f"retrievers.{k}": v for k, v in self.retrievers.arrays().items()}
         return tensors | {"item_count": self.item_count}
 
     @classmethod
     def from_tensors(
         cls, tensors: dict[str, np.ndarray], prepared: Prepared
     ) -> "CollaborativeKnowledge":
+        levels, retrievers = part(tensors, "levels."), part(tensors, "retrievers.")
         return cls(
             BiasedMF.from_arrays(part(tensors, "rating.")),
             ImplicitMF.from_arrays(part(tensors, "watching.")),
@@ -327,5 +337,6 @@ class CollaborativeKnowledge(Knowledge):
             prepared.years.astype(np.float32),
             Likeness.of(prepared),
             Kinds(prepared),
-            Levels(**levels) if (levels := part(tensors, "levels.")) else None,
+            Levels(**levels) if levels else None,
+            Retrievers.from_arrays(retrievers, prepared) if retrievers else None,
         )

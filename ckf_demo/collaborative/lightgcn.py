@@ -34,15 +34,17 @@ def epochs(scorer, data, seed: int) -> Iterator[int]:
             yield number
 
 
-def item_table(rows: Rows, liked_from: float, *, passes: int, seed: int) -> np.ndarray:
-    """Smoothed embeddings of items after some passes: float32 (I, `SIZE`), zeros for items without
-    likes."""
+def tables(likes: Rows, *, passes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed embeddings after some passes over rows that are all liked.
+
+    Items float32 (I, `SIZE`), zeros for those without likes, and people (n, `SIZE`), those with
+    likes.
+    """
     scorer = new_scorer()
-    data = rows.dataset(liked_from)
-    next(number for number in epochs(scorer, data, seed) if number == passes)
+    next(number for number in epochs(scorer, likes.dataset(), seed) if number == passes)
     with torch.no_grad():
         nodes = scorer.model.get_embedding(scorer._edges).numpy()
-    table = np.zeros((rows.n_items, SIZE), np.float32)
+    table = np.zeros((likes.n_items, SIZE), np.float32)
     liked = scorer.items.ids()
     table[liked] = nodes[: len(liked)]
-    return table
+    return table, nodes[len(liked) :]

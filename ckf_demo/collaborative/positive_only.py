@@ -107,13 +107,6 @@ class PositiveOnlyKnowledge(Knowledge):
         )
         return users.astype(np.float32), -self.levels[items], features.astype(np.float32)
 
-    @property
-    def candidate_terms(self) -> dict[str, float]:
-        return {
-            "choice factors": 1.0,
-            "log item count": POPULARITY_WEIGHT / np.log1p(self.item_count.max()),
-        }
-
     def candidate_scores(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         """Choice factors plus popularity, which orders the items where the history is short."""
         popularity = np.log1p(self.item_count) / np.log1p(self.item_count.max())

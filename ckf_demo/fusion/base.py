@@ -37,7 +37,7 @@ class PairBatch:
     ``history`` int64 (n,) item indices, oldest first; ``residuals`` float32 (n,) how much more each
     was liked than it is by others; ``lengths`` int64 (m,) how much of the history each pair sees;
     ``users`` float32 (m, D) e_u folded in from that; ``targets`` int64 (m,); ``features``
-    float32 (m, F).
+    float32 (m, F); ``choices`` float32 (m,) the candidate stage's scores.
     """
 
     history: Tensor
@@ -46,6 +46,7 @@ class PairBatch:
     users: Tensor
     targets: Tensor
     features: Tensor
+    choices: Tensor
 
     @classmethod
     def build(
@@ -72,7 +73,8 @@ class PairBatch:
         users, residuals, features = knowledge.pair_inputs(
             items, ratings, lengths, targets, labelled, counts, description
         )
-        arrays = items, residuals, lengths, users, targets, features
+        choices = knowledge.choices(items, ratings, lengths, targets)
+        arrays = items, residuals, lengths, users, targets, features, choices
         return cls(*(torch.from_numpy(a).to(device) for a in arrays))
 
 

@@ -80,7 +80,8 @@ class BinLLM(FusionMethod):
         # factors need no history: `users` are folded in already
         history = torch.zeros(0, dtype=torch.int64)
         lengths = torch.zeros(len(rows), dtype=torch.int64)
-        columns = history, torch.zeros(0), lengths, users, items, features
+        choices = torch.zeros(len(rows))
+        columns = history, torch.zeros(0), lengths, users, items, features, choices
         batch = PairBatch(*(column.to(device) for column in columns))
         with torch.no_grad():
             e_u, e_v = self.embeddings(batch)

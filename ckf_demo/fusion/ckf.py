@@ -149,7 +149,6 @@ class CKF(FusionMethod):
     needs = "collaborative tables"
     uses_dropout = True
 
-    candidate_weights: Tensor
     feature_mean: Tensor
     feature_scale: Tensor
 
@@ -159,9 +158,6 @@ class CKF(FusionMethod):
         self.embeddings = collaborative_embeddings(config, knowledge)
         self.feature_names = knowledge.feature_names
         size, n_features = self.embeddings.size, len(knowledge.feature_names)
-        self.register_buffer(
-            "candidate_weights", torch.from_numpy(knowledge.candidate_weights), persistent=False
-        )
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
         self.attention = nn.Sequential(
@@ -284,6 +280,6 @@ class CKF(FusionMethod):
         return Fused(
             user_tokens=self.project_user(user),
             item_tokens=self.project_item(torch.cat([item, features], 1)),
-            prior=self.own_prior(features, pairs.features @ self.candidate_weights),
+            prior=self.own_prior(features, pairs.choices),
             weight={t: (STEEPNESS * x).sigmoid() for t, x in self.trust.items()},
         )

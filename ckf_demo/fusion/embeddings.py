@@ -135,10 +135,8 @@ class SmoothedGraph(nn.Module):
         UserError when the language model would learn from these very rows.
         """
         _needs_rows_of_its_own(prepared, "graph")
-        rows = Rows.of(prepared, prepared.fit)
-        table = torch.from_numpy(
-            lightgcn.item_table(rows, prepared.liked_from, passes=PASSES, seed=seed)
-        )
+        likes = Rows.of(prepared, prepared.fit & prepared.liked)
+        table = torch.from_numpy(lightgcn.tables(likes, passes=PASSES, seed=seed)[0])
         known = table.any(1)
         with torch.no_grad():
             # checkpoints hold bf16: the language model is trained on what will be served

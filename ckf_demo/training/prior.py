@@ -31,7 +31,8 @@ from ckf_demo.training.distributed import Processes
 from ckf_demo.training.stage import console, in_words
 
 EPOCHS, BATCH, RATE, DECAY = 20, 512, 3e-3, 0.1
-GROUP = 10
+GROUP, GROUPS = 10, 3000
+"""Items of a group from which the scale of choices is learnt, and groups at most."""
 NEVER = -1e4
 """The score of an item that is no candidate; finite, so that gradients are."""
 LISTS = 2
@@ -120,14 +121,21 @@ def _fit_network(
     rated = prepared.feedback == "ratings"
 
     liked = rows[prepared.liked[rows]]
+    liked = rng.choice(liked, min(GROUPS, len(liked)), replace=False)
     choices = np.array(
         [
             [prepared.item[row], *not_chosen(prepared, knowledge, int(row), GROUP - 1, rng)]
             for row in liked
         ]
     )
-    grouped = row_features(prepared, knowledge, np.repeat(liked, GROUP), choices.ravel())
-    choice = (torch.from_numpy(grouped) @ fusion.candidate_weights).view(len(liked), GROUP)
+    choice = torch.from_numpy(
+        np.stack(
+            [
+                _choices(prepared, knowledge, int(row), chosen)
+                for row, chosen in zip(liked, choices, strict=True)
+            ]
+        )
+    )
     counts = torch.from_numpy(knowledge.item_count[choices])
 
     held_out = prepared.rows(split=VALID)
@@ -165,6 +173,13 @@ def _fit_network(
         losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     return losses
+
+
+def _choices(prepared: Prepared, knowledge: Knowledge, row: int, targets: np.ndarray) -> np.ndarray:
+    """What the candidate stage says of items (m,) before an interaction: float32 (m,)."""
+    before = prepared.history.before(row)
+    lengths = np.full(len(targets), len(before))
+    return knowledge.choices(prepared.item[before], prepared.rating[before], lengths, targets)
 
 
 def _fit_words(

@@ -65,17 +65,19 @@ def test_items_that_only_the_test_part_has_are_unseen_ones(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", BESIDE_LABELS)
-def test_the_candidate_score_is_a_sum_of_pair_features(kind):
+def test_choices_are_candidate_scores_after_each_prefix(kind):
     knowledge = KNOWLEDGE[kind]
     items, ratings = np.array([3, 5, 8]), np.array([5.0, 2.0, 4.0])
     targets = np.arange(knowledge.n_items)
     for length in (0, 2, 3):
         lengths = np.full(len(targets), length)
-        _, _, features = knowledge.pair_inputs(items, ratings, lengths, targets)
         expected = knowledge.candidate_scores(items[:length], ratings[:length])
-        np.testing.assert_allclose(
-            features @ knowledge.candidate_weights, expected, rtol=1e-4, atol=1e-4
-        )
+        found = knowledge.choices(items, ratings, lengths, targets)
+        np.testing.assert_array_equal(found, expected)
+    mixed = knowledge.choices(items, ratings, np.array([3, 0]), np.array([1, 1]))
+    assert mixed.tolist() == [
+        knowledge.candidate_scores(items[:length], ratings[:length])[1] for length in (3, 0)
+    ]
 
 
 @every_kind

@@ -44,7 +44,7 @@ def draws(n: int, **options) -> list[PackedSequence]:
 def use_fitted_tables(patch: pytest.MonkeyPatch) -> None:
     """Take the tables of the made-up data in the place of fitting any."""
     knowledge = tiny_knowledge()
-    patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, rows=None, seed=0: knowledge)
+    patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, **options: knowledge)
 
 
 def make_workplace(place: Path, patch: pytest.MonkeyPatch, data: Prepared | None = None) -> Path:
