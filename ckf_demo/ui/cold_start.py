@@ -16,6 +16,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import plot_panel
 from ckf_demo.ui.controls import dropdown, lead, radio, stop_button
 from ckf_demo.ui.events import ANSWER, PRIVATE, QUIET
+from ckf_demo.ui.group_results import groups_markup
 from ckf_demo.ui.items import directed_by
 from ckf_demo.ui.markup import film_text, notice, panel, warn
 from ckf_demo.ui.measurement import CohortControls, Measurement
@@ -24,10 +25,13 @@ from ckf_demo.ui.pair import Pair, group_of
 from ckf_demo.ui.replay_markup import QUESTIONS, Latest, ReplayMarkup
 from ckf_demo.ui.sidebar import ANY
 from ckf_demo.ui.stops import Stops
+from ckf_demo.ui.stored_results import EVERYTHING, RESULTS, View, read_results
 from ckf_demo.ui.words import words_of
 
 LIKELY_K = 5
 FIRST_CHOICES, TARGET_CHOICES = (5, 10, FIRST, 40), (5, 10, 20)
+EVERYBODY = {"rating": "rmse", "ctr": "auc"}
+"""What is shown of everybody: a metric of each task."""
 BETWEEN = 0.5
 """Seconds between two pictures of a replay that grows."""
 
@@ -89,6 +93,9 @@ class ColdStartTab:
                     notice("The replay begins when this tab is opened."), elem_id="replay"
                 )
                 self.after = panel("", elem_id="replay-after")
+            if self.negatives:
+                with gr.Tab("Everybody", id="everybody"):
+                    self._build_everybody()
             things_tab = f"{things.capitalize()} with few {self.words.opinion}s"
             with gr.Tab("Groups of people", id="cohorts"):
                 self._build_people() if self.negatives else panel(notice(NO_GROUPS))
@@ -96,6 +103,21 @@ class ColdStartTab:
                 self._build_items() if self.negatives else panel(notice(NO_GROUPS))
         # The latest replay of this session.
         self.latest = gr.State(None)
+
+    def _build_everybody(self) -> None:
+        """What was measured on all people of a part, by the number of ratings that are known."""
+        lead(
+            "The same rows, each answered with its user’s last k ratings alone. “Results” has "
+            "every method and group."
+        )
+        path = self.recommender.checkpoint / RESULTS
+        try:
+            results = read_results(path)
+            views = [View(task, metric, EVERYTHING) for task, metric in EVERYBODY.items()]
+            shown = "".join(groups_markup(results, view) for view in views)
+        except UserError as error:
+            shown = notice(str(error), "problem")
+        plot_panel(shown or notice("Nothing was measured with cut histories."), elem_id="everybody")
 
     def _build_people(self) -> None:
         """The controls and the result of a measurement of one cohort or two after k ratings."""

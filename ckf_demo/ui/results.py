@@ -36,6 +36,7 @@ from ckf_demo.ui.charts import (
 )
 from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.events import QUIET
+from ckf_demo.ui.group_results import groups_markup
 from ckf_demo.ui.markup import (
     Cell,
     Column,
@@ -67,7 +68,7 @@ from ckf_demo.ui.stored_results import (
     read_published,
     verdict,
 )
-from ckf_demo.ui.word_results import groups_markup, sentences_markup
+from ckf_demo.ui.word_results import sentences_markup
 
 COMPARISONS: dict[str, dict[str, str]] = asset("comparisons.toml")
 """Texts on the differences of each kind."""
@@ -416,8 +417,8 @@ class ResultsTab:
         differences = "".join(differences_markup(results, view, kind) for kind in COMPARISONS)
         published = published_markup(results, view, self._published.get(results.dataset))
         levels = levels_markup(results, view) + settings_markup(results, view)
-        words = groups_markup(results, view) + sentences_markup(results, view)
-        return levels + words + differences + published
+        groups = groups_markup(results, view) + sentences_markup(results, view)
+        return levels + groups + differences + published
 
     def _errors(self, results: Results, task: str, pair: Pair | None = None) -> str:
         served = results.dataset == self.store.dataset

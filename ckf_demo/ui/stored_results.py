@@ -144,6 +144,15 @@ class Results(BaseModel):
         """Methods that are the own one with one component changed."""
         return {row.method for row in self.rows if row.kind == "component"}
 
+    def own_first(self, methods: set[str]) -> list[str]:
+        """Methods with the own one first, then from the last measured to the first.
+
+        The stored order is from the simplest to the whole system.
+        """
+        measured = list(dict.fromkeys(row.method for row in self.rows if row.method in methods))
+        measured.reverse()
+        return sorted(measured, key=lambda method: method != self.own)
+
     def kind(self, row: Measured) -> str:
         """What a row measures: `VALUE`, `AGAINST`, `ABLATION` or `PAIR`."""
         if not row.other:

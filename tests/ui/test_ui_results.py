@@ -15,10 +15,11 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui import results as tab
 from ckf_demo.ui import stored_results
 from ckf_demo.ui.app import build
+from ckf_demo.ui.group_results import OTHERS, groups_markup
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.stored_results import Measured, Results, View, read_all, read_results, verdict
-from ckf_demo.ui.word_results import groups_markup, sentences_markup
+from ckf_demo.ui.word_results import sentences_markup
 from support.fakes import FakeRecommender
 from support.paths import ROOT
 from support.words import TEXT, WITH, WITHOUT, words_results
@@ -334,7 +335,7 @@ def test_likes_with_and_without_words_lie_at_their_number_of_ratings(tmp_path):
     words = read_results(words_written(tmp_path))
     shown = groups_markup(words, View("ctr", "auc", "k=0"))
     plot = lines_of(shown)
-    assert plot["ticks"] == [0, 1, 3] and not plot["categories"]
+    assert plot["ticktext"] == ["0", "1", "3"] and not plot["categories"]
     values = {line["name"]: [point[1] for point in line["points"]] for line in plot["series"]}
     assert values == {WITH: [0.7, 0.72, 0.74], WITHOUT: [0.6, 0.65, 0.7]}
     assert "600" in shown and "Intervals are over users" in shown
@@ -352,6 +353,21 @@ def test_each_sentence_has_its_share_of_the_chosen_measure(tmp_path):
     kept = sentences_markup(words, View("control", "kept out", "genre"))
     assert "30 %" in kept and "1970" not in kept
     assert sentences_markup(words, View("ctr", "auc", "k=0")) == ""
+
+
+def test_cut_histories_are_drawn_for_the_own_method_and_the_best_others(tmp_path):
+    values = {"ours": 0.70, **{f"method {n}": 0.5 + n / 100 for n in range(9)}, "part": 0.9}
+    rows = [
+        measured(name, value, "ctr", "auc", group, n=9)
+        for name, value in values.items()
+        for group in ("all", "k=0", "k=all", "cold")
+        if (name, group) != ("part", "k=0")
+    ]
+    rows.append(measured("ours - method 1", 0.1, "ctr", "auc", "all", n=9))
+    shown = lines_of(groups_markup(written(tmp_path, rows=rows), View("ctr", "auc", "all")))
+    names = [line["name"] for line in shown["series"]]
+    assert names == ["ours", *(f"method {n}" for n in range(8, 8 - OTHERS, -1))]
+    assert shown["ticktext"] == ["0", "all"]
 
 
 def test_other_results_have_no_figures_of_words(results):
