@@ -509,6 +509,12 @@ def demo(
     port: Annotated[
         int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
     ] = 7860,
+    train: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES", min=0, help="Train in the background for so long while it is served."
+        ),
+    ] = 0,
     only_make: Annotated[
         bool, typer.Option("--no-serve", help="Make the checkpoint and do not serve it.")
     ] = False,
@@ -533,7 +539,25 @@ def demo(
     choices = _choices(columns, more_columns, scale, kind)
     folder = make(data, name, choices, dataset=dataset, folder=out)
     if not only_make:
-        run_server(host, port, [folder, CHECKPOINT, *others_beside(CHECKPOINT, folder)])
+        training = None
+        if train:
+            from ckf_demo.model.manifest import read_manifest
+            from ckf_demo.serving.background import BackgroundTraining
+
+            training = BackgroundTraining(folder, read_manifest(folder)["dataset"], train)
+        beside = [CHECKPOINT, *others_beside(CHECKPOINT, folder)]
+        run_server(host, port, [folder, *beside], training=training)
+
+
+@app.command(hidden=True)
+def improve(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the checkpoint.")],
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")],
+) -> None:
+    """Train a checkpoint of own data further, as `ckf demo --train` does in the background."""
+    from ckf_demo.serving.background import train_in_process
+
+    train_in_process(folder, minutes)
 
 
 @app.command()

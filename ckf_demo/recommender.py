@@ -26,6 +26,7 @@ from ckf_demo.inference.counterfactuals import Counterfactuals
 from ckf_demo.inference.people import Described, Person, whole
 from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, NO_TOKENS, Predictor
 from ckf_demo.inference.vectors import EmbeddingSpaces
+from ckf_demo.model.manifest import read_manifest
 from ckf_demo.model.predict import score_rows
 from ckf_demo.model.system import COMPLETE, Ablation
 from ckf_demo.runtime.array_types import Indices
@@ -76,6 +77,19 @@ class Recommender:
     def forget(self, prefixes: int = LIMIT) -> None:
         """Drop the cached prefixes and answers; from now on keep ``prefixes`` bytes of prefixes."""
         self.predictor.forget(prefixes)
+
+    def take_over(self) -> bool:
+        """Serve what the checkpoint's folder holds by now, without loading anything else.
+
+        Returns whether it holds other weights than those that are served. Answers to come are by
+        the new ones. UserError as `System.take_over`.
+        """
+        if read_manifest(self.checkpoint) == self.manifest:
+            return False
+        with self.predictor.lock:
+            self.manifest = self.predictor.manifest = self.system.take_over(self.checkpoint)
+            self.predictor.forget()
+        return True
 
     def warm_up(self) -> None:
         """Prepare the explanation decoder, which takes seconds on two cores."""

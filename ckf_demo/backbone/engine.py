@@ -513,6 +513,10 @@ class Engine:
             written.append(token)
             yield token
 
+    def forget_decoders(self) -> None:
+        """Make decoders anew when they are next needed, since adapters have changed."""
+        self._decoders.clear()
+
     def decoder(self, task: str) -> Decoder | None:
         """The decoder of a task, made at its first use; None where there is none."""
         if not (self.lora.folded and supports(self.model)):

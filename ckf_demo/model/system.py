@@ -360,6 +360,21 @@ class System:
                 )
             self.fusion.load_state_dict(tensors)
 
+    def take_over(self, folder: Path) -> dict:
+        """Serve the weights and the calibration that a checkpoint has by now; its manifest.
+
+        The tables stay: training does not change those that serve. UserError when the checkpoint
+        is damaged or of other data.
+        """
+        manifest = checked_manifest(folder, self.prepared)
+        self.load_weights(folder)
+        self.calibration = {k: tuple(v) for k, v in manifest["calibration"].items()}
+        self.lora.eval()
+        self.fusion.eval()
+        self.lora.fold(self.engine.dtype)
+        self.engine.forget_decoders()
+        return manifest
+
     @classmethod
     def load(
         cls,

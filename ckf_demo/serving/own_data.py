@@ -42,7 +42,11 @@ def own_folder(name: str) -> Path:
 def own_checkpoints() -> list[Path]:
     """All finished checkpoints of the user's own data, by name."""
     folders = sorted((cache_dir() / "checkpoints").glob(f"*/{MANIFEST}"))
-    return [path.parent for path in folders if (path.parent / RESULTS).exists()]
+    return [
+        path.parent
+        for path in folders
+        if (path.parent / RESULTS).exists() and not path.parent.name.startswith(".")
+    ]
 
 
 def make(
@@ -76,7 +80,7 @@ def make(
     with exclusive(cache_dir() / "checkpoints" / f".{name}.lock", lambda: _busy(name)):
         _forget_other_data(folder, prepared)
         _fit(folder, prepared)
-        _measure(folder)
+        measure(folder)
     step(f"{name} is ready after {time.monotonic() - began:.0f} s")
     return folder
 
@@ -195,9 +199,9 @@ def _fit(folder: Path, prepared: Prepared) -> None:
             run.finish(stage)
 
 
-def _measure(folder: Path) -> None:
-    """Measure the checkpoint beside baselines on a part of the test part, once."""
-    if (folder / RESULTS).exists():
+def measure(folder: Path, *, again: bool = False) -> None:
+    """Measure the checkpoint beside baselines on a part of the test part, once or ``again``."""
+    if (folder / RESULTS).exists() and not again:
         return
     step("Measuring beside baselines")
     from ckf_demo.evaluation.run import evaluate

@@ -19,6 +19,7 @@ from ckf_demo.runtime.proxies import bypass_proxies
 if TYPE_CHECKING:
     import gradio as gr
 
+    from ckf_demo.serving.background import BackgroundTraining
     from ckf_demo.ui.pages import Place
     from ckf_demo.ui.service import Service
 
@@ -43,12 +44,14 @@ def build_demo(
     places: "Sequence[Place]" = (),
     own: "Place | None" = None,
     beside: "Service | None" = None,
+    training: "BackgroundTraining | None" = None,
 ) -> "gr.Blocks":
     """Prepare data and backbone if need be, load the checkpoint, and build the app around it.
 
     ``quantization`` is one of `load_backbone`, or "auto" for the fastest way to hold the same
     weights, which is measured at the first start; None for `default_quantization`. ``places``,
-    ``own`` and ``beside`` are those of `ckf_demo.ui.app.build`. UserError when something cannot be
+    ``own`` and ``beside`` are those of `ckf_demo.ui.app.build`. ``training`` begins when the page
+    is built. UserError when something cannot be
     fetched or prepared, or the checkpoint does not fit or lacks a task that its page asks for.
     """
     start_logging()
@@ -87,7 +90,9 @@ def build_demo(
     say("Building the page")
     from ckf_demo.ui.app import build
 
-    demo = build(recommender, places=places, own=own, beside=beside)
+    demo = build(recommender, places=places, own=own, beside=beside, training=training)
+    if training:
+        training.begin(recommender)
     settle()
     return demo
 
@@ -191,19 +196,20 @@ def serve(
     port: int,
     checkpoints: Sequence[Path] = (),
     quantization: str | None = None,
+    training: "BackgroundTraining | None" = None,
 ) -> None:
     """Serve the app until interrupted; its address is the last line printed.
 
     The first of the ``checkpoints`` is the page at the address itself, and the others stand below
     it under the names of their folders. Without any it is `CHECKPOINT`, with those beside it whose
-    data are prepared. UserError as `build_demo` for the first, as `placed`, or when the address
-    cannot be listened on.
+    data are prepared. ``training`` of the first goes on in the background. UserError as
+    `build_demo` for the first, as `placed`, or when the address cannot be listened on.
     """
     check_address(host, port)
     bypass_proxies(host)
     first, *others = checkpoints or [CHECKPOINT, *others_beside(CHECKPOINT)]
     places = placed([first, *others])
-    demo = build_demo(first, quantization, places, places[0])
+    demo = build_demo(first, quantization, places, places[0], training=training)
     from ckf_demo.ui.app import launch
 
     def later(folder: Path, own: "Place") -> "tuple[Place, Callable[[], gr.Blocks]]":
@@ -214,7 +220,11 @@ def serve(
     for place in places[1:]:
         say(f"Beside it, loaded when asked for: {demo.local_url}{place.path}/ ({place.label})")
     say(f"Ready: {demo.local_url}")
-    demo.block_thread()
+    try:
+        demo.block_thread()
+    finally:
+        if training:
+            training.end()
 
 
 def check_address(host: str, port: int) -> None:

@@ -34,6 +34,7 @@ from ckf_demo.ui.theme import theme
 from ckf_demo.ui.tools import adapt_tools
 from ckf_demo.ui.topk import TopKTab
 from ckf_demo.ui.tour import tour_markup
+from ckf_demo.ui.training import Training, TrainingPanel
 from ckf_demo.ui.why import WhyTab
 
 LABELS: dict[str, str] = asset("page.toml")["tabs"]
@@ -93,6 +94,7 @@ def build(
     places: Sequence[Place] = (),
     own: Place | None = None,
     beside: Service | None = None,
+    training: Training | None = None,
 ) -> gr.Blocks:
     """The app around a loaded recommender.
 
@@ -107,6 +109,8 @@ def build(
         Where all data sets are served, and which of them this is.
     beside
         The service of a page in the same process, whose gates hold for this one too.
+    training
+        A training of the recommender in the background, which the page shows.
     """
     ready = examples(recommender)
     first_answer = finished_answer(recommender, ready[0].pair)
@@ -121,6 +125,7 @@ def build(
         with gr.Sidebar(label="Who", width=350):
             if links := data_links(places, own):
                 gr.HTML(links, apply_default_css=False, elem_id="data-sets")
+            training_panel = TrainingPanel(training) if training else None
             sidebar = Sidebar(recommender, ready)
         show_round, try_it = _head(recommender.domain.thing)
         panel(tour_markup(recommender), elem_id="tour")
@@ -137,6 +142,8 @@ def build(
         for part in (sidebar, picker, moment, *views.values()):
             part.wire(page)
         page.wire()
+        if training_panel:
+            training_panel.wire()
         show_round.click(None, js="() => window.ckf.tour(0)", **PRIVATE)
         try_it.click(
             lambda: gr.update(selected="new"),

@@ -310,8 +310,6 @@ def _items(
         fitted = table.sort_values("timestamp", kind="stable").head(int(FIT_SHARE * len(table)))
         titles |= names_from_reviews(untitled, list(fitted[["item", "text"]].itertuples(False)))
         notes.append(f"{len(untitled):,} of {len(ids):,} items have no title and were named.")
-    elif len(untitled) == len(ids):
-        notes.append("Items have no titles.")
     elif untitled:
         titles |= {item: item for item in untitled}
         notes.append(
