@@ -17,6 +17,8 @@ from ckf_demo.serving.own_data import make, own_checkpoints, own_folder
 from ckf_demo.training import carrying
 from ckf_demo.training.calibration_stage import CalibrationStage
 from ckf_demo.training.loop import Run
+from ckf_demo.ui.answer import finished_answer
+from ckf_demo.ui.sidebar import examples
 from support.synthetic import made_up
 from support.tiny import save_backbone, tiny_config
 from support.training import DATA
@@ -141,3 +143,30 @@ def test_own_checkpoints_are_served_beside_the_shipped_ones(place, trained, monk
     prepared_path("mine").unlink()
     with pytest.raises(UserError, match="run ckf demo --data FOLDER --name mine"):
         serve._prepare_data("mine")
+
+
+@pytest.fixture
+def chosen(positive_only_workplace, empty_cache, tmp_path, place, monkeypatch):
+    """A folder with choices alone: no ratings, no times, no titles, sorted by user."""
+    folder = positive_only_workplace / "checkpoints" / "tiny"
+    monkeypatch.setattr(carrying, "nearest", lambda prepared: folder)
+    monkeypatch.setattr("ckf_demo.model.manifest.SHIPPED", folder.parent)
+    data = made_up(n_users=40, n_items=50, n=1200, seed=5)
+    frame = pd.DataFrame({"customer": data.user, "sku": data.item}).sort_values("customer")
+    (tmp_path / "raw" / "r.csv").unlink()
+    frame.to_csv(tmp_path / "raw" / "baskets.tsv", sep="\t", index=False)
+    return tmp_path / "raw"
+
+
+def test_choices_without_times_and_titles_make_a_page_too(chosen):
+    folder = make(chosen, "baskets")
+    manifest = read_manifest(folder)
+    assert manifest["stages"].keys() == {"prior", "calibration"}
+    assert manifest["training"]["alignment"] in ("axes", "texts")
+    recommender = Recommender.load(folder)
+    assert recommender.prepared.positive_only and not recommender.prepared.has_times
+    ready = examples(recommender)
+    assert ready[-1].pair.item in recommender.prepared.item_index
+    answer = finished_answer(recommender, ready[0].pair)
+    assert 0 <= answer.click["probability"] <= 1 and answer.rating is None
+    assert len(recommender.rank(history=[{"item": "7", "rating": 5}], k=5)) == 5
