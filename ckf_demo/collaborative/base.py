@@ -143,14 +143,17 @@ class Knowledge(ABC):
     def fit(cls, prepared: Prepared, *, seed: int = 0) -> Self:
         """Fit on the rows set aside for collaborative models (``prepared.fit``)."""
 
-    def for_serving(self, prepared: Prepared, *, seed: int = 0) -> Self:
-        """Tables of all training rows, in the basis of these; by default these."""
+    def for_serving(self, prepared: Prepared, *, seed: int = 0, retrieves: bool = True) -> Self:
+        """Tables of all training rows, in the basis of these; by default these.
+
+        ``retrieves`` says whether retrievers belong to them, for tables that may have some.
+        """
         return self
 
-    def for_learning(self, prepared: Prepared, *, seed: int = 0) -> Self:
+    def for_learning(self, prepared: Prepared, *, seed: int = 0, retrieves: bool = True) -> Self:
         """Tables that have not seen what the language model learns from, in the basis of these.
 
-        By default these.
+        By default these; ``retrieves`` as for `for_serving`.
         """
         return self
 

@@ -131,20 +131,27 @@ class CollaborativeKnowledge(Knowledge):
             retrievers=Retrievers.fit(prepared, places, seed) if retrieves else None,
         )
 
-    def for_serving(self, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
+    def for_serving(
+        self, prepared: Prepared, *, seed: int = 0, retrieves: bool = True
+    ) -> "CollaborativeKnowledge":
         """See `Knowledge.for_serving`."""
-        return self._of(prepared, prepared.rows(split=TRAIN), seed)
+        return self._of(prepared, prepared.rows(split=TRAIN), seed, retrieves)
 
-    def for_learning(self, prepared: Prepared, *, seed: int = 0) -> "CollaborativeKnowledge":
+    def for_learning(
+        self, prepared: Prepared, *, seed: int = 0, retrieves: bool = True
+    ) -> "CollaborativeKnowledge":
         """See `Knowledge.for_learning`."""
-        return self._of(prepared, np.flatnonzero(prepared.fit), seed)
+        return self._of(prepared, np.flatnonzero(prepared.fit), seed, retrieves)
 
-    def _of(self, prepared: Prepared, rows: np.ndarray, seed: int) -> "CollaborativeKnowledge":
+    def _of(
+        self, prepared: Prepared, rows: np.ndarray, seed: int, retrieves: bool
+    ) -> "CollaborativeKnowledge":
         """Tables of some rows in this basis, with all parts: these, where they are such."""
-        complete = self.levels_of is not None and self.retrievers is not None
+        complete = self.levels_of is not None and (self.retrievers is not None or not retrieves)
         if complete and self.item_count.sum() == len(rows):
             return self
-        return type(self).fit(prepared, rows=rows, seed=seed).in_basis_of(self)
+        fitted = type(self).fit(prepared, rows=rows, seed=seed, retrieves=retrieves)
+        return fitted.in_basis_of(self)
 
     def in_basis_of(self, other: "CollaborativeKnowledge") -> "CollaborativeKnowledge":
         """The same tables with their factors turned to lie as those of ``other`` do.

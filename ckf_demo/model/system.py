@@ -28,6 +28,7 @@ from ckf_demo.backbone.multilora import MultiLora
 from ckf_demo.backbone.sharing import shared_backbone
 from ckf_demo.backbone.updates import PairUpdates
 from ckf_demo.collaborative.base import UNDESCRIBED, Description, Labelled
+from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.likes import LikesKnowledge
 from ckf_demo.collaborative.registry import Knowledge, knowledge_of
 from ckf_demo.config import RunConfig
@@ -123,10 +124,18 @@ class System:
     @staticmethod
     def fit_knowledge(config: RunConfig, prepared: Prepared) -> Knowledge:
         """The tables of a fresh system."""
-        knowledge = knowledge_of(prepared).fit(prepared, seed=config.train.seed)
+        kind, options = knowledge_of(prepared), System._options(config)
+        if kind is not CollaborativeKnowledge:
+            options.pop("retrieves")
+        knowledge = kind.fit(prepared, **options)
         if isinstance(knowledge, LikesKnowledge):
             knowledge.out_of_fold = config.fusion.out_of_fold
         return knowledge
+
+    @staticmethod
+    def _options(config: RunConfig) -> dict:
+        """How a configuration wants its tables fitted."""
+        return {"seed": config.train.seed, "retrieves": config.train.retrievers}
 
     @classmethod
     def for_training(
@@ -148,7 +157,7 @@ class System:
         if warm_start is not None:
             checked_manifest(warm_start, prepared)
             served = knowledge_of(prepared).load(warm_start / COLLABORATIVE_FILE, prepared)
-            knowledge = served.for_learning(prepared, seed=config.train.seed)
+            knowledge = served.for_learning(prepared, **cls._options(config))
         elif knowledge is None:
             knowledge = cls.fit_knowledge(config, prepared)
         torch.manual_seed(config.train.seed)
@@ -157,7 +166,7 @@ class System:
         if warm_start is not None:
             system.load_weights(warm_start)
             knowledge = served
-        system.serving = knowledge.for_serving(prepared, seed=config.train.seed)
+        system.serving = knowledge.for_serving(prepared, **cls._options(config))
         return system
 
     def serve(self) -> None:

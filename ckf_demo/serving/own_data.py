@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
 import time
 from dataclasses import asdict
@@ -81,7 +82,11 @@ def make(
         _forget_other_data(folder, prepared)
         _fit(folder, prepared)
         measure(folder)
-    step(f"{name} is ready after {time.monotonic() - began:.0f} s")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    step(
+        f"{name} is ready after {time.monotonic() - began:.0f} s ({used.ru_utime:.0f} s of CPU, "
+        f"{used.ru_maxrss / 1e6:.1f} GB)"
+    )
     return folder
 
 

@@ -69,7 +69,11 @@ def carried_config(folder: Path, name: str) -> RunConfig:
     fields = read_manifest(folder)["config"]
     config = RunConfig.model_validate(fields | {"name": name, "data": {"dataset": name}})
     train = config.train.model_copy(
-        update={"pool_on_validation": True, "calibration_rows": CALIBRATION_ROWS}
+        update={
+            "pool_on_validation": True,
+            "calibration_rows": CALIBRATION_ROWS,
+            "retrievers": False,
+        }
     )
     return config.model_copy(update={"train": train})
 

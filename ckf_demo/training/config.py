@@ -89,6 +89,9 @@ class TrainConfig(Section):
     """Explanations per sequence of that stage."""
     wording_rate: float = 1e-3
     """Peak learning rate of that stage."""
+    retrievers: bool = Field(True, exclude_if=lambda value: value)
+    """Whether further retrievers are fitted for the candidate stage of data with ratings, which
+    takes minutes and as much room again as the other tables."""
     seed: int = 0
     """Seed of all random draws in training."""
 
