@@ -23,7 +23,7 @@ RUN pip install --no-deps --editable .
 
 USER ckf
 # Data and backbone, so that a container starts without a network.
-RUN python -m ckf_demo prepare
+RUN python -m ckf_demo prepare && python -m ckf_demo prepare --dataset ml-latest-small
 
 ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860
 EXPOSE 7860

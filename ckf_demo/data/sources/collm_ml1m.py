@@ -100,4 +100,5 @@ SOURCE = Source(
     "train_ood2.pkl and valid_ood2.pkl",
     holds=lambda folder: _form(folder) is not None,
     read=read,
+    dislikes=True,
 )

@@ -1,4 +1,4 @@
-"""Ratings on any scale as stars from half a star to five, or as likes.
+"""Ratings on any scale as stars from half a star to five, or as choices without ratings.
 
 The scale is that of the whole column. Values outside it, such as a 99 among stars, are errors of
 single rows and do not change it.
@@ -110,11 +110,11 @@ def read_ratings(column: pd.Series, scale: Scale | None = None) -> Feedback:
     if scale is not None:
         return _on(scale, numbers)
     kinds = set(given.unique())
-    if kinds <= {0.0, 1.0} and len(kinds) == 2:
-        return Feedback(numbers, "likes", "likes (1) and dislikes (0)", "neither 0 nor 1")
-    if kinds == {-1.0, 1.0}:
-        likes = numbers.map({-1.0: 0.0, 1.0: 1.0})
-        return Feedback(likes, "likes", "likes (1) and dislikes (-1)", "neither 1 nor -1")
+    if len(kinds) == 2 and max(kinds) == 1 and min(kinds) in (0, -1):
+        low = min(kinds)
+        stars = numbers.map({low: 1.0, 1.0: 5.0})
+        said = f"dislikes ({low:g}) and likes (1), which became one star and five"
+        return Feedback(stars, "ratings", said, f"neither {low:g} nor 1")
     if len(kinds) == 1:
         (only,) = kinds
         ones = numbers.where(numbers.isna(), 1.0)
