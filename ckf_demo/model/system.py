@@ -34,6 +34,7 @@ from ckf_demo.collaborative.registry import Knowledge, knowledge_of
 from ckf_demo.config import RunConfig
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.fusion.base import BackboneShape, Fused, FusionMethod, PairBatch
+from ckf_demo.fusion.ckf import POOLED
 from ckf_demo.fusion.registry import get_method
 from ckf_demo.model.manifest import (
     ADAPTERS,
@@ -41,12 +42,14 @@ from ckf_demo.model.manifest import (
     FORMAT,
     MANIFEST,
     adapters_folder,
+    borrowed_changed,
     checked_manifest,
     config_hash,
     read_manifest,
     write_manifest,
 )
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.runtime.logs import LOGGER
 from ckf_demo.runtime.paths import replacing, sha256
 from ckf_demo.tasks.examples import worked_examples
 from ckf_demo.tasks.prompts import PromptWriter, single_token
@@ -348,6 +351,9 @@ class System:
     def load_weights(self, folder: Path, source: Prepared | None = None) -> None:
         """Take fusion and adapters from a checkpoint of the same shape.
 
+        Where it borrows adapters that were trained again since, the language model has no weight
+        in the pool.
+
         ``source`` is the data it was trained on, if they are not this system's.
         """
         manifest = read_manifest(folder)
@@ -368,6 +374,11 @@ class System:
                     f"{', '.join(wrong[:3])}."
                 )
             self.fusion.load_state_dict(tensors)
+        if borrowed_changed(folder, manifest):
+            # what was learnt and weighed with other adapters says nothing about these
+            LOGGER.warning("adapters changed", extra={"fields": {"checkpoint": str(folder)}})
+            for task in POOLED:
+                self.fusion.set_weight(task, 0.0)
 
     def take_over(self, folder: Path) -> dict:
         """Serve the weights and the calibration that a checkpoint has by now; its manifest.

@@ -21,7 +21,7 @@ from ckf_demo.data.prepare import prepare
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.sources import Choices
 from ckf_demo.data.splits import TEST, VALID
-from ckf_demo.model.manifest import MANIFEST, read_manifest, verify_files
+from ckf_demo.model.manifest import MANIFEST, borrowed_changed, read_manifest, verify_files
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import cache_dir, exclusive, prepared_path, store_path, write_json
 
@@ -169,9 +169,12 @@ def _forget_other_data(folder: Path, prepared: Prepared) -> None:
     try:
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
-        if manifest["hashes"]["prepared"] == prepared.training_hash:
+        if manifest["hashes"]["prepared"] != prepared.training_hash:
+            step("The data have changed, so the checkpoint is made again")
+        elif borrowed_changed(folder, manifest):
+            step("The adapters that it carries have changed, so the checkpoint is made again")
+        else:
             return
-        step("The data have changed, so the checkpoint is made again")
     except UserError as error:
         step(f"The checkpoint is made again: {error}")
     shutil.rmtree(folder)

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import ortho_group
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.fusion.ckf import STEEPNESS
 from ckf_demo.model.manifest import adapters_folder, read_manifest
 from ckf_demo.model.system import System
 from ckf_demo.runtime.errors import UserError
@@ -130,17 +132,26 @@ def test_adapters_and_fusion_are_carried_and_the_rest_is_fitted(place):
     assert served.fusion.feature_mean.any() and served.calibration["ctr"]
 
 
-def test_carried_adapters_are_not_copied_and_must_stay_as_they_are(place):
-    _, folder = carried(place)
+def test_carried_adapters_are_not_copied_and_lose_their_weight_when_they_change(place):
+    system, folder = carried(place)
+    system.fusion.set_weight("rating", 0.5)
+    system.save(folder, extra={"training": {}, "stages": {}})
     manifest = read_manifest(folder)
     assert not (folder / "adapters").exists()
     assert adapters_folder(folder, manifest) == place / "adapters"
-    System.load(folder, OTHER, quantization="bf16")
+
+    def weight() -> float:
+        return System.load(folder, OTHER, quantization="bf16").fusion.trust["rating"].item()
+
+    assert weight() == 0
     (path,) = (place / "adapters" / "ctr").glob("*.safetensors")
     content = path.read_bytes()
-    path.write_bytes(content[:-1] + b"x")
+    tensors = {name: tensor * 2 for name, tensor in load_file(path).items()}
     try:
-        with pytest.raises(UserError, match="uses the adapters of 'tiny'.*has changed"):
+        save_file(tensors, path)
+        assert weight() * STEEPNESS < -6
+        path.unlink()
+        with pytest.raises(UserError, match="uses the adapters of 'tiny'.*is missing"):
             System.load(folder, OTHER, quantization="bf16")
     finally:
         path.write_bytes(content)
