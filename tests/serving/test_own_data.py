@@ -8,7 +8,7 @@ import pytest
 
 from ckf_demo.cli import main
 from ckf_demo.data.prepared import Prepared
-from ckf_demo.model.manifest import read_manifest
+from ckf_demo.model.manifest import read_manifest, verify_files
 from ckf_demo.recommender import Recommender
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
@@ -19,6 +19,7 @@ from ckf_demo.training.calibration_stage import CalibrationStage
 from ckf_demo.training.loop import Run
 from ckf_demo.ui.answer import finished_answer
 from ckf_demo.ui.sidebar import examples
+from support.paths import ROOT
 from support.synthetic import made_up
 from support.tiny import save_backbone, tiny_config
 from support.training import DATA
@@ -170,3 +171,13 @@ def test_choices_without_times_and_titles_make_a_page_too(chosen):
     answer = finished_answer(recommender, ready[0].pair)
     assert 0 <= answer.click["probability"] <= 1 and answer.rating is None
     assert len(recommender.rank(history=[{"item": "7", "rating": 5}], k=5)) == 5
+
+
+def test_the_second_shipped_data_set_is_whole_and_small():
+    folder = ROOT / "checkpoints" / "ml-latest-small"
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    assert manifest["training"]["carried_from"] == "ml-100k"
+    assert manifest["stages"].keys() == set(own_data.STAGES)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 4_000_000
+    assert folder in serve.others_beside(ROOT / "checkpoints" / "ml-100k")
