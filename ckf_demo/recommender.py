@@ -372,6 +372,7 @@ class Recommender:
         method: str | None = None,
         progress: Callable[[int], None] | None = None,
         ablation: Ablation = COMPLETE,
+        alone: bool = True,
     ) -> dict[str, np.ndarray]:
         """Probabilities for interactions of the data; see `ckf_demo.model.predict.score_rows`."""
         method = self.predictor.method(method)
@@ -386,6 +387,7 @@ class Recommender:
                 prior_only=method == COLLABORATIVE_METHOD,
                 progress=progress,
                 ablation=ablation,
+                alone=alone,
             )
 
     def rank_users(

@@ -90,9 +90,9 @@ class CachedModel:
                 self.advance(n)
 
             answer = remembered(
-                self._file("scores", method, cases.k, tasks, rows.tolist()),
+                self._file("scores", method, cases.k, tasks, alone, rows.tolist()),
                 lambda rows=rows, advance=advance: self.recommender.score_rows(
-                    rows, k=cases.k, tasks=tasks, method=method, progress=advance
+                    rows, k=cases.k, tasks=tasks, method=method, progress=advance, alone=alone
                 ),
             )
             if rating is not None:

@@ -140,7 +140,9 @@ class RatingMeasurement:
             ranks = "ranking" in answered and method not in (*IN_SHORT, ALONE)
             lm_only = method == ALONE
             asked = recommender.methods[0] if lm_only else method
-            cuts = [] if method in IN_SHORT else list(scope.cuts())
+            # the language model takes long, and no page shows its own answers to cut histories
+            asks = method in (*IN_SHORT, ALONE) or name == TEXT_ONLY
+            cuts = [] if asks else list(scope.cuts())
             rows = len(scope.cases) + sum(len(c) for c, _ in cuts if c.k is not None)
             total = rows * bool(tasks) + len(scope.queries) * ranks
             bar = self.progress.add_task(name, total=total)

@@ -148,6 +148,8 @@ class FusionMethod(nn.Module):
         Whether ``dropout`` of its configuration acts anywhere in it.
     targets
         Paths of the weights that it updates.
+    optional
+        Names of weights that checkpoints may lack; zeros then, which change nothing.
     prior
         What the collaborative signal says alone, fitted before training, or None.
     """
@@ -164,6 +166,7 @@ class FusionMethod(nn.Module):
     changes_weights = False
     uses_dropout = False
     targets: Sequence[str] = ()
+    optional: Sequence[str] = ()
 
     def __init__(self, config: MethodConfig, knowledge: Knowledge, shape: BackboneShape):
         super().__init__()
@@ -191,6 +194,10 @@ class FusionMethod(nn.Module):
     def history_vectors(self, items: Tensor) -> Tensor:
         """Tokens (n, H) of history items, int64 (n,)."""
         raise TypeError(f"{type(self).__name__} has no tokens in the history")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The language model's weight in 0–1 in the pool of each task that has one."""
+        return {}
 
     def set_weight(self, task: str, weight: float) -> None:
         """Set the language model's weight in 0–1 in the pool of a task."""

@@ -29,6 +29,10 @@ PRIOR_SIZES = {"rating": 5, "ctr": 1}
 POOLED = (*PRIOR_SIZES, "ranking")
 STEEPNESS = 10.0
 """Turns a parameter into the logit of a pooling weight, so that it can move at the others' rate."""
+LEAST = 1e-3
+"""The smallest pooling weight that a parameter stands for; it counts as 0."""
+COUNT = "log item count"
+"""The pair feature by which the prior's stars are shrunk."""
 
 
 class BridgeConfig(MethodConfig):
@@ -92,7 +96,9 @@ class CollaborativePrior(nn.Module):
     """Pair features (m, F) → what they alone say about each task.
 
     Ratings and CTR: two hidden layers beside a linear path, so that what is linear stays linear.
-    Features beyond three standard deviations are cut: new people must not be extrapolated.
+    Features beyond three standard deviations are cut: new people must not be extrapolated. Stars
+    are then shrunk towards their base rates b: b + s (x - b) with s = exp(shrink · (1, count)), the
+    count of an item's ratings being feature ``count_at``.
     Ranking: the score of the candidate stage (m,) times a fitted scale, with a fitted weight for
     what words say, where the last features are `WORDS`.
 
@@ -100,9 +106,22 @@ class CollaborativePrior(nn.Module):
     logit for CTR is that score on a fitted scale, and nothing else is learnt.
     """
 
-    def __init__(self, size: int, kind: str = "deep", *, reads_words: bool = False):
+    shrink: Tensor
+    base_rates: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        kind: str = "deep",
+        *,
+        reads_words: bool = False,
+        count_at: int | None = None,
+    ):
         super().__init__()
-        self.kind = kind
+        self.kind, self.count_at = kind, count_at
+        if count_at is not None:
+            self.register_buffer("shrink", torch.zeros(2))
+            self.register_buffer("base_rates", torch.zeros(PRIOR_SIZES["rating"]))
         width = 64
         self.body = nn.Sequential(
             nn.Linear(size, width),
@@ -125,9 +144,16 @@ class CollaborativePrior(nn.Module):
         hidden = self.body(features)
         out = {t: self.deep[t](hidden) + self.flat[t](features) for t in PRIOR_SIZES}
         out = {t: x if PRIOR_SIZES[t] > 1 else x[:, 0] for t, x in out.items()}
+        if self.count_at is not None:
+            out["rating"] = self.shrunk(out["rating"], features[:, self.count_at], self.shrink)
         if self.words is not None:
             choice = choice + features[:, -len(self.words) :] @ self.words
         return out | {"ranking": self.choice_scale * choice}
+
+    def shrunk(self, logits: Tensor, counts: Tensor, shrink: Tensor) -> Tensor:
+        """Stars' logits (m, 5) moved towards the base rates; ``counts`` (m,) at unit scale."""
+        scale = (shrink[0] + shrink[1] * counts).exp()[:, None]
+        return self.base_rates + scale * (logits - self.base_rates)
 
 
 def _bridge(config: BridgeConfig, side: str, size: int) -> nn.Module:
@@ -148,6 +174,7 @@ class CKF(FusionMethod):
     summary = "personal bridges by meta-networks, collaborative tokens, Multi-LoRA (2410.20642)"
     needs = "collaborative tables"
     uses_dropout = True
+    optional = ("prior.shrink", "prior.base_rates")
 
     feature_mean: Tensor
     feature_scale: Tensor
@@ -187,14 +214,22 @@ class CKF(FusionMethod):
         """A prior that is not fitted yet."""
         names = self.feature_names
         return CollaborativePrior(
-            len(names), self.config.prior, reads_words=names[-len(WORDS) :] == WORDS
+            len(names),
+            self.config.prior,
+            reads_words=names[-len(WORDS) :] == WORDS,
+            count_at=names.index(COUNT) if COUNT in names else None,
         )
 
     def set_weight(self, task: str, weight: float) -> None:
-        """Set a pooling weight; 0 and 1 are taken as one in a thousand from it."""
-        within = torch.tensor(weight).clamp(1e-3, 1 - 1e-3)
+        """Set a pooling weight; 1 is taken as one in a thousand from it."""
+        within = torch.tensor(weight).clamp(LEAST, 1 - LEAST)
         with torch.no_grad():
             self.trust[task].copy_(within.logit() / STEEPNESS)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The language model's weight in the pool of each task, 0 to 1."""
+        weights = {task: (STEEPNESS * x).sigmoid() for task, x in self.trust.items()}
+        return {task: w * (w > 1.01 * LEAST) for task, w in weights.items()}
 
     def standardise(self, features: Tensor) -> None:
         """Take mean and scale of the pair features from training rows (n, F).
@@ -281,5 +316,5 @@ class CKF(FusionMethod):
             user_tokens=self.project_user(user),
             item_tokens=self.project_item(torch.cat([item, features], 1)),
             prior=self.own_prior(features, pairs.choices),
-            weight={t: (STEEPNESS * x).sigmoid() for t, x in self.trust.items()},
+            weight=self.weights(),
         )

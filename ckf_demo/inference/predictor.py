@@ -311,7 +311,12 @@ class Predictor:
             for task, item, method in questions
         ]
         fused = fuse(system, context, model_questions)
-        by_llm = [i for i, (*_, method) in enumerate(questions) if method != COLLABORATIVE_METHOD]
+        by_prior = {task for task, *_ in questions if system.asks_prior_alone(task)}
+        by_llm = [
+            i
+            for i, (task, _, method) in enumerate(questions)
+            if method != COLLABORATIVE_METHOD and not (method == trained and task in by_prior)
+        ]
         asked = [model_questions[i] for i in by_llm]
         states = iter(
             answer_states(system, context, asked, fused, pairs=by_llm, prefixes=self.prefixes)
@@ -322,6 +327,9 @@ class Predictor:
                 assert fused is not None  # only methods with a prior offer this one
                 value = fused.prior[task][i]
                 answer = value.log_softmax(-1) if task == "rating" else value
+            elif method == trained and task in by_prior:
+                assert fused is not None  # such tasks have a prior
+                answer = system.of_prior(task, fused, [i])[0]
             else:
                 pooled = fused if method == trained else None
                 answer = system.read(task, next(states), pooled, [i], calibrate=method == trained)[

@@ -249,6 +249,7 @@ def score_rows(
     progress: Callable[[int], None] | None = None,
     ablation: Ablation = COMPLETE,
     targets: np.ndarray | None = None,
+    alone: bool = True,
 ) -> dict[str, np.ndarray]:
     """Predictions for interactions, each with what its user had rated strictly before it.
 
@@ -264,6 +265,9 @@ def score_rows(
         Called with the number of rows done since the last call.
     targets
         Item indices (n,) in place of the interactions' own.
+    alone
+        Whether the language model's own answers are wanted beside the pooled ones. Without them it
+        is not asked where it has no weight in any task.
 
     Returns
     -------
@@ -278,6 +282,7 @@ def score_rows(
         shape = len(rows), *values.shape[1:]
         out.setdefault(name, np.empty(shape, np.float32))[group] = values
 
+    by_prior = not alone and ablation == COMPLETE and all(map(system.asks_prior_alone, tasks))
     enters = ablation.tokens or ablation.prior or prior_only
     for group, context, lengths, labels in contexts_of_rows(system, rows, k):
         questions = [
@@ -291,6 +296,13 @@ def score_rows(
             assert fused is not None  # asked of methods with a prior alone
             for task in tasks:
                 keep(task, task, group, fused.prior[task])
+            continue
+        if by_prior:
+            assert fused is not None  # such tasks have a prior
+            for task in tasks:
+                keep(task, task, group, system.of_prior(task, fused, places))
+            if progress is not None:
+                progress(len(group))
             continue
         pairs = [*places] * len(tasks)
         states = answer_states(system, context, questions, fused, ablation, pairs=pairs)

@@ -285,10 +285,22 @@ class System:
             prior = fused.prior[task][torch.as_tensor(rows, device=logits.device)]
             weight = fused.weight[task]
         out = self.writer.tasks[task].combine(logits, prior, weight)
-        if calibrate and task in self.calibration:
-            slope, intercept = self.calibration[task]
-            out = slope * out + intercept
-        return out
+        return self._calibrated(task, out) if calibrate else out
+
+    def _calibrated(self, task: str, answer: Tensor) -> Tensor:
+        if task not in self.calibration:
+            return answer
+        slope, intercept = self.calibration[task]
+        return slope * answer + intercept
+
+    def asks_prior_alone(self, task: str) -> bool:
+        """Whether the language model has no weight in the answers of a task."""
+        return not self.fusion.weights().get(task, 1.0)
+
+    def of_prior(self, task: str, fused: Fused, rows: Sequence[int]) -> Tensor:
+        """What `read` returns for a task of `asks_prior_alone`, which needs no hidden states."""
+        answer = self.writer.tasks[task].of_prior(fused.prior[task][list(rows)])
+        return self._calibrated(task, answer)
 
     def trainable(self) -> dict[str, list[torch.nn.Parameter]]:
         """Parameters by kind: ``adapters`` and ``fusion`` (the prior is fitted on its own)."""
@@ -366,6 +378,8 @@ class System:
             seed = self.config.train.seed
             tensors = self.fusion.carried_over(tensors, source, self.prepared, seed=seed)
         if weights := self.fusion.state_dict():
+            missing = [n for n in self.fusion.optional if n in weights and n not in tensors]
+            tensors = tensors | {name: torch.zeros_like(weights[name]) for name in missing}
             shapes = {(name, tensor.shape) for name, tensor in tensors.items()}
             fitting = {(name, weight.shape) for name, weight in weights.items()}
             if wrong := sorted({name for name, _ in shapes ^ fitting}):

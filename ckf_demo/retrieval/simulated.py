@@ -26,8 +26,11 @@ from ckf_demo.runtime.assets import asset
 DISLIKED = 2.0
 """Items with at most so many stars are disliked."""
 
-NEGATION, TITLE = 0.25, 0.4
-"""Shares of sentences that rule something out, and that name a liked item."""
+NEGATION = 0.25
+"""Share of sentences that rule something out."""
+
+TITLES = (0.4, 0.25, 0.2, 0.15)
+"""Shares of sentences that name no liked item, one, two and three."""
 
 NUMBERS = (0.35, 0.45, 0.2)
 """Shares of sentences with one, two and three wishes."""
@@ -81,9 +84,13 @@ class NewcomerWords:
             return ""
         number = min(1 + int(rng.choice(3, p=NUMBERS)), len(self._terms))
         wishes = [self._phrase(term, rng) for term in self._drawn(liked, number, rng)]
-        if rng.random() < TITLE or not wishes:
-            title = self.prepared.titles[int(rng.choice(liked))]
-            wishes = [*wishes[:2], self._pattern("wish", LIKENESS, rng).format(name=title)]
+        titles = int(rng.choice(len(TITLES), p=TITLES))
+        if titles or not wishes:
+            size = min(max(titles, 1), len(liked))
+            chosen = rng.choice(liked, size=size, replace=False)
+            *others, last = [self.prepared.titles[int(item)] for item in chosen]
+            named = f"{', '.join(others)} and {last}" if others else last
+            wishes = [*wishes[:2], self._pattern("wish", LIKENESS, rng).format(name=named)]
         name = ("one", "two", "three")[len(wishes) - 1]
         text = self._pattern("sentence", name, rng).format(**dict(zip("abc", wishes, strict=False)))
         if len(disliked) > 1 and rng.random() < NEGATION:

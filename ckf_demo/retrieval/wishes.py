@@ -30,7 +30,7 @@ NEAR = 0.35
 SIMILARITY_EVIDENCE = 0.25
 """What a standard deviation of similarity says beside fulfilling all wishes, which says 1."""
 
-NAMED_LIKED, NAMED_DISLIKED = 5.0, 2.0
+NAMED_LIKED, NAMED_DISLIKED = 4.5, 2.0
 """Stars that "like Casablanca" and "nothing like Casablanca" say of Casablanca."""
 
 REMEMBERED = 64

@@ -131,6 +131,10 @@ class Task:
         """
         return pool(logits[:, 0] - logits[:, 1], prior, weight)
 
+    def of_prior(self, prior: Tensor) -> Tensor:
+        """The answer of the collaborative prior alone, in the form of `combine`."""
+        return prior
+
     def probabilities(self, answer: Tensor) -> Tensor:
         """The answer of `combine` as probabilities, by default (m,) of yes."""
         return answer.sigmoid()

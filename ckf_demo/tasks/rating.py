@@ -69,6 +69,10 @@ class Rating(Task):
         """Log-probabilities (m, 5), from the language model's logits and the prior's (m, 5)."""
         return pool(logits, prior, weight).log_softmax(-1)
 
+    def of_prior(self, prior: Tensor) -> Tensor:
+        """Log-probabilities (m, 5)."""
+        return prior.log_softmax(-1)
+
     def probabilities(self, answer: Tensor) -> Tensor:
         """Probabilities (m, 5)."""
         return answer.softmax(-1)

@@ -4,6 +4,7 @@ The prior is fitted only on pair features, in seconds, and then frozen. The lang
 what the collaborative signal leaves.
 """
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ckf_demo.collaborative.base import WORDS
+from ckf_demo.collaborative.base import WORDS, Description
 from ckf_demo.collaborative.crossfitting import crossfitted
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.collaborative.pair_features import row_features
@@ -21,6 +22,7 @@ from ckf_demo.data.prepared import Prepared
 from ckf_demo.data.ranking_queries import ranking_queries
 from ckf_demo.data.splits import TRAIN, VALID
 from ckf_demo.fusion.ckf import CKF, CollaborativePrior
+from ckf_demo.metrics.protocol import TRUNCATIONS, EvalInstances
 from ckf_demo.model.system import System
 from ckf_demo.retrieval.simulated import NewcomerWords
 from ckf_demo.retrieval.wishes import NAMED_LIKED
@@ -164,15 +166,70 @@ def _fit_network(
             optimiser.step()
         schedule.step()
     prior.eval()
+    prior.requires_grad_(False)
+    if rated and prior.count_at is not None:
+        _fit_shrinking(fusion, prepared, serving)
     with torch.no_grad():
         out = prior(valid_features, torch.zeros(len(valid)))
-    prior.requires_grad_(False)
     losses = {"ctr": _ctr_loss(out["ctr"], valid_likes)}
     if rated:
         distribution = out["rating"].log_softmax(-1)
         losses["rating"] = float(rating.TASK.loss(distribution, Targets(valid_stars)))
         losses["rmse"] = float(F.mse_loss(rating.expectation(distribution), valid_stars).sqrt())
     return losses
+
+
+def _fit_shrinking(fusion: CKF, prepared: Prepared, serving: Knowledge) -> None:
+    """Fit on validation rows how far the prior's stars are shrunk, by an item's ratings.
+
+    Levels move between the parts in time, and those of rare items move most. The rows come with
+    their whole histories and with cut ones, as in `TRUNCATIONS`; the loss is the squared error.
+    """
+    prior = fusion.own_prior
+    assert prior.count_at is not None  # the caller asks only then
+    given = prepared.rating[prepared.split == TRAIN]
+    counted = torch.bincount(rating.nearest_star(torch.from_numpy(given)), minlength=5)
+    cast(Tensor, prior.base_rates).copy_(((counted + 1) / (counted.sum() + 5)).log())
+    rows = prepared.choosing_rows()
+    logits, counts, stars = [], [], []
+    for k in TRUNCATIONS:
+        cases = EvalInstances(prepared, rows, k)
+        for places, items, ratings in _by_user(cases):
+            user = int(cases.users[places[0]])
+            raw = serving.pair_inputs(
+                items.astype(np.int64),
+                ratings,
+                np.full(len(places), len(items)),
+                cases.items[places].astype(np.int64),
+                description=Description(prepared.profile(user)),
+            )[2]
+            features = fusion.standard(torch.from_numpy(raw))
+            with torch.no_grad():
+                logits.append(prior(features, torch.zeros(len(places)))["rating"])
+            counts.append(features[:, prior.count_at])
+            stars.append(torch.from_numpy(cases.ratings[places]))
+    inputs, values = torch.cat(logits), torch.cat(stars)
+    shrink = torch.zeros(2, requires_grad=True)
+    optimiser = torch.optim.LBFGS([shrink], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        distribution = prior.shrunk(inputs, torch.cat(counts), shrink).log_softmax(-1)
+        value = F.mse_loss(rating.expectation(distribution), values)
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    cast(Tensor, prior.shrink).copy_(shrink.detach())
+    console.print(f"  stars shrunk by exp({shrink[0]:.2f} + {shrink[1]:.2f} count)")
+
+
+def _by_user(cases: EvalInstances) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """As `EvalInstances.by_history`, each user by themselves: without a history profiles differ."""
+    for places, items, ratings in cases.by_history():
+        users = cases.users[places]
+        for user in np.unique(users):
+            yield places[users == user], items, ratings
 
 
 def _choices(prepared: Prepared, knowledge: Knowledge, row: int, targets: np.ndarray) -> np.ndarray:

@@ -33,6 +33,10 @@ VIEWS = {
         "#compare-mode label:has-text('Top list')",
     ),
     "cold": ("#replay-status:has-text('Everything')",),
+    "cold-everybody": (
+        "#everybody .js-plotly-plot",
+        "#cold-tabs [role=tab]:has-text('Everybody')",
+    ),
     "cold-people": (
         "#cohorts-result tbody tr",
         "#cold-tabs [role=tab]:has-text('Groups of people')",
@@ -122,6 +126,9 @@ def main(
             for tab in LABELS:
                 show(page, tab)
                 (docs / f"{tab}.png").write_bytes(small(page.screenshot()))
+            show(page, "cold-everybody")
+            figure = page.locator("#everybody section").first.screenshot()
+            (docs / "cold-everybody.png").write_bytes(small(figure))
         browser.close()
 
 

@@ -158,7 +158,7 @@ def test_one_task_measured_again_leaves_the_others(workplace, monkeypatch, tmp_p
 
 def test_a_checkpoint_is_found_by_its_data(tmp_path):
     assert checkpoint_for(None).name == "ml-100k"
-    with pytest.raises(UserError, match="holds no data set that is known"):
+    with pytest.raises(UserError, match="holds no table"):
         checkpoint_for(tmp_path)
 
 
