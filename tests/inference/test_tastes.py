@@ -10,6 +10,7 @@ from ckf_demo.inference.explaining import predicted_stars
 from ckf_demo.inference.people import LEARNT, STRENGTH, People
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.recommender import Recommender
+from ckf_demo.retrieval.wishes import NAMED_LIKED
 from support.films import films
 from support.tiny import tiny_recommender
 
@@ -53,10 +54,10 @@ def assert_same(one: list[tuple], other: list[tuple]) -> None:
 @pytest.mark.parametrize(
     ("taste", "rated"),
     [
-        ("films like Jaws", [("Jaws", 5)]),
+        ("films like Jaws", [("Jaws", NAMED_LIKED)]),
         ("nothing like Jaws", [("Jaws", 2)]),
-        ("like Jaws and like Unforgiven", [("Jaws", 5), ("Unforgiven", 5)]),
-        ("like Jaws but not like Unforgiven", [("Jaws", 5), ("Unforgiven", 2)]),
+        ("like Jaws and like Unforgiven", [("Jaws", NAMED_LIKED), ("Unforgiven", NAMED_LIKED)]),
+        ("like Jaws but not like Unforgiven", [("Jaws", NAMED_LIKED), ("Unforgiven", 2)]),
     ],
 )
 @pytest.mark.parametrize("given", [[], GIVEN], ids=["alone", "with a history"])

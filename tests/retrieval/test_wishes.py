@@ -5,7 +5,7 @@ import pytest
 
 from ckf_demo.retrieval.simulated import NewcomerWords
 from ckf_demo.retrieval.texts import standardised
-from ckf_demo.retrieval.wishes import TasteMatcher
+from ckf_demo.retrieval.wishes import NAMED_LIKED, TasteMatcher
 from support.films import films
 from support.tiny import Encoder
 
@@ -55,9 +55,9 @@ def test_what_a_title_is_like_leaves_the_title_out(matcher):
 @pytest.mark.parametrize(
     ("sentence", "said"),
     [
-        ("like Jaws", [("Jaws", 5.0)]),
+        ("like Jaws", [("Jaws", NAMED_LIKED)]),
         ("nothing like Jaws", [("Jaws", 2.0)]),
-        ("like Jaws but not like Annie Hall", [("Jaws", 5.0), ("Annie Hall", 2.0)]),
+        ("like Jaws but not like Annie Hall", [("Jaws", NAMED_LIKED), ("Annie Hall", 2.0)]),
         ("westerns, no romance", []),
     ],
 )
@@ -123,7 +123,7 @@ def test_what_newcomers_say_is_read_as_what_visitors_say_is(matcher):
             match = matcher.match(sentence)
             assert match is not None and words is not None
             np.testing.assert_array_equal(words, match.features)
-            assert {item for item, stars in match.opinions if stars == 5} == set(named)
+            assert {item for item, stars in match.opinions if stars == NAMED_LIKED} == set(named)
             assert set(named) <= set(DATA.item[rows[DATA.liked[rows]]])
             named_ever |= set(named)
     assert len(named_ever) > 3

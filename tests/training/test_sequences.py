@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ckf_demo.collaborative.knowledge import CollaborativeKnowledge
 from ckf_demo.retrieval.simulated import NewcomerWords
-from ckf_demo.retrieval.wishes import TasteMatcher
+from ckf_demo.retrieval.wishes import NAMED_LIKED, TasteMatcher
 from ckf_demo.training.explanation_stage import draw_explanations
 from ckf_demo.training.sequences import PackedSequence, Packer, segments_of
 from support.films import films
@@ -198,7 +198,7 @@ def test_a_taste_names_only_what_its_user_had_liked_before(speaking):
         begins = min(moment[user, q.item] for q in sequence.questions if q.task == "rating")
         for item, said in match.opinions:
             named_ever += 1
-            assert said == 5
+            assert said == NAMED_LIKED
             assert stars[user, item] >= 4
             assert moment[user, item] < begins
             # it counts like a rating, as what visitors name does
