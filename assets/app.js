@@ -175,6 +175,140 @@ window.ckf = (() => {
     });
   }
 
+  // --- dialogs and own ratings ----------------------------------------------------------------
+
+  let opener = null;
+
+  // What is outside an open dialog can be neither seen by a screen reader nor reached.
+  function setOutside(dialog, inert) {
+    for (let inner = dialog; inner !== document.body; inner = inner.parentElement) {
+      [...inner.parentElement.children].forEach((other) => {
+        if (other !== inner) other.inert = inert;
+      });
+    }
+    document.body.classList.toggle("ckf-modal", inert);
+  }
+
+  function openDialog(id) {
+    const dialog = document.getElementById(id);
+    opener = document.activeElement;
+    dialog.classList.add("ckf-open");
+    dialog.setAttribute("role", "dialog");
+    dialog.setAttribute("aria-modal", "true");
+    dialog.setAttribute("aria-labelledby", `${id}-title`);
+    setOutside(dialog, true);
+    dialog.querySelector("[data-first]").focus();
+  }
+
+  function closeDialog() {
+    const dialog = document.querySelector(".ckf-dialog.ckf-open");
+    if (!dialog) return;
+    dialog.classList.remove("ckf-open");
+    setOutside(dialog, false);
+    opener?.focus();
+    closeDrawer();
+  }
+
+  // Buttons of a panel that say what they are for; the panel's lists stay where they were scrolled
+  // to, and the focus stays in the row, when the panel is drawn anew.
+  function acts(element, send) {
+    let row = null;
+    const places = new Map();
+    const lists = () => [...element.querySelectorAll(".ckf-own")];
+    element.addEventListener("scroll", () => {
+      lists().forEach((list, place) => places.set(place, list.scrollTop));
+    }, true);
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-act]");
+      if (!button) return;
+      const { act, row: place, item = "" } = button.dataset;
+      row = place;
+      send({ act, row: place, item });
+      if (act === "mend") whenShown("#own-find textarea, #own-find input", (field) => field.focus());
+    });
+    new MutationObserver(() => {
+      lists().forEach((list, place) => (list.scrollTop = places.get(place) ?? 0));
+      if (row === null || document.activeElement !== document.body) return;
+      element.querySelector(`[data-row="${row}"]`)?.focus({ preventScroll: true });
+    }).observe(element, { childList: true, subtree: true });
+  }
+
+  // Calls once an element is visible, within three seconds.
+  function whenShown(selector, act, tries = 60) {
+    const found = document.querySelector(selector);
+    if (found?.offsetWidth) act(found);
+    else if (tries) setTimeout(() => whenShown(selector, act, tries - 1), 50);
+  }
+
+  const LARGEST_FILE = 4 * 1024 * 1024;
+  let readAgain = () => {};
+
+  // Takes a file by choice or by drop, has the server read it, and sends on what was read.
+  function ownRatings(element, send) {
+    const zone = element.querySelector(".ckf-drop");
+    const said = element.querySelector("[role=status]");
+    const input = zone.querySelector("input");
+    let file = null;
+    let top = "";
+
+    async function read() {
+      if (!file) return;
+      const name = file.name;
+      said.textContent = `Reading ${name}`;
+      if (file.size > LARGEST_FILE) {
+        said.textContent = "";
+        send({ problem: `${name} has more than 4 MB; give the table of ratings alone.`, read: null });
+        return;
+      }
+      const asked = file;
+      try {
+        const root = (window.gradio_config?.root ?? ".").replace(/\/$/, "");
+        const answer = await fetch(`${root}/ratings?scale=${top}`, { method: "POST", body: file });
+        const value = await answer.json();
+        if (asked !== file) return;
+        said.textContent = answer.ok ? name : "";
+        zone.classList.toggle("ckf-small", answer.ok);
+        send(answer.ok ? { read: value, problem: "" } : { read: null, problem: `${name}: ${value.detail}` });
+      } catch {
+        said.textContent = "";
+        send({ read: null, problem: `${name} could not be sent; try again.` });
+      }
+    }
+
+    function take(files) {
+      if (!files.length) return;
+      file = files[0];
+      read();
+    }
+
+    input.addEventListener("change", () => {
+      take(input.files);
+      // the same file can be chosen again once it has been changed
+      input.value = "";
+    });
+    ["dragover", "dragleave", "drop"].forEach((name) => {
+      zone.addEventListener(name, (event) => {
+        event.preventDefault();
+        zone.classList.toggle("ckf-over-it", name === "dragover");
+        if (name === "drop") take(event.dataTransfer.files);
+      });
+    });
+    readAgain = (scale) => {
+      top = String(scale).match(/\d+/)?.[0] ?? "";
+      read();
+    };
+  }
+
+  // Saves a file that came as text: its name, its type, and its bytes in base64.
+  function saveFile(text) {
+    if (!text) return;
+    const { name, type, content } = JSON.parse(text);
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const address = URL.createObjectURL(new Blob([bytes], { type }));
+    save(address, name);
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  }
+
   // --- maps ---------------------------------------------------------------------------------
 
   const GRID = "rgba(128, 128, 128, 0.22)";
@@ -310,7 +444,7 @@ window.ckf = (() => {
     return drawn;
   }
 
-  function layoutOf(data, ink, name) {
+  function layoutOf(data, ink, name, drag) {
     const axis = {
       showticklabels: false,
       ticks: "",
@@ -329,7 +463,7 @@ window.ckf = (() => {
       uirevision: `${name} ${data.kind} ${data.method} ${data.dimensions}`,
     };
     if (data.dimensions === 2) {
-      return { ...common, xaxis: { ...axis }, yaxis: { ...axis }, dragmode: "pan" };
+      return { ...common, xaxis: { ...axis }, yaxis: { ...axis }, dragmode: drag };
     }
     const side = { ...axis, title: { text: "" }, showspikes: false, showbackground: false };
     return {
@@ -442,8 +576,9 @@ window.ckf = (() => {
     );
   }
 
-  function maps(element, read, server, send) {
+  function maps(element, read, server, send, select) {
     const figures = [...element.querySelectorAll("figure")];
+    const drags = new Map(); // what dragging does, by figure: it moves the map, or selects points
     const plotOf = (figure) => figure.querySelector(".ckf-map");
     const catalogues = {};
     let shown = "";
@@ -490,6 +625,11 @@ window.ckf = (() => {
           send({ pick, kind: data.kind });
         }
       });
+      plot.on("plotly_selected", (event) => {
+        const ids = (event?.points ?? []).map((chosen) => chosen.customdata);
+        const picked = [...new Set(ids.filter((id) => id !== undefined))];
+        if (picked.length) select({ picked, kind: data.kind });
+      });
       plot.on("plotly_hover", ({ points }) => {
         const place = catalogue.places.get(points[0].customdata);
         link(place === undefined ? null : place, figure);
@@ -526,6 +666,13 @@ window.ckf = (() => {
             ? { "scene.camera": null }
             : { "xaxis.autorange": true, "yaxis.autorange": true },
         ),
+      select: (plot, space, name, button) => {
+        const figure = plot.closest("figure");
+        const lasso = drags.get(figure) !== "lasso" && data.dimensions === 2;
+        drags.set(figure, lasso ? "lasso" : "pan");
+        button.setAttribute("aria-pressed", lasso);
+        if (data.dimensions === 2) window.Plotly.relayout(plot, { dragmode: drags.get(figure) });
+      },
       png: (plot, space, name) =>
         window.Plotly.downloadImage(exported(plot, data, catalogue, space), {
           format: "png",
@@ -547,7 +694,7 @@ window.ckf = (() => {
       const figure = button.closest("figure");
       const space = data.spaces[figure.dataset.space];
       const parts = ["map", figure.dataset.space, data.method, `${data.dimensions}d`, data.name];
-      actions[button.dataset.map](plotOf(figure), space, parts.join("-").replaceAll(" ", "-").toLowerCase());
+      actions[button.dataset.map](plotOf(figure), space, parts.join("-").replaceAll(" ", "-").toLowerCase(), button);
     });
     // The wheel scrolls the page; with Ctrl, which is also what pinching sends, it zooms a map.
     element.addEventListener(
@@ -595,6 +742,9 @@ window.ckf = (() => {
       const paper = document.body.classList.contains("dark") ? "#0f172a" : "#ffffff";
       const count = Object.keys(data.spaces).length;
       element.querySelector(".ckf-maps").dataset.count = count;
+      element.querySelectorAll("[data-map=select]").forEach((button) => {
+        button.hidden = data.dimensions === 3;
+      });
       figures.forEach((figure) => {
         const plot = plotOf(figure);
         const space = data.spaces[figure.dataset.space];
@@ -615,7 +765,7 @@ window.ckf = (() => {
         window.Plotly.react(
           plot,
           traces(data, catalogue, space, ink, paper),
-          layoutOf(data, ink, figure.dataset.space),
+          layoutOf(data, ink, figure.dataset.space, drags.get(figure) ?? "pan"),
           { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: true },
         );
         if (first) bind(figure);
@@ -967,6 +1117,9 @@ window.ckf = (() => {
   document.addEventListener("click", (event) => {
     const copy = event.target.closest("[data-copy-link]");
     if (copy) copyLink(copy);
+    if (event.target.closest("[data-close-dialog]") || event.target.matches(".ckf-dialog.ckf-open")) {
+      closeDialog();
+    }
     const chosen = event.target.closest("[data-tour]")?.dataset.tour;
     if (chosen === "close") tour(null);
     else if (chosen) walk(chosen === "next" ? 1 : -1);
@@ -974,6 +1127,7 @@ window.ckf = (() => {
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && event.target.closest(".ckf-tour")) tour(null);
+    if (event.key === "Escape") closeDialog();
     const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
     if (runs && event.target.closest("#data-sql")) {
       event.preventDefault();
@@ -983,6 +1137,7 @@ window.ckf = (() => {
 
   return {
     address, choose, tab, tour, table, maps, plots, known, foldOnPhone, start, closeDrawer,
-    openDrawer,
+    openDrawer, openDialog, closeDialog, acts, ownRatings, saveFile,
+    readAgain: (scale) => readAgain(scale),
   };
 })();

@@ -48,7 +48,7 @@ def exported(rows: Sequence[Mapping], kind: str) -> bytes:
     Lists are joined by `BETWEEN` in CSV and stay lists in the others. What is missing is an empty
     cell in CSV, and null in the others.
     """
-    frame = pd.DataFrame([dict(row) for row in rows])
+    frame = _frame(rows)
     if kind == "json":
         records = [{name: _json(value) for name, value in row.items()} for row in rows]
         return f"{json.dumps(records, indent=1, ensure_ascii=False)}\n".encode()
@@ -59,6 +59,18 @@ def exported(rows: Sequence[Mapping], kind: str) -> bytes:
             frame[name] = [_cell(value) for value in frame[name]]
     # spreadsheets take a file without the mark for one in the system's own encoding
     return frame.to_csv(index=False).encode("utf-8-sig")
+
+
+def _frame(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """Rows as a table; whole numbers stay whole where some are missing."""
+    names = list(rows[0]) if rows else []
+    columns = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        known = [value for value in values if value is not None]
+        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in known)
+        columns[name] = pd.Series(values, dtype="Int64" if known and whole else None)
+    return pd.DataFrame(columns)
 
 
 def _cell(value: object) -> object:

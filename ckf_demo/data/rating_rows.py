@@ -20,7 +20,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,7 +108,7 @@ class OwnRatings:
     ratings: tuple[OwnRating, ...]
     source: str
     scale: int
-    left_out: dict[str, int]
+    left_out: dict[str, int] = field(hash=False)
     notes: tuple[str, ...] = ()
 
 

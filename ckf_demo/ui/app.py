@@ -21,11 +21,13 @@ from ckf_demo.ui.map import MapTab
 from ckf_demo.ui.markup import panel, warn
 from ckf_demo.ui.model_card import ModelCardTab
 from ckf_demo.ui.moment import MomentControls
+from ckf_demo.ui.own_ratings import OwnRatingsDialog
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pages import Late, Place, data_links
 from ckf_demo.ui.pair import Pair, bar, from_query
 from ckf_demo.ui.predict import PredictTab
 from ckf_demo.ui.python import PythonTab
+from ckf_demo.ui.reading import ratings_route
 from ckf_demo.ui.results import ResultsTab
 from ckf_demo.ui.routes import OpenRoutes
 from ckf_demo.ui.service import Service
@@ -72,7 +74,11 @@ def launch(demo: gr.Blocks, others: Sequence[tuple[Place, Builder]] = (), **wher
     """
     late = [Late(place, make, launch_options()) for place, make in others]
     demo.service.pages = {page.place.path: lambda page=page: page.state for page in late}
-    routes = [demo.service.route, *(route for page in late for route in page.routes)]
+    routes = [
+        demo.service.route,
+        ratings_route(),
+        *(route for page in late for route in page.routes),
+    ]
     middleware = [Middleware(OpenRoutes, below=list(demo.service.pages))]
     demo.launch(
         **where,
@@ -137,10 +143,12 @@ def build(
                 moment = MomentControls(recommender, first_answer.pair)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             views = _views(page, first_answer, method_comparison, spaces)
+        own_ratings = OwnRatingsDialog(recommender)
 
         page.show(pair_bar, lambda current: bar(recommender, current))
         for part in (sidebar, picker, moment, *views.values()):
             part.wire(page)
+        own_ratings.wire(page, sidebar)
         page.wire()
         if training_panel:
             training_panel.wire()

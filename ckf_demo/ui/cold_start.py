@@ -129,6 +129,8 @@ class ColdStartTab:
             with gr.Column(min_width=300) as self.second:
                 second = CohortControls(self.recommender, "B", ratings[1])
 
+        self.cohorts = [first, second]
+
         def parts(per_person: int, total: int, compare: bool, *values) -> list[cohorts.Part]:
             size = len(first.controls)
             people = [first.cohort(*values[:size])]
@@ -193,8 +195,8 @@ class ColdStartTab:
         if self.negatives:
             two, column = self.compare, self.second
             two.change(lambda compare: gr.update(visible=compare), two, column, **QUIET)
-            self.people.wire(page)
-            self.items.wire(page)
+            for part in (*self.cohorts, self.people, self.items):
+                part.wire(page)
 
     def replay(
         self,

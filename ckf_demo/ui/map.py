@@ -37,6 +37,7 @@ from ckf_demo.ui.charts import (
     table_of,
 )
 from ckf_demo.ui.controls import lead, radio, stop_button
+from ckf_demo.ui.downloads import Downloads
 from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.items import genres_column
 from ckf_demo.ui.markup import (
@@ -55,11 +56,14 @@ from ckf_demo.ui.markup import (
 )
 from ckf_demo.ui.page import Page, choose_item, in_tabs
 from ckf_demo.ui.pair import GROUPS, Pair, group_of, history_of, known_user
+from ckf_demo.ui.saved_rows import item_rows, people_rows
 from ckf_demo.ui.topk import Ranking
 from ckf_demo.ui.words import words_of
 
 SPACES: dict[str, tuple[str, str]] = asset("page.toml")["spaces"]
 NAMES = {space: name for space, (name, _) in SPACES.items()}
+LISTED = 200
+"""Points of a selection that are listed; a file holds all of them."""
 COUNTS = ("No", "One", "Two", "Three")
 SIDE_BY_SIDE, TRAINING = "spaces", "training"
 METHODS = {PCA: "PCA", UMAP: "UMAP"}
@@ -70,7 +74,8 @@ COLOURS = "#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #F0E442 #999999".spli
 SHAPES = ("circle", "square", "diamond", "cross", "diamond-open")
 DRAW_SCRIPT = (
     "watch('value', window.ckf.maps("
-    "element, () => props.value, server, (chosen) => trigger('select', chosen)));"
+    "element, () => props.value, server, (chosen) => trigger('select', chosen), "
+    "(selected) => trigger('input', selected)));"
 )
 
 
@@ -141,6 +146,11 @@ class MapTab:
             apply_default_css=False,
             elem_id="maps",
         )
+        with gr.Column(visible=False, elem_id="map-selection") as self.selection:
+            self.selected = panel("", elem_id="map-selected")
+            self.selected_people = panel("", elem_id="map-selected-people")
+            self.downloads = Downloads("map", "Save the selection:")
+        self.picked = gr.State(None)
         self.neighbours = panel("", elem_id="neighbours")
         self.people = panel("", elem_id="people-alike")
         self.trust = panel("", elem_id="map-trust")
@@ -170,6 +180,15 @@ class MapTab:
         page.chooses_item(self.neighbours, self.highlights)
         self.maps.select(self.choose, pair, pair, **QUIET)
         page.chooses("user", self.people, self.choose_person)
+        page.chooses_item(self.selected)
+        page.chooses("user", self.selected_people, self.choose_person)
+        self.maps.input(
+            self.select,
+            None,
+            [self.selection, self.selected, self.selected_people, self.picked],
+            **QUIET,
+        )
+        self.downloads.wire(self.saved, [self.picked])
         inputs = [page.active, pair, page.ranking]
         inputs += [self.kind, self.method, self.dimensions, self.comparison]
         tables = [self.neighbours, self.people, self.trust, self.highlights]
@@ -224,6 +243,31 @@ class MapTab:
         """The pair with the chosen point's item, or with the chosen point's person."""
         choose = self.choose_person if event.kind == PEOPLE else choose_item
         return choose(current, event)
+
+    def select(self, event: gr.EventData) -> tuple:
+        """List the points that somebody drew around."""
+        kind = PEOPLE if event.kind == PEOPLE else FILMS
+        known = self._users if kind == PEOPLE else self._films
+        ids = tuple(point for point in map(str, event.picked) if point in known)
+        name_of = self._user_name if kind == PEOPLE else self._film_name
+        things = "people" if kind == PEOPLE else self.words.things
+        more = f", of which {LISTED} are listed" if len(ids) > LISTED else ""
+        listed = listing(
+            [Column(things.capitalize(), pick=True, wide=True)],
+            [Row(pick=point, cells=[name_of(point)]) for point in ids[:LISTED]],
+            caption=f"Selected: {len(ids):,} {things}{more}",
+            empty="Nothing is selected.",
+        )
+        shown = ("", listed) if kind == PEOPLE else (listed, "")
+        return gr.update(visible=True), *shown, (kind, ids)
+
+    def saved(self, picked: tuple[str, tuple[str, ...]] | None) -> tuple[str, list[dict]]:
+        """The selection as rows of a file, and the file's name."""
+        if picked is None:
+            raise UserError("Nothing is selected; press Select at a map and draw around points.")
+        kind, ids = picked
+        rows = people_rows if kind == PEOPLE else item_rows
+        return f"{self.store.dataset}-selection", rows(self.recommender, ids)
 
     def choose_person(self, current: Pair, event: gr.EventData) -> Pair:
         """The pair with the person of the chosen row."""

@@ -189,14 +189,17 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[object]], caption
 
 
 def star_picker(item: str, title: str, rating: float | None) -> str:
-    """Five buttons that give a film its stars."""
+    """Five buttons that give a film its stars; half of one is lit where a rating has a half."""
+    given = rating or 0.0
     buttons = "".join(
-        f'<button type="button" class="ckf-star" data-pick="{escape(item)}" data-rating="{stars}" '
-        f'aria-pressed="{"true" if rating is not None and stars <= rating else "false"}" '
+        f'<button type="button" class="ckf-star{" ckf-half" * (stars - given == 0.5)}" '
+        f'data-pick="{escape(item)}" data-rating="{stars}" '
+        f'aria-pressed="{"true" if stars <= given else "false"}" '
         f'aria-label="{escape(f"Give {title} {stars} of 5")}">★</button>'
         for stars in range(1, 6)
     )
-    return f'<span class="ckf-stars" role="group">{buttons}</span>'
+    said = f' aria-label="{given:g} of 5 stars"' if given else ""
+    return f'<span class="ckf-stars" role="group"{said}>{buttons}</span>'
 
 
 def spread(distribution: dict[str, float]) -> tuple[float, float]:

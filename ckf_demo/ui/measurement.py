@@ -29,11 +29,13 @@ from ckf_demo.ui.charts import (
     table_of,
 )
 from ckf_demo.ui.controls import dropdown, stop_button
+from ckf_demo.ui.downloads import Downloads
 from ckf_demo.ui.events import ONCE, QUIET
 from ckf_demo.ui.markup import Cell, Column, escape, notice, panel, warn
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import GROUPS
 from ckf_demo.ui.replay_markup import CARD
+from ckf_demo.ui.saved_rows import people_rows
 from ckf_demo.ui.sidebar import AGES, ANY
 from ckf_demo.ui.stops import Stops
 from ckf_demo.ui.words import Words, words_of
@@ -102,6 +104,17 @@ class CohortControls:
                 elem_id=f"cohort-{letter}-sql",
             )
         self.controls += [share, sql]
+        self.downloads = Downloads(f"cohort-{letter}", f"Save the people of {letter}:")
+
+    def wire(self, page: Page) -> None:
+        """Save the people that the controls choose, as `ckf score` reads them."""
+        self.downloads.wire(self._saved, self.controls)
+
+    def _saved(self, *values) -> tuple[str, list[dict]]:
+        ids = self._recommender.prepared.user_ids
+        users = [ids[user] for user in self.cohort(*values).users]
+        name = f"{self._recommender.prepared.dataset}-people-{self.letter}"
+        return name, people_rows(self._recommender, users)
 
     def cohort(self, ratings, age, occupation, genre, share, sql) -> cohorts.Cohort:
         """The people that the controls choose, under the letter's name.

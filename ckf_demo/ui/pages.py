@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.logs import LOGGER
+from ckf_demo.ui.reading import ratings_route
 from ckf_demo.ui.tools import adapt_tools
 
 WAITING, LOADING, READY, FAILED = "waiting", "loading", "ready", "failed"
@@ -104,7 +105,7 @@ class Late:
 
         try:
             demo = await to_thread.run_sync(build)
-            app = FastAPI(openapi_url=None)
+            app = FastAPI(openapi_url=None, routes=[ratings_route()])
             options = {"mcp_server": True, "ssr_mode": False, "show_error": False}
             gr.mount_gradio_app(app, demo, path="/", **options, **self._options)
             # what the page asks about its sessions is in the app that serves it

@@ -16,8 +16,9 @@ GROUPS = {"0": (0, 0), "1–3": (1, 3), "4–10": (4, 10), "more than 10": (11, 
 # What an address may hold; the sidebar asks for no more.
 LONGEST_ID = 64
 LONGEST_TASTE = 300
-MOST_PICKS = 200
+MOST_PICKS = 1000
 OLDEST = 120
+STARS = frozenset(f"{halves / 2:g}" for halves in range(1, 11))
 # Seconds since 1970 at the ends of the years 1 and 9999, beyond which no date can be written.
 FIRST_MOMENT, LAST_MOMENT = -62_135_596_800, 253_402_300_799
 
@@ -50,7 +51,7 @@ class Pair:
         profile = {"age": self.age, "occupation": self.occupation}
         return {
             "user": self.user,
-            "history": [{"item": item, "rating": rating} for item, rating in self.history] or None,
+            "history": [_entry(item, rating) for item, rating in self.history] or None,
             "taste": self.taste or None,
             "profile": {name: value for name, value in profile.items() if value} or None,
             "at": self.at,
@@ -85,6 +86,12 @@ class Pair:
             "method": self.method,
         }
         return urlencode({name: value for name, value in fields.items() if value not in (None, "")})
+
+
+def _entry(item: str, rating: float) -> dict:
+    """One entry of a history. Half a star can only have been imported."""
+    entry = {"item": item, "rating": rating}
+    return entry if rating >= 1 else entry | {"imported": True}
 
 
 def known_user(
@@ -191,10 +198,10 @@ def _rated(store, text: str, things: str) -> tuple[tuple[str, float], ...]:
     rated: dict[str, float] = {}
     for entry in entries:
         item, _, stars = entry.partition(":")
-        if stars not in ("1", "2", "3", "4", "5"):
+        if stars not in STARS:
             raise UserError(
-                f"rated={_short(entry)} in the address has no rating of 1 to 5; "
-                "write it as ITEM:RATING"
+                f"rated={_short(entry)} in the address has no rating of 1 to 5, or of half stars "
+                "from 0.5; write it as ITEM:RATING"
             )
         store.item(_identifier(item, "rated"))
         rated[item] = float(stars)

@@ -13,6 +13,7 @@ from ckf_demo.ui.answer import Answer, ExplanationPanel, answer_steps, explained
 from ckf_demo.ui.charts import card, mark, stars_cell, table_of
 from ckf_demo.ui.contrast import ContrastPanel
 from ckf_demo.ui.controls import lead, radio
+from ckf_demo.ui.downloads import Downloads
 from ckf_demo.ui.events import ANSWER, GATED, ONCE, PRIVATE, QUIET
 from ckf_demo.ui.items import genres_column, name_column
 from ckf_demo.ui.markup import (
@@ -39,6 +40,7 @@ from ckf_demo.ui.pair import (
     profile_of,
     top_genres,
 )
+from ckf_demo.ui.saved_rows import history_rows
 from ckf_demo.ui.stops import Stops
 
 # The marks of the methods on both lines: shape first, colour second.
@@ -309,6 +311,7 @@ class PredictTab:
                 words = ExplanationPanel(recommender, first_answer, "predict", linked=True)
                 self.panels = [words]
         self.history = panel(history_markup(recommender, pair), elem_id="history")
+        self.downloads = Downloads("history", "Save what is known:")
         with gr.Accordion("Figures as tables", open=False):
             self.figures = panel(figures(recommender, first_answer), elem_id="figures")
         with gr.Accordion("The prompt as the model got it", open=False):
@@ -322,6 +325,7 @@ class PredictTab:
         pair, model = page.pair, page.service.model
         page.chooses_item(self.history)
         page.show(self.history, lambda current: history_markup(self.recommender, current))
+        self.downloads.wire(lambda current: history_rows(self.recommender, current), [pair])
         words = [part for shown in self.panels for part in shown.components]
         pair.change(
             page.gated(self.answer, model, "page: predict"),

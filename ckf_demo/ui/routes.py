@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ckf_demo.data.rating_files import LARGEST_FILE
+
 LARGEST_BODY = 1 << 18
-"""Bytes of a request's body. The largest that the page sends is a query of some ten thousand."""
+"""Bytes of a request's body. The largest that the page sends is a list of rated titles."""
+RATINGS = "/ratings"
+"""Where files of somebody's own ratings are read (`ckf_demo.ui.reading`)."""
+LARGEST = {RATINGS: LARGEST_FILE}
+"""The bytes of a body where others than `LARGEST_BODY` are read."""
 
 PAGE = frozenset({"/", "/config", "/theme.css", "/robots.txt", "/favicon.ico", "/manifest.json"})
 # Where something answers for the process itself, beside the page.
@@ -32,6 +38,8 @@ def is_open(path: str) -> bool:
         if route.startswith("file=") and REMOTE in route:
             return False
         return route in API_ROUTES or f"{route}/".startswith(API_FAMILIES)
+    if path == RATINGS:
+        return True
     return path in PAGE | HEALTH or path.rstrip("/") in PAGE or path.startswith(LIBRARY)
 
 
@@ -50,15 +58,17 @@ class OpenRoutes:
             return
         # A server below a prefix hands over the whole path, and the prefix beside it.
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-        if not is_open(self._within(path)):
+        path = self._within(path)
+        if not is_open(path):
             await JSONResponse({"detail": "Not found"}, 404)(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, _guarded(send))
             return
-        body = await _body(scope, receive)
+        most = LARGEST.get(path, LARGEST_BODY)
+        body = await _body(scope, receive, most)
         if body is None:
-            problem = f"the request is larger than {LARGEST_BODY:,} bytes; send less"
+            problem = f"the request is larger than {most:,} bytes; send less"
             await JSONResponse({"detail": problem}, 413)(scope, receive, send)
             return
         await self.app(scope, _again(body, receive), _guarded(send))
@@ -71,10 +81,10 @@ class OpenRoutes:
         return path
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None as soon as it is known to be too large."""
+async def _body(scope: Scope, receive: Receive, most: int) -> bytes | None:
+    """The whole body, or None as soon as it is known to be larger than ``most`` bytes."""
     length = dict(scope["headers"]).get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > 9 or int(length) > LARGEST_BODY:
+    if not length.isdigit() or len(length) > 9 or int(length) > most:
         return None
     parts, size, more = [], 0, True
     while more:
@@ -83,7 +93,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes | None:
             break
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > LARGEST_BODY:
+        if size > most:
             return None
         more = message.get("more_body", False)
     return b"".join(parts)

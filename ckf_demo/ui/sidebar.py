@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ckf_demo.data.prepared import Prepared
+from ckf_demo.data.sources.base import FILMS
 from ckf_demo.data.splits import TRAIN
 from ckf_demo.inference.people import LEARNT, STRENGTH
 from ckf_demo.runtime.assets import asset
@@ -44,6 +45,8 @@ ANY = "any"
 AGES = {"under 25": (1, 24), "25–34": (25, 34), "35–49": (35, 49), "50 and over": (50, 200)}
 # Rows of the user table that a page carries; filters narrow it down further.
 SHOWN_USERS = 1000
+# Picks of a new person that are listed.
+SHOWN_PICKS = 60
 EXAMPLE_STARS = (5.0, 4.0, 2.0)
 LIKE = 5.0
 """Stars of what a new person likes, where the data hold only likes."""
@@ -137,6 +140,7 @@ class Sidebar:
         prepared = recommender.prepared
         self._ages, self._occupations = prepared.has_ages, prepared.has_occupations
         self._rates = not prepared.positive_only
+        self._films = prepared.domain == FILMS
         # The model learnt nothing from fields that no profile holds.
         self._age_field = {"min_width": 110, "visible": self._ages}
         self._occupation_field = {"min_width": 110, "visible": self._occupations}
@@ -191,6 +195,12 @@ class Sidebar:
             label="How much these words count, in percent",
             info=f"{LEARNT:.0%} is what training found right; above, wishes become constraints.",
             elem_id="strength",
+        )
+        self.bring = gr.Button(
+            "Bring your ratings (Letterboxd, IMDb, CSV)" if self._films else "Bring your ratings",
+            size="sm",
+            visible=any(self.recommender.prepared.titles),
+            elem_id="own-ratings-open",
         )
         self.find = gr.Textbox(
             label=f"Find {self._things} {stars}",
@@ -372,9 +382,16 @@ class Sidebar:
         if not draft:
             done = "rated" if self._rates else "added"
             return notice(f"No {self._things} {done} yet. Two or three already change the answers.")
-        films = [self.store.item(item) for item, _ in draft]
-        caption = f"{'Rated' if self._rates else 'Liked'} so far: {len(draft)}"
-        return self._picks(films, draft, caption, removable=True)
+        # imports are long, and the newest are what one looks at
+        films = [self.store.item(item) for item, _ in draft[-SHOWN_PICKS:]]
+        caption = f"{'Rated' if self._rates else 'Liked'} so far: {len(draft):,}"
+        picks = self._picks(films, draft, caption, removable=True)
+        if len(draft) <= SHOWN_PICKS:
+            return picks
+        return picks + notice(
+            f"These are the last {SHOWN_PICKS}; the others count as well. Find one by its title to "
+            "change it."
+        )
 
     def _picks(
         self, films: list[dict], draft: tuple, caption: str, *, removable: bool = False

@@ -10,11 +10,13 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, ExplanationPanel
 from ckf_demo.ui.charts import facts, table_of
 from ckf_demo.ui.controls import dropdown, lead
+from ckf_demo.ui.downloads import Downloads
 from ckf_demo.ui.events import ANSWER
 from ckf_demo.ui.items import genres_column, name_column
 from ckf_demo.ui.markup import Cell, Column, notice, panel, stars_text, warn
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, opinions
+from ckf_demo.ui.saved_rows import ranked_rows
 
 ANY = "any"
 
@@ -67,6 +69,7 @@ class TopKTab:
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(scale=8, min_width=460):
                 self.table = panel(notice("The list is being made."), elem_id="topk")
+                self.downloads = Downloads("topk", "Save the list:")
             with gr.Column(scale=3, min_width=260):
                 self.panel = ExplanationPanel(recommender, first_answer, "topk", linked=False)
 
@@ -74,6 +77,7 @@ class TopKTab:
         """Rank while this tab or the map is open, and let a row choose the item."""
         page.chooses_item(self.table)
         page.show(self.table, self.reselect, self.ranking)
+        self.downloads.wire(self.saved, [page.ranking])
         changes = [page.active.change, page.pair.change, self.k.release, self.genre.change]
         for year in (self.year_from, self.year_to):
             changes += [year.submit, year.blur]
@@ -121,6 +125,12 @@ class TopKTab:
                 return {self.table: warn(error)}
             ranking = Ranking(pair.who, named, tuple(rows))
         return {self.table: self.listing(ranking, pair), self.ranking: ranking}
+
+    def saved(self, ranking: Ranking | None) -> tuple[str, list[dict]]:
+        """The list as rows of a file, and the file's name."""
+        if ranking is None:
+            raise UserError("The list is still being made; save it when it is there.")
+        return ranked_rows(self.recommender, ranking.who, ranking.rows)
 
     def reselect(self, pair: Pair, ranking: Ranking | None) -> str | dict:
         """The same list with the pair's film marked."""

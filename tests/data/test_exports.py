@@ -13,7 +13,7 @@ from ckf_demo.data.exports import exported, plain, read_table, safe
 
 ROWS = [
     {"item": "007", "title": "=HYPERLINK(1)", "genres": ["Drama", "War"], "score": -1.25, "n": 3},
-    {"item": "-5", "title": "'Round Midnight", "genres": [], "score": None, "n": 0},
+    {"item": "-5", "title": "'Round Midnight", "genres": [], "score": None, "n": None},
     {"item": "NA", "title": '\'@home, "again"', "genres": ["@x"], "score": 2.0, "n": 1},
 ]
 
@@ -39,7 +39,7 @@ def test_ids_and_titles_come_back_as_they_were(kind, tmp_path):
     table = read_table(path)
     assert table["item"].tolist() == ["007", "-5", "NA"]
     assert table["title"].tolist() == [row["title"] for row in ROWS]
-    assert table["n"].tolist() == ["3", "0", "1"]
+    assert table["n"].tolist() == ["3", "", "1"]
 
 
 def test_json_and_parquet_keep_types():

@@ -9,6 +9,7 @@ the real prompt writer and a tiny model, and the real readers of files.
 
 import csv
 import gzip
+import io
 import json
 import pickle
 import sys
@@ -28,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_demo.data.free_sql import QueryResult
+from ckf_demo.data.rating_files import LARGEST_FILE, LARGEST_TABLE
 from ckf_demo.data.sources import amazon, frames, xrec
 from ckf_demo.data.sources import table as tables
 from ckf_demo.evaluation.report import write_between_markers
@@ -121,6 +123,25 @@ def answers_on(path: str, content: bytes, *, closed: bool) -> Callable[[World], 
     return check
 
 
+def ratings_are_refused(content: bytes, said: str) -> Callable[[World], None]:
+    """A file of ratings ends in one message, and the server answers on."""
+
+    def check(world: World) -> None:
+        answer = httpx.post(f"{world.address}/ratings", content=content, timeout=20)
+        assert answer.status_code == 400 and said in answer.json()["detail"]
+        assert world.status("GET", "/healthz") == 200
+
+    return check
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+RATINGS_BOMB = zipped("ratings.csv", b"0" * (LARGEST_TABLE + 1))
 FILES, VIDEO = {"files": ("a.txt", b"x" * 5000)}, {"video": ("a", b"x")}
 OTHER = "https://127.0.0.1:1/x"
 LARGE, CHUNKS = b"x" * (LARGEST_BODY + 1), (b"x" * 4096 for _ in range(LARGEST_BODY // 4096 + 2))
@@ -142,6 +163,21 @@ SERVER = [
     ("watch the server", "no such address", get("/monitoring")),
     ("change the page", "no such address", post("/gradio_api/vibe-edit", json={})),
     ("read the server's documentation", "no such address", get("/docs")),
+    (
+        "ratings of more than 4 MB",
+        "413 when it is too large",
+        post("/ratings", among=(413,), content=b"x" * (LARGEST_FILE + 1)),
+    ),
+    (
+        "ratings in a zip file that unpacks to far more",
+        "one message, nothing is read beyond a bound",
+        ratings_are_refused(RATINGS_BOMB, "once it is unpacked"),
+    ),
+    (
+        "a picture as ratings",
+        "one message",
+        ratings_are_refused(b"\x89PNG" + bytes(400), "is a picture"),
+    ),
     (f"{WITH_LENGTH} length", "413 before it is read", too_large(content=LARGE)),
     (f"{CHUNKED} without a length", "413 when it is too large", too_large(content=CHUNKS)),
     ("a length of a terabyte, without a body", "413 before anything is read", a_huge_length),

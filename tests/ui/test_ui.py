@@ -35,7 +35,8 @@ STORE, METHODS = FAKE.store, FAKE.methods
 def test_exactly_the_named_endpoints_are_offered(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
     endpoints = (
-        "search_items read_taste history rate click rank explain contrast compare why query".split()
+        "search_items read_taste match_ratings history rate click rank explain contrast compare "
+        "why query".split()
     )
     assert set(offered) == {f"/{name}" for name in endpoints}
     assert "rating a person would give" in offered["/rate"]["description"]
