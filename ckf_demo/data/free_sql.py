@@ -53,6 +53,8 @@ MAX_RESULT = 4_000_000
 """Most characters of a free query's result, as JSON."""
 
 _QUERY_MEMORY = 1 << 30  # bytes of address space; DuckDB's own limit is a quarter of it
+_UNREADABLE = 3
+"""The exit code of a query's process that cannot open the store."""
 # Time for a new process to start on a busy machine, added to the query's own.
 _START_SECONDS = 60.0
 
@@ -117,7 +119,7 @@ def run_select(
     # The child runs only the source of one function: importing this module would take longer
     # than most queries.
     program = "\n".join(map(inspect.getsource, (end_with, _answer_query)))
-    program += f"\n{end_with.__name__}({os.getpid()})\n{_answer_query.__name__}()"
+    program += f"\n{end_with.__name__}({os.getpid()})\n{_answer_query.__name__}({_UNREADABLE})"
     process = subprocess.run(
         [sys.executable, "-P", "-c", program],
         input=json.dumps(request),
@@ -130,6 +132,11 @@ def run_select(
         raise UserError(
             f"the query was stopped after {seconds:g} seconds; ask for less, for example with "
             "a filter, or join on ids"
+        )
+    if process.returncode == _UNREADABLE:
+        raise UserError(
+            "the data cannot be read at present: their file is damaged or being replaced; whoever "
+            "runs this server can run ckf prepare"
         )
     if process.returncode:
         reason = process.stderr.strip().splitlines()[-1:] or [f"exit {process.returncode}"]
@@ -170,8 +177,11 @@ def row_limit(limit: int | None) -> int | None:
     return limit
 
 
-def _answer_query() -> None:
+def _answer_query(unreadable: int) -> None:
     """Answer the request on standard input, with access to everything else shut off.
+
+    It ends with the exit code ``unreadable`` when the store cannot be read. A visitor is told so
+    without DuckDB's words, which name the file's place on this machine.
 
     A bare interpreter runs the source of this function, so it uses nothing of this module.
     """
@@ -238,26 +248,29 @@ def _answer_query() -> None:
         }
 
     request = json.load(sys.stdin)
-    connection = duckdb.connect(
-        request["path"],
-        read_only=True,
-        config={
-            "threads": 1,
-            "memory_limit": f"{request['memory'] >> 22}MiB",
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
-    )
-    for statement in (
-        request["setup"],
-        "SET enable_progress_bar = false",  # it would be drawn into the answer after two seconds
-        "SET temp_directory = ''",  # before access ends: it could not be changed any more
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-        "BEGIN TRANSACTION READ ONLY",
-    ):
-        connection.execute(statement)
+    try:
+        connection = duckdb.connect(
+            request["path"],
+            read_only=True,
+            config={
+                "threads": 1,
+                "memory_limit": f"{request['memory'] >> 22}MiB",
+                "python_enable_replacements": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+        for statement in (
+            request["setup"],
+            "SET enable_progress_bar = false",  # it would be drawn into the answer after 2 s
+            "SET temp_directory = ''",  # before access ends: it could not be changed any more
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+            "BEGIN TRANSACTION READ ONLY",
+        ):
+            connection.execute(statement)
+    except duckdb.Error:
+        sys.exit(unreadable)
     # From here on the kernel refuses every further file and socket, and ends what runs too long.
     for limit, most in (
         (resource.RLIMIT_NOFILE, 0),
@@ -272,7 +285,10 @@ def _answer_query() -> None:
         result = answer(connection, request["sql"], request["limit"], request["size"])
     except (duckdb.OutOfMemoryException, MemoryError):
         result = {"error": "the query needed too much memory; ask for less, or for shorter values"}
+    except (duckdb.IOException, duckdb.FatalException):
+        sys.exit(unreadable)
     except duckdb.Error as error:
-        result = {"error": f"DuckDB cannot answer this query; mend it. {error}"}
+        said = str(error).replace(request["path"], "the data")
+        result = {"error": f"DuckDB cannot answer this query; mend it. {said}"}
     signal.setitimer(signal.ITIMER_REAL, 0)
     json.dump(result, sys.stdout)

@@ -231,6 +231,7 @@ class InteractionStore:
                 ((self.dataset, self.hash, self.texts, self.split_time),) = meta.fetchall()
         except duckdb.Error as e:
             raise self._damaged(e) from e
+        self._size = self.path.stat().st_size
         if version != SCHEMA_VERSION:
             self._connection.close()
             age = "an older" if version < SCHEMA_VERSION else "a newer"
@@ -398,15 +399,34 @@ class InteractionStore:
         """The tables that `query` reads, the one to begin with first."""
         return readable_tables(self._connection.cursor())
 
+    def check_file(self) -> None:
+        """See that the file is still the whole one that was opened, which takes no time.
+
+        What the database has read of a file it answers from memory, so that a file that was cut
+        off meanwhile goes unnoticed for long.
+
+        Raises
+        ------
+        UserError
+            When the file is gone or has another size.
+        """
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size != self._size:
+            raise UserError(
+                f"{self.path} has {size:,} bytes, and had {self._size:,} when it was opened; "
+                "restart the program, and run ckf prepare if that does not help"
+            )
+
     def check(self) -> None:
         """Read every row of every table, so that damage anywhere in them is noticed."""
         for (table,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall():
             self._query(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()
 
-    def _damaged(self, error: duckdb.Error) -> UserError:
-        reason = str(error).splitlines()[0]
+    def _damaged(self, error: duckdb.Error, name: str = "") -> UserError:
+        reason = str(error).splitlines()[0].replace(str(self.path), self.path.name)
         return UserError(
-            f"{self.path} is damaged or not a data store ({reason}); remove it and run: ckf prepare"
+            f"{name or self.path} is damaged or not a data store ({reason}); remove it and run: "
+            "ckf prepare"
         )
 
     def analyses(self) -> list[Analysis]:
@@ -448,7 +468,8 @@ class InteractionStore:
         except duckdb.Error as error:
             # a wrong checksum has no class of its own
             if isinstance(error, _DAMAGE) or type(error) is duckdb.Error:
-                raise self._damaged(error) from error
+                # visitors see it: the folder is none of their business
+                raise self._damaged(error, self.path.name) from error
             raise
 
     def _records(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

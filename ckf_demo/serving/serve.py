@@ -6,9 +6,11 @@ Other checkpoints are pages beside the first, which load when they are first ask
 """
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from ckf_demo.runtime.errors import UserError
@@ -221,10 +223,31 @@ def serve(
         say(f"Beside it, loaded when asked for: {demo.local_url}{place.path}/ ({place.label})")
     say(f"Ready: {demo.local_url}")
     try:
-        demo.block_thread()
+        wait_for_end()
+        say("Stopping")
     finally:
         if training:
             training.end()
+        demo.close(verbose=False)
+
+
+def wait_for_end() -> None:
+    """Wait for Ctrl-C or SIGTERM; a second one ends the process at once.
+
+    What still runs then ends within its own limits, so that the process leaves nothing behind and
+    its exit code is 0.
+    """
+    asked = Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: object) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        asked.set()
+
+    for number in before:
+        signal.signal(number, end)
+    asked.wait()
 
 
 def check_address(host: str, port: int) -> None:

@@ -128,6 +128,7 @@ class Service:
         if self.pages:
             state["pages"] = {path: page_state() for path, page_state in self.pages.items()}
         try:
+            recommender.store.check_file()
             recommender.store.item(recommender.item_order[0])
         except Exception as error:
             # the balancer is told of any fault of the store, and the log says where

@@ -56,6 +56,25 @@ def test_a_query_gives_names_types_and_rows(store):
     assert not found.truncated and 0 < found.seconds < 5
 
 
+@pytest.mark.parametrize(
+    "harm", [lambda whole: whole[: len(whole) // 2], lambda whole: b"x" * 9000]
+)
+def test_a_store_that_breaks_while_it_is_served_names_no_path(folder, tmp_path, harm):
+    path = tmp_path / "s.duckdb"
+    path.write_bytes((folder / "s.duckdb").read_bytes())
+    with InteractionStore(path) as opened:
+        opened.check_file()
+        path.write_bytes(harm(path.read_bytes()))
+        with pytest.raises(UserError, match="cannot be read|DuckDB cannot answer") as error:
+            opened.query("SELECT count(*), max(text), min(time) FROM ratings")
+        assert str(tmp_path) not in str(error.value)
+        with pytest.raises(UserError, match="bytes, and had"):
+            opened.check_file()
+        path.unlink()
+        with pytest.raises(UserError, match="has 0 bytes"):
+            opened.check_file()
+
+
 def test_values_are_json(store):
     sql = """SELECT 1.50::DECIMAL(4, 2), 'nan'::DOUBLE, 'inf'::FLOAT, DATE '2020-02-03',
         TIMESTAMP '2020-02-03 04:05:06', [1.5, NULL], {'a': DATE '2020-01-01'}, MAP {1: 'x'},

@@ -1,5 +1,7 @@
 """Serving: everything missing is prepared, in order, and the address comes last."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.serving import serve
+from support.paths import ROOT
 
 TASKS = ("rating", "ctr", "ranking", "explanation")
 
@@ -30,7 +33,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     page = SimpleNamespace(
         launch=lambda **options: done.append(("launch", options)),
         local_url="http://127.0.0.1:7861/",
-        block_thread=lambda: done.append("block"),
+        close=lambda **options: done.append("close"),
     )
 
     recommender = SimpleNamespace(warm_up=lambda: done.append("warm"))
@@ -52,20 +55,39 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
     module(
         "ckf_demo.ui.app", build=build, launch=lambda page, others, **where: page.launch(**where)
     )
+    monkeypatch.setattr(serve, "wait_for_end", lambda: done.append("wait"))
     monkeypatch.setattr(serve, "check_address", lambda host, port: done.append("address"))
     return done
 
 
 def test_everything_is_prepared_and_the_address_comes_last(steps, tmp_path, capsys):
     serve.serve("127.0.0.1", 7861, [tmp_path])
-    *before, (launch, options), block = steps
+    *before, (launch, options), wait, close = steps
     prepared = [("data", "tiny", None), ("llm", "small"), ("choose", "small")]
     assert before == ["address", *prepared, ("load", tmp_path, "nf4-bf16"), "warm", "build"]
-    assert (launch, block) == ("launch", "block")
+    assert (launch, wait, close) == ("launch", "wait", "close")
     assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 5
-    assert printed[-1] == "Ready: http://127.0.0.1:7861/"
+    assert printed[-2:] == ["Ready: http://127.0.0.1:7861/", "Stopping"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_in_order(number):
+    code = (
+        "from ckf_demo.serving import serve\n"
+        "import threading\n"
+        "threading.Timer(0.2, print, ['up'], {'flush': True}).start()\n"
+        "serve.wait_for_end()\n"
+        "print('closing')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said, errors) == (0, b"closing\n", b"")
 
 
 def test_a_checkpoint_that_lacks_a_task_is_refused_at_once(steps, tmp_path, monkeypatch):
