@@ -10,7 +10,7 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import evidence_markup
 from ckf_demo.ui.charts import card, facts
 from ckf_demo.ui.controls import stop_button
-from ckf_demo.ui.events import ONCE, QUIET
+from ckf_demo.ui.events import CHOICE, ONCE, QUIET
 from ckf_demo.ui.items import directed_by, item_list
 from ckf_demo.ui.markup import escape, film_text, notice, panel, percent, warn, year_text
 from ckf_demo.ui.page import Page
@@ -112,7 +112,7 @@ class ContrastPanel:
             trigger_mode="always_last",
             **QUIET,
         )
-        self.found.select(self.choose, outputs=[self.other, self.chosen], **QUIET)
+        self.found.select(self.choose, outputs=[self.other, self.chosen], **CHOICE)
         settled = [self.shown, self.halt]
         self.run.click(
             page.gated(self.answer, page.service.model, "page: contrast"),

@@ -3,6 +3,12 @@
 PRIVATE = {"api_visibility": "private"}
 """No endpoint: an event of the page alone."""
 QUIET = {**PRIVATE, "show_progress": "hidden"}
+CHOICE = {"trigger_mode": "multiple", "concurrency_limit": 1, **QUIET}
+"""A choice of a row or a button: each of several quick ones counts, one after the other.
+
+By default Gradio drops what is pressed while an event of the same kind is on its way, and of those
+that it puts off it forgets which row they were about.
+"""
 # The gates bound what runs at once, so Gradio's queue need not.
 GATED = {"concurrency_limit": None}
 ANSWER = {"trigger_mode": "always_last", **PRIVATE, **GATED}

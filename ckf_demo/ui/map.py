@@ -38,7 +38,7 @@ from ckf_demo.ui.charts import (
 )
 from ckf_demo.ui.controls import lead, radio, stop_button
 from ckf_demo.ui.downloads import Downloads
-from ckf_demo.ui.events import MAP_QUEUE, PRIVATE, QUIET
+from ckf_demo.ui.events import CHOICE, MAP_QUEUE, PRIVATE, QUIET
 from ckf_demo.ui.items import genres_column
 from ckf_demo.ui.markup import (
     Cell,
@@ -178,7 +178,7 @@ class MapTab:
         """Draw the maps while the tab is open, and let their points choose."""
         pair = page.pair
         page.chooses_item(self.neighbours, self.highlights)
-        self.maps.select(self.choose, pair, pair, **QUIET)
+        self.maps.select(self.choose, pair, pair, **CHOICE)
         page.chooses("user", self.people, self.choose_person)
         page.chooses_item(self.selected)
         page.chooses("user", self.selected_people, self.choose_person)
@@ -186,7 +186,7 @@ class MapTab:
             self.select,
             None,
             [self.selection, self.selected, self.selected_people, self.picked],
-            **QUIET,
+            **CHOICE,
         )
         self.downloads.wire(self.saved, [self.picked])
         inputs = [page.active, pair, page.ranking]

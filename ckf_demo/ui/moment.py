@@ -7,7 +7,7 @@ import gradio as gr
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import facts
-from ckf_demo.ui.events import QUIET
+from ckf_demo.ui.events import CHOICE, QUIET
 from ckf_demo.ui.markup import date_text, notice, panel
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair, opinions
@@ -51,16 +51,16 @@ class MomentControls:
             self.choose_moment,
             [pair, self.moment],
             [pair, self.about],
-            **QUIET,
+            **CHOICE,
         )
 
         def choose_method(current: Pair, name: str) -> Pair:
             return replace(current, method=None if name == self._first_method else name)
 
         self.default.click(
-            lambda current: replace(current, at=self._default(current)), pair, pair, **QUIET
+            lambda current: replace(current, at=self._default(current)), pair, pair, **CHOICE
         )
-        self.method.input(choose_method, [pair, self.method], pair, **QUIET)
+        self.method.input(choose_method, [pair, self.method], pair, **CHOICE)
         pair.change(self.show, pair, [self.moment, self.default, self.method, self.about], **QUIET)
 
     def _default(self, pair: Pair) -> int | None:

@@ -17,7 +17,7 @@ from ckf_demo.retrieval.own_ratings import (
 )
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.downloads import Downloads
-from ckf_demo.ui.events import PRIVATE, QUIET
+from ckf_demo.ui.events import CHOICE, PRIVATE, QUIET
 from ckf_demo.ui.markup import escape, film_text, notice, panel, stars_text, warn
 from ckf_demo.ui.page import Page
 from ckf_demo.ui.pair import Pair
@@ -32,7 +32,8 @@ FOUND = 6
 RECOGNISED = "recognise it"
 SCALE_NAMES: dict[str, int | None] = {RECOGNISED: None} | {f"up to {top}": top for top in SCALES}
 ASK = "Who rated what? Drop a file, or paste lines."
-HINT = "Fargo (1996) 4.5\nThe Third Man; 1949; 9/10\n★★★★ Alien"
+FILM_HINT = "Fargo (1996) 4.5\nThe Third Man; 1949; 9/10\n★★★★ Alien"
+HINT = "Blue lamp; 4\nRed lamp; 9/10"
 
 
 class OwnRatingsDialog:
@@ -55,7 +56,7 @@ class OwnRatingsDialog:
             with gr.Accordion("Or paste lines, or say the scale", open=False, elem_id="own-paste"):
                 self.lines = gr.Textbox(
                     label="Lines: title, year, rating",
-                    placeholder=HINT,
+                    placeholder=FILM_HINT if self._thing == "film" else HINT,
                     lines=3,
                     max_lines=8,
                     max_length=LONGEST_LINES,
@@ -124,7 +125,7 @@ class OwnRatingsDialog:
         sidebar.bring.click(None, js="() => window.ckf.openDialog('own-ratings')", **PRIVATE)
         shown = [self.matches, self.row, self.listing, self.use, self.mend, self.end, self.problem]
         last = {"trigger_mode": "always_last", **QUIET}
-        self.drop.select(self._from_file, None, shown, **last)
+        self.drop.select(self._from_file, None, shown, **CHOICE)
         gr.on(
             [self.match.click, self.lines.submit],
             self._from_lines,
@@ -140,7 +141,7 @@ class OwnRatingsDialog:
                 self._act,
                 self.matches,
                 [*shown, self.asked, self.find, self.found],
-                **QUIET,
+                **CHOICE,
             )
         self.find.change(self._films, [self.find, self.matches, self.row], self.found, **last)
         self.unmatched.wire(self._open_rows, [self.matches])

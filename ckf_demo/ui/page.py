@@ -13,7 +13,7 @@ from gradio.context import LocalContext
 from gradio.events import Dependency
 
 from ckf_demo.runtime.errors import UserError
-from ckf_demo.ui.events import PRIVATE, QUIET
+from ckf_demo.ui.events import CHOICE, PRIVATE, QUIET
 from ckf_demo.ui.fair_queue import Gate
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.service import Service
@@ -97,7 +97,7 @@ class Page:
         address at once, so that a reload before the answer keeps the choice.
         """
         source.elem_classes.append(f"ckf-chooses-{what}")
-        return source.select(choose, self.pair, self.pair, **QUIET)
+        return source.select(choose, self.pair, self.pair, **CHOICE)
 
     def wire(self) -> None:
         """Wire what was registered by `show`, `on_pair` and `on_leave`, and the address."""

@@ -16,7 +16,7 @@ from ckf_demo.inference.people import LEARNT, STRENGTH
 from ckf_demo.runtime.assets import asset
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.charts import table_of
-from ckf_demo.ui.events import CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
+from ckf_demo.ui.events import CHOICE, CLOSE_DRAWER, CLOSE_UNLESS_PROBLEM, PRIVATE, QUIET
 from ckf_demo.ui.items import name_note
 from ckf_demo.ui.markup import (
     Column,
@@ -237,7 +237,7 @@ class Sidebar:
                 lambda current, example=example: take(replace(example.pair, method=current.method)),
                 page.pair,
                 [page.pair, *self.described],
-                **QUIET,
+                **CHOICE,
             ).then(None, **CLOSE_DRAWER)
         filters = [self.search, self.group, self.age, self.occupation]
         gr.on(
@@ -264,7 +264,7 @@ class Sidebar:
                 return gr.skip(), warn(error)
 
         self.search.submit(
-            choose_typed, [page.pair, self.search], [page.pair, self.wrong], **QUIET
+            choose_typed, [page.pair, self.search], [page.pair, self.wrong], **CHOICE
         ).then(None, self.wrong, **CLOSE_UNLESS_PROBLEM)
 
     def _wire_new_person(self, pair: gr.State) -> None:
@@ -280,7 +280,7 @@ class Sidebar:
                 return gr.skip(), warn(error)
 
         for source in (self.found, self.rated):
-            source.select(pick, self.draft, [self.draft, self.problem], **QUIET)
+            source.select(pick, self.draft, [self.draft, self.problem], **CHOICE)
         self.draft.change(
             lambda text, draft: (self.found_films(text, draft), self.rated_films(draft)),
             [self.find, self.draft],

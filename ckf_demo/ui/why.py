@@ -186,7 +186,7 @@ class WhyTab:
             pair,
             self.stars,
             show_progress_on=self.stars,
-            **ANSWER,
+            **ANSWER | {"trigger_mode": "multiple"},
         )
         self.halt.click(self.stop, self.latest, [self.halt, self.again], **QUIET)
 
