@@ -36,6 +36,20 @@ window.ckf = (() => {
     if (element.closest(".ckf-chooses-user")) choose({ user: pick });
   }
 
+  // Write the filters of the list into the address, those alone that are not as they were at first.
+  function filters(values, defaults) {
+    const most = defaults.at(-1);
+    if (document.body.dataset.ckf !== "ready" || values[0] < 1 || values[0] > most) return;
+    setAddress((fields) => {
+      ["top", "genre", "from", "to"].forEach((name, place) => {
+        const value = values[place];
+        const plain = value === null || value === defaults[place];
+        if (plain) fields.delete(name);
+        else fields.set(name, value);
+      });
+    });
+  }
+
   // The address of the view that is shown, whole even where the browser's own one is still short.
   function link() {
     const shown = document.querySelector("#pair .ckf-pair");
@@ -1136,7 +1150,7 @@ window.ckf = (() => {
   });
 
   return {
-    address, choose, tab, tour, table, maps, plots, known, foldOnPhone, start, closeDrawer,
+    address, choose, filters, tab, tour, table, maps, plots, known, foldOnPhone, start, closeDrawer,
     openDrawer, openDialog, closeDialog, acts, ownRatings, saveFile,
     readAgain: (scale) => readAgain(scale),
   };

@@ -50,6 +50,7 @@ class Profile(TypedDict, total=False):
 
 PERSON = ("user", "history", "taste", "profile")
 Id = str | int | None
+FILTERS = ("genre", "year_from", "year_to")
 DEFAULTS = {"k": 10}
 """Defaults of arguments; all others are empty."""
 
@@ -93,6 +94,9 @@ class _Vocabulary:
             "item": (Id, f"The {thing}'s id."),
             "k": (int, "The length of the list."),
             "at": (int | None, at),
+            "genre": (str | None, f"Rank only {recommender.domain.things} of this genre."),
+            "year_from": (int | None, "Rank only what is of this year or later."),
+            "year_to": (int | None, "Rank only what is of this year or earlier."),
             "method": (
                 method,
                 "The method to answer with; the checkpoint's own, the first, if it is left out.",
@@ -119,7 +123,9 @@ class _Vocabulary:
         UserError
             By the endpoint: when it takes an item and none was given.
         """
-        names = (*PERSON, *names, "strength")
+        # filters came later: what was called by place before still is
+        later = [name for name in names if name in FILTERS]
+        names = (*PERSON, *(name for name in names if name not in FILTERS), "strength", *later)
         arguments = {name: self._arguments[name] for name in names}
         kinds = {name: kind for name, (kind, _) in arguments.items()}
         parameters = [
@@ -324,7 +330,7 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
 
     endpoints: list[tuple] = [
         (click, "item", "at", "method"),
-        (rank, "k", "at", "method"),
+        (rank, "k", "at", "method", *FILTERS),
         (explain, "item", "at", "method"),
         (contrast, "item", "at", "other", "bridges_of"),
         (compare, "item", "at"),

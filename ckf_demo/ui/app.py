@@ -159,7 +159,7 @@ def build(
             js="() => window.ckf.openDrawer()",
             **QUIET,
         )
-        _open(page, tabs, sidebar, views["cold"])
+        _open(page, tabs, sidebar, views["cold"], views["topk"])
     demo.service = service
     # closed, or calls could pass the queues by
     return demo.queue(default_concurrency_limit=8, max_size=service.threads, api_open=False)
@@ -209,8 +209,8 @@ def _views(
     return views
 
 
-def _open(page: Page, tabs: gr.Tabs, sidebar: Sidebar, cold: ColdStartTab) -> None:
-    """Wire the opening of the page, whose address may name a pair, a tab and a k."""
+def _open(page: Page, tabs: gr.Tabs, sidebar: Sidebar, cold: ColdStartTab, topk: TopKTab) -> None:
+    """Wire the opening of the page, whose address may name a pair, a tab, filters and a k."""
     recommender = page.recommender
 
     def read_address(current: Pair, request: gr.Request):
@@ -235,12 +235,16 @@ def _open(page: Page, tabs: gr.Tabs, sidebar: Sidebar, cold: ColdStartTab) -> No
         except UserError as error:
             warn(error)
         try:
+            shown |= topk.from_address(params)
+        except UserError as error:
+            warn(error)
+        try:
             if k := params.get("k"):
                 shown[cold.k] = cold.k_of(k)
         except UserError as error:
             warn(error)
         return shown
 
-    outputs = [page.pair, page.opened, page.active, tabs, sidebar.tabs, cold.k]
+    outputs = [page.pair, page.opened, page.active, tabs, sidebar.tabs, cold.k, *topk.controls]
     page.demo.load(read_address, page.pair, [*outputs, *sidebar.described], **QUIET)
     page.demo.load(None, js="() => window.ckf.start()", **PRIVATE)

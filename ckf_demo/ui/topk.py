@@ -1,17 +1,21 @@
 """The Top-K tab: the ranked list for the person, beside the explanation of the selected row."""
 
+import json
+import re
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 import gradio as gr
+from gradio.components import Component
 
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.ui.answer import Answer, ExplanationPanel
 from ckf_demo.ui.charts import facts, table_of
 from ckf_demo.ui.controls import dropdown, lead
 from ckf_demo.ui.downloads import Downloads
-from ckf_demo.ui.events import ANSWER
+from ckf_demo.ui.events import ANSWER, PRIVATE
 from ckf_demo.ui.items import genres_column, name_column
 from ckf_demo.ui.markup import Cell, Column, notice, panel, stars_text, warn
 from ckf_demo.ui.page import Page
@@ -19,6 +23,8 @@ from ckf_demo.ui.pair import Pair, opinions
 from ckf_demo.ui.saved_rows import ranked_rows
 
 ANY = "any"
+SHOWN, MOST = 10, 50
+"""Items of a list: at first, and at most."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class TopKTab:
         )
         with gr.Row(elem_classes="ckf-controls"):
             label = f"{recommender.domain.things.capitalize()} (k)"
-            self.k = gr.Slider(1, 50, 10, step=1, label=label, min_width=180, elem_id="k")
+            self.k = gr.Slider(1, MOST, SHOWN, step=1, label=label, min_width=180, elem_id="k")
             self.genre = dropdown(
                 "genre",
                 "Genre",
@@ -73,15 +79,28 @@ class TopKTab:
             with gr.Column(scale=3, min_width=260):
                 self.panel = ExplanationPanel(recommender, first_answer, "topk", linked=False)
 
+    @property
+    def controls(self) -> list[Component]:
+        """What filters the list."""
+        return [self.k, self.genre, self.year_from, self.year_to]
+
     def wire(self, page: Page) -> None:
         """Rank while this tab or the map is open, and let a row choose the item."""
         page.chooses_item(self.table)
         page.show(self.table, self.reselect, self.ranking)
         self.downloads.wire(self.saved, [page.ranking])
-        changes = [page.active.change, page.pair.change, self.k.release, self.genre.change]
+        changes = [page.active.change, page.pair.change, self.k.change, self.genre.change]
         for year in (self.year_from, self.year_to):
             changes += [year.submit, year.blur]
-        controls = [self.k, self.genre, self.year_from, self.year_to]
+        controls = self.controls
+        defaults = json.dumps([SHOWN, ANY, *self._years, MOST])
+        for control in controls:
+            control.change(
+                None,
+                controls,
+                js=f"(...values) => window.ckf.filters(values, {defaults})",
+                **PRIVATE,
+            )
         gr.on(
             changes,
             page.gated_in(
@@ -90,6 +109,8 @@ class TopKTab:
             [page.active, page.pair, self.ranking, *controls],
             [self.table, self.ranking],
             show_progress_on=self.table,
+            # a number that is out of range gets a message of its own
+            preprocess=False,
             **ANSWER,
         )
 
@@ -103,28 +124,64 @@ class TopKTab:
         year_to: float | None,
     ) -> dict:
         """Rank for the person, unless the latest ranking already answers the same."""
+        ranking = previous
+        try:
+            filters = self._filters(k, genre, year_from, year_to)
+            named = tuple(filters.items())
+            if previous is None or (previous.who, previous.filters) != (pair.who, named):
+                rows = self.recommender.rank(**pair.person, method=pair.method, **filters)
+                ranking = Ranking(pair.who, named, tuple(rows))
+        except UserError as error:
+            return {self.table: warn(error), self.ranking: None}
+        return {self.table: self.listing(ranking, pair), self.ranking: ranking}
+
+    def _filters(
+        self, k: float | None, genre: str, year_from: float | None, year_to: float | None
+    ) -> dict:
+        """What the controls say, as `Recommender.rank` takes it; UserError for what cannot be."""
+        things = self.recommender.domain.things
+        if k is None or not 1 <= k <= MOST:
+            raise UserError(f"A list of {k} {things} is not within 1 to {MOST}; choose another k.")
         low, high = self._years
         first = None if year_from in (None, low) else int(year_from)
         last = None if year_to in (None, high) else int(year_to)
-        filters = {
+        if first is not None and last is not None and first > last:
+            raise UserError(f"the years {first} to {last} are the wrong way round; swap them")
+        return {
             "k": int(k),
             "genre": None if genre == ANY else genre,
             "year_from": first,
             "year_to": last,
         }
-        ranking = previous
-        named = tuple(filters.items())
-        if previous is None or (previous.who, previous.filters) != (pair.who, named):
-            try:
-                if first is not None and last is not None and first > last:
+
+    def from_address(self, params: Mapping[str, str]) -> dict:
+        """The controls that an address names, with their values.
+
+        Raises
+        ------
+        UserError
+            For a number or a genre that the controls cannot show.
+        """
+        shown: dict = {}
+        bounds = {"top": (self.k, 1, MOST), "from": (self.year_from, 0, 9999)}
+        bounds["to"] = (self.year_to, 0, 9999)
+        for name, (control, low, high) in bounds.items():
+            if text := params.get(name):
+                if not re.fullmatch("[0-9]{1,4}", text) or not low <= int(text) <= high:
                     raise UserError(
-                        f"the years {first} to {last} are the wrong way round; swap them"
+                        f"{name}={text[:40]!r} in the address is no number from {low} to {high}; "
+                        "mend or remove it"
                     )
-                rows = self.recommender.rank(**pair.person, method=pair.method, **filters)
-            except UserError as error:
-                return {self.table: warn(error)}
-            ranking = Ranking(pair.who, named, tuple(rows))
-        return {self.table: self.listing(ranking, pair), self.ranking: ranking}
+                shown[control] = int(text)
+        if genre := params.get("genre"):
+            genres = self.recommender.store.genres()
+            if genre not in genres:
+                raise UserError(
+                    f"genre={genre[:40]!r} in the address is unknown; choose one of "
+                    f"{', '.join(genres)}"
+                )
+            shown[self.genre] = genre
+        return shown
 
     def saved(self, ranking: Ranking | None) -> tuple[str, list[dict]]:
         """The list as rows of a file, and the file's name."""

@@ -117,7 +117,7 @@ class Visitor:
         return self.http.get(self._address).text
 
 
-RANK = ("3", None, None, None, 3, None, None, None)
+RANK = ("3", None, None, None, 3, None, None, None, None, None, None)
 
 
 def ranks(app, session: str | None = None) -> Visitor:
@@ -326,6 +326,14 @@ def test_health_is_ok_while_the_store_answers(app, held):
     assert answer.status_code == 200 and answer.json()["uptime"] > 0
     said = {"status": "ok", "running": 1, "waiting": 0, "queue": ROOM, "dataset": "made-up"}
     assert answer.json().items() >= said.items()
+
+
+def test_health_notices_a_store_that_is_cut_off(app, busy, monkeypatch, tmp_path):
+    part = tmp_path / "part.duckdb"
+    part.write_bytes(busy.store.path.read_bytes()[:4096])
+    monkeypatch.setattr(busy.store, "path", part)
+    answer = httpx.get(f"{app.local_url}healthz")
+    assert answer.status_code == 503 and str(tmp_path) not in answer.text
 
 
 def test_health_says_why_not(app, busy, monkeypatch, log):

@@ -99,7 +99,7 @@ def test_a_new_person_is_made_of_what_they_like(sidebar):
     assert "Add" in sidebar.found_films("Cafe 0", ())
     assert "shorter part" in sidebar.found_films("zebra", draft)
     with pytest.raises(UserError, match="too many"):
-        sidebar.rerate(likes("", *map(str, range(200))).history, "new", "5")
+        sidebar.rerate(likes("", *map(str, range(1000))).history, "new", "5")
 
 
 def test_data_without_dates_have_no_moment(recommender, known, monkeypatch):
@@ -168,6 +168,13 @@ def test_a_new_person_with_two_places_gets_answers(predict, topk):
     # another place of the same person asks for no other list
     again = topk.rank(pair.with_item(TITLED[6]), ranked, 4, ANY, None, None)
     assert again[topk.ranking] is ranked
+    for k in (0, 51, None):
+        wrong = topk.rank(pair, ranked, k, ANY, None, None)
+        assert "not within 1 to 50" in wrong[topk.table] and wrong[topk.ranking] is None
+    assert topk.from_address({"top": "7", "from": "1950"}) == {topk.k: 7, topk.year_from: 1950}
+    for name, value in (("top", "51"), ("top", "x"), ("to", "-1"), ("genre", "<b>")):
+        with pytest.raises(UserError, match=f"{name}="):
+            topk.from_address({name: value})
 
 
 def test_nobody_is_a_notice_and_no_more(recommender, predict, topk):
@@ -217,7 +224,10 @@ def test_it_speaks_of_places_and_never_of_films(recommender):
 
 def test_named_endpoints_answer_without_ratings(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    endpoints = "search_items read_taste history click rank explain contrast compare why query"
+    endpoints = (
+        "search_items read_taste match_ratings history click rank explain contrast compare why "
+        "query"
+    )
     assert set(offered) == {f"/{name}" for name in endpoints.split()}
     names = [own["parameter_name"] for own in offered["/contrast"]["parameters"]]
     assert names == "user history taste profile item at other bridges_of strength".split()

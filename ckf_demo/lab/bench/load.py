@@ -98,9 +98,10 @@ class Visitor:
         if self._random.random() < 0.25:
             rated = [{"item": i, "rating": 5} for i in self._random.sample(self._world["items"], 5)]
             person = [None, rated, None, {"age": self._random.randint(18, 70)}]
+        # behind a moment, a method and a strength stand the filters of a list
         if endpoint == "rank":
-            return [*person, 10, None, None]
-        return [*person, item, None, *([] if endpoint in ("compare", "why") else [None])]
+            return [*person, 10, *[None] * 6]
+        return [*person, item, *[None] * (2 if endpoint in ("compare", "why") else 3)]
 
     @contextmanager
     def asked(self, endpoint: str, data: list) -> Iterator[Iterator[str]]:
