@@ -47,7 +47,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
         return lambda *given, **options: done.append((name, *given, *options.values())) or answer
 
     load, choice = noted("load", recommender), SimpleNamespace(chosen="nf4-bf16")
-    module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest("tiny", *TASKS))
+    module("ckf_demo.model.manifest", read_manifest=lambda checkpoint: manifest("ml-100k", *TASKS))
     module("ckf_demo.data.prepare", prepare=noted("data"))
     module("ckf_demo.backbone.loading", prepare_backbone=noted("llm"))
     module("ckf_demo.backbone.precision", choose=noted("choose", choice), AUTO="auto")
@@ -63,7 +63,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list:
 def test_everything_is_prepared_and_the_address_comes_last(steps, tmp_path, capsys):
     serve.serve("127.0.0.1", 7861, [tmp_path])
     *before, (launch, options), wait, close = steps
-    prepared = [("data", "tiny", None), ("llm", "small"), ("choose", "small")]
+    prepared = [("data", "ml-100k", None), ("llm", "small"), ("choose", "small")]
     assert before == ["address", *prepared, ("load", tmp_path, "nf4-bf16"), "warm", "build"]
     assert (launch, wait, close) == ("launch", "wait", "close")
     assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 7861)
