@@ -212,27 +212,30 @@ class Recommender:
         stop: Event | None = None,
         summaries: bool = False,
         bridges_of: str | None = None,
+        again: int = 0,
         **person: Unpack[Described],
     ) -> Iterator[dict]:
-        """Explain in one to three sentences, as they are written, why the item suits them or not.
+        """Explain in a few sentences, as they are written, why the item suits them or not.
 
-        The predicted rating sets the tone. Ties between the item and the shown history are looked
-        up in the data and put into the prompt, so that the model only phrases facts. Then each
-        sentence is checked against the data (`tasks.explanations.verified`). The text is rewritten
-        from the first unsupported sentence on; sentences still unsupported are dropped. Where
-        people wrote about items, the prompt has their texts instead, each word is checked against
-        them (`tasks.explanations.grounding`), and the second draft uses only their words. With
-        ``summaries`` these count as well; one may summarise the text to be predicted.
-        ``bridges_of`` is a known user whose bridges, at their default moment, replace the person's.
+        First the effect of each shown rating, of the words, the profile and the item's general
+        level is computed. The text cites the greatest of them in the direction of the verdict, with
+        their amounts, and says what the item is. The language model words what it is given of this;
+        each sentence is checked against the data (`tasks.explanations.verified`), and a composed
+        one takes its place where two drafts fail. Where people wrote about items, the prompt has
+        their texts instead, each word is checked against them (`tasks.explanations.grounding`), and
+        the second draft uses only their words. With ``summaries`` these count as well; one may
+        summarise the text to be predicted. ``again`` is how often the same was explained before:
+        another number gives other words for the same causes. ``bridges_of`` is a known user whose
+        bridges, at their default moment, replace the person's.
 
         Yields
         ------
         ``{"text"}`` so far; the last one is ``{"text", "evidence": [{"item", "title"}],
-        "polarity", "rating", "at", "seconds", "first_words_seconds", "draft", "sentences":
-        [{"text", "evidence"}], "regenerated", "dropped"}``, with evidence as in
-        `inference.explaining.Judged`, and no rating where the checkpoint predicts none. The last
-        two count rewritten sentences of the first draft and dropped ones of the second. ``stop``
-        ends it early.
+        "causes": [{"kind", "item", "title", "stars", "effect", "cited"}], "polarity", "rating",
+        "at", "seconds", "first_words_seconds", "draft", "sentences": [{"text", "evidence"}],
+        "regenerated", "dropped"}``, with evidence as in `inference.explaining.Judged`, and no
+        rating where the checkpoint predicts none. The last two count rewritten sentences of the
+        first draft and dropped ones of the second. ``stop`` ends it early.
         """
         self.predictor.need("explanation")
         name, target = self.predictor.method(method), self.place(item)
@@ -243,6 +246,7 @@ class Recommender:
             name,
             stop=stop,
             summaries=summaries,
+            again=whole(again, "again", least=0),
             bridges=self.counterfactuals.bridges_of(bridges_of) if bridges_of else None,
         )
 

@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 400
 """The fewest rows of a piece; a user's rows stay together, since they share a prefix."""
 
 QUERIES_AT_ONCE = 10
-EXPLAINED = "text evidence polarity rating draft sentences regenerated dropped".split()
+EXPLAINED = "text evidence causes polarity rating draft sentences regenerated dropped".split()
 """What is kept of an explanation."""
 
 STARS = np.arange(1, 6)
@@ -159,7 +159,7 @@ class CachedModel:
             *_, last = self.recommender.explain(**pair, summaries=summaries)
             return {name: last[name] for name in EXPLAINED}
 
-        return self._document(("explanation, nothing twice", *pair.values(), summaries), explained)
+        return self._document(("explanation by causes", *pair.values(), summaries), explained)
 
     def removals(self, row: int) -> dict[str, float]:
         """How much each item of the shown history adds to the rating of an interaction's item.

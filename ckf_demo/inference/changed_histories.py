@@ -108,6 +108,18 @@ def with_stars(predictor: Predictor, person: Person, target: int, changed: int) 
     return [{"stars": stars, **answers[stars]} for stars in (None, *STARS)]
 
 
+def answers_without(
+    predictor: Predictor, person: Person, changes: Sequence[Change], target: int
+) -> list[tuple[Change, float]]:
+    """The first compared task's answer after each change, by the whole model."""
+    first = QUANTITIES[compared_tasks(predictor)[0]]
+    return [
+        (change, _number(row[first]))
+        for answered in _passes(predictor, person, changes, target)
+        for change, row in answered
+    ]
+
+
 def _passes(
     predictor: Predictor, person: Person, changes: Sequence[Change], target: int
 ) -> Iterator[list[tuple[Change, Figures]]]:

@@ -35,7 +35,10 @@ class Counterfactuals(Components):
         return tuple(QUANTITIES[task] for task in self.tasks)
 
     def _pair(self, item: object, person: Described) -> tuple[Person, int]:
-        """The person and the item of a question; UserError for a checkpoint without `tasks`."""
+        """The person, without the item in their history, and the item of a question.
+
+        UserError for a checkpoint without `tasks`.
+        """
         predictor = self._predictor
         if not self.tasks:
             raise UserError(
@@ -43,7 +46,7 @@ class Counterfactuals(Components):
                 "ranking, so nothing can be compared; serve one that does."
             )
         target = predictor.people.item(item)
-        return predictor.people.read_person(**person), target
+        return predictor.people.read_person(**person).without(target), target
 
     def leave_one_out(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from ckf_demo.backbone.engine import Branch, Prefix
+from ckf_demo.inference.causes import situation_of
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import COLLABORATIVE_METHOD, Predictor
 from ckf_demo.model.predict import branch_of, fuse
@@ -23,9 +24,11 @@ from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanation import MAX_TOKENS
 from ckf_demo.tasks.explanations.claims import ClaimReport, check
 from ckf_demo.tasks.explanations.evidence import Evidence, TextEvidence
-from ckf_demo.tasks.explanations.facts import gather, polarity_for
+from ckf_demo.tasks.explanations.facts import Facts, Film, polarity_for
 from ckf_demo.tasks.explanations.grounding import Reader, vocabulary
-from ckf_demo.tasks.explanations.verified import NOTHING, Sentence, verified
+from ckf_demo.tasks.explanations.reasons import Composer, Situation
+from ckf_demo.tasks.explanations.verified import Sentence, mentions, verified
+from ckf_demo.tasks.explanations.wording import fluent, lead_facts, plainly
 from ckf_demo.tasks.prompts import ITEM
 
 AGAIN = LogitsProcessorList(
@@ -63,6 +66,18 @@ class Background:
     """A sentence that the data support and that ends the text."""
     words: Collection[int] | None = None
     """Tokens that a second draft may use. None allows all; without any there is no second draft."""
+    otherwise: str = ""
+    """What is said where nothing of a draft remains."""
+
+
+@dataclass(frozen=True)
+class Reasons(Background):
+    """The causes of a prediction, and what may be said of them and of the films."""
+
+    situation: Situation = field(kw_only=True)
+    composer: Composer = field(kw_only=True)
+    lead: Facts | None = field(kw_only=True)
+    """The cited causes as the language model words them; None where they are composed."""
 
 
 def background_of(
@@ -72,48 +87,81 @@ def background_of(
     stars: float | None,
     *,
     summaries: bool = False,
+    again: int = 0,
+    rated: float | None = None,
 ) -> Background:
-    """Gather evidence: texts that people wrote, or else ties to items of the history.
+    """Gather evidence: texts that people wrote, or else the causes of the prediction.
 
     ``stars`` is the predicted rating, which sets the tone; None only where people wrote about
-    items. ``summaries`` is as for `Recommender.explain`.
+    items. ``summaries`` and ``again`` are as for `Recommender.explain`, and ``rated`` is what the
+    person gave the item before.
     """
     if predictor.text_evidence is None:
         assert stars is not None  # an explanation from facts needs a rating
-        return _from_facts(predictor, person, target, stars)
+        return _from_causes(predictor, person, target, stars, again, rated)
     return _from_texts(predictor, predictor.text_evidence, person, target, stars, summaries)
 
 
-def _from_facts(predictor: Predictor, person: Person, target: int, stars: float) -> Background:
-    """Ties to films of the shown history; `tasks.explanations.claims` reads the text."""
+def _from_causes(
+    predictor: Predictor,
+    person: Person,
+    target: int,
+    stars: float,
+    again: int,
+    rated: float | None,
+) -> Reasons:
+    """What moved the prediction; `tasks.explanations.claims` reads the text."""
     candidate, together = predictor.film(target), predictor.liked_together
     history = [
         (predictor.film(int(item)), float(given))
         for item, given in zip(person.items, person.ratings, strict=True)
     ]
-    shown = history[predictor.context(person).shown_from :]
-    facts = gather(shown, candidate, stars, together, person.taste)
-    titles = [candidate.title, *(film.title for film, _ in history)]
+    situation = situation_of(predictor, person, target, stars, rated=rated)
     catalogue = tuple(predictor.prepared.titles)
+    # a stop within any of these ends no sentence
+    held = [candidate.title, candidate.description, *(film.title for film, _ in history)]
+    held += [name for film in (candidate, *_films(situation)) for name in film.people]
 
     def read(words: str) -> ClaimReport:
-        return check(words, history, candidate, stars, together, catalogue, person.taste)
+        return check(
+            words,
+            history,
+            candidate,
+            stars,
+            together,
+            catalogue,
+            person.taste,
+            known=predictor.known_facts,
+            situation=situation,
+        )
 
     # a film that was rated twice counts as it was rated last
-    rated = {film.title: (film, given) for film, given in history}
+    last_rated = {film.title: (film, given) for film, given in history}
 
     def rests_on(sentence: Sentence) -> list[dict]:
         return [
             {"item": film.item, "title": film.title, "rating": given}
-            for film, given in rated.values()
+            for film, given in last_rated.values()
             if film.title in sentence.films
         ]
 
     def judge(text: str) -> list[Judged]:
-        return [Judged(s.text, s.supported, rests_on(s)) for s in verified(text, titles, read)]
+        return [Judged(s.text, s.supported, rests_on(s)) for s in verified(text, held, read)]
 
-    ties = [{"item": tie.film.item, "title": tie.film.title} for tie in facts.ties]
-    return Background(facts.line, ties, judge)
+    lead = lead_facts(situation)
+    return Reasons(
+        "" if lead is None else lead.line,
+        [{"item": film.item, "title": film.title} for film in _films(situation)],
+        judge,
+        situation=situation,
+        composer=Composer(situation, again),
+        lead=lead,
+    )
+
+
+def _films(situation: Situation) -> list[Film]:
+    """The films of the history that an explanation cites."""
+    return [cause.film for cause in situation.cited.ratings if cause.film is not None]
 
 
 def _from_texts(
@@ -162,6 +210,7 @@ def _from_texts(
         judge,
         evidence.closing(data.titles[target]),
         _known_words(predictor, target, evidence),
+        evidence.otherwise(data.titles[target]),
     )
 
 
@@ -194,9 +243,10 @@ class Explanation:
         prompt: tuple[Prefix, Branch, Tensor | None],
         background: Background,
         stars: float | None,
+        again: int = 0,
     ):
         self._predictor, self._prompt = predictor, prompt
-        self._background, self._stars = background, stars
+        self._background, self._stars, self._again = background, stars, again
         self._judged: list[Judged] = []
         self.draft = ""
         self.regenerated = 0
@@ -207,6 +257,9 @@ class Explanation:
         Each sentence is checked against the data. The text is rewritten from the first unsupported
         sentence on. ``stop`` ends it early.
         """
+        if isinstance(self._background, Reasons):
+            yield from self._reasoned(self._background, stop)
+            return
         _, branch, _ = self._prompt
         allowed, closing = self._background.words, self._background.closing
         text = ""
@@ -232,20 +285,59 @@ class Explanation:
         if closing and text:
             self._judged += self._background.judge(closing)
             yield f"{text} {closing}"
+        if text and not self.text:
+            self._judged += self._background.judge(self._background.otherwise)
+            yield self.text
+
+    def _reasoned(self, reasons: Reasons, stop: Event | None) -> Iterator[str]:
+        """Yield the text as it grows: the lead in the model's words if they hold, and the rest.
+
+        The lead has two drafts, the second one drawn; a draft must be supported and fluent.
+        Otherwise it is composed.
+        """
+        composer, begun = reasons.composer, " ".join(reasons.composer.opening)
+        if stop is not None and stop.is_set():
+            return
+        lead = ""
+        for attempt in range(2 if reasons.lead is not None else 0):
+            assert reasons.lead is not None
+            # other words are wanted each time again
+            seed = 2 * self._again + attempt
+            drawn = torch.Generator().manual_seed(seed) if seed else None
+            words = ""
+            for words in self._words(self._prompt[1], stop, drawn):
+                yield f"{begun} {words}".strip()
+            self.draft = self.draft or words
+            said = plainly(
+                words, [film.title for film in (reasons.lead.candidate, *reasons.lead.evidence)]
+            )
+            judged = self._read(said, stop)
+            supported = bool(judged) and all(sentence.supported for sentence in judged)
+            if supported and fluent(said, reasons.lead):
+                lead = said
+                break
+            self.regenerated += len(judged)
+        sentences = [lead, *composer.weights()] if lead else composer.lead()
+        text = begun
+        for sentence in [*sentences, *composer.rest()]:
+            text = f"{text} {sentence}".strip()
+            yield text
+        self._judged = reasons.judge(text)
 
     @property
     def text(self) -> str:
         """The supported sentences; empty if nothing was written."""
-        kept = " ".join(sentence.text for sentence in self._judged if sentence.supported)
-        return kept or (NOTHING if self._judged else "")
+        return " ".join(sentence.text for sentence in self._judged if sentence.supported)
 
     @property
     def result(self) -> dict:
         """The last step of `Recommender.explain`, without times."""
-        text = self.text
+        text, named = self.text, self._background.named
+        mentioned = mentions(text, [item["title"] for item in named])
         return {
             "text": text,
-            "evidence": [item for item in self._background.named if item["title"] in text],
+            "evidence": [item for item in named if item["title"] in mentioned],
+            "causes": self._causes,
             "polarity": "positive" if self._stars is None else polarity_for(self._stars),
             "rating": self._stars,
             "draft": self.draft,
@@ -257,6 +349,25 @@ class Explanation:
             "regenerated": self.regenerated,
             "dropped": sum(not sentence.supported for sentence in self._judged),
         }
+
+    @property
+    def _causes(self) -> list[dict]:
+        """What moved the prediction, the greatest effect first; empty where people wrote texts."""
+        if not isinstance(self._background, Reasons):
+            return []
+        situation = self._background.situation
+        cited = situation.cited
+        return [
+            {
+                "kind": cause.kind,
+                "item": cause.film.item if cause.film else None,
+                "title": cause.film.title if cause.film else None,
+                "stars": cause.rating if cause.film else None,
+                "effect": cause.effect,
+                "cited": cause in (cited.main, cited.second, cited.opposite),
+            }
+            for cause in sorted(situation.causes, key=lambda cause: -abs(cause.effect))
+        ]
 
     def _read(self, text: str, stop: Event | None) -> list[Judged]:
         """The sentences of a text.
@@ -327,11 +438,15 @@ def begin(
     *,
     summaries: bool = False,
     bridges: tuple[Tensor, Tensor] | None = None,
+    again: int = 0,
 ) -> Explanation:
     """Prepare an explanation; arguments as for `explain`."""
     system = predictor.system
+    rated, person = person.rating_of(target), person.without(target)
     stars = predicted_stars(predictor, person, target, method)
-    background = background_of(predictor, person, target, stars, summaries=summaries)
+    background = background_of(
+        predictor, person, target, stars, summaries=summaries, again=again, rated=rated
+    )
     tokens = system.fusion.uses_tokens and method == predictor.methods[0]
     context = predictor.context(person)
     question = context.question("explanation", target, facts=background.line)
@@ -341,7 +456,7 @@ def begin(
     slots = None
     if tokens:
         slots = system.slot(fuse(system, context, [question], bridges=bridges), 0)
-    return Explanation(predictor, (prefix, branch, slots), background, stars)
+    return Explanation(predictor, (prefix, branch, slots), background, stars, again)
 
 
 def explain(
@@ -353,13 +468,16 @@ def explain(
     stop: Event | None = None,
     summaries: bool = False,
     bridges: tuple[Tensor, Tensor] | None = None,
+    again: int = 0,
 ) -> Iterator[dict]:
     """Yield an explanation as it is written; see `Recommender.explain`."""
     began = time.perf_counter()
     if method == COLLABORATIVE_METHOD:
         raise UserError("The collaborative signal alone writes no explanations; choose ckf.")
     with predictor.lock:
-        explanation = begin(predictor, person, target, method, summaries=summaries, bridges=bridges)
+        explanation = begin(
+            predictor, person, target, method, summaries=summaries, bridges=bridges, again=again
+        )
     first = None
     for text in explanation.written(stop):
         first = first or since(began)

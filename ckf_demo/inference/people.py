@@ -68,6 +68,19 @@ class Person:
     strength: float = STRENGTH
     named: int = 0
 
+    def without(self, item: int) -> "Person":
+        """The person with an item (by index) left out of the history."""
+        kept = self.items != item
+        if kept.all():
+            return self
+        named = int(kept[: self.named].sum())
+        return replace(self, items=self.items[kept], ratings=self.ratings[kept], named=named)
+
+    def rating_of(self, item: int) -> float | None:
+        """What they gave an item (by index) last; None if it is not in the history."""
+        given = self.ratings[self.items == item]
+        return float(given[-1]) if len(given) else None
+
     def first(self, n: int | None) -> "Person":
         """The person with only the first ``n`` (0 to 100) ratings; None for all of the history.
 

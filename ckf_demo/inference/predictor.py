@@ -4,6 +4,7 @@ It caches prompt prefixes and answers of recently asked people.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -38,6 +39,7 @@ from ckf_demo.runtime.paths import prepared_path
 from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanation import film
 from ckf_demo.tasks.explanations.evidence import TextEvidence
+from ckf_demo.tasks.explanations.fact_claims import Known
 from ckf_demo.tasks.explanations.facts import Film
 
 NO_TOKENS, COLLABORATIVE_METHOD = "no-tokens", "collaborative"
@@ -152,6 +154,17 @@ class Predictor:
         return self._co_liked(index[first], index[second])
 
     @cached_property
+    def known_facts(self) -> Known:
+        """What the catalogue is about, as explanations may say it."""
+        return Known.of(map(self.film, range(self.prepared.n_items)))
+
+    @cached_property
+    def theme_counts(self) -> Counter[str]:
+        """How many items have each theme."""
+        facts = self.prepared.facts
+        return Counter(tag for tags in (facts.tags if facts else ()) for tag in tags)
+
+    @cached_property
     def text_vectors(self) -> np.ndarray:
         """The items' texts (title, year, genres) as unit vectors, float32 (I, 384)."""
         return item_text_vectors(self.prepared, str(self.system.engine.device))
@@ -256,13 +269,21 @@ class Predictor:
     def ask(self, person: Person, questions: Sequence[tuple[str, int, str]]) -> list[Tensor]:
         """Answer (task, item index, method) questions about one person, in one engine call.
 
-        Recent answers come from the cache.
+        Recent answers come from the cache. What the person gave an item does not count in answers
+        about that item.
 
         Returns
         -------
         For each question what `System.read` returns: log-probabilities (5,) for a rating, a scalar
         otherwise.
         """
+        rated = {item for _, item, _ in questions} & set(person.items.tolist())
+        if rated:
+            others = iter(self.ask(person, [q for q in questions if q[1] not in rated]))
+            return [
+                self.ask(person.without(q[1]), [q])[0] if q[1] in rated else next(others)
+                for q in questions
+            ]
         with self.lock:
             prefix = tuple(self.context(person).prefix(self.system.writer).ids)
             said = (person.taste, person.strength) if person.taste else ()

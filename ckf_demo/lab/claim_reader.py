@@ -18,8 +18,9 @@ import numpy as np
 from ckf_demo.collaborative.co_liked_items import CoLikedItems as FittedPairs
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.runtime.paths import prepared_path
-from ckf_demo.tasks.explanations.claims import MARK, check, genre_pattern
+from ckf_demo.tasks.explanations.claims import MARK, check
 from ckf_demo.tasks.explanations.facts import GENRES, CoLikedItems, Film
+from ckf_demo.tasks.explanations.speech import genre_pattern
 from ckf_demo.tasks.explanations.wording import Explanation, compose
 
 # --- planted falsehoods --------------------------------------------------------------------------

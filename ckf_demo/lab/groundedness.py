@@ -31,7 +31,6 @@ from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.explanations.evidence import UNNAMED, Evidence, TextEvidence
 from ckf_demo.tasks.explanations.grounding import FIRST_PERSON, Reader, content, stem, tokens
 from ckf_demo.tasks.explanations.sentiment import polarity
-from ckf_demo.tasks.explanations.verified import NOTHING
 
 FIRST, GIVEN, SUMMED = "CKF as first written", "CKF", "CKF with summaries"
 READERS = 10
@@ -166,7 +165,7 @@ class CheckpointTexts:
         people, holds, sentences, whole = [], [], [], []
         for row, text, answer in zip(self.rows, texts, answers, strict=True):
             evidence = self.evidence(int(row), stars=answer["rating"], summaries=summaries)
-            read = self.reader(int(row), evidence).read(text) if text != NOTHING else []
+            read = self.reader(int(row), evidence).read(text)
             supported = [claim.supported for sentence in read for claim in sentence.statements]
             people += [data.user[row]] * len(supported)
             holds += supported
@@ -177,7 +176,7 @@ class CheckpointTexts:
             ("texts without an unsupported statement", users, np.array(whole)),
         ]
         if name != FIRST:
-            shares.append(("nothing is said", users, np.array([text == NOTHING for text in texts])))
+            shares.append(("nothing is said", users, np.array([not text for text in texts])))
             for key, label in (
                 ("regenerated", "a sentence was written once more"),
                 ("dropped", "a sentence was left out"),

@@ -43,12 +43,16 @@ TASK = ExplanationTask("explanation", "Why", "\nWhy:", (), weight=0.4, selects=F
 
 def film(prepared: Prepared, item: int) -> Film:
     """A catalogue entry as the explanations see it."""
-    return Film(
+    own = (
         prepared.item_ids[item],
         prepared.titles[item],
         int(prepared.years[item]) or None,
         tuple(prepared.genres[item]),
     )
+    if (facts := prepared.facts) is None:
+        return Film(*own)
+    named = (facts.directors, facts.actors, facts.tags, facts.countries, facts.languages)
+    return Film(*own, *(names[item] for names in named), facts.descriptions[item])
 
 
 def text_question(

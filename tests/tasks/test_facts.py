@@ -74,7 +74,7 @@ def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polari
         wordings["wish"][kind], wordings["wish_frames"], wordings["verdict"][polarity]
     ):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
-        text = text.replace("{at}", "a Crime").replace("{t}", "Crime").replace("{c}", film.title)
+        text = text.replace("{at}", "a crime film").replace("{t}", "crime").replace("{c}", film.title)
         assert tone(text, [film.title]) == polarity, text
 
 
@@ -136,7 +136,7 @@ def test_an_empty_history_leaves_the_candidate_and_the_taste_line():
     assert facts.line == "Ties: none | asked for Crime. Verdict: good." and not facts.evidence
     for seed in range(50):
         text = compose([], HEAT, 4.5, never, random.Random(seed), "I love crime stories").text
-        assert "Crime" in text
+        assert "crime" in text
 
 
 def test_wordings_are_many():

@@ -18,6 +18,13 @@ from functools import lru_cache
 from typing import Literal
 
 from ckf_demo.runtime.assets import asset, word_list
+from ckf_demo.tasks.explanations.fact_claims import (
+    NOTHING_KNOWN,
+    Known,
+    amounts,
+    masked,
+    names_of,
+)
 from ckf_demo.tasks.explanations.facts import (
     GENRES,
     LIKED_FROM,
@@ -28,11 +35,15 @@ from ckf_demo.tasks.explanations.facts import (
     number,
     taste_genres,
 )
+from ckf_demo.tasks.explanations.reasons import Situation
 from ckf_demo.tasks.explanations.sentiment import polarity as polarity_of
+from ckf_demo.tasks.explanations.speech import genre_pattern
 
 Kind = Literal[
-    "genre", "no genre", "decade", "year", "rating", "opinion", "fans", "different", "taste"
-]
+    "genre", "no genre", "decade", "year", "rating", "opinion", "fans", "different", "taste",
+    "story", "theme", "country", "director", "actor", "person", "name",
+    "effect", "greatest", "average", "history", "prediction",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,18 +92,27 @@ def check(
     liked_together: CoLikedItems,
     catalogue_titles: Iterable[str],
     taste: str | None = None,
+    *,
+    known: Known = NOTHING_KNOWN,
+    situation: Situation | None = None,
 ) -> ClaimReport:
     """Find and check everything that ``text``, an explanation in free wording, says.
 
     ``history`` are the person's films before the moment with their ratings (1–5), and ``rating`` is
     the predicted one, for texts that state it. ``liked_together`` says whether the same people like
     two items, by their ids. ``catalogue_titles`` is every known title; pass the same tuple each
-    time, since its index is kept. ``taste`` is the person's taste line.
+    time, since its index is kept. ``taste`` is the person's taste line. ``known`` is what the
+    catalogue's films are about, and ``situation`` what moved the prediction; without them nothing
+    of it can be said.
     """
     allowed = {film.title: film for film, _ in history} | {candidate.title: candidate}
-    page = _Page(text, _index(tuple(catalogue_titles)), tuple(allowed))
-    data = _Data(history, candidate, rating, liked_together, taste)
-    claims = list(_claims(page, data))
+    if situation is not None and situation.better is not None:
+        allowed[situation.better[0].title] = situation.better[0]
+    names: list[tuple[str, str]] = []
+    plain, found = masked(text, candidate, known, situation, names)
+    page = _Page(plain, _index(tuple(catalogue_titles)), tuple(allowed), _named(known), names)
+    data = _Data(history, candidate, rating, liked_together, taste, situation)
+    claims = [Claim(*one) for one in found] + list(_claims(page, data))
     named = [title for title in dict.fromkeys(page.titles) if title]
     return ClaimReport(
         named=named,
@@ -101,7 +121,7 @@ def check(
         evidence=[title for title in named if title in data.given],
         ties=claims,
         false_ties=[claim for claim in claims if not claim.true],
-        polarity=polarity_of(text, (*named, *page.unknown)),
+        polarity=polarity_of(plain, (*named, *page.unknown)),
     )
 
 
@@ -146,6 +166,11 @@ def _index(titles: tuple[str, ...]) -> _TitleIndex:
     return _TitleIndex(titles)
 
 
+@lru_cache(maxsize=4)
+def _named(known: Known) -> _TitleIndex:
+    return _TitleIndex(known.names)
+
+
 _OPENERS = word_list("openers")
 _WORD = r"[A-Z][\w'’&-]*(?:\.\w+)*"
 _NAME = re.compile(
@@ -158,15 +183,29 @@ MARK = re.compile(r"⟦(\d+)⟧")
 class _Page:
     """The text with every film replaced by a mark ⟦n⟧, where n is its place in `titles`."""
 
-    def __init__(self, text: str, index: _TitleIndex, allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        text: str,
+        index: _TitleIndex,
+        allowed: tuple[str, ...],
+        known: _TitleIndex,
+        names: list[tuple[str, str]],
+    ) -> None:
         self.titles: list[str] = []
         self.unknown: list[str] = []
+        self.names = names
         self._allowed, self._indexes = frozenset(allowed), (_TitleIndex(allowed), index)
         pieces, place = [], 0
         while place < len(text):
             within_word = place > 0 and text[place - 1].isalnum()
             name, title = ("", "") if within_word else self._title_at(text, place)
-            if name:
+            person = "" if within_word else max((n for n, _ in known.at(text, place)), default="")
+            if len(person) > len(name):
+                made_in = text[:place].endswith(("made in ", "made in the "))
+                pieces.append(f"⟪{len(names)}⟫")
+                names.append(("country" if made_in else "person", person))
+                name = person
+            elif name:
                 pieces.append(f"⟦{len(self.titles)}⟧")
                 self.titles.append(title)
             else:
@@ -257,12 +296,17 @@ class _Data:
         rating: float,
         liked_together: CoLikedItems,
         taste: str | None,
+        situation: Situation | None,
     ) -> None:
+        self.situation = situation
         self.candidate, self.rating = candidate, rating
         self.liked_together = liked_together
         self.given: dict[str, list[tuple[Film, float]]] = defaultdict(list)
         for film, value in history:
             self.given[film.title].append((film, value))
+        if situation is not None and situation.rated is not None:
+            self.given[candidate.title].append((candidate, situation.rated))
+        self.better = None if situation is None or not situation.better else situation.better[0]
         films = [candidate, *(film for film, _ in history)]
         self.genres = tuple(dict.fromkeys((*GENRES, *(g for f in films for g in f.labels))))
         self.wanted, self.avoided = taste_genres(taste, self.genres)
@@ -272,6 +316,8 @@ class _Data:
         """The films of that title that may be meant; none for a film from elsewhere."""
         if title == self.candidate.title:
             return [self.candidate]
+        if self.better is not None and title == self.better.title:
+            return [self.better]
         return [film for film, _ in self.given.get(title, [])]
 
     def all_have(self, titles: Iterable[str], holds) -> bool:
@@ -299,7 +345,7 @@ class _Clause:
 
 
 _STOP = re.compile(r"\.(?!\d)")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9⟦\"“'])|\s*[;:]\s*|(?<=⟧[.!?])\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9⟦⟪\"“'])|\s*[;:]\s*|(?<=⟧[.!?])\s+")
 _CLAUSE = re.compile(
     r",?\s+(?=(?:but|yet|while|whereas|although|though|because|since|so(?!-|\s+(?:is|does|do|are)))\b)"
     r"|,\s+(?=and\s+(?!⟦\d+⟧,?\s+an?\s))"
@@ -323,7 +369,7 @@ _YOU_FELT = re.compile(
 )
 _NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _NUMBER = re.compile(
-    r"(?<![\w⟦.’'-])(?P<digit>\d+(?:\.\d+)?)(?![\w⟧%’'-]|\.\d)"
+    r"(?<![\w⟦⟪.’'-])(?P<digit>\d+(?:\.\d+)?)(?![\w⟧⟫%’'-]|\.\d)"
     r"|\b(?P<word>one|two|three|four|five)(?=[ -]stars?\b)"
     r"|(?<=\ba )(?P<bare>one|two|three|four|five)\b(?! \w*(?:film|movie))"
     r"|\b(?P<top>full marks|top marks|(?:the |your )?(?:top|highest|best) (?:rating|score|mark))\b",
@@ -332,23 +378,12 @@ _NUMBER = re.compile(
 _DECADE = re.compile(r"(?<!\w)['’]?(?P<year>(?:1[89]|20)?\d0)['’]?s\b")
 _DECADES = "twenties thirties forties fifties sixties seventies eighties nineties".split()
 _DECADE_WORDS = re.compile(rf"\b({'|'.join(_DECADES)})\b", re.I)
-_YEAR = re.compile(r"(?<![\w⟦])(?:1[89]|20)\d\d(?![\ws⟧'’])")
+_YEAR = re.compile(r"(?<![\w⟦⟪])(?:1[89]|20)\d\d(?![\ws⟧⟫'’])")
 _TASTE = re.compile(
     r"\byou(?:'ve| have)? (?:asked|wish\w*|want\w*|prefer\w*|mention\w*)|your wish\b",
     re.I,
 )
 _YOU_LIKE_GENRE = re.compile(r"\byou (?:really |usually |often )?(?:like|love|enjoy)\b", re.I)
-
-
-@lru_cache(maxsize=256)
-def genre_pattern(genres: tuple[str, ...]) -> re.Pattern[str]:
-    """Genre words in capitals as in the data or not, in singular or plural."""
-    plurals = {genre: re.escape(genre) for genre in genres}
-    plurals |= {
-        genre: f"{re.escape(genre[:-1])}(?:y|ies)" for genre in genres if genre.endswith("y")
-    }
-    words = sorted(plurals.values(), key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})s?(?!\w)", re.I)
 
 
 def _label(word: str, genres: Iterable[str]) -> str:
@@ -374,9 +409,41 @@ def _clauses(page: _Page, data: _Data) -> list[_Clause]:
 
 
 def _claims(page: _Page, data: _Data) -> Iterator[Claim]:
+    yield from _amount_claims(page, data)
     for clause in _clauses(page, data):
-        for claims in (_tie_claims, _genre_claims, _time_claims, _rating_claims, _opinion_claims):
+        for claims in (
+            _name_claims,
+            _tie_claims,
+            _genre_claims,
+            _time_claims,
+            _rating_claims,
+            _opinion_claims,
+        ):
             yield from claims(page, clause, data)
+
+
+def _amount_claims(page: _Page, data: _Data) -> Iterator[Claim]:
+    """Claims about effects, averages and predictions; their numbers leave the page."""
+    if data.situation is None:
+        return
+    parts, named = [], ()
+    for sentence in re.split(r"(?<=[.!?])(\s+)(?=[A-Z0-9⟦⟪])", page.text):
+        here = [page.titles[int(n)] for n in MARK.findall(sentence)]
+        rest, claims = amounts(sentence, page.titles, named, MARK, data.situation)
+        yield from (Claim(*one) for one in claims)
+        parts.append(rest)
+        named = tuple(title for title in here if title != data.candidate.title) or named
+    page.text = "".join(parts)
+
+
+def _name_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
+    """Claims about people, themes and countries."""
+
+    def subjects(place: int) -> tuple[str, ...]:
+        return _subjects(page, clause, data, place)
+
+    for kind, titles, name, holds in names_of(clause.text, page.names, subjects):
+        yield Claim(kind, titles, name, bool(titles) and data.all_have(titles, holds))
 
 
 def _tie_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim]:
@@ -498,3 +565,13 @@ def _opinion_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim
             titles[0], lambda given, g=good: given >= LIKED_FROM if g else given <= LOW_UP_TO
         )
         yield Claim("opinion", titles, "liked" if good else "disliked", true)
+
+
+_READERS = (
+    _name_claims,
+    _tie_claims,
+    _genre_claims,
+    _time_claims,
+    _rating_claims,
+    _opinion_claims,
+)

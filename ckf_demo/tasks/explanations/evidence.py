@@ -86,13 +86,26 @@ class Evidence:
         """
         for said in self.of_item:
             if said.stars is not None:
-                text = _clipped(said.text).replace("“", '"').replace("”", '"')
-                return f"Somebody who gave it {number(said.stars)} of 5 wrote: “{text}”"
+                return (
+                    f"Somebody who gave it {number(said.stars)} of 5 wrote: “{quotable(said.text)}”"
+                )
         if not self.together:
             return ""
         first = self.together[0]
         name = title or UNNAMED
         return f"{first.people} people who chose {first.title} chose {name} too."
+
+    def otherwise(self, title: str) -> str:
+        """What can be said where neither a text nor a closing sentence holds."""
+        name = title or UNNAMED
+        for said in (*self.of_item, *self.summaries):
+            return f"Of {name} it was said: “{quotable(said.text)}”"
+        return f"Nobody has written about {name} yet, so this rests on who chose what."
+
+
+def quotable(text: str) -> str:
+    """The beginning of a text, without quotation marks that would end a quotation."""
+    return _clipped(text).replace("“", '"').replace("”", '"')
 
 
 class TextEvidence:

@@ -42,12 +42,26 @@ _NO_GENRE = ("unknown", "(no genres listed)")
 
 @dataclass(frozen=True)
 class Film:
-    """A film as the prompt shows it: the title without its year, None for an unknown year."""
+    """A film as the prompt shows it: the title without its year, None for an unknown year.
+
+    The other fields are as in `ckf_demo.data.item_facts.ItemFacts`, empty where nothing is known.
+    """
 
     item: str
     title: str
     year: int | None
     genres: tuple[str, ...]
+    directors: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who made it and who plays in it."""
+        return self.directors + self.actors
 
     @property
     def decade(self) -> int | None:
@@ -86,6 +100,14 @@ class Tie:
     @property
     def liked(self) -> bool:
         return self.rating >= LIKED_FROM
+
+    def single(self) -> Tie:
+        """The tie cut down to one fact, for texts that name two films."""
+        if self.genres:
+            return Tie(self.film, self.rating, genres=self.genres[:1])
+        if self.fans:
+            return Tie(self.film, self.rating, fans=True)
+        return Tie(self.film, self.rating, decade=self.decade, different=self.different)
 
     @property
     def note(self) -> str:
@@ -170,7 +192,7 @@ def gather(
     if not shown:
         return Facts(candidate, polarity, (), wish)
     telling = _telling_decade(shown, candidate)
-    ties = [_tie(film, given, candidate, liked_together, telling) for film, given in shown]
+    ties = [tie_between(film, given, candidate, liked_together, telling) for film, given in shown]
     scores = [_closeness(tie) + 1e-3 * place / len(shown) for place, tie in enumerate(ties)]
     # the most convincing first
     ranked = [ties[i] for i in sorted(range(len(ties)), key=lambda i: -scores[i])]
@@ -185,8 +207,8 @@ def _telling_decade(shown: Sequence[tuple[Film, float]], candidate: Film) -> boo
     return 2 * same <= len(shown)
 
 
-def _tie(
-    film: Film, given: float, candidate: Film, liked_together: CoLikedItems, telling: bool
+def tie_between(
+    film: Film, given: float, candidate: Film, liked_together: CoLikedItems, telling: bool = True
 ) -> Tie:
     """The facts about one film that fit into one clause: two genres, and same fans or decade."""
     genres = tuple(g for g in candidate.labels if g in film.labels)[:2]
@@ -232,15 +254,6 @@ def _short(first: Tie, second: Tie, candidate: Film) -> bool:
     return len(titles) == 3 and sum(map(len, titles)) <= TITLES_UP_TO
 
 
-def _single(tie: Tie) -> Tie:
-    """The tie cut down to one fact, for texts that name two films."""
-    if tie.genres:
-        return Tie(tie.film, tie.rating, genres=tie.genres[:1])
-    if tie.fans:
-        return Tie(tie.film, tie.rating, fans=True)
-    return Tie(tie.film, tie.rating, decade=tie.decade, different=tie.different)
-
-
 def _for_positive(ties: list[Tie], candidate: Film) -> list[Tie]:
     best = _first_of(ties, lambda t: t.liked and _tied(t), lambda t: t.liked, _tied)
     return _pair(best, candidate) if best[0].liked and _tied(best[0]) else best[:1]
@@ -266,7 +279,7 @@ def _for_mixed(ties: list[Tie], candidate: Film) -> list[Tie]:
     against = against or [t for t in ties if t.liked and t.different]
     for pro, con in product(speaking_for[:3], against[:3]):
         if _short(pro, con, candidate):
-            return [_single(pro), _single(con)]
+            return [pro.single(), con.single()]
     return _first_of(ties, lambda t: LOW_UP_TO < t.rating < LIKED_FROM and _tied(t), _tied)[:1]
 
 

@@ -8,7 +8,7 @@ its words occurs in what others wrote of the item, in what the user wrote before
 - A number must occur in a text.
 - A statement in the first person is not supported, since the language model has been nowhere.
 - "12 people who chose X chose Y too" is counted again.
-- "Somebody who gave it 4 of 5 wrote" is compared with what they wrote.
+- "Somebody who gave it 4 of 5 wrote" and "it was said" are compared with what was written.
 
 A statement in doubt is not supported: "delicious" does not support "tasty". The check does not see
 who did what to whom, so words that were all written may be joined to something that nobody wrote.
@@ -36,7 +36,7 @@ REACH = 3
 _WORD = re.compile(r"[^\W_](?:[\w'’&]*[^\W_])?")
 _STATEMENT = re.compile(r"[,;:]\s+(?:and\s+|but\s+)?|\s+(?:and|but|while|making it|as well as)\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'])")
-_QUOTED = re.compile(r"(Somebody who gave it [\d.]+ of 5 wrote: “[^”]*”)")
+_QUOTED = re.compile(r"((?:Somebody who gave it [\d.]+ of 5 wrote|Of [^“]+ it was said): “[^”]*”)")
 _COUNTED = re.compile(r"^(\d+) people who chose (.+) chose (.+) too\.?$")
 
 
@@ -124,12 +124,20 @@ class Reader:
             return
         if _QUOTED.fullmatch(sentence):
             evidence = self._evidence
+            alone = (
+                (text.row, replace(evidence, of_item=(text,), summaries=()))
+                for text in (*evidence.of_item, *evidence.summaries)
+            )
             rows = [
-                text.row
-                for text in evidence.of_item
-                if replace(evidence, of_item=(text,)).closing(self._title) == sentence
+                row
+                for row, said in alone
+                if sentence in (said.closing(self._title), said.otherwise(self._title))
             ]
             yield Statement(sentence, bool(rows), tuple(rows))
+            return
+        if sentence == Evidence().otherwise(self._title):
+            unwritten = not (self._evidence.of_item or self._evidence.summaries)
+            yield Statement(sentence, unwritten)
             return
         # a name may hold a comma or "and"
         masked = sentence.replace(self._title, "\0") if self._title else sentence

@@ -11,18 +11,17 @@ from functools import cache
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from ckf_demo.tasks.explanations.facts import GENRES, Polarity
+from ckf_demo.tasks.explanations.speech import genre_pattern
 
 THRESHOLD = 0.05
 """Compound scores at least this far from 0 are positive or negative, as its authors advise."""
-
-_GENRE = re.compile(rf"\b(?:{'|'.join(map(re.escape, GENRES))})\b", re.IGNORECASE)
 
 
 def compound(text: str, titles: Iterable[str] = ()) -> float:
     """VADER's compound score in [-1, 1] of a text without ``titles`` and genre names."""
     for title in sorted(titles, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(title)}(?!\w)", "it", text, flags=re.IGNORECASE)
-    return _analyzer().polarity_scores(_GENRE.sub("genre", text))["compound"]
+    return _analyzer().polarity_scores(genre_pattern(GENRES).sub("genre", text))["compound"]
 
 
 def polarity(text: str, titles: Iterable[str] = ()) -> Polarity:

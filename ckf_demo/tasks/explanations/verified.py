@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from ckf_demo.tasks.explanations.claims import Claim, ClaimReport
 
-NOTHING = "Nothing was found to say about it that the data bear out."
-
 _STOP = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“'‘])")
 _WITHIN = str.maketrans(".!?", "___")
 
@@ -37,6 +35,15 @@ def sentences(text: str, titles: Iterable[str]) -> list[str]:
     return [part for part in (*parts, text[start:]) if part.strip()]
 
 
+def mentions(text: str, titles: Iterable[str]) -> set[str]:
+    """The titles that a text names; one within another title, as in Batman Returns, is not."""
+    longest = sorted({t for t in titles if t}, key=len, reverse=True)
+    if not longest:
+        return set()
+    pattern = "|".join(map(re.escape, longest))
+    return set(re.findall(rf"(?<!\w)(?:{pattern})(?!\w)", text))
+
+
 def verified(
     text: str, titles: Sequence[str], check: Callable[[str], ClaimReport]
 ) -> list[Sentence]:
@@ -52,7 +59,8 @@ def verified(
         report = check(together)
         supported = report.ok_films and report.ok_ties
         new = tuple(claim for claim in report.ties if claim not in claims)
-        named = tuple(title for title in report.evidence if title in sentence)
+        mentioned = mentions(sentence, [*titles, *report.named])
+        named = tuple(title for title in report.evidence if title in mentioned)
         judged.append(Sentence(sentence.strip(), new, named, supported))
         if supported:
             kept, claims = together, claims + new

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ckf_demo.runtime.assets import asset
 from ckf_demo.tasks.explanations.facts import (
+    GENRES,
     TITLES_UP_TO,
     CoLikedItems,
     Facts,
@@ -22,7 +24,10 @@ from ckf_demo.tasks.explanations.facts import (
     Wish,
     gather,
     number,
+    tie_between,
 )
+from ckf_demo.tasks.explanations.reasons import STRONG, Cause, Situation
+from ckf_demo.tasks.explanations.speech import kind_of, shared_genres, with_article
 
 
 def _draw(rng: random.Random, kind: str, case: str | None = None) -> str:
@@ -144,17 +149,15 @@ def _link(tie: Tie, warm: bool, rng: random.Random) -> str:
 
 def _wish_clause(wish: Wish, rng: random.Random) -> str:
     clause = _draw(rng, "wish", wish.kind)
-    return clause.replace("{at}", _with_article(wish.genre)).replace("{t}", wish.genre)
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[:1] in 'AEIO' else 'a'} {noun}"
+    genre = shared_genres([wish.genre])
+    return clause.replace("{at}", with_article(kind_of([wish.genre]))).replace("{t}", genre)
 
 
 def _genre_slots(clause: str, genres: Sequence[str], decade: int | None) -> str:
-    adjective = " ".join(genres)
-    clause = clause.replace("{aG}", _with_article(adjective)).replace("{G}", adjective)
-    return clause.replace("{g}", " and ".join(genres)).replace("{d}", f"{decade}s")
+    kind = kind_of(genres)
+    clause = clause.replace("{aG}", with_article(kind)).replace("{G}", kind)
+    clause = clause.replace("{Gs}", kind_of(genres, plural=True))
+    return clause.replace("{g}", shared_genres(genres)).replace("{d}", f"{decade}s")
 
 
 def _fill(clause: str, tie: Tie, place: int, which: str, rng: random.Random) -> str:
@@ -197,3 +200,86 @@ def _finish(template: str, facts: Facts, rng: random.Random) -> str:
                 piece = piece[1:]
         text += piece
     return text
+
+
+# Texts of the language model
+
+SAMPLES = 600
+"""Wordings that a draft is compared with."""
+
+
+def lead_facts(situation: Situation) -> Facts | None:
+    """The cited causes as facts that a language model may word; None where they need more words.
+
+    It may where a rating is a strong cause and what is known of both films speaks the same way.
+    """
+    cited, polarity = situation.cited, situation.polarity
+    main, other = cited.main, cited.opposite
+    if main is None or main.film is None or abs(main.effect) < STRONG:
+        return None
+    if polarity == "mixed":
+        if other is None or other.film is None:
+            return None
+        pro, con = (main, other) if main.effect > 0 else (other, main)
+        ties = (_tie_of(pro, situation).single(), _tie_of(con, situation).single())
+        fit = ties[0].liked and ties[0].kind in ("g", "f")
+        fit = fit and not ties[1].liked and ties[1].kind in ("g", "f")
+    else:
+        ties = (_tie_of(main, situation),)
+        fit = bool(ties[0].genres or ties[0].fans) and _supports(ties[0], polarity)
+    return Facts(situation.candidate, polarity, ties) if fit else None
+
+
+def _tie_of(cause: Cause, situation: Situation) -> Tie:
+    assert cause.film is not None
+    return tie_between(cause.film, cause.rating, situation.candidate, situation.liked_together)
+
+
+def fluent(text: str, facts: Facts) -> bool:
+    """Whether a draft names the cited films and has only pairs of words that wordings have."""
+    films = {"T": facts.candidate.title} | {f"E{i}": f.title for i, f in enumerate(facts.evidence)}
+    words = _masked(text, films)
+    if not all(name in words for name in films if name != "T"):
+        return False
+    wordings = (_masked(word(facts, random.Random(seed)).text, films) for seed in range(SAMPLES))
+    known = {pair for each in wordings for pair in _pairs(each)}
+    return _pairs(words) <= known
+
+
+def _masked(text: str, films: Mapping[str, str]) -> list[str]:
+    for name, title in sorted(films.items(), key=lambda pair: -len(pair[1])):
+        text = text.replace(title, name)
+    return re.findall(r"[\w’']+|[^\w\s]", text[:1].lower() + text[1:])
+
+
+def _pairs(words: Sequence[str]) -> set[tuple[str, str]]:
+    return set(pairwise(["", *words, ""]))
+
+
+_LABELS = "|".join(map(re.escape, GENRES))
+_LABELLED = re.compile(
+    rf"(?:\b(?P<article>[Aa]n?) )?\b(?P<labels>(?:{_LABELS})(?:(?: and)? (?:{_LABELS}))*)\b"
+    r"(?P<films> films?\b)?"
+)
+
+
+def plainly(text: str, titles: Sequence[str]) -> str:
+    """A text of the language model with the data's labels as words: "a crime drama"."""
+
+    def said(found: re.Match[str]) -> str:
+        labels = re.findall(_LABELS, found["labels"])
+        if found["films"] is None:
+            return (
+                f"{found['article']} {kind_of(labels)}"
+                if found["article"]
+                else shared_genres(labels)
+            )
+        if found["films"] == " films":
+            return kind_of(labels, plural=True)
+        kind = kind_of(labels)
+        return with_article(kind) if found["article"] else kind
+
+    held = sorted((t for t in titles if t), key=len, reverse=True)
+    pattern = "|".join(map(re.escape, held))
+    parts = re.split(f"({pattern})", text) if held else [text]
+    return "".join(p if place % 2 else _LABELLED.sub(said, p) for place, p in enumerate(parts))
