@@ -32,6 +32,7 @@ STARS = np.arange(1, 6)
 
 NOT_THE_MODEL = (
     "results.json methods.json field.json robustness.json ranks.json settings.json words.json "
+    "reasons.json "
     "MODEL_CARD.md losses.csv"
 ).split()
 """Files of a checkpoint that say something about it without changing its answers."""
@@ -159,7 +160,7 @@ class CachedModel:
             *_, last = self.recommender.explain(**pair, summaries=summaries)
             return {name: last[name] for name in EXPLAINED}
 
-        return self._document(("explanation by causes", *pair.values(), summaries), explained)
+        return self.document(("explanation by causes", *pair.values(), summaries), explained)
 
     def removals(self, row: int) -> dict[str, float]:
         """How much each item of the shown history adds to the rating of an interaction's item.
@@ -172,7 +173,7 @@ class CachedModel:
             *_, last = self.recommender.counterfactuals.leave_one_out(**pair)
             return {film["item"]: film["effect"] for film in last["without"]}
 
-        return self._document(("removals", *pair.values()), effects)
+        return self.document(("removals", *pair.values()), effects)
 
     def _pair(self, row: int) -> dict[str, Any]:
         """User, item and moment of an interaction, as the recommender's methods take them."""
@@ -180,7 +181,7 @@ class CachedModel:
         user, item = p.user_ids[p.user[row]], p.item_ids[p.item[row]]
         return {"user": user, "item": item, "at": int(p.timestamp[row])}
 
-    def _document(self, parts: tuple, compute: Callable[[], dict]) -> dict:
+    def document(self, parts: tuple, compute: Callable[[], dict]) -> dict:
         """A remembered answer that is no array."""
 
         def encoded() -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
 """What moved a predicted rating: the effect of each shown rating, of words, profile and level.
 
-Effects are computed on the answer that is served. For all changes at once the collaborative prior's
-part is exact, while the language model's logits stay those of the unchanged prompt; then the
-greatest effects, which an explanation may cite, are computed with the whole model, as on the page
-*Why*. A method without a prior gets all of them from the whole model.
+Effects are computed on the answer that is served. Where the language model has little weight, the
+collaborative prior's part of all effects is exact, while the language model's logits stay those of
+the unchanged prompt; then the greatest effects, which an explanation may cite, are computed with
+the whole model, as on the page *Why*. Otherwise the whole model computes all of them.
 """
 
 from dataclasses import replace
@@ -19,6 +19,8 @@ from ckf_demo.tasks import rating
 from ckf_demo.tasks.explanations.facts import POSITIVE_FROM, Film
 from ckf_demo.tasks.explanations.reasons import Cause, Situation, Wished, shared_by
 
+REUSED_UP_TO = 0.2
+"""The greatest weight of the language model with which its logits may stand for changed ones."""
 FINALISTS = 3
 """Ratings in each direction whose effects are computed with the whole model."""
 BETTER_BY, LOOKED_AT = 0.4, 200
@@ -121,12 +123,15 @@ def _effects_of_ratings(
 def _by_prior(
     predictor: Predictor, person: Person, target: int, places: list[int]
 ) -> dict[int, float] | None:
-    """Effects with the language model's logits as they are; None for a method without a prior."""
+    """Effects with the language model's logits as they are.
+
+    None for a method without a prior, or if the language model's weight is above `REUSED_UP_TO`.
+    """
     system = predictor.system
     context = predictor.context(person)
     question = context.question("rating", target)
     fused = fuse(system, context, [question])
-    if fused is None or "rating" not in fused.prior:
+    if fused is None or "rating" not in fused.prior or fused.weight["rating"] > REUSED_UP_TO:
         return None
     (hidden,) = answer_states(system, context, [question], fused, prefixes=predictor.prefixes)
 

@@ -57,7 +57,7 @@ class Components:
             if stop is not None and stop.is_set():
                 return
             with self._predictor.lock:
-                answers = self._answers(person, target, ablation, bridges)
+                answers = self.answers(person, target, ablation, bridges)
             yield {"part": name, "label": label, **answers}
 
     def _parts(self, other: str | None) -> dict[str, tuple[str, Ablation, Bridges | None]]:
@@ -130,9 +130,10 @@ class Components:
         return (user, item), len(bridges)
 
     @torch.inference_mode()
-    def _answers(
+    def answers(
         self, person: Person, target: int, ablation: Ablation, bridges: Bridges | None
     ) -> Figures:
+        """The answers with parts switched off or other bridges; the caller holds the lock."""
         predictor = self._predictor
         system, tasks = predictor.system, compared_tasks(predictor)
         context = predictor.context(person)

@@ -9,6 +9,8 @@ from ckf_demo.inference.counterfactuals import Counterfactuals
 from ckf_demo.inference.people import Described
 from ckf_demo.runtime.errors import UserError
 from ckf_demo.tasks.domains import Domain
+from ckf_demo.tasks.explanations.facts import Film
+from ckf_demo.tasks.explanations.side_by_side import Side, paragraph, through_bridges
 
 THIS, THAT, BRIDGES = "this", "that", "bridges"
 
@@ -22,6 +24,10 @@ class Explains(Protocol):
     counterfactuals: Counterfactuals
     predict: Callable[..., list[dict]]
     explain: Callable[..., Iterator[dict]]
+
+    place: Callable[[str], int]
+    film: Callable[[int], Film]
+    liked_together: Callable[[str, str], bool]
 
     @property
     def domain(self) -> Domain: ...
@@ -50,8 +56,10 @@ class Contrasts:
         ``"bridges"`` for the first one through those of user ``whose``; rating and probability,
         None where the checkpoint does not know the task, belong to the person, and an
         ``explanation`` is a step of `Recommender.explain`, None before it begins. The last has
-        ``"only"`` besides: for this and that the titles that its words name and the other's do
-        not. ``stop`` ends it early, without that last step.
+        ``"only"`` besides, for this and that the titles that its words name and the other's do
+        not, and ``"paragraph"``: what speaks for each, in effects, how they differ, and what the
+        other bridges change; empty for data without ratings. ``stop`` ends it early, without that
+        last step.
 
         Raises
         ------
@@ -94,7 +102,37 @@ class Contrasts:
                 yield {"sides": [dict(each) for each in sides], "finished": False}
             if stop is not None and stop.is_set():
                 return
-        yield {"sides": sides, "finished": True, "only": _only(sides)}
+        told = self._paragraph(sides, bridges_of, person)
+        yield {"sides": sides, "finished": True, "only": _only(sides), "paragraph": told}
+
+    def _paragraph(self, sides: list[dict], bridges_of: str | None, person: Described) -> str:
+        """The sides in effects; empty where no rating is predicted."""
+        recommender, by_side = self._recommender, {side["side"]: side for side in sides}
+        this, parts = by_side[THIS], []
+        if this["rating"] is None:
+            return ""
+        if THAT in by_side:
+            parts.append(
+                paragraph(self._side(this), self._side(by_side[THAT]), recommender.liked_together)
+            )
+        if bridges_of:
+            after = recommender.counterfactuals.through_bridges(bridges_of, this["item"], **person)[
+                "rating"
+            ]
+            film = recommender.film(recommender.place(this["item"]))
+            assert after is not None  # a rating is predicted here
+            parts.append(through_bridges(film, bridges_of, this["rating"], after))
+        return " ".join(parts)
+
+    def _side(self, side: dict) -> Side:
+        recommender = self._recommender
+        causes = [c for c in side["explanation"].get("causes", []) if c["title"]]
+        return Side(
+            recommender.film(recommender.place(side["item"])),
+            side["rating"],
+            {cause["title"]: cause["effect"] for cause in causes},
+            {cause["title"]: cause["stars"] for cause in causes},
+        )
 
 
 def _only(sides: list[dict]) -> dict[str, list[str]]:

@@ -16,8 +16,9 @@ from typing import Unpack
 from ckf_demo.collaborative.base import CANDIDATES
 from ckf_demo.inference import changed_histories, standing
 from ckf_demo.inference.components import Components
-from ckf_demo.inference.figures import QUANTITIES, compared_tasks
+from ckf_demo.inference.figures import QUANTITIES, Figures, compared_tasks
 from ckf_demo.inference.people import Described, Person, whole
+from ckf_demo.model.system import COMPLETE
 from ckf_demo.runtime.errors import UserError
 
 
@@ -113,6 +114,16 @@ class Counterfactuals(Components):
         described, target = self._pair(item, person)
         other = None if other in (None, "") else str(other)
         yield from self.swap(described, target, other, stop)
+
+    def through_bridges(self, whose: str, item=None, **person: Unpack[Described]) -> Figures:
+        """The answers through the bridges of a known user, ``{"rating", "probability", "score"}``.
+
+        UserError as `bridges_of`.
+        """
+        described, target = self._pair(item, person)
+        bridges = self.bridges_of(whose)
+        with self._predictor.lock:
+            return self.answers(described, target, COMPLETE, bridges)
 
     def percentile(
         self, item=None, stop: Event | None = None, **person: Unpack[Described]

@@ -246,10 +246,11 @@ class Explanation:
         again: int = 0,
     ):
         self._predictor, self._prompt = predictor, prompt
-        self._background, self._stars, self._again = background, stars, again
+        self.background, self._stars, self._again = background, stars, again
         self._judged: list[Judged] = []
         self.draft = ""
         self.regenerated = 0
+        self._lead = ""
 
     def written(self, stop: Event | None) -> Iterator[str]:
         """Yield the text as it grows.
@@ -257,11 +258,11 @@ class Explanation:
         Each sentence is checked against the data. The text is rewritten from the first unsupported
         sentence on. ``stop`` ends it early.
         """
-        if isinstance(self._background, Reasons):
-            yield from self._reasoned(self._background, stop)
+        if isinstance(self.background, Reasons):
+            yield from self._reasoned(self.background, stop)
             return
         _, branch, _ = self._prompt
-        allowed, closing = self._background.words, self._background.closing
+        allowed, closing = self.background.words, self.background.closing
         text = ""
         for text in self._words(branch, stop):
             yield text
@@ -283,46 +284,55 @@ class Explanation:
                 yield text
             self._judged = self._read(text, stop)
         if closing and text:
-            self._judged += self._background.judge(closing)
+            self._judged += self.background.judge(closing)
             yield f"{text} {closing}"
-        if text and not self.text:
-            self._judged += self._background.judge(self._background.otherwise)
+        if text and not self.text and self.background.otherwise:
+            self._judged += self.background.judge(self.background.otherwise)
             yield self.text
 
     def _reasoned(self, reasons: Reasons, stop: Event | None) -> Iterator[str]:
         """Yield the text as it grows: the lead in the model's words if they hold, and the rest.
 
-        The lead has two drafts, the second one drawn; a draft must be supported and fluent.
-        Otherwise it is composed.
+        The lead has two drafts, the second one drawn, of which the data must support one; it must
+        be fluent besides. Otherwise it is composed.
         """
-        composer, begun = reasons.composer, " ".join(reasons.composer.opening)
-        if stop is not None and stop.is_set():
-            return
+        composer, text = reasons.composer, " ".join(reasons.composer.opening)
         lead = ""
-        for attempt in range(2 if reasons.lead is not None else 0):
-            assert reasons.lead is not None
+        if reasons.lead is not None:
+            for words in self._worded(reasons.lead, stop):
+                yield f"{text} {words}".strip()
+            lead = self._lead
+        begin = [lead, *composer.weights()] if lead else composer.lead()
+        for sentence in (*begin, *composer.rest()):
+            if stop is not None and stop.is_set():
+                break
+            text = f"{text} {sentence}".strip()
+            yield text
+        self._judged = reasons.judge(text)
+
+    def _worded(self, facts: Facts, stop: Event | None) -> Iterator[str]:
+        """Yield drafts of a lead as they grow, and keep what holds and is fluent as `_lead`."""
+        films = [film.title for film in (facts.candidate, *facts.evidence)]
+        for attempt in range(2):
             # other words are wanted each time again
             seed = 2 * self._again + attempt
             drawn = torch.Generator().manual_seed(seed) if seed else None
             words = ""
             for words in self._words(self._prompt[1], stop, drawn):
-                yield f"{begun} {words}".strip()
+                yield words
             self.draft = self.draft or words
-            said = plainly(
-                words, [film.title for film in (reasons.lead.candidate, *reasons.lead.evidence)]
-            )
+            said = plainly(words, films)
             judged = self._read(said, stop)
-            supported = bool(judged) and all(sentence.supported for sentence in judged)
-            if supported and fluent(said, reasons.lead):
-                lead = said
-                break
+            if judged and all(sentence.supported for sentence in judged):
+                # drawn words are no more fluent, so such a draft is not written again
+                self._lead = said if fluent(said, facts) else ""
+                return
             self.regenerated += len(judged)
-        sentences = [lead, *composer.weights()] if lead else composer.lead()
-        text = begun
-        for sentence in [*sentences, *composer.rest()]:
-            text = f"{text} {sentence}".strip()
-            yield text
-        self._judged = reasons.judge(text)
+
+    @property
+    def worded(self) -> bool:
+        """Whether the language model's words stand in a text of causes."""
+        return bool(self._lead)
 
     @property
     def text(self) -> str:
@@ -332,7 +342,7 @@ class Explanation:
     @property
     def result(self) -> dict:
         """The last step of `Recommender.explain`, without times."""
-        text, named = self.text, self._background.named
+        text, named = self.text, self.background.named
         mentioned = mentions(text, [item["title"] for item in named])
         return {
             "text": text,
@@ -353,9 +363,9 @@ class Explanation:
     @property
     def _causes(self) -> list[dict]:
         """What moved the prediction, the greatest effect first; empty where people wrote texts."""
-        if not isinstance(self._background, Reasons):
+        if not isinstance(self.background, Reasons):
             return []
-        situation = self._background.situation
+        situation = self.background.situation
         cited = situation.cited
         return [
             {
@@ -375,7 +385,7 @@ class Explanation:
         A sentence that the token limit cut off counts as unsupported, since its end is unknown.
         One that a visitor stopped is checked as it is.
         """
-        judged = self._background.judge(text)
+        judged = self.background.judge(text)
         stopped = stop is not None and stop.is_set()
         if judged and not text.endswith(ENDS) and not stopped:
             judged[-1] = replace(judged[-1], supported=False)

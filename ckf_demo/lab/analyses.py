@@ -268,20 +268,21 @@ def _reader(results: dict) -> Table:
     return "The reader of statements itself", ["measure", "texts", "share"], rows
 
 
-def faithful(results: dict) -> list[Table]:
-    """What explanations state, what they cite, how good their reader is, and a hundred of them."""
+def reasons(results: dict) -> list[Table]:
+    """What explanations cite and say, how good their reader is, and a hundred of them."""
     moved, removed = _removals(results["rows"])
+    made = ResultTables(results["rows"])
     measured = [
-        [key[2], with_half_width(row), str(row["n"])]
-        for key, row in ResultTables(results["rows"]).cells.items()
-        if key[2] != moved
+        [metric, group, with_half_width(row), str(row["n"])]
+        for (_, _, metric, group), row in made.cells.items()
+        if metric != moved
     ]
     texts = [
         [text["user"], text["title"], f"{text['rating']:.2f}", text["text"]]
         for text in results["texts"]
     ]
     return [
-        (f"Explanations on {part(results)}", ["measure", "value", "n"], measured),
+        (f"Explanations on {part(results)}", ["measure", "pairs", "value", "n"], measured),
         *removed,
         _reader(results),
         (f"{len(texts)} of them", ["user", "film", "predicted", "explanation"], texts),
@@ -376,7 +377,7 @@ ANALYSES: dict[str, Callable[[dict], Sequence[Table]]] = {
     "poisoning": poisoning,
     "field": leaderboard,
     "given": reference_explanations,
-    "faithful": faithful,
+    "reasons": reasons,
     "search": search,
     "words": words,
 }

@@ -94,6 +94,11 @@ def plant(
     return MARK.sub(lambda found: titles[int(found[1])], masked)
 
 
+def another_genre(text: str, candidate: Film, rng: random.Random) -> str | None:
+    """The text with another genre in the place of one that it names."""
+    return _plant_word(text, "genre", candidate, rng)
+
+
 def _swap(text: str, old: str, new: str, others: Iterable[str]) -> str:
     """Replaces a title, but not where it is only a part of another title in the text."""
     longer = sorted({t for t in others if old in t and t != old}, key=len, reverse=True)
@@ -107,7 +112,7 @@ def _plant_word(masked: str, kind: Plant, candidate: Film, rng: random.Random) -
         "decade": r"\b(?:18|19|20)\d0s\b",
         "rating": r"(?<![\w⟦.])[1-5](?![\w⟧.]\d?)",
     }
-    found = list(re.finditer(patterns[kind], masked))
+    found = list(re.finditer(patterns[kind], masked, re.I))
     if not found:
         return None
     place = rng.choice(found)

@@ -21,8 +21,8 @@ from ckf_demo.backbone.loading import dense_precision
 from ckf_demo.data.prepared import Prepared
 from ckf_demo.evaluation.base import progress_bars
 from ckf_demo.evaluation.cached import CachedModel
-from ckf_demo.lab.faithful import add_removals, spread
 from ckf_demo.lab.overlap import embedded
+from ckf_demo.lab.reasons import add_removals, spread
 from ckf_demo.metrics import bootstrap
 from ckf_demo.metrics.metrics import unique_share
 from ckf_demo.metrics.results import Results
@@ -128,7 +128,7 @@ class CheckpointTexts:
 
         ``held`` has rows as `Results` gives them, ``reader`` {name: [how many, of how many]} and
         ``texts`` a hundred of the texts for people to judge. Cited items are taken out of the
-        history for ``removals`` pairs at most (`ckf_demo.lab.faithful.add_removals`). ``others``
+        history for ``removals`` pairs at most (`ckf_demo.lab.reasons.add_removals`). ``others``
         are texts of other systems about the same pairs; whether they pick their user is measured.
         """
         data, users = self.prepared, self.prepared.user[self.rows]

@@ -56,7 +56,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "words": ("checkpoints/ml-100k/words.json",),
     "search": (f"{RESULTS}/search.json", f"{RESULTS}/search-ml-100k.json"),
-    "explanations": (f"{RESULTS}/faithful-ml-100k.json",),
+    "explanations": ("checkpoints/ml-100k/reasons.json",),
     "reference-explanations": (
         f"{RESULTS}/reference-explanations-xrec-yelp.json",
         f"{RESULTS}/reference-explanations-amazon-musical-instruments.json",

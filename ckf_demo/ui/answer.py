@@ -71,14 +71,19 @@ def answer_steps(recommender, pair: Pair, stop: threading.Event) -> Iterator[Ans
     yield from explained(recommender, answer, stop)
 
 
-def explained(recommender, answer: Answer, stop: threading.Event) -> Iterator[Answer]:
-    """An answer as its explanation grows, or with its silence; ends soon after ``stop`` is set."""
+def explained(
+    recommender, answer: Answer, stop: threading.Event, again: int = 0
+) -> Iterator[Answer]:
+    """An answer as its explanation grows, or with its silence; ends soon after ``stop`` is set.
+
+    ``again`` is how often the same was explained before.
+    """
     pair = answer.pair
     if stop.is_set():
         return
     try:
         for step in recommender.explain(
-            **pair.person, item=pair.item, method=pair.method, stop=stop
+            **pair.person, item=pair.item, method=pair.method, stop=stop, again=again
         ):
             yield replace(answer, explanation=step, finished="sentences" in step)
     except UserError as error:
@@ -109,9 +114,14 @@ def explanation_card(recommender, answer: Answer, *, linked: bool) -> str:
         escape(film["title"]): film["item"] for film in step.get("evidence", []) if film["title"]
     }
     if titles:
-        pattern = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
+        # the item's own title may hold another one, as Batman Returns does
+        own = escape(recommender.store.item(answer.pair.item)["title"] or "")
+        held = sorted({*titles, *([own] if own else [])}, key=len, reverse=True)
+        pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, held))})(?!\w)"
 
         def emphasise(title: re.Match) -> str:
+            if title[0] not in titles:
+                return title[0]
             if not linked:
                 return f"<u>{title[0]}</u>"
             anchor = f"rated-{escape(titles[title[0]])}"
@@ -173,14 +183,17 @@ def evidence_markup(recommender, step: Mapping) -> str:
         for key, what in (("regenerated", "written again"), ("dropped", "left out"))
         if step[key]
     ]
-    checked = f"Every {thing}, genre, decade, rating and taste in the text was looked up."
+    checked = (
+        f"Every {thing}, name, theme, rating and amount in the text was looked up. An amount is "
+        "the prediction minus the prediction without that rating, as on the tab “Why”."
+    )
     if recommender.prepared.has_texts:
         checked = "Every word was compared with the names and with what others wrote."
     if left_out:
         checked = f"{' and '.join(left_out)}, since the data do not support the draft. {checked}"
     draft = ""
     if step.get("draft") and step["draft"] != step["text"]:
-        draft = facts("The first draft was not checked, so it may say what nobody wrote:")
+        draft = facts("The first draft was not checked, so it may say what does not hold:")
         draft += f"<p>{escape(step['draft'])}</p>"
     return (
         f'<details class="ckf-rests"><summary>Evidence</summary><ul>{"".join(rows)}</ul>'

@@ -283,9 +283,10 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
 
         Returns:
             {"text"} with the text so far, and at the end {"text", "evidence": [{"item",
-            "title"}, …], "polarity": "positive", "mixed" or "negative", "sentences": [{"text",
-            "evidence": [{"item", "title", «source»}, …]}, …], "regenerated", "dropped", …}: what
-            the data do not support is written again and then left out.
+            "title"}, …], "causes": [{"kind", "item", "title", "stars", "effect", "cited"}, …],
+            "polarity": "positive", "mixed" or "negative", "sentences": [{"text", "evidence":
+            [{"item", "title", «source»}, …]}, …], "regenerated", "dropped", …}. A cause moved the
+            prediction by its effect, in stars; what the data do not support is left out.
         """
         yield from recommender.explain(**question)
 
@@ -295,11 +296,12 @@ def _about_people(recommender, method_comparison: MethodComparison) -> list[tupl
 
         Returns:
             {"sides": [{"side", "item", "title", "rating", "probability", "whose", "explanation"},
-            …], "finished"} with the texts so far, and at the end "only" besides. A side is "this"
-            for the «thing», "that" for the other one and "bridges" for the «thing» through those of
-            user "whose", which has no rating and probability of its own; an explanation is as
-            /explain returns it, null before its turn; "only" holds the titles that the words for
-            this or that name alone. Null for what the checkpoint was not trained for.
+            …], "finished"} with the texts so far, at the end with "only" and "paragraph". A side is
+            "this" for the «thing», "that" for the other one and "bridges" for the «thing» through
+            those of user "whose", which has no rating and probability of its own; an explanation is
+            as /explain returns it, null before its turn; "only" holds the titles that the words for
+            this or that name alone, and "paragraph" says what speaks for each, in effects. Null for
+            what the checkpoint was not trained for.
         """
         yield from recommender.contrasts.sides(**question)
 

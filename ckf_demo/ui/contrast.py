@@ -54,7 +54,9 @@ def sides_markup(recommender, result: Mapping, *, writing: bool = False) -> str:
             words += facts(f"Named here and not for {other}: {', '.join(titles)}")
         style = "ckf-card ckf-words"
         cards.append(card(heading, facts(" · ".join(figures)), words, style=style))
-    return f'<div class="ckf-sides">{"".join(cards)}</div>'
+    told = result.get("paragraph", "")
+    summary = f'<p class="ckf-contrast">{escape(told)}</p>' if told else ""
+    return f'{summary}<div class="ckf-sides">{"".join(cards)}</div>'
 
 
 def _numbered(film: dict) -> str:

@@ -248,10 +248,21 @@ def later_rating(store, pair: Pair) -> tuple[float, int] | None:
 
 
 def top_genres(history: list[dict], liked_from: float) -> list[str]:
-    """The three most frequent genres of liked items, or of all items where none was liked."""
-    liked = [row for row in history if row["rating"] >= liked_from] or history
+    """The three most frequent genres of liked items."""
+    liked = [row for row in history if row["rating"] >= liked_from]
     counts = Counter(genre for row in liked for genre in row["genres"])
     return [genre for genre, _ in counts.most_common(3)]
+
+
+def likes_of(history: list[dict], liked_from: float) -> str:
+    """ "likes Drama, Comedy" by what was liked; empty where nothing was."""
+    genres = top_genres(history, liked_from)
+    return f"likes {', '.join(genres)}" if genres else ""
+
+
+def rated_before(history: list[dict], item: str) -> float | None:
+    """What the person gave an item before the moment; None if they did not rate it."""
+    return next((row["rating"] for row in reversed(history) if row["item"] == item), None)
 
 
 def counted(number: int, what: str) -> str:
@@ -296,7 +307,7 @@ def bar(recommender, pair: Pair) -> str:
         counted(len(history), what),
         warmth if history else f"no {what} yet",
         profile_of(recommender, pair),
-        ", ".join(top_genres(history, recommender.prepared.liked_from)),
+        likes_of(history, recommender.prepared.liked_from),
         f"“{pair.taste}”" if pair.taste else "",
         f"words count {pair.strength:.0%}" if pair.taste and pair.strength is not None else "",
     ]

@@ -36,9 +36,10 @@ from ckf_demo.ui.pair import (
     counted,
     known_of,
     later_rating,
+    likes_of,
     opinions,
     profile_of,
-    top_genres,
+    rated_before,
 )
 from ckf_demo.ui.saved_rows import history_rows
 from ckf_demo.ui.stops import Stops
@@ -108,8 +109,14 @@ def _seconds(answer: dict) -> str:
     return f'<p class="ckf-time">{answer["seconds"]:.2f} s</p>'
 
 
-def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
-    """A bar for each rating, their mean with its standard deviation, and the methods' ratings."""
+def rating_card(
+    answer: Answer, truth: tuple[float, int] | None, before: float | None = None
+) -> str:
+    """A bar for each rating, their mean with its standard deviation, and the methods' ratings.
+
+    ``truth`` is the rating that the person gave later, with its time, and ``before`` one that they
+    gave earlier.
+    """
     if answer.rating is None:
         return notice("Working on the rating.")
     distribution = answer.rating["distribution"]
@@ -133,8 +140,13 @@ def rating_card(answer: Answer, truth: tuple[float, int] | None) -> str:
         f'<span class="ckf-whisker" style="left:{100 * low:.2f}%;'
         f'right:{100 - 100 * high:.2f}%"></span>'
     )
+    known = ""
+    if before is not None:
+        given = stars_text(before)
+        known = notice(f"They gave it {given} before; the prediction leaves that rating out.")
     return card(
         "Which rating would they give?",
+        known,
         _figure(f"{mean:.2f}", " of 5", f"± {deviation:.2f} (one standard deviation)"),
         f'<div class="ckf-bars" role="img" aria-label="Probability of each rating: {spoken}">'
         f"{bars}</div>",
@@ -253,7 +265,7 @@ def history_markup(recommender, pair: Pair) -> str:
         about = f"n = {len(history)}"
         facts.append(f"mean rating {mean:.2f} ({about})" if rated else about)
         if prepared.has_genres:
-            facts.append("likes " + ", ".join(top_genres(history, prepared.liked_from)))
+            facts.append(likes_of(history, prepared.liked_from))
     if untitled := sum(not row["title"] for row in history):
         facts.append(f"{counted(untitled, domain.things)} without a title")
     rows = [row | {"order": place} for place, row in enumerate(history, start=1)]
@@ -305,11 +317,13 @@ class PredictTab:
         with gr.Row(equal_height=False, elem_classes="ckf-columns"):
             with gr.Column(min_width=300, visible=self._rates):
                 truth = later_rating(recommender.store, pair)
-                self.rating = panel(rating_card(first_answer, truth), elem_id="rating")
+                before = rated_before(known_of(recommender, pair), pair.item)
+                self.rating = panel(rating_card(first_answer, truth, before), elem_id="rating")
             with gr.Column(min_width=300):
                 self.click = panel(click_card(recommender, first_answer), elem_id="click")
                 words = ExplanationPanel(recommender, first_answer, "predict", linked=True)
                 self.panels = [words]
+                self.times = gr.State(0)
         self.history = panel(history_markup(recommender, pair), elem_id="history")
         self.downloads = Downloads("history", "Save what is known:")
         with gr.Accordion("Figures as tables", open=False):
@@ -343,7 +357,7 @@ class PredictTab:
         )
         explain = page.gated(self.explain, model, "page: explain")
         for shown in self.panels:
-            shown.again.click(explain, pair, words, **ONCE)
+            shown.again.click(explain, [pair, self.times], [*words, self.times], **ONCE)
             shown.stop.click(self.stops.halt, **QUIET)
         self.contrast.wire(page)
 
@@ -361,13 +375,14 @@ class PredictTab:
         """Answer the pair into the page, step by step."""
         stop = self.stops.begin(request.session_hash, pair)
         truth = later_rating(self.recommender.store, pair)
+        before = rated_before(known_of(self.recommender, pair), pair.item)
         answer = Answer(pair)
         try:
             for answer in answer_steps(self.recommender, pair, stop):
                 updates = self._words(answer, running=not answer.finished)
                 if answer.explanation is None:
                     updates |= {
-                        self.rating: rating_card(answer, truth),
+                        self.rating: rating_card(answer, truth, before),
                         self.click: click_card(self.recommender, answer),
                         self.figures: figures(self.recommender, answer),
                         self.prompt: self.prompt_of(pair, task),
@@ -384,11 +399,12 @@ class PredictTab:
         else:
             yield self._words(replace(answer, finished=True), running=False)
 
-    def explain(self, pair: Pair, request: gr.Request) -> Iterator[dict]:
-        """Write the explanation once more."""
+    def explain(self, pair: Pair, times: int, request: gr.Request) -> Iterator[dict]:
+        """Write the explanation in other words; ``times`` is how often that was done."""
         stop = self.stops.begin(request.session_hash, pair)
-        answer = Answer(pair)
-        for answer in explained(self.recommender, Answer(pair), stop):
+        answer, times = Answer(pair), times + 1
+        yield {self.times: times}
+        for answer in explained(self.recommender, Answer(pair), stop, again=times):
             yield self._words(answer, running=not answer.finished)
         yield self._words(replace(answer, finished=True), running=False)
 

@@ -202,7 +202,10 @@ class ReplayMarkup:
         caption = f"{question.what} for {self.film}"
         if values:
             moved = self.labels[next(iter(values))]
-            caption += f"; effect: how much the {thing} added moved {moved}"
+            caption += (
+                f"; effect: how much the {thing}, added to those before it, moved {moved} "
+                "(on “Why” it is removed from the whole, so the two differ)"
+            )
         answers = table_of(
             steps,
             [

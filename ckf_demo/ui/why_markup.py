@@ -144,6 +144,8 @@ class WhyMarkup:
             f"Each of the {effects['shown']} {words.things} that the prompt shows (of "
             f"{effects['known']} {words.rated}) is removed alone, and prompt, folded-in person and "
             f"bridges are computed without it. No earlier {thing} takes its place. "
+            f"An effect is what the whole loses without it; on “Cold start” an effect is what an "
+            f"{words.opinion} adds to those before it, so the two differ. "
             f"{len(rows)} of {effects['shown']} done in {effects['seconds']:.2f} s."
         )
         if effects["window_moves"]:

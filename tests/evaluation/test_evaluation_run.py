@@ -109,6 +109,7 @@ class FakeRecommender:
         yield {"text": text[:10]}
         evidence = [{"item": film.item, "title": film.title} for film in made.evidence]
         whole = {"text": text, "evidence": evidence, "polarity": made.polarity, "rating": rating}
+        whole["causes"] = []
         yield {**whole, "draft": whole["text"], "sentences": [], "regenerated": 0, "dropped": 0}
 
 

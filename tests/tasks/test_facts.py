@@ -74,7 +74,9 @@ def test_every_wording_about_the_taste_line_keeps_the_verdicts_tone(kind, polari
         wordings["wish"][kind], wordings["wish_frames"], wordings["verdict"][polarity]
     ):
         text = frame.replace("{wish}", wish).replace("{verdict}", verdict)
-        text = text.replace("{at}", "a crime film").replace("{t}", "crime").replace("{c}", film.title)
+        text = (
+            text.replace("{at}", "a crime film").replace("{t}", "crime").replace("{c}", film.title)
+        )
         assert tone(text, [film.title]) == polarity, text
 
 

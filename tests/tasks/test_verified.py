@@ -10,7 +10,7 @@ from ckf_demo.backbone.engine import Branch
 from ckf_demo.inference.explaining import Background, Explanation, Judged
 from ckf_demo.tasks.explanations.claims import check
 from ckf_demo.tasks.explanations.facts import Film
-from ckf_demo.tasks.explanations.verified import NOTHING, sentences, verified
+from ckf_demo.tasks.explanations.verified import mentions, sentences, verified
 
 FARGO = Film("1", "Fargo", 1996, ("Crime", "Drama"))
 HEAT = Film("2", "Heat", 1995, ("Action", "Crime"))
@@ -60,12 +60,32 @@ def test_sentences_lose_nothing_but_the_space_between_them(text):
         assert own.text == own.text.strip()
 
 
+def test_a_title_within_another_one_is_not_mentioned():
+    titles = ["Batman", "Batman Returns", "M"]
+    assert mentions("Batman Returns is for Mary.", titles) == {"Batman Returns"}
+    assert mentions("Batman Returns, and Batman.", titles) == {"Batman Returns", "Batman"}
+    assert mentions("M", titles) == {"M"} and mentions("M", []) == set()
+
+
+def test_where_nothing_holds_something_true_is_said(monkeypatch):
+    monkeypatch.setattr(Explanation, "_words", lambda *asked: iter(["Dull."]))
+
+    def judge(text: str) -> list[Judged]:
+        return [Judged(text, text != "Dull.")]
+
+    prompt = None, Branch([], 0, "explanation"), None
+    background = Background("", [], judge, words=(), otherwise="Nobody has written yet.")
+    one = Explanation(None, prompt, background, None)
+    assert list(one.written(None)) == ["Dull.", "Nobody has written yet."]
+    assert one.text == "Nobody has written yet." and one.result["dropped"] == 1
+
+
 @pytest.mark.parametrize(
     ("written", "stopped", "kept"),
     [
         ("It is good. It is near.", False, "It is good. It is near."),
         ("It is good. It has a", False, "It is good."),
-        ("It has a", False, NOTHING),
+        ("It has a", False, ""),
         # a visitor sees what stood there
         ("It is good. It has a", True, "It is good. It has a"),
     ],

@@ -135,7 +135,7 @@ _GREATEST = re.compile(
 _GENERAL = re.compile(r"\b(?:people in general|average film)\b")
 _WORDS = re.compile(r"\b(?:what you wrote|wanted|you asked|your wish|did not want)\b", re.I)
 _PROFILE = re.compile(r"\b(?:your profile|you said of yourself)\b")
-_TOGETHER = re.compile(r"\b(?:together|as a whole)\b")
+_TOGETHER = re.compile(r"\b(?:together|as a whole)\b", re.I)
 
 
 def amounts(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -317,24 +317,7 @@ class Composer:
 
     def _clauses(self, shared: Sequence[Shared]) -> str:
         """What both films are or have, in one sentence."""
-        fans = [self._draw(("shared", "fans")) for one in shared if one.kind == "fans"][:1]
-        groups: dict[str, list[str]] = {}
-        for one in shared:
-            if one.kind != "fans" and (len(groups) < 2 or one.kind in groups):
-                groups.setdefault(one.kind, []).append(one.name)
-        if list(groups) == ["genre"] and not fans:
-            return self._say(("shared", "genre alone"), n=groups["genre"][0])
-        said = [
-            self._draw(("shared", kind)).replace("{n}", listed(names[:2]))
-            for kind, names in groups.items()
-        ]
-        if not said:
-            return self._say(("shared", "only"), a=fans[0])
-        if fans:
-            return self._say(("shared", "one fans"), a=said[0], t=fans[0])
-        if len(said) == 1:
-            return self._say(("shared", "one"), a=said[0])
-        return self._say(("shared", "two"), a=said[0], t=said[1])
+        return both(shared, lambda name, **slots: self._say(("shared", name), **slots), self._draw)
 
     def _film(self) -> str:
         film = self.situation.candidate
@@ -350,6 +333,8 @@ class Composer:
         case = people.get((bool(slots["d"]), bool(slots["cast"])), "story")
         if not film.description:
             case = "plain" if case == "all" else "bare"
+        if case == "bare" and not film.labels:
+            return ""
         return self._say(("film", case), **slots)
 
     def _average(self) -> list[str]:
@@ -405,6 +390,42 @@ class Composer:
         slots["others"] = "your other recent ratings" if recent else "your other ratings"
         slots["mine"] = "your recent ratings" if recent else "your ratings"
         return spoken_sentence(self._draw(case, missing), self.situation.candidate, slots)
+
+
+def _first(case: tuple[str, str]) -> str:
+    return asset("reasons.toml")[case[0]][case[1]][0]
+
+
+def _first_said(name: str, **slots: str) -> str:
+    return spoken_sentence(_first(("shared", name)), Film("", "", None, ()), slots)
+
+
+def both(
+    shared: Sequence[Shared],
+    say: Callable[..., str] = _first_said,
+    draw: Callable[[tuple[str, str]], str] = _first,
+) -> str:
+    """What two films share, in one sentence; at most two kinds of facts and what fans say.
+
+    ``say`` fills a wording of a case, and ``draw`` chooses one; by default the first.
+    """
+    fans = [draw(("shared", "fans")) for one in shared if one.kind == "fans"][:1]
+    groups: dict[str, list[str]] = {}
+    for one in shared:
+        if one.kind != "fans" and (len(groups) < 2 or one.kind in groups):
+            groups.setdefault(one.kind, []).append(one.name)
+    if list(groups) == ["genre"] and not fans:
+        return say("genre alone", n=groups["genre"][0])
+    said = [
+        draw(("shared", kind)).replace("{n}", listed(names[:2])) for kind, names in groups.items()
+    ]
+    if not said:
+        return say("only", a=fans[0])
+    if fans:
+        return say("one fans", a=said[0], t=fans[0])
+    if len(said) == 1:
+        return say("one", a=said[0])
+    return say("two", a=said[0], t=said[1])
 
 
 _IN_LEADS = ("genre", "fans", "decade")
