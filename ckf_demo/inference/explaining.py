@@ -121,6 +121,7 @@ def _from_causes(
     # a stop within any of these ends no sentence
     held = [candidate.title, candidate.description, *(film.title for film, _ in history)]
     held += [name for film in (candidate, *_films(situation)) for name in film.people]
+    held += [situation.better[0].title] if situation.better else []
 
     def read(words: str) -> ClaimReport:
         return check(

@@ -72,10 +72,12 @@ def choose(prepared: Prepared, rows: np.ndarray, size: int, seed: int) -> list[C
     for row in rows:
         by_user[int(prepared.user[row])].append(int(row))
     cases: list[Case] = []
-    users = [user for user, own in by_user.items() if len(own) > 1]
+    users = [user for user, own in by_user.items() if len(own) > 3]
     for place, user in enumerate(rng.permutation(users)):
         own = by_user[int(user)]
-        first = min(own, key=lambda row: int(prepared.timestamp[row]))
+        # in the middle of their rows, so that something is known of most
+        own = own[len(own) // 2 :]
+        first = own[0]
         before, at = prepared.history.before(first), int(prepared.timestamp[first])
         rare = [row for row in own if counts[prepared.item[row]] <= RARE]
         common = [row for row in own if counts[prepared.item[row]] > RARE]

@@ -234,8 +234,8 @@ def test_the_bar_names_both_and_the_moment(fake):
 
 def test_titles_and_words_of_people_are_escaped_everywhere(fake):
     pair = Pair(item=NASTY_ITEM, history=((NASTY_ITEM, 5.0),), taste="<script>alert(1)</script>")
-    # an explanation names films of the history, not the candidate
-    answer = finished_answer(fake, pair.with_item("7"))
+    # an explanation names what it is about
+    answer = finished_answer(fake, pair)
     shown = [
         bar(fake, pair),
         history_markup(fake, pair),

@@ -105,7 +105,7 @@ def test_films_are_called_films(fake):
         "Films (k)",
         "slow crime films of the forties",
         "No films rated yet. Two or three already change the answers.",
-        "Every film, genre, decade, rating and taste in the text was looked up.",
+        "Every film, name, theme, rating and amount in the text was looked up.",
         "probability of a rating of 4 or 5",
     ):
         assert words in shown
@@ -170,7 +170,7 @@ def test_what_somebody_wrote_is_quoted_escaped_and_short(places):
 def test_what_rests_on_nothing_says_so_by_the_data(places, fake):
     assert "no source needed" in explained(places)
     shown = explained(fake, rating=4.0)
-    assert "names no film that they rated" in shown and "Every film, genre" in shown
+    assert "names no film that they rated" in shown and "Every film, name" in shown
     rated = {"item": "1", "title": "Quiet Harbour", "rating": 4.0}
     assert "Quiet Harbour (4)<" in explained(fake, rated, rating=4.0)
 

@@ -264,7 +264,10 @@ _LABELLED = re.compile(
 
 
 def plainly(text: str, titles: Sequence[str]) -> str:
-    """A text of the language model with the data's labels as words: "a crime drama"."""
+    """A text of the language model with the data's labels as words: "a crime drama".
+
+    Turns of phrase that earlier adapters learnt are mended (``assets/wordings.toml``).
+    """
 
     def said(found: re.Match[str]) -> str:
         labels = re.findall(_LABELS, found["labels"])
@@ -279,6 +282,8 @@ def plainly(text: str, titles: Sequence[str]) -> str:
         kind = kind_of(labels)
         return with_article(kind) if found["article"] else kind
 
+    for old, new in asset("wordings.toml")["mended"].items():
+        text = text.replace(old, new)
     held = sorted((t for t in titles if t), key=len, reverse=True)
     pattern = "|".join(map(re.escape, held))
     parts = re.split(f"({pattern})", text) if held else [text]
