@@ -430,7 +430,8 @@ def spread(n: int) -> list[int]:
 
 def _printed(recommender: Recommender, case: Case, one: dict) -> dict:
     known = case.person.get("history", [])
-    who = case.person.get("user") or f"new, {len(known)} ratings"
+    what = "rating" if len(known) == 1 else "ratings"
+    who = case.person.get("user") or f"new, {len(known)} {what}"
     title = recommender.film(recommender.place(case.item)).title
     return {"user": who, "title": title, "rating": round(one["rating"], 2), "text": one["text"]}
 

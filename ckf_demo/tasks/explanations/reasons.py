@@ -311,7 +311,7 @@ class Composer:
         if supports and shared:
             return [self._clauses(shared)]
         mine, other = described(candidate), described(film)
-        if not supports and mine != other:
+        if not supports and not {*candidate.labels} & {*film.labels}:
             return [self._say(("apart", "differ"), e=film.title, le=other, lc=mine)]
         return [self._say(("apart", "nothing"))] if not shared else []
 
