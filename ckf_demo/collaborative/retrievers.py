@@ -47,7 +47,11 @@ class Retrievers:
         network, _ = SASRec.fit(
             sequences, prepared.n_items, size=lightgcn.SIZE, epochs=EPOCHS, seed=seed
         )
-        return cls(items, people.mean(axis=0), network, prepared.liked_from)
+        # in the precision of checkpoints, so that what is measured is what is served
+        graph, newcomer = (
+            table.astype(np.float16).astype(np.float32) for table in (items, people.mean(axis=0))
+        )
+        return cls(graph, newcomer, network.half().float(), prepared.liked_from)
 
     def scores(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         """Sum of both scores of every item after a history (n,), oldest first: float32 (I,).
@@ -64,13 +68,15 @@ class Retrievers:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What was fitted, by name."""
+        """What was fitted, by name, in half precision."""
         network = {f"network.{k}": v.numpy() for k, v in self.network.state_dict().items()}
-        return network | {"graph": self.graph, "newcomer": self.newcomer}
+        arrays = network | {"graph": self.graph, "newcomer": self.newcomer}
+        return {name: array.astype(np.float16) for name, array in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], prepared: Prepared) -> "Retrievers":
         """Retrievers made of `arrays` and of the data that they were fitted on."""
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
         layers = {k: torch.from_numpy(v) for k, v in part(arrays, "network.").items()}
         network = SASRec(len(layers["items.weight"]) - 1, len(layers["start"]))
         network.load_state_dict(layers)
