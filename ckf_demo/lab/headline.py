@@ -21,7 +21,6 @@ METHODS = {
     "biased MF": "biased MF",
     "item k-NN": "item k-NN",
     "gradient boosting": "gradient boosting",
-    "ckf's collaborative prior": "CKF, collaborative prior",
     "ckf": "**CKF**",
 }
 """Methods of the first table by their name in the results, and what the README calls them."""
