@@ -16,6 +16,7 @@ _RELATIVE = frozenset({"that", "which", "who"})
 _PRONOUNS = frozenset("it them one those these that".split())
 _MORE = frozenset({"more", "lots", "plenty"})
 _JOINS = frozenset({"and", "or", "und", "et", "y"})
+_DEGREES = frozenset("too so very overly zu trop muy demasiado".split())
 
 
 class Polarity:
@@ -78,16 +79,24 @@ class Polarity:
         starts = {mention.start: mention for mention in said.mentions}
         inside = {i for m in said.mentions for i in range(m.start, m.end)}
         negative = listing = passed = False
+        degree, ends = False, -1
         for i, token in enumerate(said.tokens):
+            if degree and i == ends:
+                # "not too violent thrillers" are thrillers
+                negative = negative and (token.word in _JOINS or token.word == ",")
             if token.negative:
-                negative, passed = True, False
+                negative, passed, degree = True, False, token.word in _DEGREES
                 listing = token.word in _REJECTS or self._is_verb(said, i + 1)
             elif token.mark and token.word == ",":
                 negative = negative and self._list_goes_on(said, i, listing)
             elif token.word in ENDS or (i not in inside and self._turns(said, i, passed)):
                 negative = False
+            degree = negative and (degree or token.word in _DEGREES)
             if i in starts:
                 starts[i].wanted = not (negative or said.text(i - 1, i) == "too")
+                ends = starts[i].end
+            elif degree and i not in inside and self._says_something(said, i):
+                ends = i + 1
             passed = passed or i in inside or self._says_something(said, i)
             token.negative = negative
 

@@ -385,7 +385,8 @@ class Reader:
         between = said.tokens[first.end : second.start]
         words = {token.word for token in between}
         quiet = self._filler | filler_of(said.language)
-        if not words or not words <= self._joining | quiet | {","}:
+        joining = self._joining | {","}
+        if not words & joining or not words <= joining | quiet:
             return False
         kinds = first.terms[0].kind, second.terms[0].kind
         people = {DIRECTOR, ACTOR}

@@ -146,6 +146,9 @@ DISNEY = ["Animation", "Children's"]
         ("I don't know any good documentaries", ["Documentary"], []),
         ("scary, but not too scary", ["Horror"], []),
         ("a comedy, I don't mind westerns", ["Comedy"], []),
+        ("not too gory thrillers", ["Thriller"], ["gory"]),
+        ("not too sad or gory thrillers", ["Thriller"], ["gory", "sad"]),
+        ("animated films for my kids", ["Animation", "Children's"], []),
         # tones in everyday words
         ("something dark", ["bleak"], []),
         ("a movie that will make me cry", ["sad"], []),
