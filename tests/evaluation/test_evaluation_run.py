@@ -60,7 +60,9 @@ class FakeRecommender:
     def load(cls, folder: Path, **options: object) -> "FakeRecommender":
         return cls(Path(folder))
 
-    def score_rows(self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None):
+    def score_rows(
+        self, rows, k=None, tasks=("rating", "ctr"), method=None, progress=None, alone=True
+    ):
         self.calls.append((method, len(rows)))
         cases = EvalInstances(DATA, rows, k)
         noise = self.noise + (method == "no-tokens")

@@ -287,7 +287,10 @@ def test_people_that_the_page_writes_are_read(tmp_path):
     for kind in ("csv", "parquet", "json"):
         (tmp_path / f"cohort.{kind}").write_bytes(exported(people, kind))
         assert read_users(tmp_path / f"cohort.{kind}") == ["=7", "007", "NA"], kind
-    history = [{"item": "01", "title": "-Alien", "rating": 0.5}, {"item": "2", "rating": 4.0}]
+    history = [
+        {"item": "01", "title": "-Alien", "rating": 0.5},
+        {"item": "2", "title": None, "rating": 4.0},
+    ]
     for kind in ("csv", "parquet", "json"):
         (tmp_path / f"ann.{kind}").write_bytes(exported(history, kind))
         (person,) = read_users(tmp_path / f"ann.{kind}")

@@ -45,7 +45,7 @@ def made(tmp_path_factory) -> Path:
     knowledge = tiny_knowledge()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, rows=None, seed=0: knowledge)
+        patch.setattr(CollaborativeKnowledge, "fit", lambda prepared, **options: knowledge)
         DATA.save(prepared_path("made-up"))
         write_store(DATA, store_path("made-up"))
         backbone, folders = save_backbone(place / "backbone"), place / "checkpoints"

@@ -77,6 +77,8 @@ def repeated(knowledge: CollaborativeKnowledge, times: int) -> CollaborativeKnow
         knowledge,
         rating_model=replace(rating, items=tile(rating.items), item_bias=tile(rating.item_bias)),
         implicit_model=replace(watching, items=tile(watching.items)),
+        # those are tables of the catalogue's size as well, and as quick
+        retrievers=None,
         item_count=tile(knowledge.item_count),
         genre_matrix=tile(knowledge.genre_matrix),
         years=tile(knowledge.years),
