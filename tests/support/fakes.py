@@ -231,6 +231,11 @@ class FakeRecommender(Recommender):
             yield piece
             time.sleep(self.step_seconds)
 
+    def explain(self, *args, **kwargs) -> Iterator[dict]:
+        for part in super().explain(*args, **kwargs):
+            yield part
+            time.sleep(self.predictor.word_seconds)
+
     def score_rows(self, rows, *args, progress=None, **kwargs) -> dict[str, np.ndarray]:
         def slowly(done: int) -> None:
             time.sleep(done * self.predictor.word_seconds)
