@@ -17,8 +17,13 @@ ONCE = {"trigger_mode": "once", **PRIVATE, **GATED}
 """An answer that passes a gate and that is not asked for again while it is made."""
 CLOSE_DRAWER = {"js": "() => window.ckf.closeDrawer()", **PRIVATE}
 """On a phone the drawer closes after a choice."""
-CLOSE_UNLESS_PROBLEM = {"js": "(problem) => { if (!problem) window.ckf.closeDrawer(); }", **PRIVATE}
-"""The same, unless something in the drawer says what is wrong."""
+CLOSE_UNLESS_PROBLEM = {
+    "js": "(problem) => { if (!problem) window.ckf.closeDrawer();"
+    " else setTimeout(() => [...document.querySelectorAll('.sidebar .ckf-problem')].at(-1)"
+    "?.scrollIntoView({ block: 'nearest' }), 100); }",
+    **PRIVATE,
+}
+"""The same, unless something in the drawer says what is wrong: that is then scrolled to."""
 # Free queries ask no model, but each may take a core for seconds.
 DATA_QUEUE = {"concurrency_id": "data", "concurrency_limit": 2}
 # Maps ask the fusion alone, so they need not wait for the language model's answers.
