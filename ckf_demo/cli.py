@@ -77,6 +77,18 @@ KindOption = Annotated[
         metavar="KIND", help="What the items are: films, books, products, places or items."
     ),
 ]
+Host = Annotated[
+    str,
+    typer.Option(
+        default_factory=default_host,
+        show_default="127.0.0.1",
+        envvar="GRADIO_SERVER_NAME",
+        help="Address to listen on; 0.0.0.0 lets other machines connect.",
+    ),
+]
+Port = Annotated[
+    int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
+]
 NameOption = Annotated[
     str,
     typer.Option(
@@ -478,15 +490,7 @@ def methods(
 
 @app.command()
 def demo(
-    host: Annotated[
-        str,
-        typer.Option(
-            default_factory=default_host,
-            show_default="127.0.0.1",
-            envvar="GRADIO_SERVER_NAME",
-            help="Address to listen on; 0.0.0.0 lets other machines connect.",
-        ),
-    ],
+    host: Host,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder or table with your interactions."),
@@ -506,9 +510,7 @@ def demo(
             metavar="DIR", help="Folder for the checkpoint.", show_default="the user's cache"
         ),
     ] = None,
-    port: Annotated[
-        int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
-    ] = 7860,
+    port: Port = 7860,
     train: Annotated[
         float,
         typer.Option(
@@ -562,18 +564,8 @@ def improve(
 
 @app.command()
 def serve(
-    host: Annotated[
-        str,
-        typer.Option(
-            default_factory=default_host,
-            show_default="127.0.0.1",
-            envvar="GRADIO_SERVER_NAME",
-            help="Address to listen on; 0.0.0.0 lets other machines connect.",
-        ),
-    ],
-    port: Annotated[
-        int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, help="Port to listen on.")
-    ] = 7860,
+    host: Host,
+    port: Port = 7860,
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(

@@ -91,6 +91,11 @@ class Recommender:
             self.predictor.forget()
         return True
 
+    @property
+    def by_prior(self) -> frozenset[str]:
+        """Tasks whose answers are the collaborative prior's alone."""
+        return frozenset(task for task in self.tasks if self.system.asks_prior_alone(task))
+
     def warm_up(self) -> None:
         """Prepare the explanation decoder, which takes seconds on two cores."""
         if "explanation" in self.tasks:

@@ -170,8 +170,8 @@ def _head(thing: str) -> tuple[gr.Button, gr.Button]:
     with gr.Row(elem_classes="ckf-head"):
         gr.HTML(
             f'<div class="ckf-title">{LOGO}<div><h1>Collaborative knowledge fusion</h1>'
-            f"<p>A small language model predicts what one person thinks of one {thing}, also "
-            "when almost nothing is known of them.</p></div></div>",
+            f"<p>Collaborative filtering and a small language model: what one person thinks of "
+            f"one {thing}, also when almost nothing is known of them.</p></div></div>",
             apply_default_css=False,
         )
         options = {"size": "sm", "scale": 0, "min_width": 120}

@@ -105,7 +105,8 @@ def _drawn(
     results: Results, view: View, values: dict[tuple[str, str], Measured], groups: list[str]
 ) -> list[str]:
     """The own method and others: with cut histories those that are best on average."""
-    measured = results.own_first({method for method, _ in values})
+    # other answers of the own system, such as its prior's, are no other method
+    measured = results.own_first({key[0] for key, row in values.items() if row.kind != "answer"})
     if results.sentences:
         return measured
     sign = 1 if view.lower else -1

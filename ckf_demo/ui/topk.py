@@ -55,9 +55,10 @@ class TopKTab:
         self._years = (low, high)
         lead(
             f"What should this person {recommender.domain.take} next? The collaborative model "
-            "proposes candidates from the whole catalogue without what they have "
-            f"{'liked' if self._positive_only else 'rated'}; CKF puts them in order. Select a row "
-            "to explain it."
+            f"{'orders' if 'ranking' in recommender.by_prior else 'proposes candidates from'} the "
+            f"whole catalogue without what they have {'liked' if self._positive_only else 'rated'}"
+            f"{'' if 'ranking' in recommender.by_prior else '; CKF puts them in order'}. Select a "
+            "row to explain it."
         )
         with gr.Row(elem_classes="ckf-controls"):
             label = f"{recommender.domain.things.capitalize()} (k)"

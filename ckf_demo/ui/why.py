@@ -71,6 +71,7 @@ class WhyTab:
 
     def __init__(self, recommender) -> None:
         self.store, self.counterfactuals = recommender.store, recommender.counterfactuals
+        self.by_prior = bool(recommender.by_prior & {"rating", "ctr"})
         # a stop holds for all events about its question, and a running event overwrites findings
         self.stops, self.words = Stops(), words_of(recommender)
         quantities = self.counterfactuals.quantities
@@ -310,7 +311,7 @@ class WhyTab:
     ) -> str:
         """One section (HTML)."""
         item = self.store.item(findings.pair.item)
-        markup = WhyMarkup(self.words, item, by, self.counterfactuals.missing)
+        markup = WhyMarkup(self.words, item, by, self.counterfactuals.missing, self.by_prior)
         progress = progress_markup(name in findings.done, stopped)
         return markup.section(name, findings.results.get(name), progress)
 

@@ -100,13 +100,15 @@ def _columns(
 class WhyMarkup:
     """The sections of an answer about ``item``, a row of the store, compared on ``by``.
 
-    ``missing`` names the parts that the checkpoint lacks.
+    ``missing`` names the parts that the checkpoint lacks. With ``by_prior`` the language model has
+    no weight in the answers.
     """
 
     words: Words
     item: dict
     by: str | None
     missing: Sequence[str] = ()
+    by_prior: bool = False
 
     def section(self, name: str, result, progress: str) -> str:
         """One section (HTML); ``result`` is what is computed so far, or why there is nothing."""
@@ -210,6 +212,11 @@ class WhyMarkup:
             )
         if self.missing:
             about += f" This checkpoint has no {', no '.join(self.missing)}."
+        if self.by_prior:
+            about += (
+                " On validation the language model got no weight in these answers, so its parts "
+                "change nothing. Without the prior it answers alone."
+            )
         return facts(about) + beside(chart, answers)
 
     def _standing(self, rows: Sequence[dict]) -> str:
@@ -249,7 +256,7 @@ class WhyMarkup:
         if whole:
             about += f"All of these are scored by the {' and the '.join(whole)}. "
         about += (
-            "The full answer, with the language model, scores a fixed random sample of them, hence "
+            "The full answer scores a fixed random sample of them, hence "
             f"its 95 % interval. {things.capitalize()} that score the same do not count as lower."
         )
         return facts(about) + beside(chart, values)

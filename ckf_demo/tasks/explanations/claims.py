@@ -565,13 +565,3 @@ def _opinion_claims(page: _Page, clause: _Clause, data: _Data) -> Iterator[Claim
             titles[0], lambda given, g=good: given >= LIKED_FROM if g else given <= LOW_UP_TO
         )
         yield Claim("opinion", titles, "liked" if good else "disliked", true)
-
-
-_READERS = (
-    _name_claims,
-    _tie_claims,
-    _genre_claims,
-    _time_claims,
-    _rating_claims,
-    _opinion_claims,
-)
