@@ -108,7 +108,9 @@ def _effects_of_ratings(
     places = list(range(shown_from, len(person.items)))
     if not places:
         return {}
-    effects = _by_prior(predictor, person, target, places)
+    effects = None
+    if not predictor.system.asks_prior_alone("rating"):
+        effects = _by_prior(predictor, person, target, places)
     if effects is None:
         finalists, effects = places, {}
     else:

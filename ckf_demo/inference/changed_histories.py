@@ -16,7 +16,14 @@ import numpy as np
 import torch
 
 from ckf_demo.backbone.engine import portions
-from ckf_demo.inference.figures import QUANTITIES, Figures, compared_tasks, present, read
+from ckf_demo.inference.figures import (
+    QUANTITIES,
+    Figures,
+    compared_tasks,
+    of_prior,
+    present,
+    read,
+)
 from ckf_demo.inference.people import Person
 from ckf_demo.inference.predictor import Predictor
 from ckf_demo.model.predict import fuse, suffix_of, suffix_states
@@ -141,6 +148,7 @@ def _computed(
     system, tasks = predictor.system, compared_tasks(predictor)
     base = predictor.context(person)
     prefix_ids = base.prefix(system.writer).ids
+    by_prior = all(map(system.asks_prior_alone, tasks))
     variants, suffixes = [], []
     for change in changes:
         # the label of the changed item is removed too
@@ -148,6 +156,11 @@ def _computed(
         context = predictor.context(change.of(person), removed)
         context = replace(context, shown_from=base.shown_from)
         questions = [context.question(task, target) for task in tasks]
+        if by_prior:
+            fused = fuse(system, context, questions[:1])
+            assert fused is not None  # such tasks have a prior
+            yield [(change, of_prior(system, tasks, fused))]
+            continue
         variants.append((context, questions))
         suffixes.append(suffix_of(system, prefix_ids, context, questions))
     for places in portions([suffix.size for suffix in suffixes], PASS):

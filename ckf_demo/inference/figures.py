@@ -37,6 +37,11 @@ def read(system: System, tasks: Sequence[str], states: Sequence, fused: Fused | 
     )
 
 
+def of_prior(system: System, tasks: Sequence[str], fused: Fused) -> Figures:
+    """Figures of one pair for tasks that the prior answers alone (`System.asks_prior_alone`)."""
+    return figures({task: system.of_prior(task, fused, [0])[0] for task in tasks})
+
+
 def compared_tasks(predictor: Predictor) -> tuple[str, ...]:
     """Tasks whose answers are compared: rating and CTR if trained, else ranking."""
     return tuple(predictor.scored_tasks) or tuple(t for t in ("ranking",) if t in predictor.tasks)
